@@ -1,0 +1,49 @@
+# Finds the headers of the TensorFlow wheel that belongs to Python_EXECUTABLE.
+#
+# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and the target TensorFlow::headers. There is no target to link to,
+# and none is missing: the extension asks the TensorFlow that Python has imported for what it calls.
+#
+# TensorFlow is looked up, not imported: an import takes seconds, and may fail on a machine that only builds.
+
+if(NOT Python_EXECUTABLE)
+  message(FATAL_ERROR "FindTensorFlow needs find_package(Python COMPONENTS Interpreter) before it.")
+endif()
+
+set(_TensorFlow_query "
+import importlib.metadata, importlib.util, pathlib
+spec = importlib.util.find_spec('tensorflow')
+folders = spec.submodule_search_locations if spec else None
+print(pathlib.Path(folders[0], 'include').as_posix() if folders else '')
+try:
+    print(importlib.metadata.version('tensorflow'))
+except importlib.metadata.PackageNotFoundError:
+    print('')
+")
+execute_process(
+  COMMAND "${Python_EXECUTABLE}" -c "${_TensorFlow_query}"
+  OUTPUT_VARIABLE _TensorFlow_answer
+  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" _TensorFlow_answer "${_TensorFlow_answer}")
+set(TensorFlow_INCLUDE_DIR "")
+set(TensorFlow_VERSION "")
+list(LENGTH _TensorFlow_answer _TensorFlow_lines)
+if(_TensorFlow_lines EQUAL 2)
+  list(GET _TensorFlow_answer 0 TensorFlow_INCLUDE_DIR)
+  list(GET _TensorFlow_answer 1 TensorFlow_VERSION)
+endif()
+if(NOT EXISTS "${TensorFlow_INCLUDE_DIR}/tensorflow/c/eager/c_api.h")
+  set(TensorFlow_INCLUDE_DIR "")
+endif()
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(
+  TensorFlow
+  REQUIRED_VARS TensorFlow_INCLUDE_DIR
+  VERSION_VAR TensorFlow_VERSION HANDLE_VERSION_RANGE
+  REASON_FAILURE_MESSAGE "install it for ${Python_EXECUTABLE} (pip install 'tensorflow>=2.21,<2.22')")
+
+if(TensorFlow_FOUND AND NOT TARGET TensorFlow::headers)
+  add_library(TensorFlow::headers INTERFACE IMPORTED)
+  # Headers of an imported target are SYSTEM: their warnings are not ours.
+  target_include_directories(TensorFlow::headers INTERFACE "${TensorFlow_INCLUDE_DIR}")
+endif()

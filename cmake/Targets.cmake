@@ -1,0 +1,108 @@
+# How the folders of cpp/ become targets.
+
+# What every target of the project is compiled with.
+function(tfminimize_common target)
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
+  target_compile_options(
+    ${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+                      -Wold-style-cast $<$<BOOL:${TFMINIMIZE_WERROR}>:-Werror>)
+  if(TFMINIMIZE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE} -fno-sanitize-recover=all
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE})
+  endif()
+endfunction()
+
+# tfminimize_add_folder(<folder> [LINK <target>...])
+# cpp/<folder>/*.cc as the static library tfminimize_<folder>; without sources, an interface that only links.
+function(tfminimize_add_folder folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
+  set(target tfminimize_${folder})
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/*.cc")
+  list(FILTER sources EXCLUDE REGEX "/kernels\\.cc$") # compiled once a level, see tfminimize_add_levels
+  if(sources)
+    add_library(${target} STATIC ${sources})
+    tfminimize_common(${target})
+    target_link_libraries(${target} PUBLIC ${arg_LINK})
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE ${arg_LINK})
+  endif()
+endfunction()
+
+# tfminimize_compile_options(<folder> <option>...)
+function(tfminimize_compile_options folder)
+  get_target_property(type tfminimize_${folder} TYPE)
+  if(NOT type STREQUAL "INTERFACE_LIBRARY")
+    target_compile_options(tfminimize_${folder} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
+# tfminimize_add_levels(<folder> <source> [OPTIONS <option>...])
+# Compiles cpp/<folder>/<source>, if it exists, once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name
+# of the level (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
+#
+# The linker keeps one of several equal inline functions, and could keep that of the highest level for everybody: such
+# a source must define nothing inline that another file defines too. A test of the objects looks for it.
+function(tfminimize_add_levels folder source)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "OPTIONS")
+  set(path "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/${source}")
+  if(NOT EXISTS "${path}")
+    return()
+  endif()
+  get_target_property(type tfminimize_${folder} TYPE)
+  if(type STREQUAL "INTERFACE_LIBRARY")
+    message(FATAL_ERROR "cpp/${folder} has ${source} and no other source that would choose between its levels.")
+  endif()
+  foreach(level_and_march v1=x86-64 v3=x86-64-v3 v4=x86-64-v4)
+    string(REPLACE "=" ";" level_and_march ${level_and_march})
+    list(GET level_and_march 0 level)
+    list(GET level_and_march 1 march)
+    set(target tfminimize_${folder}_${level})
+    add_library(${target} OBJECT "${path}")
+    tfminimize_common(${target})
+    target_compile_options(${target} PRIVATE -march=${march} ${arg_OPTIONS})
+    target_compile_definitions(${target} PRIVATE TFMINIMIZE_LEVEL=${level})
+    target_sources(tfminimize_${folder} PRIVATE $<TARGET_OBJECTS:${target}>)
+  endforeach()
+endfunction()
+
+# tfminimize_add_extension(<name> FOLDER <folder> [LINK <target>...])
+# cpp/<folder>/*.cc as a Python extension, installed into the package.
+function(tfminimize_add_extension name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "LINK")
+  set(PYBIND11_FINDPYTHON ON)
+  find_package(pybind11 CONFIG QUIET)
+  if(NOT pybind11_FOUND)
+    execute_process(COMMAND "${Python_EXECUTABLE}" -m pybind11 --cmakedir OUTPUT_VARIABLE pybind11_ROOT
+                    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+    find_package(pybind11 CONFIG REQUIRED)
+  endif()
+  set(pybind11_VERSION "${pybind11_VERSION}" PARENT_SCOPE)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${arg_FOLDER}/*.cc")
+  if(NOT sources)
+    message(STATUS "cpp/${arg_FOLDER} has no sources: ${name} is not built")
+    return()
+  endif()
+  pybind11_add_module(${name} MODULE ${sources})
+  tfminimize_common(${name})
+  target_link_libraries(${name} PRIVATE ${arg_LINK})
+  # A symbol of a static library must not meet one of the same name in TensorFlow's.
+  target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
+  install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
+endfunction()
+
+# tfminimize_add_tests(<folder>)
+# cpp/tests/<folder>/**/*_test.cc as one executable, registered with CTest case by case.
+function(tfminimize_add_tests folder)
+  include(GoogleTest)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/tests/${folder}/*_test.cc")
+  if(NOT sources)
+    return()
+  endif()
+  set(target tfminimize_${folder}_test)
+  add_executable(${target} ${sources})
+  tfminimize_common(${target})
+  target_link_libraries(${target} PRIVATE tfminimize_${folder} GTest::gtest GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60)
+endfunction()
