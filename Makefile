@@ -1,0 +1,79 @@
+# make demo    fits the examples                 make lint    format, static analysis, types
+# make test    runs all tests                    make asan    C++ tests under the sanitizers
+# make bench   measures the overhead             make clean   removes what the others made
+#
+# Everything happens in .venv, which the first target that needs it creates.
+
+PYTHON ?= python3
+VENV ?= .venv
+CXX ?= c++
+CLANG_FORMAT ?= clang-format
+RUN_CLANG_TIDY ?= run-clang-tidy
+JOBS ?= $(shell nproc)
+
+bin := $(VENV)/bin
+cmake := $(bin)/cmake
+ctest := $(bin)/ctest
+sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.pyc' -not -path 'cpp/tests/*')
+cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
+has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
+
+.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan bench clean
+
+demo: $(VENV)/.installed
+	$(bin)/python examples/digits.py
+	$(bin)/python examples/scipy_optimizer_interface.py
+
+test: test-cpp test-python
+
+test-python: $(VENV)/.development
+	$(bin)/python -m pytest
+
+test-cpp: $(VENV)/.requirements
+ifeq ($(has_googletest),yes)
+	$(cmake) --preset dev -DPython_EXECUTABLE=$(abspath $(bin))/python -DTFMINIMIZE_WERROR=$(if $(CI),ON,OFF)
+	$(cmake) --build --preset dev --parallel $(JOBS)
+	$(ctest) --preset dev
+else
+	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
+endif
+
+asan: $(VENV)/.requirements
+	$(cmake) --preset asan -DPython_EXECUTABLE=$(abspath $(bin))/python
+	$(cmake) --build --preset asan --parallel $(JOBS)
+	$(ctest) --preset asan
+
+lint: lint-cpp lint-python
+
+# clang-tidy reads how each file is compiled from the dev build.
+lint-cpp: $(VENV)/.requirements
+	$(CLANG_FORMAT) --dry-run -Werror $(cpp_files)
+	$(cmake) --preset dev -DPython_EXECUTABLE=$(abspath $(bin))/python
+	$(RUN_CLANG_TIDY) -quiet -p build/dev -j $(JOBS) '$(CURDIR)/cpp/.*'
+
+lint-python: $(VENV)/.development
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+
+bench: $(VENV)/.installed
+	$(bin)/python benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# TensorFlow is large: it is installed once, and the package is built against that very copy, without build isolation.
+$(VENV)/.requirements: pyproject.toml
+	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)
+	$(bin)/python -c "import ast, re; print(*ast.literal_eval(re.search(r'^requires = (.*)$$', open('pyproject.toml').read(), re.M)[1]), 'cmake>=3.22', 'ninja', sep='\n')" > $@.txt
+	$(bin)/python -m pip install --quiet --requirement $@.txt
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.requirements $(sources)
+	$(bin)/python -m pip install --quiet --no-build-isolation '.[bench]'
+	touch $@
+
+# The package is there, so this only adds what its extras name.
+$(VENV)/.development: $(VENV)/.installed
+	$(bin)/python -m pip install --quiet 'tfminimize[dev]'
+	touch $@
