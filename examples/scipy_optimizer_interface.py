@@ -1,7 +1,7 @@
 """The examples in the documentation of TensorFlow 1's ScipyOptimizerInterface, as they are written today.
 
-Each leaves the solution in the variable, as the old interface did. `tfm.minimize` also returns SciPy's result, which the
-old one did not.
+Each leaves the solution in the variable, as the old interface did. `tfm.minimize` also returns SciPy's result, which
+the old one did not.
 """
 
 from __future__ import annotations
