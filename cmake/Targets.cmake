@@ -43,7 +43,7 @@ endfunction()
 # of the level (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
 #
 # The linker keeps one of several equal inline functions, and could keep that of the highest level for everybody: such
-# a source must define nothing inline that another file defines too. A test of the objects looks for it.
+# a source must define nothing inline that another file defines too. CheckLevels.cmake, a test, looks for it.
 function(tfminimize_add_levels folder source)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "OPTIONS")
   set(path "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/${source}")
@@ -64,7 +64,14 @@ function(tfminimize_add_levels folder source)
     target_compile_options(${target} PRIVATE -march=${march} ${arg_OPTIONS})
     target_compile_definitions(${target} PRIVATE TFMINIMIZE_LEVEL=${level})
     target_sources(tfminimize_${folder} PRIVATE $<TARGET_OBJECTS:${target}>)
+    list(APPEND objects $<TARGET_OBJECTS:${target}>)
   endforeach()
+  if(TFMINIMIZE_BUILD_TESTS AND NOT TFMINIMIZE_SANITIZE) # a sanitizer adds symbols of its own
+    list(JOIN objects "," objects)
+    add_test(NAME ${folder}.levels_share_no_symbol
+             COMMAND "${CMAKE_COMMAND}" -DNM=${CMAKE_NM} -DOBJECTS=${objects} -P
+                     "${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckLevels.cmake")
+  endif()
 endfunction()
 
 # tfminimize_add_extension(<name> FOLDER <folder> [LINK <target>...])

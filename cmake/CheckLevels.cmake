@@ -1,0 +1,13 @@
+# Fails if one of OBJECTS, which are compiled for processors of different levels, defines a weak symbol: of several equal
+# ones the linker keeps any, so a processor could be given an instruction that it does not have.
+# Called as cmake -DNM=<nm> -DOBJECTS=<files separated by commas> -P CheckLevels.cmake
+
+string(REPLACE "," ";" OBJECTS "${OBJECTS}")
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND "${NM}" --defined-only --demangle "${object}" OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[^\n]* [Wu] [^\n]*" weak "${symbols}")
+  if(weak)
+    string(REPLACE ";" "\n  " weak "${weak}")
+    message(FATAL_ERROR "${object} shares these with other objects; inline them or give them internal linkage:\n  ${weak}")
+  endif()
+endforeach()
