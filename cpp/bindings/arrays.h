@@ -1,0 +1,32 @@
+#ifndef TFMINIMIZE_BINDINGS_ARRAYS_H_
+#define TFMINIMIZE_BINDINGS_ARRAYS_H_
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+
+#include "solvers/span.h"
+
+namespace tfminimize {
+
+namespace py = pybind11;
+
+/// What a vector that C++ works on in place must be, besides one-dimensional, contiguous and of the dtype.
+struct VectorTraits {
+  bool aligned = true;
+  bool writeable = true;
+};
+
+/// The memory of a NumPy vector of T (double or float). Throws py::type_error or py::value_error, in a sentence that
+/// begins with `name`, for anything that cannot be used in place.
+template <typename T>
+Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits = {});
+
+/// Keeps a Python object alive from C++, where its last owner need not hold the GIL.
+std::shared_ptr<const void> keep_alive(py::object object);
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_BINDINGS_ARRAYS_H_

@@ -1,0 +1,62 @@
+#include <utility>
+
+#include "bindings/arrays.h"
+#include "objectives/aligned_buffer.h"
+
+namespace tfminimize {
+namespace {
+
+template <typename T>
+py::array make_aligned_zeros(py::ssize_t n) {
+  auto buffer = std::make_unique<AlignedBuffer<T>>(static_cast<std::size_t>(n));
+  T* data = buffer->data();
+  const py::capsule owner(buffer.release(), [](void* p) {
+    const std::unique_ptr<AlignedBuffer<T>> last(static_cast<AlignedBuffer<T>*>(p));
+  });
+  return py::array_t<T>({n}, data, owner);
+}
+
+py::array aligned_zeros(py::ssize_t n, const std::string& dtype) {
+  if (n < 0) throw py::value_error("n is " + std::to_string(n) + "; it must not be negative.");
+  if (dtype == "float64") return make_aligned_zeros<double>(n);
+  if (dtype == "float32") return make_aligned_zeros<float>(n);
+  throw py::value_error("dtype is '" + dtype + "'; it must be 'float64' or 'float32'.");
+}
+
+}  // namespace
+
+template <typename T>
+Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits) {
+  if (!array.dtype().is(py::dtype::of<T>()) && !array.dtype().equal(py::dtype::of<T>())) {
+    throw py::type_error(name + " has dtype " + std::string(py::str(array.dtype())) + "; it must be " +
+                         std::string(py::str(py::dtype::of<T>())) + ".");
+  }
+  if (array.ndim() != 1 || (array.flags() & py::array::c_style) == 0) {
+    throw py::value_error(name + " must be one-dimensional and contiguous.");
+  }
+  if (traits.writeable && !array.writeable()) throw py::value_error(name + " must be writeable.");
+  if (traits.aligned && !is_aligned(array.data())) {
+    throw py::value_error(name + " must start at a multiple of 64 bytes; aligned_zeros() makes such arrays.");
+  }
+  return {static_cast<T*>(const_cast<void*>(array.data())), static_cast<std::size_t>(array.size())};
+}
+
+template Span<double> vector_span<double>(const py::array&, const std::string&, VectorTraits);
+template Span<float> vector_span<float>(const py::array&, const std::string&, VectorTraits);
+
+std::shared_ptr<const void> keep_alive(py::object object) {
+  PyObject* pointer = object.release().ptr();
+  return {pointer, [](const void* p) {
+            // TensorFlow may let go of memory when Python is gone; there is nothing left to count then.
+            if (Py_IsInitialized() == 0) return;
+            const py::gil_scoped_acquire gil;
+            Py_DECREF(static_cast<PyObject*>(const_cast<void*>(p)));
+          }};
+}
+
+void register_arrays(py::module_& m) {
+  m.def("aligned_zeros", &aligned_zeros, py::arg("n"), py::arg("dtype") = "float64",
+        "A vector of zeros that starts at a multiple of 64 bytes, as TensorFlow needs it to read it in place.");
+}
+
+}  // namespace tfminimize

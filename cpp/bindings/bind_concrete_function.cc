@@ -1,0 +1,133 @@
+#include <pybind11/stl.h>
+
+#include <utility>
+
+#include "bindings/arrays.h"
+#include "bindings/objective.h"
+#include "bindings/tensorflow.h"
+#include "objectives/concrete_function.h"
+
+namespace tfminimize {
+namespace {
+
+TF_DataType parse_dtype(const std::string& dtype, const std::string& name) {
+  if (dtype == "float64") return TF_DOUBLE;
+  if (dtype == "float32") return TF_FLOAT;
+  throw py::value_error(name + " is '" + dtype + "'; it must be 'float64' or 'float32'.");
+}
+
+Dispatch parse_dispatch(const std::string& dispatch) {
+  if (dispatch == "function") return Dispatch::kFunction;
+  if (dispatch == "partitioned_call") return Dispatch::kPartitionedCall;
+  throw py::value_error("dispatch is '" + dispatch + "'; it must be 'function' or 'partitioned_call'.");
+}
+
+Component make_component(std::size_t offset, std::vector<std::int64_t> shape, const std::string& dtype,
+                         const std::optional<py::array>& staging) {
+  Component component{offset, std::move(shape), parse_dtype(dtype, "dtype"), nullptr};
+  const std::size_t size = element_count(component);
+  if (staging) {
+    const Span<float> span = vector_span<float>(*staging, "staging");
+    if (component.dtype != TF_FLOAT) throw py::value_error("staging is given for a component that is not float32.");
+    if (span.size() != size) {
+      throw py::value_error("staging has " + std::to_string(span.size()) + " elements, and the component has " +
+                            std::to_string(size) + ".");
+    }
+    // Shares the ownership of the array, and points at its memory.
+    component.staging = std::shared_ptr<float>(std::const_pointer_cast<void>(keep_alive(*staging)), span.data());
+  }
+  return component;
+}
+
+TFE_Context* parse_context(const py::capsule& context) {
+  if (context.name() != nullptr) {
+    throw py::type_error(std::string("context is a capsule of ") + context.name() +
+                         "; it must be TensorFlow's context.");
+  }
+  return context.get_pointer<TFE_Context>();
+}
+
+class PyConcreteFunction final : public PyObjective {
+ public:
+  PyConcreteFunction(const py::capsule& context, const py::bytes& function, const py::sequence& inputs,
+                     const std::vector<Component>& components, const std::string& dispatch,
+                     const py::bytes& config_proto, std::string executor_type, std::string device,
+                     const std::string& loss_dtype)
+      : context_(context),
+        function_(bound_tensorflow().api, parse_context(context),
+                  Call{std::string(function), parse_dispatch(dispatch), std::string(config_proto),
+                       std::move(executor_type), std::move(device)},
+                  parse_inputs(inputs), components, parse_dtype(loss_dtype, "loss_dtype")) {}
+
+  void set_input(std::size_t position, const py::object& tensor) {
+    check_idle();
+    function_.set_input(position, tensor_handle(tensor, "input " + std::to_string(position)));
+  }
+
+  double repeat(const py::array& x, const py::array& g, std::int64_t count) {
+    const Span<const double> x_span = vector_span<double>(x, "x", {true, false});
+    vector_span<double>(g, "g");
+    if (count < 1) throw py::value_error("count is " + std::to_string(count) + "; it must be at least 1.");
+    double seconds = 0;
+    with(x, [&](Objective& /*function_*/) {
+      const py::gil_scoped_release no_gil;
+      seconds = function_.repeat(x_span, count);
+    });
+    return seconds;
+  }
+
+  std::uintptr_t input_address(const py::array& x, std::size_t position) {
+    const Span<const double> x_span = vector_span<double>(x, "x", {true, false});
+    std::uintptr_t address = 0;
+    with(x, [&](Objective& /*function_*/) {
+      address = reinterpret_cast<std::uintptr_t>(function_.input_address(x_span, position));
+    });
+    return address;
+  }
+
+ private:
+  static std::vector<ConcreteFunction::Input> parse_inputs(const py::sequence& inputs) {
+    std::vector<ConcreteFunction::Input> parsed;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const py::object input = inputs[i];
+      if (py::isinstance<py::int_>(input)) {
+        parsed.emplace_back(input.cast<std::size_t>());
+      } else {
+        parsed.emplace_back(tensor_handle(input, "input " + std::to_string(i)));
+      }
+    }
+    return parsed;
+  }
+
+  void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
+    function_.set_owner(keep_alive(x));
+    use(function_);
+    function_.set_owner(nullptr);
+  }
+
+  py::capsule context_;
+  ConcreteFunction function_;
+};
+
+}  // namespace
+
+void register_concrete_function(py::module_& m) {
+  py::class_<Component>(m, "Component", "One segment of the packed vector as TensorFlow sees it.")
+      .def(py::init(&make_component), py::arg("offset"), py::arg("shape"), py::arg("dtype"),
+           py::arg("staging") = py::none());
+  py::class_<PyConcreteFunction, PyObjective>(m, "ConcreteFunction",
+                                              "A concrete function of TensorFlow that returns loss and gradients.")
+      .def(py::init<const py::capsule&, const py::bytes&, const py::sequence&, const std::vector<Component>&,
+                    const std::string&, const py::bytes&, std::string, std::string, const std::string&>(),
+           py::arg("context"), py::arg("function"), py::arg("inputs"), py::arg("components"), py::kw_only(),
+           py::arg("dispatch") = "function", py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "",
+           py::arg("device") = "", py::arg("loss_dtype") = "float64")
+      .def("set_input", &PyConcreteFunction::set_input, py::arg("position"), py::arg("tensor"),
+           "Passes another tensor of the same dtype from now on.")
+      .def("repeat", &PyConcreteFunction::repeat, py::arg("x"), py::arg("g"), py::arg("count"),
+           "Seconds of one evaluation in a bare loop of `count`: what a solve is measured by.")
+      .def("input_address", &PyConcreteFunction::input_address, py::arg("x"), py::arg("position"),
+           "The address that TensorFlow reads for the component that is the input at `position`.");
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,65 @@
+#include <exception>
+#include <memory>
+#include <stdexcept>
+
+#include "bindings/tensorflow.h"
+
+namespace tfminimize {
+namespace {
+
+/// Filled once, under the GIL, and never emptied: exceptions may need it when the interpreter shuts down.
+std::unique_ptr<const BoundTensorFlow>& binding() {
+  static auto* bound = new std::unique_ptr<const BoundTensorFlow>();
+  return *bound;
+}
+
+void bind_tensorflow(const std::string& libtensorflow_cc, const std::string& lib_pywrap_tensorflow_common,
+                     py::object make_error) {
+  if (binding()) return;
+  auto bound = std::make_unique<BoundTensorFlow>();
+  try {
+    bound->api = TfeApi::load(libtensorflow_cc);
+    bound->eager_tensor_handle = reinterpret_cast<decltype(bound->eager_tensor_handle)>(
+        find_symbol(lib_pywrap_tensorflow_common, "_Z18EagerTensor_HandlePK7_object"));
+    bound->is_eager_tensor = reinterpret_cast<decltype(bound->is_eager_tensor)>(
+        find_symbol(lib_pywrap_tensorflow_common, "_Z22EagerTensor_CheckExactPK7_object"));
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
+  bound->make_error = std::move(make_error);
+  binding() = std::move(bound);
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const TensorFlowError& error) {
+    const py::object exception = bound_tensorflow().make_error(static_cast<int>(error.code()), py::str(error.what()));
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+  }
+}
+
+}  // namespace
+
+const BoundTensorFlow& bound_tensorflow() {
+  if (!binding()) throw std::runtime_error("TensorFlow is not bound; call bind_tensorflow() first.");
+  return *binding();
+}
+
+TensorHandle tensor_handle(const py::handle& tensor, const std::string& name) {
+  const BoundTensorFlow& tensorflow = bound_tensorflow();
+  if (!tensorflow.is_eager_tensor(tensor.ptr())) {
+    throw py::type_error(name + " is a " + Py_TYPE(tensor.ptr())->tp_name + "; it must be an EagerTensor.");
+  }
+  return share(tensorflow.api, tensorflow.eager_tensor_handle(tensor.ptr()));
+}
+
+void register_tensorflow(py::module_& m) {
+  m.def("bind_tensorflow", &bind_tensorflow, py::arg("libtensorflow_cc"), py::arg("lib_pywrap_tensorflow_common"),
+        py::arg("make_error"),
+        "Finds TensorFlow's functions in the libraries at these paths, which must be loaded. make_error(code, message) "
+        "makes the exception for an error of TensorFlow.");
+  py::register_local_exception_translator(&translate);
+}
+
+}  // namespace tfminimize

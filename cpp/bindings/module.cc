@@ -1,0 +1,26 @@
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+namespace tfminimize {
+
+void register_arrays(py::module_& m);
+void register_concrete_function(py::module_& m);
+void register_drive(py::module_& m);
+void register_host_function(py::module_& m);
+void register_lbfgsb(py::module_& m);
+void register_objective(py::module_& m);
+void register_tensorflow(py::module_& m);
+
+}  // namespace tfminimize
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "The C++ part of tfminimize.";
+  tfminimize::register_arrays(m);
+  tfminimize::register_tensorflow(m);
+  tfminimize::register_lbfgsb(m);
+  tfminimize::register_objective(m);
+  tfminimize::register_host_function(m);
+  tfminimize::register_concrete_function(m);
+  tfminimize::register_drive(m);
+}

@@ -1,0 +1,31 @@
+#ifndef TFMINIMIZE_BINDINGS_TENSORFLOW_H_
+#define TFMINIMIZE_BINDINGS_TENSORFLOW_H_
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "objectives/tfe_api.h"
+
+namespace tfminimize {
+
+namespace py = pybind11;
+
+/// The TensorFlow that Python has imported, as far as the bindings call it.
+struct BoundTensorFlow {
+  TfeApi api;
+  TFE_TensorHandle* (*eager_tensor_handle)(const PyObject*);
+  bool (*is_eager_tensor)(const PyObject*);
+  py::object make_error;  ///< (code: int, message: str) -> the exception to raise
+};
+
+/// What bind_tensorflow has found; throws std::runtime_error before it was called.
+const BoundTensorFlow& bound_tensorflow();
+
+/// The tensor of an EagerTensor, owned; throws py::type_error, in a sentence that begins with `name`, for anything
+/// else.
+TensorHandle tensor_handle(const py::handle& tensor, const std::string& name);
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_BINDINGS_TENSORFLOW_H_

@@ -1,0 +1,36 @@
+#ifndef TFMINIMIZE_DRIVER_DRIVE_H_
+#define TFMINIMIZE_DRIVER_DRIVE_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "objectives/objective.h"
+#include "solvers/lbfgsb.h"
+#include "solvers/span.h"
+
+namespace tfminimize {
+
+/// Where the time of a solve went, in seconds; observers and polls count for neither.
+struct Timing {
+  double evaluate = 0;           ///< In the objective.
+  double solver = 0;             ///< In the solver.
+  std::int64_t evaluations = 0;  ///< Of the objective.
+};
+
+/// Called after every iteration; true asks the solver to stop.
+using Observer = std::function<bool()>;
+
+/// Called every 50 ms or so, between two evaluations; throws to end the solve.
+using InterruptPoll = std::function<void()>;
+
+/// Solves to the end: asks the solver, evaluates, tells the observer.
+///
+/// x, g are the buffers of the solver. A solver that stands at a complete iteration (because its state was restored)
+/// goes on from there and does not report that iteration again. What the objective, the observer or the poll throws
+/// comes through, and leaves the solver where it was.
+Timing drive(Lbfgsb& solver, Span<const double> x, Span<double> g, Objective& objective, const Observer& on_iteration,
+             const InterruptPoll& poll);
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_DRIVER_DRIVE_H_
