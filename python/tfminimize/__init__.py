@@ -1,0 +1,17 @@
+"""`scipy.optimize.minimize` for TensorFlow functions, at machine speed."""
+
+from __future__ import annotations
+
+from tfminimize import testing
+from tfminimize._minimize import clear_cache, minimize
+from tfminimize.build_info import __version__, build_info
+from tfminimize.minimizer import Minimizer
+
+__all__ = [
+    "Minimizer",
+    "__version__",
+    "build_info",
+    "clear_cache",
+    "minimize",
+    "testing",
+]

@@ -1,0 +1,167 @@
+"""`minimize`, and the small cache that keeps it from tracing the same function twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from scipy.optimize import OptimizeResult
+
+from tfminimize.minimizer import Problem
+from tfminimize.program import Program
+from tfminimize.unknowns import Unknowns
+
+__all__ = ["clear_cache", "minimize"]
+
+MAX_PROGRAMS = 8
+"""Functions that stay compiled; the one not used for longest goes."""
+
+_programs: OrderedDict[Hashable, Program] = OrderedDict()
+_lock = threading.Lock()
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    method: Any = "L-BFGS-B",
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Callable[..., Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    jit_compile: bool | None = None,
+    **unsupported: Any,
+) -> OptimizeResult:
+    """Minimise a TensorFlow function of one or more arrays or variables.
+
+    `scipy.optimize.minimize` for TensorFlow: the gradient is TensorFlow's, the solver calls the compiled function
+    without Python in between.
+
+    Parameters
+    ----------
+    fun : callable
+        The loss, a real scalar (or a single element) of dtype float64 or float32: ``fun(x, *args)`` in functional use,
+        ``fun(*args)`` if ``x0`` is made of variables, which it then reads. A Python function or a `tf.function`.
+    x0 : array, number, tensor or nested structure of them; or variable(s)
+        *Functional use*: the start. ``fun`` gets tensors in the structure of ``x0`` (see `tf.nest`; a list of plain
+        numbers is one array), float32 where ``x0`` is float32, else float64.
+        *Variable use*: a `tf.Variable`, a Keras 3 variable, or a structure of them, float64 or float32, also mixed.
+        Their values are the start. They are not touched during the solve and assigned once at its end, converged or
+        not; after an exception they are as before.
+    args : tuple, optional
+        Further arguments of ``fun``. Tensors, arrays and NumPy scalars are passed as tensors of their own dtype, Python
+        floats as tensors of the dtype of x: new values of the same shape do not retrace. All else (Python integers,
+        strings, variables, models) is handed over as it is; a new value is a new trace, as with `tf.function`.
+    method : str or callable, default "L-BFGS-B"
+        L-BFGS-B is native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+    bounds : optional
+        For one array: `scipy.optimize.Bounds`, a sequence of one ``(low, high)`` for each element in C order, or two
+        numbers for all. For a structure or variables: one ``(low, high)`` for each leaf, broadcast to its shape, in the
+        structure of ``x0``, as a list parallel to its leaves, or as a dict of ``variable.ref()``. None and infinities
+        mean no bound. A start outside is projected.
+    constraints : optional
+        SciPy's constraints, for a method of SciPy's that takes them and an ``x0`` that is one vector.
+    tol : float, optional
+        Sets ``ftol`` and ``gtol``.
+    callback : callable, optional
+        ``callback(xk)``, or ``callback(intermediate_result)`` with a parameter of just this name, after each iteration.
+        x is a copy of what ``result.x`` would be. `StopIteration` ends the solve with status 99.
+    options : dict, optional
+        L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, as in SciPy.
+    jit_compile : bool, optional
+        None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success, message, hess_inv``. ``x`` and ``jac`` have the
+        structure of ``x0`` (NumPy arrays), for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``;
+        ``hess_inv`` acts on flat vectors. Besides, ``backend`` says what evaluated the function (``"tfe"``), and
+        ``timing`` how many seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate``
+        and ``solver``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before anything runs, with a sentence that names the value and the remedy.
+    Exception
+        Whatever ``fun`` or ``callback`` raises, unchanged.
+
+    Notes
+    -----
+    The last eight compiled functions are kept, so that calling `minimize` in a loop with the same ``fun`` traces once;
+    `clear_cache` drops them with the memory they hold. As with `tf.function`, Python values that ``fun`` reads, other
+    than ``x`` and ``args``, are those of the time of the trace.
+
+    Examples
+    --------
+    >>> import numpy as np, tensorflow as tf
+    >>> def rosenbrock(x):
+    ...     return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+    >>> result = minimize(rosenbrock, np.array([-1.2, 1.0]))
+    >>> result.success, result.x.round(4)
+    (True, array([1., 1.]))
+
+    >>> v = tf.Variable([7.0, 7.0])
+    >>> result = minimize(lambda: tf.reduce_sum(v**2), v, bounds=([1.0, 2.0], None))
+    >>> v.numpy()
+    array([1., 2.], dtype=float32)
+    """
+    _refuse(unsupported)
+    if not callable(fun):
+        raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    unknowns = Unknowns(x0)
+    problem = Problem(unknowns, method, bounds, constraints)
+    problem.options(options, tol)
+    unknowns.start(x0)
+    program = _program(fun, unknowns, jit_compile)
+    return problem.solve(program, x0, args, tol, callback, options)
+
+
+def clear_cache() -> None:
+    """Forget the functions that `minimize` has compiled, and free the memory that is kept for them.
+
+    Examples
+    --------
+    >>> clear_cache()
+    """
+    with _lock:
+        _programs.clear()
+
+
+def _program(fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> Program:
+    """The program for these, from the cache if it is there; an unhashable ``fun`` is compiled each time."""
+    key = (fun, unknowns.key(), jit_compile)
+    try:
+        hash(key)
+    except TypeError:
+        return Program(fun, unknowns, jit_compile)
+    with _lock:
+        program = _programs.get(key)
+        if program is None:
+            program = _programs[key] = Program(fun, unknowns, jit_compile)
+            if len(_programs) > MAX_PROGRAMS:
+                _programs.popitem(last=False)
+        else:
+            _programs.move_to_end(key)
+        return program
+
+
+_REASONS = {
+    "jac": "the gradient is made by TensorFlow",
+    "hess": "no Hessian is used; the gradient is made by TensorFlow",
+    "hessp": "no Hessian is used; the gradient is made by TensorFlow",
+}
+
+
+def _refuse(unsupported: Mapping[str, Any]) -> None:
+    for name in unsupported:
+        if name in _REASONS:
+            raise TypeError(
+                f"minimize takes no {name}=: {_REASONS[name]}. Remove it; for a function on NumPy arrays use "
+                "scipy.optimize.minimize(..., method=tfminimize.scipy.lbfgsb)."
+            )
+        raise TypeError(f"minimize got an unexpected keyword argument {name!r}.")

@@ -1,0 +1,99 @@
+"""The further arguments of the function: what is data, and what belongs to the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Arguments"]
+
+
+class Arguments:
+    """``args``, split into tensors that are passed to the compiled function and values that it is traced with.
+
+    Tensors, NumPy arrays and NumPy scalars are passed as tensors of their own dtype, Python floats as scalar tensors of
+    the dtype of x (float64 where x mixes dtypes): new values with the same shapes and dtypes do not retrace. Everything
+    else, such as Python integers, strings, variables and models, is given to the function as it is; another value is
+    another trace, as with `tf.function`, and a variable is read when the function runs.
+
+    Examples
+    --------
+    >>> arguments = Arguments((np.ones(3), 2.0, 5), "float32")
+    >>> [t.dtype.name for t in arguments.tensors]
+    ['float64', 'float32']
+    """
+
+    def __init__(self, args: Any, float_dtype: str) -> None:
+        if not isinstance(args, tuple):
+            args = (args,)
+        self.tensors: list[tf.Tensor] = []
+        self._args = args
+        self._leaves: list[Any] = []
+        parts: list[Hashable] = [_structure(args)]
+        for leaf in tf.nest.flatten(args, expand_composites=True) if args else ():
+            tensor = _as_tensor(leaf, float_dtype)
+            if tensor is None:
+                self._leaves.append(leaf)
+                parts.append(_identity(leaf))
+            else:
+                self._leaves.append(_DATA)
+                self.tensors.append(tensor)
+                parts.append((tensor.dtype, tuple(tensor.shape)))
+        self.key: Hashable = tuple(parts)
+
+    def rebuilder(self) -> Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]:
+        """A function from tensors to ``args``, for the trace; it does not hold the data."""
+        template = tf.nest.map_structure(_type_spec, self._args)
+        leaves = list(self._leaves)
+
+        def rebuild(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
+            data = iter(tensors)
+            values = [next(data) if leaf is _DATA else leaf for leaf in leaves]
+            rebuilt: tuple[Any, ...] = tf.nest.pack_sequence_as(template, values, expand_composites=True)
+            return rebuilt
+
+        return rebuild
+
+
+_DATA = object()
+"""Stands for a leaf that is passed as a tensor."""
+
+
+def _structure(args: tuple[Any, ...]) -> Hashable:
+    if all(isinstance(arg, (tf.Tensor, np.ndarray, float, int)) for arg in args):
+        return len(args)
+    return repr(tf.nest.map_structure(_type_spec, args))
+
+
+def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
+    if isinstance(leaf, tf.Tensor):
+        if tf.is_symbolic_tensor(leaf):
+            raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
+        return leaf
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return tf.constant(leaf)
+    if isinstance(leaf, float):
+        return tf.constant(leaf, float_dtype)
+    return None
+
+
+def _identity(leaf: Any) -> Hashable:
+    if isinstance(leaf, tf.Variable):
+        return (tf.Variable, leaf.ref())
+    try:
+        hash(leaf)
+    except TypeError:
+        raise ValueError(
+            f"args holds a {type(leaf).__name__}, which is neither data (tensor, array, float) nor hashable: "
+            "convert it to a tensor, or let the function take it from its closure."
+        ) from None
+    return (type(leaf), leaf)
+
+
+def _type_spec(leaf: Any) -> Any:
+    """The type of a composite tensor, such as a RaggedTensor; 0 for any other leaf."""
+    parts = tf.nest.flatten(leaf, expand_composites=True)
+    return 0 if len(parts) == 1 and parts[0] is leaf else tf.type_spec_from_value(leaf)

@@ -1,0 +1,43 @@
+"""The way to the compiled extension: one clear error where it cannot be used."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NoReturn
+
+__all__ = ["_native", "require"]
+
+
+class _Missing:
+    """Stands where the extension should be, so that importing the package works without it."""
+
+    def __init__(self, reason: ImportError) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ImportError(
+            f"tfminimize's compiled extension could not be loaded ({self._reason}). "
+            "Install tfminimize again with `pip install --force-reinstall tfminimize`."
+        ) from self._reason
+
+
+_native: Any
+try:
+    from tfminimize import _native
+except ImportError as error:
+    _native = _Missing(error)
+
+
+@functools.cache
+def require() -> None:
+    """Bind the extension to the TensorFlow that is imported.
+
+    Raises
+    ------
+    ImportError
+        If the extension is missing, or if this TensorFlow lacks a symbol that it needs.
+    """
+    _native.bind_tensorflow  # noqa: B018  the clear error of a missing extension comes first
+    from tfminimize import _tensorflow
+
+    _tensorflow.bind()

@@ -1,0 +1,42 @@
+"""What was built, and from what."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from importlib import resources
+from typing import Any
+
+__all__ = ["__version__", "build_info"]
+
+
+def build_info() -> dict[str, Any]:
+    """What this installation was built from: versions, compiler and flags, as recorded by the build.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package was not built, only its Python files are there.
+
+    Examples
+    --------
+    >>> build_info()["version"] == __version__
+    True
+    """
+    text = resources.files("tfminimize").joinpath("_build_info.json").read_text(encoding="utf-8")
+    info: dict[str, Any] = json.loads(text)
+    return info
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tfminimize")
+    except importlib.metadata.PackageNotFoundError:
+        return str(build_info()["version"])
+
+
+__version__: str = _version()

@@ -1,0 +1,150 @@
+"""Minimizer: compile a function once, minimise it many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scipy.optimize import OptimizeResult
+
+from tfminimize import lbfgsb, scipy_methods
+from tfminimize.bounds import pack_bounds
+from tfminimize.options import LBFGSB_DEFAULTS, lbfgsb_options
+from tfminimize.program import Program
+from tfminimize.unknowns import Unknowns
+
+__all__ = ["Minimizer", "Problem"]
+
+Callback = Callable[..., Any]
+
+
+class Problem:
+    """What to do with a program: the method, bounds and constraints, checked and packed."""
+
+    def __init__(self, unknowns: Unknowns, method: Any, bounds: Any, constraints: Any) -> None:
+        self.method = scipy_methods.method_name(method, constraints)
+        self.is_native = self.method == "l-bfgs-b"
+        scipy_methods.check_constraints(self.method, constraints, unknowns)
+        self.constraints = constraints
+        self.packed_bounds = pack_bounds(bounds, unknowns)
+        scipy_methods.check_bounds(self.method, self.packed_bounds[0])
+
+    def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
+        """The checked options of one solve."""
+        if not self.is_native:
+            return {} if options is None else options
+        return LBFGSB_DEFAULTS if options is None and tol is None else lbfgsb_options(options, tol)
+
+    def solve(
+        self,
+        program: Program,
+        x0: Any,
+        args: Any,
+        tol: float | None,
+        callback: Callback | None,
+        options: Mapping[str, Any] | None,
+    ) -> OptimizeResult:
+        """One solve from ``x0``, or from the present values of the variables; these are assigned at the end."""
+        unknowns = program.unknowns
+        checked = self.options(options, tol)
+        values = unknowns.start(x0)
+        with program.lease(program.arguments(args)) as lease:
+            lease.workspace.start(values)
+            if self.is_native:
+                result = lbfgsb.solve(lease, unknowns, self.packed_bounds, checked, callback)
+            else:
+                result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
+        if unknowns.variables:
+            unknowns.assign(result.x)
+        return result
+
+
+class Minimizer:
+    """A function compiled once, to be minimised many times.
+
+    Several threads may call `minimize` at once: each solve has memory of its own. (Two solves for the same variables
+    give two results; the variables keep those of the one that ends last.)
+
+    Parameters
+    ----------
+    fun : callable
+        The loss: ``fun(x, *args)`` in functional use, ``fun(*args)`` if ``x0`` is made of variables. A Python function
+        or a `tf.function`; it is traced, so Python values that it reads are those of the trace.
+    x0 : array, number, tensor or nested structure of them; or variable(s)
+        The structure, shapes and dtypes; and the default start.
+    args : tuple, optional
+        Further arguments; `minimize` may replace them. Arrays, tensors and floats of the same shapes and dtypes do not
+        retrace; see `tfminimize.minimize`.
+    method : str or callable, default "L-BFGS-B"
+        L-BFGS-B is native. Any other runs in SciPy, on the compiled function.
+    bounds : optional
+        As in `tfminimize.minimize`.
+    constraints : optional
+        SciPy's constraints, for a method of SciPy's that takes them and an ``x0`` that is one array.
+    jit_compile : bool, optional
+        None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+
+    Raises
+    ------
+    ValueError
+        With a sentence that names the value and the remedy.
+
+    Examples
+    --------
+    >>> import tensorflow as tf
+    >>> solver = Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=(1.0,))
+    >>> solver.minimize().x.round(6)
+    array([1., 1.])
+    >>> solver.minimize([5.0, 5.0], args=(3.0,)).x.round(6)
+    array([3., 3.])
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        x0: Any,
+        args: Any = (),
+        method: Any = "L-BFGS-B",
+        *,
+        bounds: Any = None,
+        constraints: Any = (),
+        jit_compile: bool | None = None,
+    ) -> None:
+        unknowns = Unknowns(x0)
+        self._x0 = None if unknowns.variables else unknowns.rebuild([v.copy() for v in unknowns.start(x0)])
+        self._args = args
+        self._problem = Problem(unknowns, method, bounds, constraints)
+        self._program = Program(fun, unknowns, jit_compile)
+        self._program.trace(self._program.arguments(args))
+
+    def minimize(
+        self,
+        x0: Any = None,
+        args: Any = None,
+        *,
+        tol: float | None = None,
+        callback: Callback | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> OptimizeResult:
+        """Minimise from ``x0``.
+
+        Parameters
+        ----------
+        x0 : optional
+            The start, in the structure, shapes and dtypes of the constructor's, which is the default. Variables are
+            always read: their present values are the start.
+        args : tuple, optional
+            Default: those of the constructor. Other shapes, dtypes or Python values trace once more.
+        tol, callback, options : optional
+            As in `tfminimize.minimize`.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+            As `tfminimize.minimize` does. ``timing["trace"]`` is the time that this call traced: usually 0.
+        """
+        if self._program.unknowns.variables:
+            self._program.unknowns.check_same_variables(x0)
+        elif x0 is None:
+            x0 = self._x0
+        return self._problem.solve(self._program, x0, self._args if args is None else args, tol, callback, options)

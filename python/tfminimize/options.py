@@ -1,0 +1,91 @@
+"""Options of the native solvers, as SciPy names them, checked before anything runs."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "lbfgsb_options"]
+
+NO_LIMIT = 2**62
+"""A limit on evaluations or iterations that is never reached."""
+
+LBFGSB_DEFAULTS: Mapping[str, Any] = {
+    "maxcor": 10,
+    "ftol": 2.2204460492503131e-09,
+    "gtol": 1e-5,
+    "maxfun": 15000,
+    "maxiter": 15000,
+    "maxls": 20,
+}
+"""SciPy's defaults."""
+
+_MEANINGLESS = {
+    "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
+    "finite_diff_rel_step": "it is a step of finite differences, and the gradient comes from TensorFlow",
+    "workers": "it parallelises finite differences, and the gradient comes from TensorFlow",
+    "disp": "nothing is printed (SciPy has dropped it too); use callback",
+    "iprint": "nothing is printed (SciPy has dropped it too); use callback",
+    "jac": "the gradient comes from TensorFlow",
+    "hess": "L-BFGS-B uses no Hessian",
+}
+
+
+def lbfgsb_options(options: Mapping[str, Any] | None = None, tol: float | None = None) -> dict[str, Any]:
+    """The options of L-BFGS-B with SciPy's defaults; ``tol`` sets ``ftol`` and ``gtol`` unless they are given.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, or a value that no solve could use.
+
+    Examples
+    --------
+    >>> lbfgsb_options({"maxcor": 5}, tol=1e-8)["ftol"]
+    1e-08
+    """
+    checked = dict(LBFGSB_DEFAULTS)
+    if tol is not None:
+        checked["ftol"] = checked["gtol"] = _tolerance("tol", tol)
+    if options is None:
+        return checked
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}: give a dict such as {{'maxiter': 100}}.")
+    for name, value in options.items():
+        if name in _MEANINGLESS:
+            raise ValueError(f"the option {name!r} has no meaning here: {_MEANINGLESS[name]}. Remove it.")
+        if name not in LBFGSB_DEFAULTS:
+            raise ValueError(f"L-BFGS-B has no option {name!r}: it knows {', '.join(LBFGSB_DEFAULTS)}.")
+        if name in ("ftol", "gtol"):
+            checked[name] = _tolerance(name, value)
+        elif name in ("maxcor", "maxls"):
+            checked[name] = _count(name, value)
+        else:
+            checked[name] = _limit(name, value)
+    return checked
+
+
+def _tolerance(name: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or math.isnan(value):
+        raise ValueError(f"{name} is {value!r}: give a real number, 0 or greater.")
+    if value < 0 and name != "gtol":
+        raise ValueError(f"{name} is {value!r}: give a number that is 0 or greater.")
+    return float(value)
+
+
+def _count(name: str, value: Any) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {value!r}: give an integer, 1 or greater.")
+    return int(value)
+
+
+def _limit(name: str, value: Any) -> int:
+    """A limit that the solver compares a count with; SciPy takes any real number, infinity too."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value) or value < 0:
+        raise ValueError(f"{name} is {value!r}: give a number that is 0 or greater.")
+    if value >= NO_LIMIT:
+        return NO_LIMIT
+    # Iterations stop at nit >= maxiter, evaluations at nfev > maxfun.
+    return math.ceil(value) if name == "maxiter" else math.floor(value)

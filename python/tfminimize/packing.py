@@ -1,0 +1,122 @@
+"""Packing: several arrays as aligned segments of one float64 vector.
+
+Users see the *flat* vector, the components one after the other. The solver works on the *packed* vector, in which each
+component starts at a multiple of 64 bytes, because that is what lets TensorFlow read it in place::
+
+    flat      w w w w w b b
+    packed    w w w w w . . . b b         (. is padding: x = 0, g = 0, never moves)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ALIGNMENT", "Layout", "Segment"]
+
+ALIGNMENT = 8
+"""Segments start at a multiple of so many doubles: 64 bytes."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One component: what it is called in messages, and where it is.
+
+    ``offset`` counts doubles in the packed vector, ``start`` in the flat one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def packed(self) -> slice:
+        """Its place in the packed vector."""
+        return slice(self.offset, self.offset + self.size)
+
+    @property
+    def flat(self) -> slice:
+        """Its place in the flat vector."""
+        return slice(self.start, self.start + self.size)
+
+
+class Layout:
+    """Where every component lies in the packed and in the flat vector.
+
+    Parameters
+    ----------
+    components : iterable of (name, shape, dtype)
+        ``dtype`` is ``"float64"`` or ``"float32"``.
+
+    Examples
+    --------
+    >>> layout = Layout([("w", (5,), "float64"), ("b", (2,), "float64")])
+    >>> layout.size, layout.packed_size
+    (7, 10)
+    >>> layout.flatten(np.arange(10.0))
+    array([0., 1., 2., 3., 4., 8., 9.])
+    """
+
+    def __init__(self, components: Iterable[tuple[str, Sequence[int], str]]) -> None:
+        segments = []
+        offset = start = 0
+        for name, shape, dtype in components:
+            offset = -(-offset // ALIGNMENT) * ALIGNMENT
+            segment = Segment(name, tuple(int(k) for k in shape), dtype, offset, start)
+            segments.append(segment)
+            offset += segment.size
+            start += segment.size
+        self.segments = tuple(segments)
+        self.packed_size = offset
+        self.size = start
+        self.is_contiguous = offset == start
+        """Whether the packed vector is the flat one: no padding."""
+
+    def views(self, packed: Array) -> list[Array]:
+        """The components as shaped views of the packed vector, which must be contiguous."""
+        return [packed[s.packed].reshape(s.shape) for s in self.segments]
+
+    def pack(self, flat: Array, fill: float = 0.0) -> Array:
+        """A packed copy of a flat vector, with ``fill`` in the padding."""
+        packed = np.full(self.packed_size, fill)
+        for s in self.segments:
+            packed[s.packed] = flat[s.flat]
+        return packed
+
+    def flatten(self, packed: Array) -> Array:
+        """A flat copy of a packed vector, or of each row of ``[k, packed_size]``."""
+        if self.is_contiguous:
+            return packed.copy()
+        return np.concatenate([packed[..., s.packed] for s in self.segments], axis=-1)
+
+    def split(self, flat: Array) -> list[Array]:
+        """The components of a flat vector, as copies in their own shape and dtype."""
+        return [flat[s.flat].reshape(s.shape).astype(s.dtype) for s in self.segments]
+
+    def name_of(self, index: int) -> str:
+        """How messages name an element of the flat vector, such as ``x0['w'][1, 2]``.
+
+        Examples
+        --------
+        >>> Layout([("w", (2, 2), "float64"), ("b", (), "float64")]).name_of(2)
+        'w[1, 0]'
+        """
+        for s in self.segments:
+            if index < s.start + s.size:
+                place = np.unravel_index(index - s.start, s.shape)
+                return f"{s.name}[{', '.join(map(str, place))}]" if s.shape else s.name
+        raise IndexError(index)

@@ -1,0 +1,102 @@
+"""Program: one function compiled for one structure of unknowns, ready to be evaluated by many solves at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tfminimize.arguments import Arguments
+from tfminimize.binding import require
+from tfminimize.tracing import Trace
+from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import Workspace
+
+__all__ = ["Lease", "Program"]
+
+MAX_TRACES = 8
+"""Traces kept for different ``args``; the one not used for longest goes."""
+
+
+class _Pool:
+    """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.free: list[Workspace] = []
+        self.is_fresh = True
+        """Whether no solve has used the trace yet."""
+
+
+class Lease:
+    """A workspace while it serves one solve.
+
+    Attributes
+    ----------
+    trace_seconds : float
+        What tracing took, if this is the first solve with the trace, else 0.
+    is_first : bool
+        Whether it is, so that its first evaluation compiles the function.
+    """
+
+    __slots__ = ("is_first", "trace_seconds", "workspace")
+
+    def __init__(self, workspace: Workspace, trace_seconds: float, is_first: bool) -> None:
+        self.workspace = workspace
+        self.trace_seconds = trace_seconds
+        self.is_first = is_first
+
+
+class Program:
+    """The traces of one function, one for each kind of ``args``, each with its free workspaces.
+
+    Safe to use from several threads: a function is traced once, and no two solves share a workspace.
+    """
+
+    def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> None:
+        if not callable(fun):
+            raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+        require()
+        self.unknowns = unknowns
+        self._fun = fun
+        self._jit_compile = jit_compile
+        self._pools: OrderedDict[Hashable, _Pool] = OrderedDict()
+        self._lock = threading.Lock()
+        dtypes = {s.dtype for s in unknowns.layout.segments}
+        self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
+
+    def arguments(self, args: Any) -> Arguments:
+        """``args`` as this program passes them."""
+        return Arguments(args, self._float_dtype)
+
+    def trace(self, arguments: Arguments) -> None:
+        """Trace for these ``args`` now, not in the first solve."""
+        self._pool(arguments)
+
+    @contextmanager
+    def lease(self, arguments: Arguments) -> Iterator[Lease]:
+        """A workspace for ``args``, traced and made if there is none; given back at the end, also after an error."""
+        pool = self._pool(arguments)
+        try:
+            workspace = pool.free.pop()
+            workspace.set_arguments(arguments.tensors)
+        except IndexError:
+            workspace = Workspace(pool.trace, self.unknowns, arguments.tensors)
+        is_first, pool.is_fresh = pool.is_fresh, False
+        try:
+            yield Lease(workspace, pool.trace.seconds if is_first else 0.0, is_first)
+        finally:
+            pool.free.append(workspace)
+
+    def _pool(self, arguments: Arguments) -> _Pool:
+        with self._lock:
+            pool = self._pools.get(arguments.key)
+            if pool is None:
+                pool = self._pools[arguments.key] = _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+                if len(self._pools) > MAX_TRACES:
+                    self._pools.popitem(last=False)
+            else:
+                self._pools.move_to_end(arguments.key)
+            return pool

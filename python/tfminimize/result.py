@@ -1,0 +1,72 @@
+"""Results: SciPy's fields, filled from a native solver."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import LbfgsInvHessProduct
+from scipy.sparse.linalg import LinearOperator
+
+from tfminimize.packing import Layout
+
+__all__ = ["STOPPED_BY_CALLBACK", "InverseHessian"]
+
+Float64 = NDArray[np.float64]
+
+STOPPED_BY_CALLBACK = "`callback` raised `StopIteration`."
+"""SciPy's message for status 99."""
+
+
+class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
+    """SciPy's operator of the limited-memory inverse Hessian, that takes its pairs from the solver when first used.
+
+    Parameters
+    ----------
+    solver : _native.Lbfgsb
+        Kept alive for its pairs.
+    layout : Layout
+        How the solver's vectors are packed.
+
+    Notes
+    -----
+    The product is the two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
+    """
+
+    def __init__(self, solver: Any, layout: Layout) -> None:
+        LinearOperator.__init__(self, np.dtype(np.float64), (layout.size, layout.size))
+        self._solver = solver
+        self._layout = layout
+
+    @functools.cached_property
+    def _pairs(self) -> tuple[Float64, Float64]:
+        steps, differences = self._solver.corrections()
+        pairs = self._layout.flatten(steps), self._layout.flatten(differences)
+        self._solver = None
+        return pairs
+
+    @property
+    def sk(self) -> Float64:
+        """Steps, the oldest first, shape (n_corrs, n)."""
+        return self._pairs[0]
+
+    @property
+    def yk(self) -> Float64:
+        """Differences of gradients, the oldest first, shape (n_corrs, n)."""
+        return self._pairs[1]
+
+    @property
+    def n_corrs(self) -> int:
+        """Number of pairs."""
+        return len(self.sk)
+
+    @functools.cached_property
+    def rho(self) -> Float64:
+        """The reciprocals of the inner products of the pairs."""
+        rho: Float64 = 1 / np.einsum("ij,ij->i", self.sk, self.yk)
+        return rho
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LbfgsInvHessProduct, (self.sk, self.yk)

@@ -1,0 +1,163 @@
+"""Methods that are not native: they run in SciPy, on the compiled function with its gradient."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+from tfminimize.callback import takes_result
+from tfminimize.program import Lease
+from tfminimize.unknowns import Unknowns
+
+if TYPE_CHECKING:
+    from tfminimize.minimizer import Problem
+
+__all__ = ["check_bounds", "check_constraints", "method_name", "solve"]
+
+_WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
+_WITH_GRADIENT = ("cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
+_WITH_HESSIAN = ("dogleg", "trust-ncg", "trust-krylov", "trust-exact")
+_WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")
+_WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
+_CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
+_KNOWN = (*_WITHOUT_GRADIENT, *_WITH_GRADIENT)
+
+
+def method_name(method: Any, constraints: Any) -> Any:
+    """The method's name in lower case, or the callable itself; None chooses as the constraints need.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown or needs a Hessian.
+    """
+    if method is None:
+        return "slsqp" if _has(constraints) else "l-bfgs-b"
+    if callable(method):
+        return method
+    if not isinstance(method, str):
+        raise ValueError(f"method is {method!r}: give the name of a method, such as 'L-BFGS-B', or a callable.")
+    name = method.lower()
+    if name in _WITH_HESSIAN:
+        raise ValueError(f"method {method!r} needs a Hessian, which is not supplied: use 'L-BFGS-B' or 'Newton-CG'.")
+    if name not in _KNOWN:
+        raise ValueError(f"method {method!r} is not known: use one of {', '.join(_KNOWN)}.")
+    return name
+
+
+def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None:
+    """Raise ValueError if this method cannot take these constraints, or cannot for these unknowns."""
+    if not _has(constraints) or callable(method):
+        return
+    if method not in _WITH_CONSTRAINTS:
+        name = "L-BFGS-B" if method == "l-bfgs-b" else method
+        raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
+    if not unknowns.is_array or len(unknowns.layout.segments[0].shape) > 1:
+        raise ValueError(
+            "constraints are SciPy's functions of one vector, but x0 is no vector: "
+            "give x0 as a one-dimensional array, or remove the constraints."
+        )
+
+
+def check_bounds(method: Any, low: Any) -> None:
+    """Raise ValueError if there are bounds and the method ignores them."""
+    if low is not None and not callable(method) and method not in _WITH_BOUNDS:
+        raise ValueError(f"method {method!r} cannot handle bounds: use method='L-BFGS-B', or remove the bounds.")
+
+
+def solve(
+    lease: Lease,
+    unknowns: Unknowns,
+    problem: Problem,
+    options: Mapping[str, Any],
+    tol: float | None,
+    callback: Callable[..., Any] | None,
+) -> OptimizeResult:
+    """Minimise in SciPy from the x in the workspace."""
+    layout = unknowns.layout
+    evaluation = _Evaluation(lease)
+    low, high = problem.packed_bounds
+    bounds = None if low is None else scipy.optimize.Bounds(layout.flatten(low), layout.flatten(high))
+    has_gradient = problem.method not in _WITHOUT_GRADIENT
+    begin = time.perf_counter()
+    result = scipy.optimize.minimize(
+        evaluation.loss_and_gradient if has_gradient else evaluation.loss,
+        layout.flatten(lease.workspace.x),
+        jac=True if has_gradient else None,
+        method=problem.method,
+        bounds=bounds,
+        constraints=problem.constraints,
+        tol=tol,
+        callback=None if callback is None else _adapted(callback, problem.method, unknowns),
+        options=dict(options),
+    )
+    seconds = time.perf_counter() - begin
+    for name in ("x", "jac"):
+        if np.shape(result.get(name)) == (layout.size,):
+            result[name] = unknowns.report(layout.pack(result[name]))
+    result.backend = "tfe"
+    result.timing = {
+        "trace": lease.trace_seconds,
+        "compile": evaluation.compile_seconds,
+        "evaluate": evaluation.seconds,
+        "solver": seconds - evaluation.seconds - evaluation.compile_seconds,
+    }
+    return result
+
+
+class _Evaluation:
+    """The compiled function as SciPy calls it, with the time it takes."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._workspace = lease.workspace
+        self._layout = lease.workspace.layout
+        self._is_first = lease.is_first
+        self.seconds = self.compile_seconds = 0.0
+
+    def loss(self, x: NDArray[np.float64]) -> float:
+        begin = time.perf_counter()
+        workspace = self._workspace
+        for segment in self._layout.segments:
+            workspace.x[segment.packed] = x[segment.flat]
+        loss: float = workspace.objective.evaluate(workspace.x, workspace.gradient)
+        elapsed = time.perf_counter() - begin
+        if self._is_first:
+            self._is_first = False
+            self.compile_seconds = elapsed
+        else:
+            self.seconds += elapsed
+        return loss
+
+    def loss_and_gradient(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        return self.loss(x), self._layout.flatten(self._workspace.gradient)
+
+
+def _adapted(callback: Callable[..., Any], method: Any, unknowns: Unknowns) -> Callable[..., Any]:
+    """The user's callback, given x as the result has it."""
+
+    def report(x: NDArray[np.float64]) -> Any:
+        return unknowns.report(unknowns.layout.pack(x))
+
+    wants_result = takes_result(callback)
+    if method in _CALLED_WITH_X_ONLY:
+        if wants_result:
+            raise ValueError(
+                f"method {method!r} calls callback(xk), not callback(intermediate_result): rename it to xk."
+            )
+        return lambda xk: callback(report(xk))
+
+    def adapted(intermediate_result: OptimizeResult) -> Any:
+        x = report(intermediate_result.x)
+        return callback(intermediate_result=OptimizeResult(intermediate_result, x=x)) if wants_result else callback(x)
+
+    return adapted
+
+
+def _has(constraints: Any) -> bool:
+    return constraints is not None and not (isinstance(constraints, (list, tuple, dict)) and not constraints)

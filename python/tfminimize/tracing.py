@@ -1,0 +1,169 @@
+"""Tracing: one TensorFlow function of the loss and its gradient, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfminimize import _tensorflow
+from tfminimize.arguments import Arguments
+from tfminimize.unknowns import Unknowns
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """The loss and its gradient as one TensorFlow function, for one set of shapes and dtypes.
+
+    Its inputs are, in order, the leaves of x in functional use, the tensors of ``args``, and what the function
+    captures; its outputs are the loss, a scalar, and one gradient for each component of x.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss.
+    unknowns : Unknowns
+    arguments : Arguments
+    jit_compile : bool or None
+        None follows ``fun``.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not a real scalar, depends on nothing that is optimised, or writes to it.
+
+    Attributes
+    ----------
+    captured_inputs : list of tf.Tensor
+        In place of an optimised variable's handle stands whatever handle the caller passes.
+    seconds : float
+        What tracing took.
+    """
+
+    def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit_compile: bool | None):
+        begin = time.perf_counter()
+        _check_context()
+        jit = follows_jit(fun) if jit_compile is None else jit_compile
+        wrapper = _value_and_gradients(_inside_trace(fun, jit), unknowns, arguments.rebuilder())
+        function = tf.function(wrapper, autograph=False, jit_compile=jit or None)
+        segments = () if unknowns.variables else unknowns.layout.segments
+        specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
+        specs += [tf.TensorSpec(t.shape, t.dtype) for t in arguments.tensors]
+        concrete = function.get_concrete_function(*specs)
+        _check_writes(concrete, unknowns)
+        self.num_arguments = len(specs)
+        self.name, self.dispatch, self.config_proto, self.executor_type, self.device, captured = (
+            _tensorflow.dispatchable(concrete, jit)
+        )
+        self.captured_inputs: list[Any] = list(captured)
+        self._concrete = concrete  # the function lives in TensorFlow's context as long as this object
+        self.seconds = time.perf_counter() - begin
+
+
+def follows_jit(fun: Callable[..., Any]) -> bool:
+    """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
+    return bool(getattr(fun, "_jit_compile", False))
+
+
+def _check_context() -> None:
+    if not tf.executing_eagerly():
+        raise RuntimeError("tfminimize was called while a graph is being built: call it outside of tf.function.")
+    if tf.config.functions_run_eagerly():
+        raise RuntimeError(
+            "tf.config.run_functions_eagerly(True) is set, but the solver calls a compiled function: "
+            "set it to False for the solve."
+        )
+
+
+def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
+    """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off."""
+    if not isinstance(fun, tf.types.experimental.PolymorphicFunction):
+        if isinstance(fun, tf.types.experimental.ConcreteFunction):
+            return fun
+        converted: Callable[..., Any] = _tensorflow.autograph(fun)
+        return converted
+    if follows_jit(fun) and not jit:
+        python_function: Callable[..., Any] = fun.python_function
+        return _tensorflow.autograph(python_function) if getattr(fun, "_autograph", True) else python_function
+    return fun
+
+
+def _value_and_gradients(
+    fun: Callable[..., Any], unknowns: Unknowns, rebuild_args: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]
+) -> Callable[..., list[tf.Tensor]]:
+    num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
+
+    def value_and_gradients(*inputs: tf.Tensor) -> list[tf.Tensor]:
+        sources = list(unknowns.variables) or list(inputs[:num_leaves])
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            args = rebuild_args(inputs[num_leaves:])
+            if not unknowns.variables:
+                args = (unknowns.rebuild(sources), *args)
+            loss = _scalar(fun(*args))
+        gradients = tape.gradient(loss, sources)
+        _check_connected(gradients, unknowns)
+        return [loss, *map(_dense, gradients, sources)]
+
+    return value_and_gradients
+
+
+def _scalar(loss: Any) -> tf.Tensor:
+    """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
+    if loss is None:
+        raise ValueError("fun returned None: return the loss, a real scalar tensor.")
+    if isinstance(loss, (tuple, list, dict)):
+        raise ValueError(
+            f"fun returned a {type(loss).__name__}: return the loss only, a real scalar tensor; "
+            "the gradient is made by TensorFlow."
+        )
+    try:
+        loss = tf.convert_to_tensor(loss)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fun returned {loss!r}, which is no tensor: return the loss, a real scalar.") from error
+    if loss.dtype not in (tf.float64, tf.float32):
+        raise ValueError(f"the loss has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
+    if not loss.shape.is_fully_defined():
+        raise ValueError(
+            f"the loss has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "
+            "tf.reduce_sum, or fix its shape by tf.ensure_shape(loss, [])."
+        )
+    if loss.shape.num_elements() != 1:
+        raise ValueError(
+            f"the loss has shape {tuple(loss.shape)}, not that of a scalar: reduce it, for example by tf.reduce_sum."
+        )
+    return tf.reshape(loss, [])
+
+
+def _check_connected(gradients: Sequence[Any], unknowns: Unknowns) -> None:
+    names = [s.name for s, g in zip(unknowns.layout.segments, gradients, strict=True) if g is None]
+    if len(names) == len(gradients):
+        raise ValueError(
+            f"the loss does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: "
+            "compute it from them with TensorFlow operations, without .numpy() or integer casts."
+        )
+    for name in names:
+        warnings.warn(
+            f"The loss does not depend on {name}: its gradient is taken as zero, and it keeps its value.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _dense(gradient: Any, source: Any) -> tf.Tensor:
+    if gradient is None:
+        return tf.zeros(source.shape, source.dtype)
+    return tf.ensure_shape(tf.convert_to_tensor(gradient), source.shape)
+
+
+def _check_writes(concrete: Any, unknowns: Unknowns) -> None:
+    for variable in unknowns.variables:
+        if not _tensorflow.is_read_only(concrete.graph, variable.handle):
+            raise ValueError(
+                f"the loss writes to variable '{variable.name}', which is being optimised: "
+                "remove the assignment from the loss, or leave the variable out of x0."
+            )

@@ -1,0 +1,263 @@
+"""What is optimised: arrays that the function takes, or variables that it reads."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize.packing import Layout
+
+__all__ = ["Unknowns", "as_variable"]
+
+_FLOATS = ("float64", "float32")
+Array = NDArray[Any]
+
+
+def as_variable(value: Any) -> tf.Variable | None:
+    """The TensorFlow variable that ``value`` is or, as a Keras 3 variable, holds; None for anything else."""
+    if isinstance(value, tf.Variable):
+        return value
+    if isinstance(value, (np.ndarray, np.generic, tf.Tensor, numbers.Number)):
+        return None
+    inner = getattr(value, "value", None)
+    return inner if isinstance(inner, tf.Variable) else None
+
+
+class Unknowns:
+    """The structure, shapes and dtypes of ``x0``, without its values.
+
+    In *functional* use the function takes ``x`` in the structure of ``x0`` (see `tf.nest`); a list or tuple of plain
+    numbers, however deep, counts as one array. In *variable* use ``x0`` is a variable or a structure of variables.
+
+    Attributes
+    ----------
+    variables : tuple of tf.Variable
+        Empty in functional use.
+    layout : Layout
+    """
+
+    def __init__(self, x0: Any) -> None:
+        template = _with_arrays(x0)
+        leaves = tf.nest.flatten(template)
+        if not leaves:
+            raise ValueError("x0 is empty: give at least one number, array, tensor or variable to optimise.")
+        self._is_leaf = not tf.nest.is_nested(template)
+        self._template = template if self._is_leaf else tf.nest.map_structure(lambda _: None, template)
+        variables = [as_variable(leaf) for leaf in leaves]
+        self.variables: tuple[tf.Variable, ...] = ()
+        if any(v is not None for v in variables):
+            self.variables = _checked_variables(variables, leaves)
+            components = [(f"variable '{v.name}'", _static_shape(v), v.dtype.name) for v in self.variables]
+        else:
+            arrays = [_as_array(leaf, name) for leaf, name in zip(leaves, self.names(), strict=True)]
+            components = [(n, a.shape, a.dtype.name) for n, a in zip(self.names(), arrays, strict=True)]
+        if self._is_leaf:
+            self._template = None
+        self.layout = Layout(components)
+        if self.layout.size == 0:
+            raise ValueError("x0 has no elements: there is nothing to optimise.")
+
+    @property
+    def is_array(self) -> bool:
+        """Whether x is one array, as in SciPy."""
+        return self._is_leaf and not self.variables
+
+    @property
+    def template(self) -> Any:
+        """The structure with None for each leaf; None itself for a single one."""
+        return self._template
+
+    def key(self) -> Hashable:
+        """What two problems must share to be solved by the same compiled function."""
+        shapes = tuple((s.shape, s.dtype) for s in self.layout.segments)
+        if self.variables:
+            return tuple(v.ref() for v in self.variables)
+        return (None if self._is_leaf else _structure_key(self._template), shapes)
+
+    def names(self) -> list[str]:
+        """How messages name the leaves."""
+        if self._is_leaf:
+            return ["x0"]
+        return [name for name, _ in _walk(self._template, "x0")]
+
+    def start(self, x0: Any) -> list[Array]:
+        """The values of ``x0``, leaf by leaf, or of the variables; checked to be those of this problem and finite."""
+        if self.variables:
+            values = [_read(v) for v in self.variables]
+        elif self._is_leaf and type(x0) is np.ndarray and x0.dtype.name in _FLOATS:
+            values = [x0]
+        else:
+            template = _with_arrays(x0)
+            if self._is_leaf is tf.nest.is_nested(template):
+                raise ValueError(f"x0 must be {self._describe()}, as the one that was compiled for, not {x0!r}.")
+            if not self._is_leaf:
+                tf.nest.assert_same_structure(template, self._template)
+            leaves = tf.nest.flatten(template)
+            values = [_as_array(leaf, s.name) for leaf, s in zip(leaves, self.layout.segments, strict=True)]
+        for value, segment in zip(values, self.layout.segments, strict=True):
+            if value.shape != segment.shape:
+                raise ValueError(
+                    f"{segment.name} has shape {value.shape}, but the function was compiled for {segment.shape}: "
+                    "make a new Minimizer for another shape."
+                )
+            _check_finite(value, segment.name)
+        return values
+
+    def check_same_variables(self, x0: Any) -> None:
+        """Raise ValueError unless ``x0`` is None or made of these variables."""
+        if x0 is None:
+            return
+        given = [as_variable(leaf) for leaf in tf.nest.flatten(x0)]
+        if len(given) != len(self.variables) or any(g is not v for g, v in zip(given, self.variables, strict=True)):
+            raise ValueError(
+                "x0 must be the variables that the Minimizer was made for, or None: they start from their present "
+                "values, so assign to them before the solve instead."
+            )
+
+    def rebuild(self, leaves: Sequence[Any]) -> Any:
+        """The leaves in the structure of ``x0``."""
+        return leaves[0] if self._is_leaf else tf.nest.pack_sequence_as(self._template, leaves)
+
+    def report(self, packed: Array) -> Any:
+        """What users see of a packed vector, as a copy: the structure of ``x0``, or a flat vector for variables.
+
+        A float32 component is rounded to what the function saw.
+        """
+        layout = self.layout
+        if layout.is_contiguous and self._is_leaf and layout.segments[0].dtype == "float64":
+            shape = layout.segments[0].shape
+            return packed.copy() if self.variables else packed.reshape(shape).copy()
+        leaves = [packed[s.packed].reshape(s.shape).astype(s.dtype) for s in layout.segments]
+        if self.variables:
+            return np.concatenate([leaf.ravel().astype(np.float64) for leaf in leaves])
+        return self.rebuild(leaves)
+
+    def assign(self, flat: Array) -> None:
+        """Give the variables the values of a flat vector."""
+        for variable, segment in zip(self.variables, self.layout.segments, strict=True):
+            value = flat[segment.flat].reshape(segment.shape)
+            # tf.constant copies; anything else might leave the variable sharing memory with the result.
+            variable.assign(tf.constant(value, variable.dtype), read_value=False)
+
+    def _describe(self) -> str:
+        return "one array" if self._is_leaf else f"a structure like {self._template!r}"
+
+
+def _with_arrays(x0: Any) -> Any:
+    """``x0`` with every list or tuple of plain numbers replaced by an array."""
+    if isinstance(x0, (list, tuple)):
+        if x0 and all(_is_numeric(item) for item in x0):
+            try:
+                return np.asarray(x0)
+            except ValueError as error:
+                raise ValueError(f"x0 is a ragged list of numbers ({error}): all rows need the same length.") from None
+        return _rebuilt(x0, [_with_arrays(item) for item in x0])
+    if isinstance(x0, dict):
+        converted = copy.copy(x0)
+        converted.update((key, _with_arrays(item)) for key, item in x0.items())
+        return converted
+    return x0
+
+
+def _is_numeric(item: Any) -> bool:
+    if isinstance(item, (list, tuple)) and not hasattr(item, "_fields"):
+        return bool(item) and all(_is_numeric(part) for part in item)
+    return isinstance(item, (numbers.Number, np.generic))
+
+
+def _rebuilt(sequence: Any, items: list[Any]) -> Any:
+    return type(sequence)(*items) if hasattr(sequence, "_fields") else type(sequence)(items)
+
+
+def _walk(structure: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The leaves in the order of `tf.nest`, each with its path."""
+    if isinstance(structure, Mapping):
+        for key in sorted(structure):
+            yield from _walk(structure[key], f"{path}[{key!r}]")
+    elif isinstance(structure, tuple) and hasattr(structure, "_fields"):
+        for field in structure._fields:
+            yield from _walk(getattr(structure, field), f"{path}.{field}")
+    elif isinstance(structure, (list, tuple)):
+        for i, item in enumerate(structure):
+            yield from _walk(item, f"{path}[{i}]")
+    elif tf.nest.is_nested(structure):
+        for i, item in enumerate(tf.nest.flatten(structure)):
+            yield f"{path} (leaf {i})", item
+    else:
+        yield path, structure
+
+
+def _structure_key(structure: Any) -> Hashable:
+    """A hashable picture of a structure whose leaves are None."""
+    if isinstance(structure, Mapping):
+        return (type(structure), tuple((k, _structure_key(structure[k])) for k in sorted(structure)))
+    if isinstance(structure, (list, tuple)):
+        return (type(structure), tuple(_structure_key(item) for item in structure))
+    return repr(structure)
+
+
+def _as_array(leaf: Any, name: str) -> Array:
+    """A leaf as a float64 or float32 array; numbers and integers become float64."""
+    if tf.is_symbolic_tensor(leaf):
+        raise ValueError(f"{name} is a symbolic tensor: call tfminimize outside of tf.function, with a value.")
+    if as_variable(leaf) is not None:
+        raise ValueError(f"{name} is a variable, but the function was compiled for an array.")
+    array = np.asarray(leaf)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    if array.dtype.name not in _FLOATS:
+        raise ValueError(
+            f"{name} has dtype {array.dtype.name}, but only float32, float64 and integers (taken as float64) can be "
+            "optimised: cast it."
+        )
+    return array
+
+
+def _check_finite(value: Array, name: str) -> None:
+    if np.isfinite(value).all():
+        return
+    index = tuple(int(k) for k in np.argwhere(~np.isfinite(value))[0])
+    place = f"{name}[{', '.join(map(str, index))}]" if index else name
+    raise ValueError(f"{place} is {value[index]} at the start: give a finite value.")
+
+
+def _read(variable: tf.Variable) -> Array:
+    # A raw read is three times faster than variable.numpy() and not recorded by anybody's tape.
+    value: Array = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy()
+    return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+
+def _static_shape(variable: tf.Variable) -> tuple[int, ...]:
+    if not variable.shape.is_fully_defined():
+        raise ValueError(
+            f"variable '{variable.name}' has shape {variable.shape}, which is not static: "
+            "give every dimension a size when the variable is made."
+        )
+    return tuple(variable.shape.as_list())
+
+
+def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any]) -> tuple[tf.Variable, ...]:
+    checked: list[tf.Variable] = []
+    seen: set[Any] = set()
+    for i, (variable, leaf) in enumerate(zip(variables, leaves, strict=True)):
+        if variable is None:
+            raise ValueError(
+                f"x0 mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
+                "give either variables only, or arrays and tensors only."
+            )
+        if variable.dtype.name not in _FLOATS:
+            raise ValueError(
+                f"variable '{variable.name}' has dtype {variable.dtype.name}, but only float32 and float64 variables "
+                "can be optimised: leave it out of x0, or make it a float variable."
+            )
+        if variable.ref() in seen:
+            raise ValueError(f"variable '{variable.name}' is in x0 twice: give each variable once.")
+        seen.add(variable.ref())
+        checked.append(variable)
+    return tuple(checked)
