@@ -11,6 +11,9 @@ CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
 
+# TensorFlow's start-up notes would hide what is said here.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
 bin := $(VENV)/bin
 cmake := $(bin)/cmake
 ctest := $(bin)/ctest
@@ -66,10 +69,12 @@ clean:
 $(VENV)/.requirements: pyproject.toml
 	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)
 	$(bin)/python -c "import ast, re; print(*ast.literal_eval(re.search(r'^requires = (.*)$$', open('pyproject.toml').read(), re.M)[1]), 'cmake>=3.22', 'ninja', sep='\n')" > $@.txt
+	@echo "Installing TensorFlow and the build tools into $(VENV): a minute or two, once."
 	$(bin)/python -m pip install --quiet --requirement $@.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.requirements $(sources)
+	@echo "Building and installing tfminimize."
 	$(bin)/python -m pip install --quiet --no-build-isolation '.[bench]'
 	touch $@
 
