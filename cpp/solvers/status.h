@@ -12,16 +12,16 @@ enum class Request {
 
 /// How a solve ended, or that it has not.
 enum class Status {
-  kRunning,             ///< The solver still makes requests.
-  kGradientConverged,   ///< The projected gradient is at most gtol.
-  kFunctionConverged,   ///< The last iteration reduced f by less than ftol, relatively.
-  kMaxIterations,       ///< maxiter iterations were made.
-  kMaxEvaluations,      ///< More than maxfun evaluations were made.
-  kCallerStopped,       ///< The caller asked for the end with stop().
-  kLineSearchFailed,    ///< No lower point was found along steepest descent.
-  kGradientMismatch,    ///< f rises all along a direction in which the gradient says it falls.
-  kNonFiniteStart,      ///< f or its gradient at the start is not finite.
-  kUnboundedBelow,      ///< f reached minus infinity.
+  kRunning,            ///< The solver still makes requests.
+  kGradientConverged,  ///< The projected gradient is at most gtol.
+  kFunctionConverged,  ///< The last iteration reduced f by less than ftol, relatively.
+  kMaxIterations,      ///< maxiter iterations were made.
+  kMaxEvaluations,     ///< More than maxfun evaluations were made.
+  kCallerStopped,      ///< The caller asked for the end with stop().
+  kLineSearchFailed,   ///< No lower point was found along steepest descent.
+  kGradientMismatch,   ///< f rises all along a direction in which the gradient says it falls.
+  kNonFiniteStart,     ///< f or its gradient at the start is not finite.
+  kUnboundedBelow,     ///< f reached minus infinity.
 };
 
 /// SciPy's integer for a status: 0 converged, 1 a limit was reached, 2 failed, 99 stopped by the caller.

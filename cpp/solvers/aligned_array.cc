@@ -1,0 +1,22 @@
+#include "solvers/aligned_array.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <new>
+
+namespace tfminimize {
+
+std::shared_ptr<void> aligned_memory(std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const bool large = bytes >= 2 * kHugePage;
+  const std::size_t alignment = large ? kHugePage : kLine;
+  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  if (large) madvise(memory, rounded, MADV_HUGEPAGE);  // A wish: without it the array is only slower.
+  return {memory, std::free};
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,319 @@
+#include "solvers/lbfgsb.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <type_traits>
+
+#include "solvers/aligned_array.h"
+#include "solvers/kernels.h"
+#include "solvers/more_thuente.h"
+#include "solvers/quasi_newton_model.h"
+
+namespace tfminimize {
+namespace {
+
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr double kLargestStep = 1e10;
+// A rise of f this large, relatively, is no rounding error: if the gradient promised a descent, it is wrong.
+constexpr double kSurelyNotRounding = 1e-6;
+
+/// What advance() is called after.
+enum class Phase { kStart, kTrial, kIteration };
+
+}  // namespace
+
+struct Lbfgsb::State {
+  State(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+        const LbfgsbOptions& options);
+
+  Request after_start();
+  Request after_trial(double f);
+  Request after_iteration();
+
+  Request begin_line_search();
+  Request fail_line_search();
+  Request stop(Status status);
+
+  /// Calls visit(pointer, bytes) for each piece of the state.
+  template <typename Visit>
+  void visit(const Visit& visit);
+
+  /// All that is neither an array nor given by the caller.
+  struct Scalars {
+    Request request = Request::kEvaluate;
+    Status status = Status::kRunning;
+    Phase phase = Phase::kStart;
+    double f = 0;           ///< At the last completed iteration.
+    double previous_f = 0;  ///< One before.
+    double projected_gradient = 0;
+    double slope = 0;      ///< gᵀd at the start of the line search ...
+    double end_slope = 0;  ///< ... and at its end.
+    std::int64_t nit = 0;
+    std::int64_t nfev = 0;
+    std::int64_t trials = 0;        ///< In this line search.
+    bool rises_everywhere = false;  ///< At each of them f was higher, and its slope still negative.
+    bool rises_surely = false;      ///< At one of them by more than rounding.
+    MoreThuenteLineSearch search;
+  };
+  static_assert(std::is_trivially_copyable_v<Scalars>);
+
+  LbfgsbOptions options;
+  bool bounded;
+  bool boxed;  ///< Every variable has two bounds.
+  double* gradient;
+  AlignedArray<double> line_start;
+  Vectors v;
+  QuasiNewtonModel model;
+  const Kernels& kernels;
+  Scalars s;
+
+ private:
+  static Vectors view(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+                      double* line_start);
+};
+
+Vectors Lbfgsb::State::view(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+                            double* line_start) {
+  Vectors v;
+  v.n = x.size();
+  v.x = x.data();
+  v.gradient = gradient.data();
+  v.lower = lower.data();
+  v.upper = upper.data();
+  v.start = line_start;
+  v.start_gradient = line_start + num_tiles(v.n) * kTile;
+  return v;
+}
+
+Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> lower, Span<const double> upper,
+                     const LbfgsbOptions& options_)
+    : options(options_),
+      bounded(!lower.empty()),
+      boxed(bounded),
+      gradient(gradient_.data()),
+      line_start(2 * num_tiles(x.size()) * kTile),
+      v(view(x, gradient_, lower, upper, line_start.data())),
+      model(v, static_cast<std::size_t>(options_.maxcor)),
+      kernels(tfminimize::kernels()) {
+  if (!bounded) return;
+  for (std::size_t i = 0; i < v.n; ++i) {
+    v.x[i] = std::min(std::max(v.x[i], lower[i]), upper[i]);
+    boxed = boxed && std::isfinite(lower[i]) && std::isfinite(upper[i]);
+  }
+}
+
+Request Lbfgsb::State::stop(Status status) {
+  s.status = status;
+  return Request::kStopped;
+}
+
+Request Lbfgsb::State::after_start() {
+  ++s.nfev;
+  // The direction is still zero: the slope only tells whether the gradient is finite.
+  const TrialSums start = kernels.trial(v, model.matrix().direction_column());
+  s.projected_gradient = start.projected_gradient;
+  if (!std::isfinite(s.f) || !std::isfinite(start.slope)) return stop(Status::kNonFiniteStart);
+  if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
+  if (options.maxiter <= 0) return stop(Status::kMaxIterations);
+  model.reset();
+  return begin_line_search();
+}
+
+Request Lbfgsb::State::begin_line_search() {
+  std::optional<DirectionSums> direction = model.find_direction();
+  while (!direction) {
+    if (model.matrix().size() == 0) return stop(Status::kLineSearchFailed);
+    model.reset();
+    direction = model.find_direction();
+  }
+  s.slope = direction->slope;
+  MoreThuenteLineSearch::Params params;
+  params.largest_step = kLargestStep;
+  double first_step = 1;
+  if (bounded) params.largest_step = s.nit == 0 ? 1 : std::min(kLargestStep, direction->largest_step);
+  if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.largest_step);
+  s.search = MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params);
+  s.trials = 0;
+  s.rises_everywhere = true;
+  s.rises_surely = false;
+  s.phase = Phase::kTrial;
+  if (first_step != 1) kernels.move(v, model.matrix().direction_column(), first_step);
+  return Request::kEvaluate;
+}
+
+Request Lbfgsb::State::after_trial(double f) {
+  const std::size_t d_column = model.matrix().direction_column();
+  const TrialSums trial = kernels.trial(v, d_column);
+  ++s.nfev;
+  if (f == -std::numeric_limits<double>::infinity()) {
+    s.f = f;
+    return stop(Status::kUnboundedBelow);
+  }
+  do {
+    ++s.trials;
+    auto verdict = MoreThuenteLineSearch::Verdict::kTryNext;
+    if (std::isfinite(f) && std::isfinite(trial.slope)) {
+      s.rises_everywhere = s.rises_everywhere && f > s.f && trial.slope < 0;
+      s.rises_surely = s.rises_surely || f - s.f > kSurelyNotRounding * std::max({std::abs(f), std::abs(s.f), 1.0});
+      verdict = s.search.advance(f, trial.slope);
+    } else {
+      s.rises_everywhere = false;
+      s.search.retreat();
+    }
+    if (verdict != MoreThuenteLineSearch::Verdict::kTryNext) {
+      if (s.rises_everywhere && s.rises_surely) return fail_line_search();
+      s.previous_f = s.f;
+      s.f = f;
+      s.end_slope = trial.slope;
+      s.projected_gradient = trial.projected_gradient;
+      ++s.nit;
+      s.phase = Phase::kIteration;
+      return Request::kIteration;
+    }
+    if (s.trials >= options.maxls) return fail_line_search();
+    // A step that rounds to the x that was just evaluated needs no evaluation.
+  } while (!kernels.move(v, d_column, s.search.step()));
+  return Request::kEvaluate;
+}
+
+Request Lbfgsb::State::fail_line_search() {
+  std::copy_n(v.start, v.n, v.x);
+  std::copy_n(v.start_gradient, v.n, gradient);
+  if (s.rises_everywhere && s.rises_surely) return stop(Status::kGradientMismatch);
+  if (model.matrix().size() == 0) return stop(Status::kLineSearchFailed);
+  model.reset();
+  return begin_line_search();
+}
+
+Request Lbfgsb::State::after_iteration() {
+  if (s.nit >= options.maxiter) return stop(Status::kMaxIterations);
+  if (s.nfev > options.maxfun) return stop(Status::kMaxEvaluations);
+  if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
+  // As a multiple of the rounding unit, like SciPy's factr, so that both round alike.
+  const double tolerance = kEpsilon * (options.ftol / kEpsilon);
+  if (s.previous_f - s.f <= tolerance * std::max({std::abs(s.previous_f), std::abs(s.f), 1.0})) {
+    return stop(Status::kFunctionConverged);
+  }
+  const double step = s.search.step();
+  const double s_dot_y = (s.end_slope - s.slope) * step;
+  model.accept(step, s_dot_y, s_dot_y > kEpsilon * -s.slope * step);
+  return begin_line_search();
+}
+
+template <typename Visit>
+void Lbfgsb::State::visit(const Visit& visit) {
+  visit(&s, sizeof s);
+  visit(v.x, v.n * sizeof(double));
+  visit(gradient, v.n * sizeof(double));
+  visit(line_start.data(), line_start.size() * sizeof(double));
+  model.visit_state(visit);
+}
+
+Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+               const LbfgsbOptions& options) {
+  if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
+  if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
+  if (lower.size() != upper.size() || (!lower.empty() && lower.size() != x.size())) {
+    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
+  }
+  if (options.maxcor < 1) throw std::invalid_argument("maxcor must be at least 1.");
+  if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    if (!(lower[i] <= upper[i])) throw std::invalid_argument("each lower bound must be at most its upper bound.");
+  }
+  state_ = std::make_unique<State>(x, gradient, lower, upper, options);
+}
+
+Lbfgsb::~Lbfgsb() = default;
+Lbfgsb::Lbfgsb(Lbfgsb&&) noexcept = default;
+Lbfgsb& Lbfgsb::operator=(Lbfgsb&&) noexcept = default;
+
+Request Lbfgsb::advance(double f) {
+  State::Scalars& s = state_->s;
+  if (s.request == Request::kStopped) throw std::logic_error("advance() was called on a solver that has stopped.");
+  switch (s.phase) {
+    case Phase::kStart:
+      s.f = f;
+      s.request = state_->after_start();
+      break;
+    case Phase::kTrial:
+      s.request = state_->after_trial(f);
+      break;
+    case Phase::kIteration:
+      s.request = state_->after_iteration();
+      break;
+  }
+  return s.request;
+}
+
+void Lbfgsb::stop() {
+  if (state_->s.request != Request::kIteration) {
+    throw std::logic_error("stop() is allowed only when an iteration is complete.");
+  }
+  state_->s.request = state_->stop(Status::kCallerStopped);
+}
+
+Request Lbfgsb::request() const { return state_->s.request; }
+Status Lbfgsb::status() const { return state_->s.status; }
+double Lbfgsb::fun() const { return state_->s.f; }
+std::int64_t Lbfgsb::nit() const { return state_->s.nit; }
+std::int64_t Lbfgsb::nfev() const { return state_->s.nfev; }
+std::size_t Lbfgsb::size() const { return state_->v.n; }
+std::size_t Lbfgsb::num_corrections() const { return state_->model.matrix().size(); }
+
+void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {
+  const CompactBfgsMatrix& matrix = state_->model.matrix();
+  const std::size_t n = size();
+  if (s.size() != matrix.size() * n || y.size() != s.size()) {
+    throw std::invalid_argument("s and y must have num_corrections() · n elements.");
+  }
+  for (std::size_t pair = 0; pair < matrix.size(); ++pair) {
+    for (std::size_t i = 0; i < n; ++i) {
+      s[pair * n + i] = matrix.tiles().element(i, static_cast<std::size_t>(matrix.s_column(pair)));
+      y[pair * n + i] = matrix.tiles().element(i, static_cast<std::size_t>(matrix.y_column(pair)));
+    }
+  }
+}
+
+namespace {
+
+/// What a saved state begins with.
+struct Header {
+  std::uint64_t format = 1;
+  std::uint64_t n = 0;
+  std::int64_t maxcor = 0;
+  std::uint64_t bounded = 0;
+};
+
+}  // namespace
+
+std::vector<std::uint8_t> Lbfgsb::save() const {
+  const Header header{1, state_->v.n, state_->options.maxcor, state_->bounded ? 1U : 0U};
+  std::vector<std::uint8_t> saved(sizeof header);
+  std::memcpy(saved.data(), &header, sizeof header);
+  state_->visit([&](const void* piece, std::size_t bytes) {
+    const auto* begin = static_cast<const std::uint8_t*>(piece);
+    saved.insert(saved.end(), begin, begin + bytes);
+  });
+  return saved;
+}
+
+void Lbfgsb::restore(Span<const std::uint8_t> saved) {
+  Header header;
+  if (saved.size() < sizeof header) throw std::invalid_argument("This is no saved state of an L-BFGS-B solver.");
+  std::memcpy(&header, saved.data(), sizeof header);
+  if (header.format != 1 || header.n != state_->v.n || header.maxcor != state_->options.maxcor ||
+      (header.bounded != 0) != state_->bounded) {
+    throw std::invalid_argument("The saved state is of a solver with another size, maxcor or kind of bounds.");
+  }
+  std::size_t position = sizeof header;
+  state_->visit([&](void* piece, std::size_t bytes) {
+    if (bytes > saved.size() - position) throw std::invalid_argument("The saved state is cut short.");
+    std::memcpy(piece, saved.data() + position, bytes);
+    position += bytes;
+  });
+}
+
+}  // namespace tfminimize

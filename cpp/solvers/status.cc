@@ -1,0 +1,52 @@
+#include "solvers/status.h"
+
+namespace tfminimize {
+
+int scipy_code(Status status) {
+  switch (status) {
+    case Status::kGradientConverged:
+    case Status::kFunctionConverged:
+      return 0;
+    case Status::kMaxIterations:
+    case Status::kMaxEvaluations:
+      return 1;
+    case Status::kCallerStopped:
+      return 99;
+    case Status::kRunning:
+    case Status::kLineSearchFailed:
+    case Status::kGradientMismatch:
+    case Status::kNonFiniteStart:
+    case Status::kUnboundedBelow:
+      return 2;
+  }
+  return 2;
+}
+
+const char* message(Status status) {
+  switch (status) {
+    case Status::kRunning:
+      return "The solve has not ended.";
+    case Status::kGradientConverged:
+      return "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL";
+    case Status::kFunctionConverged:
+      return "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH";
+    case Status::kMaxIterations:
+      return "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT";
+    case Status::kMaxEvaluations:
+      return "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT";
+    case Status::kCallerStopped:
+      return "STOP: CALLBACK REQUESTED HALT";
+    case Status::kLineSearchFailed:
+      return "ABNORMAL: ";
+    case Status::kGradientMismatch:
+      return "ABNORMAL: the function rises all along a direction in which its gradient says that it falls; check the "
+             "sign and the value of the gradient.";
+    case Status::kNonFiniteStart:
+      return "ABNORMAL: the function or its gradient is not finite at the start; choose another x0.";
+    case Status::kUnboundedBelow:
+      return "ABNORMAL: the function reached minus infinity; it has no minimum, or needs bounds.";
+  }
+  return "";
+}
+
+}  // namespace tfminimize
