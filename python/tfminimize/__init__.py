@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfminimize import testing
+from tfminimize import scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.minimizer import Minimizer
@@ -13,5 +13,6 @@ __all__ = [
     "build_info",
     "clear_cache",
     "minimize",
+    "scipy",
     "testing",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 __all__ = ["_native", "require"]
 
@@ -21,11 +21,13 @@ class _Missing:
         ) from self._reason
 
 
-_native: Any
-try:
+if TYPE_CHECKING:
     from tfminimize import _native
-except ImportError as error:
-    _native = _Missing(error)
+else:
+    try:
+        from tfminimize import _native
+    except ImportError as error:
+        _native = _Missing(error)
 
 
 @functools.cache

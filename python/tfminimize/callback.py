@@ -18,21 +18,22 @@ class Observer:
     ----------
     callback : callable
         ``callback(xk)``, or ``callback(intermediate_result)`` if that is the name of its only parameter.
-    current : callable
-        Returns a copy of x as the callback gets it, and the loss there.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the callback has raised `StopIteration`.
     """
 
-    def __init__(self, callback: Callable[..., Any], current: Callable[[], tuple[Any, float]]) -> None:
+    def __init__(self, callback: Callable[..., Any]) -> None:
         if not callable(callback):
             raise ValueError(f"callback is {callback!r}: give a function of xk, or of intermediate_result.")
         self.stopped = False
         self._callback = callback
-        self._current = current
         self._takes_result = takes_result(callback)
 
-    def __call__(self) -> bool:
-        """Call the callback; return whether the solve is to end."""
-        x, fun = self._current()
+    def __call__(self, x: Any, fun: float) -> bool:
+        """Call the callback with x, a copy, and the loss there; return whether the solve is to end."""
         try:
             if self._takes_result:
                 self._callback(intermediate_result=OptimizeResult(x=x, fun=fun))

@@ -34,10 +34,11 @@ def solve(
         begin = time.perf_counter()
         solver.advance(objective.evaluate(workspace.x, workspace.gradient))
         compile_seconds = time.perf_counter() - begin
-    observer = None
+    observer = on_iteration = None
     if callback is not None:
-        observer = Observer(callback, lambda: (unknowns.report(workspace.x), solver.fun))
-    timing = _native.drive(solver, objective, observer)
+        observer = Observer(callback)
+        on_iteration = lambda: observer(unknowns.report(workspace.x), solver.fun)  # noqa: E731
+    timing = _native.drive(solver, objective, on_iteration)
     status = solver.status_code
     return OptimizeResult(
         x=unknowns.report(workspace.x),

@@ -12,9 +12,12 @@ from scipy.sparse.linalg import LinearOperator
 
 from tfminimize.packing import Layout
 
-__all__ = ["STOPPED_BY_CALLBACK", "InverseHessian"]
+__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "InverseHessian"]
 
 Float64 = NDArray[np.float64]
+
+STOPPED = 99
+"""SciPy's status of a solve that the callback ended."""
 
 STOPPED_BY_CALLBACK = "`callback` raised `StopIteration`."
 """SciPy's message for status 99."""

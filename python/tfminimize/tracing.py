@@ -38,8 +38,8 @@ class Trace:
 
     Attributes
     ----------
-    captured_inputs : list of tf.Tensor
-        In place of an optimised variable's handle stands whatever handle the caller passes.
+    call : _tensorflow.Dispatchable
+        How to call the function.
     seconds : float
         What tracing took.
     """
@@ -55,12 +55,7 @@ class Trace:
         specs += [tf.TensorSpec(t.shape, t.dtype) for t in arguments.tensors]
         concrete = function.get_concrete_function(*specs)
         _check_writes(concrete, unknowns)
-        self.num_arguments = len(specs)
-        self.name, self.dispatch, self.config_proto, self.executor_type, self.device, captured = (
-            _tensorflow.dispatchable(concrete, jit)
-        )
-        self.captured_inputs: list[Any] = list(captured)
-        self._concrete = concrete  # the function lives in TensorFlow's context as long as this object
+        self.call = _tensorflow.dispatchable(concrete, jit)
         self.seconds = time.perf_counter() - begin
 
 

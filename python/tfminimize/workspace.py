@@ -51,16 +51,18 @@ class Workspace:
                 buffer = self.x[segment.packed] if staging is None else staging
                 scratch[id(unknowns.variables[i].handle)] = _scratch_variable(self, buffer, segment)
             components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
-        captured = [scratch.get(id(tensor), tensor) for tensor in trace.captured_inputs]
+        call = trace.call
+        captured = [scratch.get(id(tensor), tensor) for tensor in call.captured_inputs]
         self.objective = _native.ConcreteFunction(
             _tensorflow.context_capsule(),
-            trace.name,
+            call.name,
             [*range(self._first_argument), *tensors, *captured],
             components,
-            dispatch=trace.dispatch,
-            config_proto=trace.config_proto,
-            executor_type=trace.executor_type,
-            device=trace.device,
+            dispatch=call.dispatch,
+            config_proto=call.config_proto,
+            executor_type=call.executor_type,
+            device=call.device,
+            loss_dtype=call.loss_dtype,
         )
 
     def start(self, values: Sequence[Array]) -> None:
