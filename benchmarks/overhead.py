@@ -34,7 +34,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 import tfminimize as tfm
-from tfminimize import _native
 
 MODES = {"graph": False, "jit": True}
 
@@ -90,12 +89,11 @@ def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], scipy.optimiz
 
 
 def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> float:
-    """Seconds per evaluation of the minimizer's own function in a C++ loop without a solver."""
-    objective = minimizer._problem.objective
-    x = _native.aligned_zeros(x0.size)
-    g = _native.aligned_zeros(x0.size)
-    x[:] = x0
-    return float(objective.repeat(x, g, count))
+    """Seconds per evaluation of the minimizer's own function at x0, in a C++ loop without a solver."""
+    program = minimizer._program
+    with program.lease(program.arguments(())) as lease:
+        lease.workspace.start([x0])
+        return float(lease.workspace.objective.repeat(lease.workspace.x, lease.workspace.gradient, count))
 
 
 def measure(n: int, mode: str, repetitions: int, advance: Callable[[], None]) -> Row:
@@ -114,8 +112,8 @@ def measure(n: int, mode: str, repetitions: int, advance: Callable[[], None]) ->
         begin = time.perf_counter()
         ours = minimizer.minimize(x0)
         times.append(time.perf_counter() - begin)
-        evaluate.append(ours.timing.evaluate / ours.nfev)
-        added.append(times[-1] - ours.timing.evaluate - ours.timing.solver)
+        evaluate.append(ours.timing["evaluate"] / ours.nfev)
+        added.append(times[-1] - ours.timing["evaluate"] - ours.timing["solver"])
 
         bare.append(bare_evaluation(minimizer, x0, max(50, ours.nfev)))
         advance()
