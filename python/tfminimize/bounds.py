@@ -188,7 +188,7 @@ def _low_high(entry: Any, segment: Segment) -> tuple[Float64, Float64]:
     for side, infinity, word in ((entry[0], -np.inf, "lower"), (entry[1], np.inf, "upper")):
         values = np.asarray(side, dtype=object) if _may_hold_none(side) else np.asarray(side)
         if values.dtype == object:
-            values = np.where(np.equal(values, None), infinity, values)
+            values = np.array([infinity if v is None else v for v in values.flat]).reshape(values.shape)
         sides.append(_broadcast(values, segment.shape, f"the {word} bound for {segment.name}").ravel())
     return sides[0], sides[1]
 
@@ -199,9 +199,10 @@ def _may_hold_none(side: Any) -> bool:
 
 def _broadcast(values: Any, shape: tuple[int, ...], name: str) -> Float64:
     try:
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), shape).copy()
+        full: Float64 = np.broadcast_to(np.asarray(values, dtype=np.float64), shape).copy()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}, {values!r}, cannot be broadcast to the shape {shape}: {error}.") from None
+    return full
 
 
 def _check(low: Float64, high: Float64, layout: Layout) -> None:

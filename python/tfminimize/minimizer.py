@@ -26,7 +26,7 @@ class Problem:
         self.is_native = self.method == "l-bfgs-b"
         scipy_methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints
-        self.packed_bounds = pack_bounds(bounds, unknowns)
+        self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
         scipy_methods.check_bounds(self.method, self.packed_bounds[0])
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
@@ -48,12 +48,15 @@ class Problem:
         unknowns = program.unknowns
         checked = self.options(options, tol)
         values = unknowns.start(x0)
-        with program.lease(program.arguments(args)) as lease:
+        lease = program.lease(program.arguments(args))
+        try:
             lease.workspace.start(values)
             if self.is_native:
                 result = lbfgsb.solve(lease, unknowns, self.packed_bounds, checked, callback)
             else:
                 result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
+        finally:
+            lease.release()
         if unknowns.variables:
             unknowns.assign(result.x)
         return result

@@ -76,16 +76,16 @@ def _tolerance(name: str, value: Any) -> float:
 
 
 def _count(name: str, value: Any) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}: give an integer, 1 or greater.")
     return int(value)
 
 
 def _limit(name: str, value: Any) -> int:
     """A limit that the solver compares a count with; SciPy takes any real number, infinity too."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value) or value < 0:
         raise ValueError(f"{name} is {value!r}: give a number that is 0 or greater.")
-    if value >= NO_LIMIT:
+    if float(value) >= NO_LIMIT:
         return NO_LIMIT
     # Iterations stop at nit >= maxiter, evaluations at nfev > maxfun.
-    return math.ceil(value) if name == "maxiter" else math.floor(value)
+    return math.ceil(float(value)) if name == "maxiter" else math.floor(float(value))

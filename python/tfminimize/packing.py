@@ -99,9 +99,12 @@ class Layout:
 
     def flatten(self, packed: Array) -> Array:
         """A flat copy of a packed vector, or of each row of ``[k, packed_size]``."""
+        flat: Array = packed
         if self.is_contiguous:
-            return packed.copy()
-        return np.concatenate([packed[..., s.packed] for s in self.segments], axis=-1)
+            flat = packed.copy()
+        else:
+            flat = np.concatenate([packed[..., s.packed] for s in self.segments], axis=-1)
+        return flat
 
     def split(self, flat: Array) -> list[Array]:
         """The components of a flat vector, as copies in their own shape and dtype."""

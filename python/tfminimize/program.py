@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from tfminimize.arguments import Arguments
@@ -31,7 +30,7 @@ class _Pool:
 
 
 class Lease:
-    """A workspace while it serves one solve.
+    """A workspace while it serves one solve, until `release`.
 
     Attributes
     ----------
@@ -41,12 +40,17 @@ class Lease:
         Whether it is, so that its first evaluation compiles the function.
     """
 
-    __slots__ = ("is_first", "trace_seconds", "workspace")
+    __slots__ = ("_pool", "is_first", "trace_seconds", "workspace")
 
-    def __init__(self, workspace: Workspace, trace_seconds: float, is_first: bool) -> None:
+    def __init__(self, pool: _Pool, workspace: Workspace) -> None:
+        self._pool = pool
         self.workspace = workspace
-        self.trace_seconds = trace_seconds
-        self.is_first = is_first
+        self.is_first, pool.is_fresh = pool.is_fresh, False
+        self.trace_seconds = pool.trace.seconds if self.is_first else 0.0
+
+    def release(self) -> None:
+        """Give the workspace back, for the next solve."""
+        self._pool.free.append(self.workspace)
 
 
 class Program:
@@ -75,20 +79,15 @@ class Program:
         """Trace for these ``args`` now, not in the first solve."""
         self._pool(arguments)
 
-    @contextmanager
-    def lease(self, arguments: Arguments) -> Iterator[Lease]:
-        """A workspace for ``args``, traced and made if there is none; given back at the end, also after an error."""
+    def lease(self, arguments: Arguments) -> Lease:
+        """A workspace for ``args``, traced and made if there is none."""
         pool = self._pool(arguments)
         try:
             workspace = pool.free.pop()
-            workspace.set_arguments(arguments.tensors)
         except IndexError:
-            workspace = Workspace(pool.trace, self.unknowns, arguments.tensors)
-        is_first, pool.is_fresh = pool.is_fresh, False
-        try:
-            yield Lease(workspace, pool.trace.seconds if is_first else 0.0, is_first)
-        finally:
-            pool.free.append(workspace)
+            return Lease(pool, Workspace(pool.trace, self.unknowns, arguments.tensors))
+        workspace.set_arguments(arguments.tensors)
+        return Lease(pool, workspace)
 
     def _pool(self, arguments: Arguments) -> _Pool:
         with self._lock:

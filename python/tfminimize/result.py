@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LbfgsInvHessProduct
-from scipy.sparse.linalg import LinearOperator
 
 from tfminimize.packing import Layout
 
@@ -39,7 +38,9 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     """
 
     def __init__(self, solver: Any, layout: Layout) -> None:
-        LinearOperator.__init__(self, np.dtype(np.float64), (layout.size, layout.size))
+        # What LinearOperator.__init__ does, without its checks, which take longer than a small solve.
+        self.dtype = np.dtype(np.float64)
+        self.shape = (layout.size, layout.size)
         self._solver = solver
         self._layout = layout
 

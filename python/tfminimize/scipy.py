@@ -85,8 +85,7 @@ def lbfgsb(
         warnings.warn("lbfgsb uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
     settings, differences = _settings(options)
     if jac is True:
-        fun = MemoizeJac(fun)
-        jac = fun.derivative
+        fun, jac = _split(fun)
     if not isinstance(args, tuple):
         args = (args,)
     x = np.array(x0, dtype=np.float64).ravel()
@@ -159,8 +158,7 @@ def fmin_l_bfgs_b(
     (array([0., 0.]), 0.0, 0)
     """
     if fprime is None and not approx_grad:
-        func = MemoizeJac(func)
-        fprime = func.derivative
+        func, fprime = _split(func)
     result = lbfgsb(
         func,
         x0,
@@ -186,6 +184,12 @@ def fmin_l_bfgs_b(
         "warnflag": 2 if halted else result.status,
     }
     return result.x, result.fun, information
+
+
+def _split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
+    both = MemoizeJac(fun)
+    return both, both.derivative
 
 
 def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

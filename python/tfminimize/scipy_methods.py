@@ -82,8 +82,9 @@ def solve(
     """Minimise in SciPy from the x in the workspace."""
     layout = unknowns.layout
     evaluation = _Evaluation(lease)
-    low, high = problem.packed_bounds
-    bounds = None if low is None else scipy.optimize.Bounds(layout.flatten(low), layout.flatten(high))
+    bounds = None
+    if problem.packed_bounds[0] is not None:
+        bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds))
     has_gradient = problem.method not in _WITHOUT_GRADIENT
     begin = time.perf_counter()
     result = scipy.optimize.minimize(

@@ -79,8 +79,7 @@ def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
     if not isinstance(fun, tf.types.experimental.PolymorphicFunction):
         if isinstance(fun, tf.types.experimental.ConcreteFunction):
             return fun
-        converted: Callable[..., Any] = _tensorflow.autograph(fun)
-        return converted
+        return _tensorflow.autograph(fun)
     if follows_jit(fun) and not jit:
         python_function: Callable[..., Any] = fun.python_function
         return _tensorflow.autograph(python_function) if getattr(fun, "_autograph", True) else python_function
