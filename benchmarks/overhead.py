@@ -91,9 +91,12 @@ def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], scipy.optimiz
 def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> float:
     """Seconds per evaluation of the minimizer's own function at x0, in a C++ loop without a solver."""
     program = minimizer._program
-    with program.lease(program.arguments(())) as lease:
-        lease.workspace.start([x0])
-        return float(lease.workspace.objective.repeat(lease.workspace.x, lease.workspace.gradient, count))
+    lease = program.lease(program.arguments(()))
+    workspace = lease.workspace
+    workspace.start([x0])
+    seconds = float(workspace.objective.repeat(workspace.x, workspace.gradient, count))
+    lease.release()
+    return seconds
 
 
 def measure(n: int, mode: str, repetitions: int, advance: Callable[[], None]) -> Row:
