@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import tfminimize as tfm
+from tfminimize.bounds import flat_bounds, pack_bounds
+from tfminimize.unknowns import Unknowns
+
+INF = np.inf
+
+
+def flat(bounds: Any, x0: Any) -> tuple[list[float], list[float]]:
+    low, high = flat_bounds(bounds, Unknowns(x0))
+    return low.tolist(), high.tolist()
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        scipy.optimize.Bounds([0, -INF], [INF, 1]),
+        [(0, None), (None, 1)],
+        ((0, INF), (-INF, 1)),
+        np.array([(0, INF), (-INF, 1)]),
+        zip([0, None], [None, 1], strict=True),
+    ],
+    ids=["Bounds", "list", "tuple", "array", "iterator"],
+)
+def test_every_form_of_scipy_is_accepted_for_an_array(bounds: Any) -> None:
+    assert flat(bounds, np.zeros(2)) == ([0, -INF], [INF, 1])
+
+
+def test_bounds_object_with_scalars_is_broadcast() -> None:
+    assert flat(scipy.optimize.Bounds(0, 1), np.zeros(2)) == ([0, 0], [1, 1])
+
+
+def test_two_numbers_hold_for_all_elements_of_an_array() -> None:
+    assert flat((0, None), np.zeros((2, 2))) == ([0] * 4, [INF] * 4)
+
+
+def test_pairs_for_a_matrix_are_in_c_order() -> None:
+    low, _ = flat([(i, None) for i in range(4)], np.zeros((2, 2)))
+    assert low == [0, 1, 2, 3]
+
+
+def test_two_pairs_for_two_elements_are_read_as_scipy_reads_them() -> None:
+    assert flat(([0, 1], [2, 3]), np.zeros(2)) == ([0, 2], [1, 3])
+
+
+def test_two_vectors_for_a_variable_are_low_and_high() -> None:
+    assert flat(([0, 1], [2, 3]), tf.Variable([0.0, 0.0])) == ([0, 1], [2, 3])
+
+
+def test_a_list_of_one_pair_is_accepted_for_a_single_variable() -> None:
+    assert flat([(0, 1)], tf.Variable([0.0, 0.0])) == ([0, 0], [1, 1])
+
+
+def test_list_parallel_to_variables() -> None:
+    variables = [tf.Variable(0.0), tf.Variable([0.0, 0.0])]
+    assert flat([None, ([None, 2.0], None)], variables) == ([-INF, -INF, 2], [INF] * 3)
+
+
+def test_dict_by_reference_leaves_other_variables_free() -> None:
+    v, w = tf.Variable(0.0), tf.Variable(0.0)
+    assert flat({w.ref(): (0, 1)}, [v, w]) == ([-INF, 0], [INF, 1])
+
+
+def test_dict_by_reference_takes_keras_variables() -> None:
+    k = keras.Variable([0.0, 0.0])
+    assert flat({k.value.ref(): (0, 1)}, [k]) == ([0, 0], [1, 1])
+
+
+def test_dict_with_an_unknown_variable_is_an_error_that_names_it() -> None:
+    v, other = tf.Variable(0.0), tf.Variable(0.0, name="stranger")
+    with pytest.raises(ValueError, match="'stranger:0', which is not among the variables"):
+        flat({other.ref(): (0, 1)}, [v])
+
+
+def test_structure_like_x0_with_missing_keys() -> None:
+    x0 = {"b": 0.0, "w": np.zeros(2)}
+    assert flat({"w": (0, [1, None])}, x0) == ([-INF, 0, 0], [INF, 1, INF])
+
+
+def test_nested_structure_like_x0() -> None:
+    x0 = [{"a": np.zeros(1)}, (np.zeros(1), np.zeros(1))]
+    assert flat([{"a": (0, 1)}, ((2, 3), None)], x0) == ([0, 2, -INF], [1, 3, INF])
+
+
+def test_list_parallel_to_the_leaves_of_a_dict() -> None:
+    assert flat([(0, 1), None], {"a": np.zeros(1), "b": np.zeros(1)}) == ([0, -INF], [1, INF])
+
+
+def test_key_that_x0_does_not_have_is_an_error() -> None:
+    with pytest.raises(ValueError, match="the key 'c', which x0 does not have"):
+        flat({"c": (0, 1)}, {"a": np.zeros(1)})
+
+
+@given(
+    low=hnp.arrays(np.float64, st.sampled_from([(), (3,), (2, 1), (2, 3)]), elements=st.floats(-5, 0)),
+    high=hnp.arrays(np.float64, st.sampled_from([(), (3,), (2, 1), (2, 3)]), elements=st.floats(0, 5)),
+)
+def test_bounds_of_a_leaf_are_broadcast(low: np.ndarray, high: np.ndarray) -> None:
+    lower, upper = flat_bounds({"w": (low, high)}, Unknowns({"w": np.zeros((2, 3))}))
+    np.testing.assert_array_equal(lower, np.broadcast_to(low, (2, 3)).ravel())
+    np.testing.assert_array_equal(upper, np.broadcast_to(high, (2, 3)).ravel())
+
+
+@pytest.mark.parametrize("bounds", [None, [(None, None)] * 3, (-INF, INF), scipy.optimize.Bounds()])
+def test_no_finite_bound_is_no_bound(bounds: Any) -> None:
+    assert pack_bounds(bounds, Unknowns(np.zeros(3))) == (None, None)
+
+
+def test_padding_has_no_bounds() -> None:
+    low, high = pack_bounds([(0, 1), (0, 1)], Unknowns([tf.Variable(0.0), tf.Variable(0.0)]))
+    assert low is not None
+    assert np.isneginf(low[1:8]).all()
+    assert np.isposinf(high[1:8]).all()
+
+
+@given(st.floats(-1e30, 1e30), st.floats(0, 1e30))
+def test_float32_bounds_are_rounded_inwards(low: float, width: float) -> None:
+    high = low + width
+    lower, upper = pack_bounds((low, high), Unknowns(np.zeros(1, np.float32)))
+    assert lower is not None
+    assert lower[0] <= upper[0]
+    assert lower[0] == np.float32(lower[0])
+    assert upper[0] == np.float32(upper[0])
+    if lower[0] < upper[0]:
+        assert low <= lower[0]
+        assert upper[0] <= high
+
+
+def test_low_above_high_names_element_and_values() -> None:
+    with pytest.raises(ValueError, match=r"x0\[1\] is greater than the upper bound \(2.0 > 1.0\)"):
+        pack_bounds([(0, 1), (2, 1)], Unknowns(np.zeros(2)))
+
+
+def test_low_above_high_names_the_variable() -> None:
+    v = tf.Variable(np.zeros((2, 2)), name="weights")
+    with pytest.raises(ValueError, match=r"variable 'weights:0'\[1, 0\] is greater"):
+        pack_bounds(([[0, 0], [5, 0]], 1), Unknowns([v, tf.Variable(0.0)][0]))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sentence"),
+    [
+        ([(0, 1)], "1 entries, but x0 has 3 elements"),
+        ([(0, 1), (0, 1), 3], r"bounds\[2\] is 3"),
+        ([(0, 1), (0, 1), (np.nan, 1)], "not NaN"),
+        ([(0, 1), (0, 1), (INF, INF)], "no finite value satisfies"),
+        ([(0, 1), (0, 1), ("a", 1)], "cannot be broadcast"),
+        (scipy.optimize.Bounds([0, 1], [1, 2]), "cannot be broadcast to the shape"),
+        (3, "bounds is 3"),
+        ({"a": 1}, "bounds is a dict"),
+    ],
+)
+def test_malformed_bounds_of_an_array_are_errors(bounds: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        pack_bounds(bounds, Unknowns(np.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sentence"),
+    [
+        ([(0, 1)], "1 entries, but x0 has 2 parts"),
+        (5, "x0 has 2 parts"),
+        ([(0, 1), 3], "are 3: give"),
+        ([(0, 1), (0, [1, 2, 3])], r"cannot be broadcast to the shape \(2,\)"),
+        ({"w": (0, 1)}, "which is no variable|are .* but x0 has 2 parts"),
+    ],
+)
+def test_malformed_bounds_of_variables_are_errors(bounds: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        pack_bounds(bounds, Unknowns([tf.Variable(0.0), tf.Variable([0.0, 0.0])]))
+
+
+def test_start_outside_is_projected() -> None:
+    result = tfm.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), np.array([-10.0, 10.0]), bounds=[(0, 2), (None, 5)])
+    np.testing.assert_allclose(result.x, [2.0, 3.0], atol=1e-6)
+
+
+def test_bounds_are_respected_in_every_evaluation() -> None:
+    seen: list[np.ndarray] = []
+
+    def record(x: np.ndarray) -> np.ndarray:
+        seen.append(x.copy())
+        return np.float64(0)
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        tf.numpy_function(record, [x], tf.float64)
+        return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+    tfm.minimize(fun, np.full(4, -0.5), bounds=(-1.0, 0.6))
+    assert seen
+    assert all(((x >= -1.0) & (x <= 0.6)).all() for x in seen)
+
+
+def test_float32_variable_respects_a_bound_that_float32_cannot_hold() -> None:
+    v = tf.Variable([1.0])
+    tfm.minimize(lambda: tf.reduce_sum(v**2), v, bounds=(0.1, None))
+    assert np.float64(v.numpy()[0]) >= 0.1

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+EXCEPTIONS: dict[str, str] = {}
+"""Tests of SciPy's that check what is deliberately different here, each with the reason. None does so far."""
+
+SUITE = [
+    "scipy.optimize.tests.test_optimize",
+    "scipy.optimize.tests.test_lbfgsb_hessinv",
+    "scipy.optimize.tests.test_lbfgsb_setulb",
+]
+
+
+def test_scipys_own_tests_pass_with_our_method_in_the_place_of_scipys(tmp_path: pathlib.Path) -> None:
+    here = pathlib.Path(__file__).parent
+    deselected = [f"--deselect={name}" for name in EXCEPTIONS]
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(tmp_path)]
+    command += ["-p", "no:cacheprovider", "-p", "scipy_suite_plugin", *deselected, "--pyargs", *SUITE]
+    path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+    solves = re.search(r"solves by tfminimize: (\d+)", run.stdout)
+    assert solves is not None
+    assert int(solves[1]) > 100  # the method was really exchanged
