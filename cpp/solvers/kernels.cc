@@ -1,73 +1,41 @@
 // Compiled once for each level of x86-64 (see CMakeLists.txt), with TFMINIMIZE_LEVEL as the name of the level.
-// The arithmetic is that of eight lanes at every level, without fused multiply-add, so the bits are the same.
+// The arithmetic is that of eight lanes at every level, without fused multiply-add, so the bits are the same. No
+// function of another header is called that the compiler could leave out of line: the linker would keep one for all
+// levels.
 
 #include "solvers/kernels.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <limits>
+#include "solvers/lanes.h"
 
 #define TFMINIMIZE_STRING_(x) #x
 #define TFMINIMIZE_STRING(x) TFMINIMIZE_STRING_(x)
 
-namespace tfminimize::TFMINIMIZE_LEVEL {
+namespace tfminimize {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kInfinity = __builtin_inf();
 
-// Tiles summed up in one accumulator before the partial sum is added to the total: the error of a sum grows with
-// the length of a chunk and the number of chunks, not with n.
-constexpr std::size_t kChunk = 2048;
+// Tiles that are worked on together: what they have of W (2m + 1 lines each) stays in the first cache meanwhile.
+constexpr std::size_t kBlock = 16;
+// Blocks summed up in one accumulator before the partial sum is added to the total: the error of a sum grows with the
+// length of a chunk and the number of chunks, not with n.
+constexpr std::size_t kChunk = 128;
+// Columns whose sums are kept in registers together.
+constexpr std::size_t kColumnGroup = kParts == 1 ? 4 : kParts == 2 ? 2 : 1;
+// How many tiles ahead of its use a line is asked for, where the work on a tile begins.
+constexpr std::size_t kAhead = 4;
 
-using V8 = double __attribute__((vector_size(64)));
-using L8 = std::int64_t __attribute__((vector_size(64)));
-using B8 = std::int8_t __attribute__((vector_size(8)));
-
-#define TFMINIMIZE_INLINE inline __attribute__((always_inline))
-
-TFMINIMIZE_INLINE V8 load(const double* p) {
-  V8 v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-TFMINIMIZE_INLINE void store(double* p, V8 v) { std::memcpy(p, &v, sizeof v); }
-TFMINIMIZE_INLINE V8 broadcast(double a) { return V8{a, a, a, a, a, a, a, a}; }
-TFMINIMIZE_INLINE V8 smaller(V8 a, V8 b) { return b < a ? b : a; }
-TFMINIMIZE_INLINE V8 larger(V8 a, V8 b) { return a < b ? b : a; }
-TFMINIMIZE_INLINE V8 clip(V8 x, V8 lower, V8 upper) { return smaller(larger(x, lower), upper); }
-TFMINIMIZE_INLINE V8 magnitude(V8 a) { return a < 0 ? -a : a; }
-
-TFMINIMIZE_INLINE double sum(V8 v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
-TFMINIMIZE_INLINE double minimum(V8 v) {
-  return std::min(std::min(std::min(v[0], v[4]), std::min(v[2], v[6])),
-                  std::min(std::min(v[1], v[5]), std::min(v[3], v[7])));
-}
-TFMINIMIZE_INLINE double maximum(V8 v) { return -minimum(-v); }
-TFMINIMIZE_INLINE bool any(L8 mask) {
-  return (mask[0] | mask[1] | mask[2] | mask[3] | mask[4] | mask[5] | mask[6] | mask[7]) != 0;
-}
-TFMINIMIZE_INLINE std::int64_t count(L8 mask) {
-  return -((mask[0] + mask[1] + mask[2] + mask[3]) + (mask[4] + mask[5] + mask[6] + mask[7]));
+TFMINIMIZE_INLINE std::size_t least(std::size_t a, std::size_t b) { return b < a ? b : a; }
+TFMINIMIZE_INLINE void copy(const double* from, std::size_t size, double* to) {
+  for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
 }
 
-TFMINIMIZE_INLINE L8 lanes_of(Position p) {
-  const std::int64_t a = p;
-  return L8{a, a, a, a, a, a, a, a};
-}
+/// One block of a vector.
+struct alignas(64) BlockVector {
+  double values[kBlock * kTile];
 
-/// The positions of one tile: as one word (0: all free) and as masks of lanes.
-struct TilePositions {
-  explicit TFMINIMIZE_INLINE TilePositions(const std::uint8_t* p) { std::memcpy(&bytes, p, sizeof bytes); }
-  TFMINIMIZE_INLINE std::uint64_t word() const {
-    std::uint64_t w;
-    std::memcpy(&w, &bytes, sizeof w);
-    return w;
-  }
-  TFMINIMIZE_INLINE L8 is(Position position) const {
-    return __builtin_convertvector(bytes == static_cast<std::int8_t>(position), L8);
-  }
-  B8 bytes;
+  TFMINIMIZE_INLINE double* at(std::size_t tile) { return values + tile * kTile; }
+  TFMINIMIZE_INLINE const double* at(std::size_t tile) const { return values + tile * kTile; }
 };
 
 /// The vectors of the caller at one tile; for a last tile that is not full, padded copies of them.
@@ -81,7 +49,7 @@ struct TileVectors {
 /// Calls body(tile, vectors) for the tiles [begin, end).
 template <bool kBounded, typename Body>
 TFMINIMIZE_INLINE void for_tiles(const Vectors& v, std::size_t begin, std::size_t end, const Body& body) {
-  const std::size_t full = std::min(end, v.n / kTile);
+  const std::size_t full = least(end, v.n / kTile);
   for (std::size_t t = begin; t < full; ++t) {
     const std::size_t i = t * kTile;
     body(t, TileVectors{v.x + i, v.gradient + i, kBounded ? v.lower + i : nullptr, kBounded ? v.upper + i : nullptr});
@@ -93,77 +61,123 @@ TFMINIMIZE_INLINE void for_tiles(const Vectors& v, std::size_t begin, std::size_
   alignas(64) double upper[kTile];
   const std::size_t i = full * kTile;
   const std::size_t rest = v.n - i;
-  std::copy_n(v.x + i, rest, x);
-  std::copy_n(v.gradient + i, rest, g);
+  copy(v.x + i, rest, x);
+  copy(v.gradient + i, rest, g);
   if constexpr (kBounded) {
-    std::fill_n(lower, kTile, -kInfinity);
-    std::fill_n(upper, kTile, kInfinity);
-    std::copy_n(v.lower + i, rest, lower);
-    std::copy_n(v.upper + i, rest, upper);
+    store(lower, broadcast(-kInfinity));
+    store(upper, broadcast(kInfinity));
+    copy(v.lower + i, rest, lower);
+    copy(v.upper + i, rest, upper);
   }
   body(full, TileVectors{x, g, lower, upper});
-  std::copy_n(x, rest, v.x + i);
+  copy(x, rest, v.x + i);
 }
 
-/// Calls body(tile, vectors) for all tiles, and flush() after every chunk of them.
-template <bool kBounded, typename Body, typename Flush>
-TFMINIMIZE_INLINE void for_chunks(const Vectors& v, const Body& body, const Flush& flush) {
+/// Calls block(begin, end) for blocks of tiles, and flush() after every chunk of them.
+template <typename Block, typename Flush>
+TFMINIMIZE_INLINE void for_blocks(const Vectors& v, const Block& block, const Flush& flush) {
   const std::size_t tiles = num_tiles(v.n);
-  for (std::size_t begin = 0; begin < tiles; begin += kChunk) {
-    for_tiles<kBounded>(v, begin, std::min(begin + kChunk, tiles), body);
-    flush();
+  std::size_t in_chunk = 0;
+  for (std::size_t begin = 0; begin < tiles; begin += kBlock) {
+    block(begin, least(begin + kBlock, tiles));
+    if (++in_chunk == kChunk) {
+      flush();
+      in_chunk = 0;
+    }
   }
+  if (in_chunk > 0) flush();
 }
 
 /// A sum over n: lanes within a chunk, chunks one after the other.
 struct Sum {
-  V8 lanes = V8{};
+  V8 lanes = zero();
   double total = 0;
 
+  TFMINIMIZE_INLINE void add(const V8& value) { lanes = lanes + value; }
   TFMINIMIZE_INLINE void flush() {
     total += sum(lanes);
-    lanes = V8{};
+    lanes = zero();
   }
 };
 
-/// One sum a column.
+/// Sums of W[:, columns]ᵀa for one vector a or two, one after the other in memory.
+template <std::size_t kVectors>
 class ColumnSums {
  public:
-  TFMINIMIZE_INLINE ColumnSums(double* scratch, std::size_t count, double* totals)
-      : lanes_(scratch), count_(count), totals_(totals) {
-    std::fill_n(lanes_, count_ * kTile, 0.0);
-    std::fill_n(totals_, count_, 0.0);
+  TFMINIMIZE_INLINE ColumnSums(const Tiles& w, const Columns& columns, double* scratch)
+      : w_(w), columns_(columns), lanes_(scratch) {
+    for (std::size_t k = 0; k < kVectors * columns.count; ++k) store(lanes_ + k * kTile, zero());
   }
-  /// lanes[k] += w·value
-  TFMINIMIZE_INLINE void add(std::size_t k, V8 w, V8 value) {
-    double* lane = lanes_ + k * kTile;
-    store(lane, load(lane) + w * value);
+
+  TFMINIMIZE_INLINE void add(std::size_t begin, std::size_t end, const BlockVector* const (&vectors)[kVectors]) {
+    std::size_t k = 0;
+    for (; k + kColumnGroup <= columns_.count; k += kColumnGroup) add_group<kColumnGroup>(k, begin, end, vectors);
+    for (; k < columns_.count; ++k) add_group<1>(k, begin, end, vectors);
   }
-  TFMINIMIZE_INLINE void flush() {
-    for (std::size_t k = 0; k < count_; ++k) {
-      totals_[k] += sum(load(lanes_ + k * kTile));
-      store(lanes_ + k * kTile, V8{});
+  /// Adds the sums of the chunk to totals[vector][column] and begins a new one.
+  TFMINIMIZE_INLINE void flush(double* const (&totals)[kVectors]) {
+    for (std::size_t a = 0; a < kVectors; ++a) {
+      for (std::size_t k = 0; k < columns_.count; ++k) {
+        totals[a][k] += sum(load(lane(a, k)));
+        store(lane(a, k), zero());
+      }
     }
   }
 
  private:
-  double* lanes_;
-  std::size_t count_;
-  double* totals_;
+  TFMINIMIZE_INLINE double* lane(std::size_t vector, std::size_t column) {
+    return lanes_ + (vector * columns_.count + column) * kTile;
+  }
+  template <std::size_t kGroup>
+  TFMINIMIZE_INLINE void add_group(std::size_t k, std::size_t begin, std::size_t end,
+                                   const BlockVector* const (&vectors)[kVectors]) {
+    V8 sums[kVectors][kGroup];
+    const double* w[kGroup];
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      w[j] = w_.at(begin, static_cast<std::size_t>(columns_.ids[k + j]));
+      for (std::size_t a = 0; a < kVectors; ++a) sums[a][j] = load(lane(a, k + j));
+    }
+    const std::size_t stride = w_.columns * kTile;
+    for (std::size_t t = 0; t < end - begin; ++t) {
+      for (std::size_t j = 0; j < kGroup; ++j) {
+        const V8 column = load(w[j] + t * stride);
+        __builtin_prefetch(w[j] + (t + kBlock) * stride, 0, 2);
+        for (std::size_t a = 0; a < kVectors; ++a) sums[a][j] = sums[a][j] + column * load(vectors[a]->at(t));
+      }
+    }
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      for (std::size_t a = 0; a < kVectors; ++a) store(lane(a, k + j), sums[a][j]);
+    }
+  }
+
+  const Tiles w_;
+  const Columns columns_;
+  double* const lanes_;
 };
 
-TFMINIMIZE_INLINE V8 combine(const Vectors& v, std::size_t tile, V8 g, const Combination& step) {
+void clear(double* totals, std::size_t count) {
+  for (std::size_t k = 0; k < count; ++k) totals[k] = 0;
+}
+
+/// Asks for a tile that will be used soon.
+TFMINIMIZE_INLINE void prefetch(const Tiles& w, std::size_t tile) {
+  const double* line = w.at(tile, 0);
+  for (std::size_t c = 0; c < w.columns; ++c) __builtin_prefetch(line + c * kTile, 0, 2);
+}
+
+TFMINIMIZE_INLINE V8 combine(const Vectors& v, std::size_t tile, const V8& g, const Combination& step) {
   // Two chains, so that one multiplication need not wait for the other's addition.
   V8 even = broadcast(step.g_coefficient) * g;
-  V8 odd = V8{};
+  V8 odd = zero();
   const double* w = v.w.at(tile, 0);
   std::size_t k = 0;
   for (; k + 1 < step.columns.count; k += 2) {
-    even += broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
-    odd += broadcast(step.coefficients[k + 1]) * load(w + static_cast<std::size_t>(step.columns.ids[k + 1]) * kTile);
+    even = even + broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
+    odd =
+        odd + broadcast(step.coefficients[k + 1]) * load(w + static_cast<std::size_t>(step.columns.ids[k + 1]) * kTile);
   }
   if (k < step.columns.count) {
-    even += broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
+    even = even + broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
   }
   return even + odd;
 }
@@ -171,19 +185,23 @@ TFMINIMIZE_INLINE V8 combine(const Vectors& v, std::size_t tile, V8 g, const Com
 DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d_column) {
   Sum slope;
   Sum squared_norm;
-  for_chunks<false>(
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const V8 x = load(tile.x);
-        const V8 g = load(tile.g);
-        const V8 z = x + combine(v, t, g, step);
-        const V8 d = z - x;
-        store(v.start + t * kTile, x);
-        store(v.start_gradient + t * kTile, g);
-        store(v.w.at(t, d_column), d);
-        store(tile.x, z);
-        slope.lanes += g * d;
-        squared_norm.lanes += d * d;
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        for_tiles<false>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              if (step.columns.count > 0) prefetch(v.w, t + kAhead);
+              const V8 x = load(tile.x);
+              const V8 g = load(tile.g);
+              const V8 z = x + combine(v, t, g, step);
+              const V8 d = z - x;
+              store(v.start + t * kTile, x);
+              store(v.start_gradient + t * kTile, g);
+              store(v.w.at(t, d_column), d);
+              store(tile.x, z);
+              slope.add(g * d);
+              squared_norm.add(d * d);
+            });
       },
       [&] {
         slope.flush();
@@ -202,65 +220,74 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
   Sum slope;
   Sum squared_norm;
   V8 largest_step = broadcast(kInfinity);
-  L8 clipped = L8{};
-  ColumnSums free_sums(scratch, dot_columns.count, free_dots);
-  ColumnSums other_sums(scratch + dot_columns.count * kTile, dot_columns.count, other_dots);
+  M8 clipped = {};
+  clear(free_dots, dot_columns.count);
+  clear(other_dots, dot_columns.count);
+  ColumnSums<1> free_sums(v.w, dot_columns, scratch);
+  ColumnSums<1> other_sums(v.w, dot_columns, scratch + dot_columns.count * kTile);
   const bool x_has_moved = from != v.x;
-  for_chunks<true>(
+  BlockVector free_d;
+  BlockVector other_d;
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const TilePositions position(positions + t * kTile);
-        const bool all_free = position.word() == 0;
-        const L8 free = position.is(kFree);
-        const bool any_free = all_free || any(free);
-        const V8 x = x_has_moved ? load(from + t * kTile) : load(tile.x);
-        const V8 g = load(tile.g);
-        const V8 lower = load(tile.lower);
-        const V8 upper = load(tile.upper);
-        V8 z = x;
-        if (any_free) {
-          // The Cauchy point and the step from it are added one after the other, as the projection needs both.
-          const V8 target = (x - broadcast(cauchy_step) * g) + combine(v, t, g, step);
-          z = clip(target, lower, upper);
-          clipped |= free & ((z <= lower) | (z >= upper));
-        }
-        if (!all_free) {
-          z = free ? z : position.is(kAtLower) ? lower : position.is(kAtUpper) ? upper : x;
-        }
-        const V8 d = z - x;
-        store(v.start + t * kTile, x);
-        store(v.start_gradient + t * kTile, g);
-        store(v.w.at(t, d_column), d);
-        store(tile.x, z);
-        slope.lanes += g * d;
-        squared_norm.lanes += d * d;
-        const V8 room = d < 0 ? lower - x : upper - x;
-        const V8 ratio = d != 0 ? room / d : broadcast(kInfinity);
-        largest_step = smaller(largest_step, ratio);
-
-        const double* w = v.w.at(t, 0);
-        const auto column = [&](std::size_t k) {
-          return load(w + static_cast<std::size_t>(dot_columns.ids[k]) * kTile);
-        };
-        const V8 free_d = all_free ? d : free ? d : V8{};
-        const V8 other_d = all_free ? V8{} : free ? V8{} : d;
-        if (any_free) {
-          for (std::size_t k = 0; k < dot_columns.count; ++k) free_sums.add(k, column(k), free_d);
-        }
-        if (!all_free && any(other_d != 0)) {
-          for (std::size_t k = 0; k < dot_columns.count; ++k) other_sums.add(k, column(k), other_d);
-        }
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        bool any_free = false;
+        M8 others_move = {};
+        for_tiles<true>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              if (dot_columns.count > 1) prefetch(v.w, t + kAhead);
+              const V8 x = x_has_moved ? load(from + t * kTile) : load(tile.x);
+              const V8 g = load(tile.g);
+              const V8 lower = load(tile.lower);
+              const V8 upper = load(tile.upper);
+              // The Cauchy point and the step from it are added one after the other, as the projection needs both.
+              const V8 target = (x - broadcast(cauchy_step) * g) + combine(v, t, g, step);
+              V8 z = clip(target, lower, upper);
+              M8 meets = (z <= lower) | (upper <= z);
+              std::uint64_t word;
+              __builtin_memcpy(&word, positions + t * kTile, sizeof word);
+              const bool all_free = word == 0;
+              V8 d = z - x;
+              if (all_free) {
+                any_free = true;
+                store(free_d.at(t - begin), d);
+                store(other_d.at(t - begin), zero());
+              } else {
+                const std::uint8_t* at = positions + t * kTile;
+                const M8 free = lanes_at(at, kFree);
+                any_free = any_free || any(free);
+                meets = meets & free;
+                z = select(free, z, select(lanes_at(at, kAtLower), lower, select(lanes_at(at, kAtUpper), upper, x)));
+                d = z - x;
+                store(free_d.at(t - begin), select(free, d, zero()));
+                const V8 other = select(free, zero(), d);
+                store(other_d.at(t - begin), other);
+                others_move = others_move | (other != zero());
+              }
+              clipped = clipped | meets;
+              store(v.start + t * kTile, x);
+              store(v.start_gradient + t * kTile, g);
+              store(v.w.at(t, d_column), d);
+              store(tile.x, z);
+              slope.add(g * d);
+              squared_norm.add(d * d);
+              const V8 room = select(d < zero(), lower - x, upper - x);
+              largest_step = smaller(largest_step, select(d != zero(), room / d, broadcast(kInfinity)));
+            });
+        if (any_free) free_sums.add(begin, end, {&free_d});
+        if (any(others_move)) other_sums.add(begin, end, {&other_d});
       },
       [&] {
         slope.flush();
         squared_norm.flush();
-        free_sums.flush();
-        other_sums.flush();
+        free_sums.flush({free_dots});
+        other_sums.flush({other_dots});
       });
   DirectionSums sums;
   sums.slope = slope.total;
   sums.squared_norm = squared_norm.total;
-  sums.largest_step = std::max(minimum(largest_step), 0.0);
+  const double largest = minimum(largest_step);
+  sums.largest_step = largest > 0 ? largest : 0;
   sums.clipped = any(clipped);
   return sums;
 }
@@ -268,13 +295,14 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
 template <bool kBounded>
 TFMINIMIZE_INLINE bool move_to(const Vectors& v, std::size_t d_column, double t) {
   const V8 step = broadcast(t);
-  L8 moved = L8{};
-  for_tiles<kBounded>(v, 0, num_tiles(v.n), [&](std::size_t k, const TileVectors& tile) {
-    V8 x = load(v.start + k * kTile) + step * load(v.w.at(k, d_column));
-    if constexpr (kBounded) x = clip(x, load(tile.lower), load(tile.upper));
-    moved |= x != load(tile.x);
-    store(tile.x, x);
-  });
+  M8 moved = {};
+  for_tiles<kBounded>(
+      v, 0, num_tiles(v.n), [&](std::size_t k, const TileVectors& tile) __attribute__((always_inline)) {
+        V8 x = load(v.start + k * kTile) + step * load(v.w.at(k, d_column));
+        if constexpr (kBounded) x = clip(x, load(tile.lower), load(tile.upper));
+        moved = moved | (x != load(tile.x));
+        store(tile.x, x);
+      });
   return any(moved);
 }
 
@@ -286,19 +314,23 @@ template <bool kBounded>
 TFMINIMIZE_INLINE TrialSums trial_sums(const Vectors& v, std::size_t d_column) {
   Sum slope;
   Sum gradient_sum;  // Only to see a gradient that is not finite where d is zero.
-  V8 largest = V8{};
-  for_chunks<kBounded>(
+  V8 largest = zero();
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const V8 g = load(tile.g);
-        slope.lanes += g * load(v.w.at(t, d_column));
-        gradient_sum.lanes += g - g;
-        V8 projected = g;
-        if constexpr (kBounded) {
-          const V8 x = load(tile.x);
-          projected = g < 0 ? larger(x - load(tile.upper), g) : smaller(x - load(tile.lower), g);
-        }
-        largest = larger(largest, magnitude(projected));
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        for_tiles<kBounded>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              const V8 g = load(tile.g);
+              __builtin_prefetch(v.w.at(t + 8, d_column), 0, 2);
+              slope.add(g * load(v.w.at(t, d_column)));
+              gradient_sum.add(g - g);
+              V8 projected = g;
+              if constexpr (kBounded) {
+                const V8 x = load(tile.x);
+                projected = select(g < zero(), larger(x - load(tile.upper), g), smaller(x - load(tile.lower), g));
+              }
+              largest = larger(largest, magnitude(projected));
+            });
       },
       [&] {
         slope.flush();
@@ -311,27 +343,35 @@ TrialSums trial(const Vectors& v, std::size_t d_column) {
   return v.lower == nullptr ? trial_sums<false>(v, d_column) : trial_sums<true>(v, d_column);
 }
 
+/// y = g - start_gradient into its column, and s to its length; returns y.
+TFMINIMIZE_INLINE V8 store_pair(const Vectors& v, std::size_t t, const V8& g, std::size_t s_column, double scale,
+                                std::size_t y_column) {
+  const V8 y = g - load(v.start_gradient + t * kTile);
+  store(v.w.at(t, y_column), y);
+  if (scale != 1) store(v.w.at(t, s_column), broadcast(scale) * load(v.w.at(t, s_column)));
+  return y;
+}
+
 void update(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
             double* y_dots, double* g_dots, double* scratch) {
-  ColumnSums y_sums(scratch, columns.count, y_dots);
-  ColumnSums g_sums(scratch + columns.count * kTile, columns.count, g_dots);
-  for_chunks<false>(
+  clear(y_dots, columns.count);
+  clear(g_dots, columns.count);
+  ColumnSums<2> sums(v.w, columns, scratch);
+  BlockVector block_y;
+  BlockVector block_g;
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const V8 g = load(tile.g);
-        const V8 y = g - load(v.start_gradient + t * kTile);
-        store(v.w.at(t, y_column), y);
-        if (scale != 1) store(v.w.at(t, s_column), broadcast(scale) * load(v.w.at(t, s_column)));
-        const double* w = v.w.at(t, 0);
-        for (std::size_t k = 0; k < columns.count; ++k) {
-          const V8 column = load(w + static_cast<std::size_t>(columns.ids[k]) * kTile);
-          y_sums.add(k, column, y);
-          g_sums.add(k, column, g);
-        }
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        for_tiles<false>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              const V8 g = load(tile.g);
+              store(block_g.at(t - begin), g);
+              store(block_y.at(t - begin), store_pair(v, t, g, s_column, scale, y_column));
+            });
+        sums.add(begin, end, {&block_y, &block_g});
       },
       [&] {
-        y_sums.flush();
-        g_sums.flush();
+        sums.flush({y_dots, g_dots});
       });
 }
 
@@ -341,90 +381,86 @@ CauchySums bounded_update(const Vectors& v, std::size_t s_column, double scale, 
   Sum squared_norm;
   Sum y_squared_norm;
   V8 first_breakpoint = broadcast(kInfinity);
-  CauchySums sums;
+  M8 num_breakpoints = {};
+  M8 num_moving = {};
   const bool stores_pair = y_column != kNoColumn;
-  ColumnSums y_sums(scratch, stores_pair ? columns.count : 0, y_dots);
-  ColumnSums d_sums(scratch + columns.count * kTile, columns.count, d_dots);
-  for_chunks<true>(
+  clear(y_dots, columns.count);
+  clear(d_dots, columns.count);
+  ColumnSums<2> sums(v.w, columns, scratch);
+  BlockVector free_y;
+  BlockVector block_d;
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const V8 x = load(tile.x);
-        const V8 g = load(tile.g);
-        const V8 lower = load(tile.lower);
-        const V8 upper = load(tile.upper);
-        const L8 fixed = lower == upper;
-        const L8 at_lower = ~fixed & (x <= lower) & (g >= 0);
-        const L8 at_upper = ~fixed & ~at_lower & (x >= upper) & (g <= 0);
-        const L8 stays = fixed | at_lower | at_upper;
-        const V8 d = stays ? V8{} : -g;
-        const L8 new_position =
-            (at_lower & lanes_of(kAtLower)) | (at_upper & lanes_of(kAtUpper)) | (fixed & lanes_of(kFixed));
-        const B8 bytes = __builtin_convertvector(new_position, B8);
-        std::memcpy(new_positions + t * kTile, &bytes, sizeof bytes);
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        M8 used = {};
+        for_tiles<true>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              const V8 x = load(tile.x);
+              const V8 g = load(tile.g);
+              const V8 lower = load(tile.lower);
+              const V8 upper = load(tile.upper);
+              const M8 fixed = lower == upper;
+              const M8 at_lower = but_not((x <= lower) & (zero() <= g), fixed);
+              const M8 at_upper = but_not((upper <= x) & (g <= zero()), fixed | at_lower);
+              store_positions(new_positions + t * kTile, at_lower, at_upper, fixed);
+              const V8 d = select(fixed | at_lower | at_upper, zero(), negative(g));
+              store(block_d.at(t - begin), d);
+              squared_norm.add(d * d);
 
-        // t = (x - l)/g for g > 0, (x - u)/g for g < 0; infinite where there is no bound.
-        const V8 room = d < 0 ? lower - x : upper - x;
-        const L8 moves = d != 0;
-        const V8 breakpoint = moves ? room / d : broadcast(kInfinity);
-        first_breakpoint = smaller(first_breakpoint, breakpoint);
-        sums.num_breakpoints += static_cast<std::size_t>(count(breakpoint < kInfinity));
-        sums.num_moving += static_cast<std::size_t>(count(moves));
-        squared_norm.lanes += d * d;
+              // t = (x - l)/g for g > 0, (x - u)/g for g < 0; infinite where there is no bound.
+              const M8 moves = d != zero();
+              const V8 room = select(d < zero(), lower - x, upper - x);
+              const V8 breakpoint = select(moves, room / d, broadcast(kInfinity));
+              first_breakpoint = smaller(first_breakpoint, breakpoint);
+              num_breakpoints = plus_count(num_breakpoints, breakpoint < broadcast(kInfinity));
+              num_moving = plus_count(num_moving, moves);
 
-        const double* w = v.w.at(t, 0);
-        const auto column = [&](std::size_t k) { return load(w + static_cast<std::size_t>(columns.ids[k]) * kTile); };
-        const bool any_moves = any(moves);
-        if (stores_pair) {
-          const TilePositions position(positions + t * kTile);
-          const V8 y = g - load(v.start_gradient + t * kTile);
-          store(v.w.at(t, y_column), y);
-          if (scale != 1) store(v.w.at(t, s_column), broadcast(scale) * load(v.w.at(t, s_column)));
-          y_squared_norm.lanes += y * y;
-          const V8 free_y = position.word() == 0 ? y : position.is(kFree) ? y : V8{};
-          if (any(free_y != 0)) {
-            if (any_moves) {
-              for (std::size_t k = 0; k < columns.count; ++k) {
-                const V8 c = column(k);
-                y_sums.add(k, c, free_y);
-                d_sums.add(k, c, d);
+              V8 y = zero();
+              if (stores_pair) {
+                y = store_pair(v, t, g, s_column, scale, y_column);
+                y_squared_norm.add(y * y);
+                std::uint64_t word;
+                __builtin_memcpy(&word, positions + t * kTile, sizeof word);
+                if (word != 0) y = select(lanes_at(positions + t * kTile, kFree), y, zero());
               }
-              return;
-            }
-            for (std::size_t k = 0; k < columns.count; ++k) y_sums.add(k, column(k), free_y);
-          }
-        }
-        if (any_moves) {
-          for (std::size_t k = 0; k < columns.count; ++k) d_sums.add(k, column(k), d);
-        }
+              store(free_y.at(t - begin), y);
+              used = used | moves | (y != zero());
+            });
+        if (any(used)) sums.add(begin, end, {&free_y, &block_d});
       },
       [&] {
         squared_norm.flush();
         y_squared_norm.flush();
-        y_sums.flush();
-        d_sums.flush();
+        sums.flush({y_dots, d_dots});
       });
-  sums.squared_norm = squared_norm.total;
-  sums.y_squared_norm = y_squared_norm.total;
-  sums.first_breakpoint = minimum(first_breakpoint);
-  return sums;
+  CauchySums result;
+  result.squared_norm = squared_norm.total;
+  result.y_squared_norm = y_squared_norm.total;
+  result.first_breakpoint = minimum(first_breakpoint);
+  result.num_breakpoints = total_count(num_breakpoints);
+  result.num_moving = total_count(num_moving);
+  return result;
 }
 
 void gradient_dots(const Vectors& v, const Columns& columns, double* g_dots, double* scratch) {
-  ColumnSums g_sums(scratch, columns.count, g_dots);
-  for_chunks<false>(
+  clear(g_dots, columns.count);
+  ColumnSums<1> sums(v.w, columns, scratch);
+  BlockVector block_g;
+  for_blocks(
       v,
-      [&](std::size_t t, const TileVectors& tile) {
-        const V8 g = load(tile.g);
-        const double* w = v.w.at(t, 0);
-        for (std::size_t k = 0; k < columns.count; ++k) {
-          g_sums.add(k, load(w + static_cast<std::size_t>(columns.ids[k]) * kTile), g);
-        }
+      [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        for_tiles<false>(
+            v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+              store(block_g.at(t - begin), load(tile.g));
+            });
+        sums.add(begin, end, {&block_g});
       },
-      [&] { g_sums.flush(); });
+      [&] { sums.flush({g_dots}); });
 }
 
 }  // namespace
 
+namespace TFMINIMIZE_LEVEL {
 extern const Kernels kKernels;
 const Kernels kKernels = {TFMINIMIZE_STRING(TFMINIMIZE_LEVEL),
                           direction,
@@ -434,5 +470,6 @@ const Kernels kKernels = {TFMINIMIZE_STRING(TFMINIMIZE_LEVEL),
                           update,
                           bounded_update,
                           gradient_dots};
+}  // namespace TFMINIMIZE_LEVEL
 
-}  // namespace tfminimize::TFMINIMIZE_LEVEL
+}  // namespace tfminimize
