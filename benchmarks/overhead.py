@@ -40,7 +40,6 @@ from threadpoolctl import threadpool_limits
 import tfminimize as tfm
 
 MODES = {"graph": False, "jit": True}
-FUNCTIONS = {"graph": "tf.function", "jit": "jit_compile=True"}
 
 
 @dataclass(frozen=True)
@@ -171,12 +170,12 @@ def microseconds(seconds: float) -> str:
 
 def print_tables(rows: list[Row], console: Console) -> None:
     solve = Table(title="Whole solve, ms")
-    for name in ("n", "function", "evaluations: SciPy", "ours", "time: SciPy", "ours", "SciPy / ours"):
+    for name in ("n", "mode", "SciPy's evaluations", "ours", "SciPy's time", "ours", "SciPy / ours"):
         solve.add_column(name, justify="right")
     for row in rows:
         solve.add_row(
             str(row.n),
-            FUNCTIONS[row.mode],
+            row.mode,
             str(row.scipy_evaluations),
             str(row.evaluations),
             milliseconds(row.scipy_solve),
@@ -185,12 +184,12 @@ def print_tables(rows: list[Row], console: Console) -> None:
         )
 
     evaluation = Table(title="One evaluation, µs")
-    for name in ("n", "function", "SciPy's solve / evaluations", "in our solve", "bare C++ loop", "ours / bare loop"):
+    for name in ("n", "mode", "SciPy's solve / evaluations", "in our solve", "bare C++ loop", "ours / bare loop"):
         evaluation.add_column(name, justify="right")
     for row in rows:
         evaluation.add_row(
             str(row.n),
-            FUNCTIONS[row.mode],
+            row.mode,
             microseconds(row.scipy_solve / row.scipy_evaluations),
             microseconds(row.evaluate),
             microseconds(row.bare),
@@ -198,10 +197,10 @@ def print_tables(rows: list[Row], console: Console) -> None:
         )
 
     added = Table(title="What Minimizer.minimize adds to evaluations and solver, µs")
-    for name in ("n", "function", "added", "share of the solve"):
+    for name in ("n", "mode", "added", "share of the solve"):
         added.add_column(name, justify="right")
     for row in rows:
-        added.add_row(str(row.n), FUNCTIONS[row.mode], microseconds(row.added), f"{row.added / row.solve:.1%}")
+        added.add_row(str(row.n), row.mode, microseconds(row.added), f"{row.added / row.solve:.1%}")
 
     for table in (solve, evaluation, added):
         console.print(table)
