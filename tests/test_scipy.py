@@ -193,7 +193,7 @@ def test_fmin_approximates_the_gradient() -> None:
 
 
 def test_fmin_with_loss_and_gradient_in_one() -> None:
-    x, f, d = tfm.scipy.fmin_l_bfgs_b(lambda x: (rosen(x), rosen_der(x)), X0)
+    _, _, d = tfm.scipy.fmin_l_bfgs_b(lambda x: (rosen(x), rosen_der(x)), X0)
     _, _, their_d = scipy.optimize.fmin_l_bfgs_b(lambda x: (rosen(x), rosen_der(x)), X0)
     assert d["funcalls"] == their_d["funcalls"]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from tfminimize import scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
+from tfminimize.compare import Comparison, compare
 from tfminimize.minimizer import Minimizer
 
 __all__ = [
+    "Comparison",
     "Minimizer",
     "__version__",
     "build_info",
     "clear_cache",
+    "compare",
     "minimize",
     "scipy",
     "testing",

@@ -118,7 +118,8 @@ class Minimizer:
         self._args = args
         self._problem = Problem(unknowns, method, bounds, constraints)
         self._program = Program(fun, unknowns, jit_compile)
-        self._program.trace(self._program.arguments(args))
+        self.arguments = self._program.arguments(args)
+        self._program.trace(self.arguments)
 
     def minimize(
         self,

@@ -13,7 +13,7 @@ from tfminimize import _tensorflow
 from tfminimize.arguments import Arguments
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "follows_jit", "value_and_gradients"]
 
 
 class Trace:
@@ -48,8 +48,7 @@ class Trace:
         begin = time.perf_counter()
         _check_context()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        wrapper = _value_and_gradients(_inside_trace(fun, jit), unknowns, arguments.rebuilder())
-        function = tf.function(wrapper, autograph=False, jit_compile=jit or None)
+        function = value_and_gradients(fun, unknowns, arguments, jit)
         segments = () if unknowns.variables else unknowns.layout.segments
         specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
         specs += [tf.TensorSpec(t.shape, t.dtype) for t in arguments.tensors]
@@ -86,12 +85,13 @@ def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
     return fun
 
 
-def _value_and_gradients(
-    fun: Callable[..., Any], unknowns: Unknowns, rebuild_args: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]
-) -> Callable[..., list[tf.Tensor]]:
+def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
+    """The loss and its gradients as a `tf.function` of the leaves of x, in functional use, and the tensors of args."""
+    fun = _inside_trace(fun, jit)
+    rebuild_args = arguments.rebuilder()
     num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
 
-    def value_and_gradients(*inputs: tf.Tensor) -> list[tf.Tensor]:
+    def traced(*inputs: tf.Tensor) -> list[tf.Tensor]:
         sources = list(unknowns.variables) or list(inputs[:num_leaves])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -103,7 +103,7 @@ def _value_and_gradients(
         _check_connected(gradients, unknowns)
         return [loss, *map(_dense, gradients, sources)]
 
-    return value_and_gradients
+    return tf.function(traced, autograph=False, jit_compile=jit or None)
 
 
 def _scalar(loss: Any) -> tf.Tensor:

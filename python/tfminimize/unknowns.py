@@ -141,8 +141,8 @@ class Unknowns:
         return self.rebuild(leaves)
 
     def assign(self, flat: Array) -> None:
-        """Give the variables the values of a flat vector."""
-        for variable, segment in zip(self.variables, self.layout.segments, strict=True):
+        """Give the variables the values of a flat vector; in functional use there are none."""
+        for variable, segment in zip(self.variables, self.layout.segments, strict=False):
             value = flat[segment.flat].reshape(segment.shape)
             # tf.constant copies; anything else might leave the variable sharing memory with the result.
             tensor = tf.constant(value, variable.dtype)

@@ -1,0 +1,126 @@
+"""The command line: ``python -m tfminimize info`` and ``python -m tfminimize compare``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Sequence
+
+import rich.console
+import rich.progress
+import rich.table
+import tensorflow as tf
+
+from tfminimize import binding, testing
+from tfminimize.build_info import build_info
+from tfminimize.compare import Comparison, compare, table
+
+__all__ = ["main"]
+
+PROBLEMS: dict[str, Callable[[], testing.Problem]] = {
+    "rosenbrock-2": lambda: testing.rosenbrock(2),
+    "rosenbrock-100": lambda: testing.rosenbrock(100),
+    "rosenbrock-1000": lambda: testing.rosenbrock(1000),
+    "bounded-rosenbrock-100": lambda: testing.bounded_rosenbrock(100),
+    "quadratic-1000": lambda: testing.quadratic(1000),
+    "digits": testing.digits_regression,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m tfminimize", description="L-BFGS-B for TensorFlow functions.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    info_parser = commands.add_parser("info", help="what was built and what is found")
+    compare_parser = commands.add_parser("compare", help="built-in problems through SciPy and through tfminimize")
+    compare_parser.add_argument("problems", nargs="*", metavar="problem", help=f"of {', '.join(PROBLEMS)}; default all")
+    compare_parser.add_argument("--repeats", type=int, default=7, help="solves that are timed on each side")
+    compare_parser.add_argument("--jit", action="store_true", help="XLA on both sides")
+    for each in (info_parser, compare_parser):
+        each.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(arguments)
+    if options.command == "info":
+        return _info(options.json)
+    unknown = set(options.problems) - set(PROBLEMS)
+    if unknown:
+        parser.error(f"no problem is called {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
+    return _compare(options.problems or _available(), options.repeats, options.jit, options.json)
+
+
+def _info(as_json: bool) -> int:
+    found = {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        **{name: importlib.metadata.version(name) for name in ("numpy", "scipy", "keras")},
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "binding": _binding(),
+    }
+    information = {"built": build_info(), "found": found}
+    if as_json:
+        print(json.dumps(information, indent=2))
+    else:
+        console = rich.console.Console()
+        for title, entries in information.items():
+            shown = rich.table.Table(title=title, title_justify="left", show_header=False)
+            for key, value in entries.items():
+                shown.add_row(key, str(value))
+            console.print(shown)
+    return 0 if found["binding"] == "ok" else 1
+
+
+def _binding() -> str:
+    """Whether the extension finds what it needs in TensorFlow."""
+    try:
+        binding.require()
+    except ImportError as error:
+        return str(error)
+    return "ok"
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _available() -> list[str]:
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        print("scikit-learn is not installed, so the problem 'digits' is left out.", file=sys.stderr)
+        return [name for name in PROBLEMS if name != "digits"]
+    return list(PROBLEMS)
+
+
+def _compare(names: Sequence[str], repeats: int, jit: bool, as_json: bool) -> int:
+    comparisons: list[Comparison] = []
+    progress = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
+    with progress:
+        task = progress.add_task("", total=len(names))
+        for name in names:
+            problem = PROBLEMS[name]()
+            progress.update(task, description=problem.name)
+            comparisons.append(_one(problem, repeats, jit))
+            progress.advance(task)
+    if as_json:
+        print(json.dumps([c.to_dict() for c in comparisons], indent=2))
+    else:
+        rich.console.Console(width=None if sys.stdout.isatty() else 120).print(table(comparisons))
+    return 0
+
+
+def _one(problem: testing.Problem, repeats: int, jit: bool) -> Comparison:
+    return compare(problem.fun, problem.x0, bounds=problem.bounds, jit_compile=jit, repeats=repeats, name=problem.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Comparison: the same problem through SciPy, as TensorFlow users write it, and through tfminimize."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import rich.box
+import rich.console
+import rich.table
+import scipy.optimize
+import tensorflow as tf
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+from tfminimize.bounds import pack_bounds
+from tfminimize.minimizer import Minimizer
+from tfminimize.tracing import follows_jit, value_and_gradients
+from tfminimize.unknowns import Unknowns
+
+__all__ = ["Comparison", "compare", "table"]
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One problem solved both ways. `print` shows it as a table.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Number of unknowns.
+    jit_compile : bool
+        Whether XLA compiled the function, on both sides.
+    ours, scipy : scipy.optimize.OptimizeResult
+        The last of the runs. SciPy's ``x`` and ``jac`` are flat vectors.
+    our_seconds, scipy_seconds : float
+        Medians of the times of a whole solve, tracing and compiling excluded.
+    x_difference : float
+        The greatest absolute difference of an element of x.
+    """
+
+    name: str
+    size: int
+    jit_compile: bool
+    ours: OptimizeResult = field(repr=False)
+    scipy: OptimizeResult = field(repr=False)
+    our_seconds: float
+    scipy_seconds: float
+    x_difference: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than SciPy."""
+        return self.scipy_seconds / self.our_seconds
+
+    @property
+    def fun_difference(self) -> float:
+        """Our loss less SciPy's."""
+        return float(self.ours.fun - self.scipy.fun)
+
+    @property
+    def nit_difference(self) -> int:
+        """Our number of iterations less SciPy's."""
+        return int(self.ours.nit - self.scipy.nit)
+
+    @property
+    def nfev_difference(self) -> int:
+        """Our number of evaluations less SciPy's."""
+        return int(self.ours.nfev - self.scipy.nfev)
+
+    @property
+    def same_status(self) -> bool:
+        """Whether both ended for the same reason."""
+        return bool(self.ours.status == self.scipy.status)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the vectors, for machines."""
+        sides = {
+            side: {name: _plain(result[name]) for name in ("fun", "nit", "nfev", "status", "success", "message")}
+            for side, result in (("tfminimize", self.ours), ("scipy", self.scipy))
+        }
+        sides["tfminimize"] |= {"seconds": self.our_seconds, "timing": dict(self.ours.timing)}
+        sides["scipy"]["seconds"] = self.scipy_seconds
+        return {
+            "name": self.name,
+            "size": self.size,
+            "jit_compile": self.jit_compile,
+            **sides,
+            "x_difference": self.x_difference,
+            "fun_difference": self.fun_difference,
+            "nit_difference": self.nit_difference,
+            "nfev_difference": self.nfev_difference,
+            "same_status": self.same_status,
+            "ratio": self.ratio,
+        }
+
+    def __str__(self) -> str:
+        console = rich.console.Console(file=io.StringIO(), width=120)
+        console.print(table([self]))
+        text: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return text.rstrip()
+
+
+def compare(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    method: str = "L-BFGS-B",
+    bounds: Any = None,
+    tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    jit_compile: bool | None = None,
+    *,
+    repeats: int = 7,
+    name: str | None = None,
+) -> Comparison:
+    """Solve the same problem through `scipy.optimize.minimize` and through tfminimize, alternately, in one process.
+
+    SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
+    of the results; for variables it assigns them before each evaluation. Variables are as before in the end.
+
+    Parameters
+    ----------
+    fun, x0, args, method, bounds, tol, options, jit_compile
+        As in `tfminimize.minimize`; ``jit_compile`` holds for both sides.
+    repeats : int, default 7
+        Solves on each side that are timed, after one that is not.
+    name : str, optional
+        What to call the problem; default: the name of ``fun``.
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> import tensorflow as tf
+    >>> comparison = compare(lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), repeats=3)
+    >>> comparison.same_status, comparison.nit_difference, comparison.nfev_difference
+    (True, 0, 0)
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}: give 1 or more.")
+    unknowns = Unknowns(x0)
+    start = unknowns.start(x0)
+    flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
+    jit = follows_jit(fun) if jit_compile is None else jit_compile
+    minimizer = Minimizer(fun, x0, args, method, bounds=bounds, jit_compile=jit)
+
+    def by_scipy() -> OptimizeResult:
+        return scipy.optimize.minimize(
+            through_python, flat_start, jac=True, method=method, bounds=flat_bounds, tol=tol, options=options
+        )
+
+    def by_us() -> OptimizeResult:
+        return minimizer.minimize(None if unknowns.variables else x0, tol=tol, options=options)
+
+    through_python = _as_users_write_it(fun, unknowns, minimizer.arguments, jit)
+    flat_bounds = _flat_bounds(bounds, unknowns)
+    seconds: dict[Any, list[float]] = {by_scipy: [], by_us: []}
+    results: dict[Any, OptimizeResult] = {}
+    try:
+        for run in range(repeats + 1):
+            for solve, times in seconds.items():
+                unknowns.assign(flat_start)
+                begin = time.perf_counter()
+                results[solve] = solve()
+                if run:  # the first run traces and compiles
+                    times.append(time.perf_counter() - begin)
+    finally:
+        unknowns.assign(flat_start)
+    ours, theirs = results[by_us], results[by_scipy]
+    return Comparison(
+        name=name or str(getattr(fun, "__name__", type(fun).__name__)),
+        size=unknowns.layout.size,
+        jit_compile=jit,
+        ours=ours,
+        scipy=theirs,
+        our_seconds=statistics.median(seconds[by_us]),
+        scipy_seconds=statistics.median(seconds[by_scipy]),
+        x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
+    )
+
+
+def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
+    """The comparisons as a table for the terminal: SciPy's figures, ours, and how many times faster."""
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    shown.add_column("problem")
+    for heading in ("n", "", "f", "|Δx|", "nit", "nfev", "status", "time", "faster"):
+        shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for c in comparisons:
+        name = f"{c.name}, XLA" if c.jit_compile else c.name
+        for side, result, seconds in (("SciPy", c.scipy, c.scipy_seconds), ("tfminimize", c.ours, c.our_seconds)):
+            first = side == "SciPy"
+            shown.add_row(
+                name if first else "",
+                str(c.size) if first else "",
+                side,
+                f"{result.fun:.6g}",
+                "" if first else f"{c.x_difference:.1e}",
+                str(result.nit),
+                str(result.nfev),
+                str(result.status),
+                f"{seconds * 1e3:.2f} ms",
+                "" if first else f"{c.ratio:.1f} ×",
+                end_section=not first,
+            )
+    return shown
+
+
+def _as_users_write_it(
+    fun: Callable[..., Any], unknowns: Unknowns, arguments: Any, jit: bool
+) -> Callable[[Float64], tuple[float, Float64]]:
+    function = value_and_gradients(fun, unknowns, arguments, jit)
+
+    def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
+        leaves = [tf.constant(part) for part in unknowns.layout.split(x)]
+        for variable, leaf in zip(unknowns.variables, leaves, strict=False):
+            variable.assign(leaf)
+        loss, *gradients = function(*([] if unknowns.variables else leaves), *arguments.tensors)
+        return float(loss.numpy()), _flat([gradient.numpy() for gradient in gradients])
+
+    return loss_and_gradient
+
+
+def _flat_bounds(bounds: Any, unknowns: Unknowns) -> scipy.optimize.Bounds | None:
+    low, high = pack_bounds(bounds, unknowns)
+    if low is None or high is None:
+        return None
+    return scipy.optimize.Bounds(unknowns.layout.flatten(low), unknowns.layout.flatten(high))
+
+
+def _flat(structure: Any) -> Float64:
+    return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in tf.nest.flatten(structure)])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
