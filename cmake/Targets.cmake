@@ -5,7 +5,7 @@ function(tfminimize_common target)
   target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
   target_compile_options(
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-                      -Wold-style-cast $<$<BOOL:${TFMINIMIZE_WERROR}>:-Werror>)
+                      -Wno-sign-conversion -Wold-style-cast $<$<BOOL:${TFMINIMIZE_WERROR}>:-Werror>)
   if(TFMINIMIZE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)
