@@ -1,5 +1,5 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
-# make test    runs all tests                    make asan    C++ tests under the sanitizers
+# make test    runs all tests                    make asan    the tests under the sanitizers
 # make bench   measures the overhead             make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
@@ -10,6 +10,8 @@ CXX ?= c++
 CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
+# What of the Python tests runs under the sanitizers, where all is slower.
+ASAN_TESTS ?= tests --ignore=tests/test_scipy_suite.py
 
 # TensorFlow's start-up notes would hide what is said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -21,7 +23,7 @@ sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.py
 cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
 has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan bench clean
+.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan asan-cpp asan-python bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -41,10 +43,22 @@ else
 	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
 endif
 
-asan: $(VENV)/.requirements
+asan: asan-cpp asan-python
+
+asan-cpp: $(VENV)/.requirements
 	$(cmake) --preset asan -DPython_EXECUTABLE=$(abspath $(bin))/python
 	$(cmake) --build --preset asan --parallel $(JOBS)
 	$(ctest) --preset asan
+
+# The interpreter is not built for the sanitizers, so their libraries are loaded before it. Python and TensorFlow keep
+# memory until the process ends: leaks are looked for in the C++ tests.
+asan-python: asan-cpp $(VENV)/.development
+	rm -rf build/asan/site
+	$(cmake) --install build/asan --prefix build/asan/site
+	cp -r python/tfminimize build/asan/site
+	LD_PRELOAD="$(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/asan/site \
+	$(bin)/python -m pytest $(ASAN_TESTS)
 
 lint: lint-cpp lint-python
 
