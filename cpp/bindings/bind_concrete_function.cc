@@ -16,10 +16,23 @@ TF_DataType parse_dtype(const std::string& dtype, const std::string& name) {
   throw py::value_error(name + " is '" + dtype + "'; it must be 'float64' or 'float32'.");
 }
 
-Dispatch parse_dispatch(const std::string& dispatch) {
-  if (dispatch == "function") return Dispatch::kFunction;
-  if (dispatch == "partitioned_call") return Dispatch::kPartitionedCall;
-  throw py::value_error("dispatch is '" + dispatch + "'; it must be 'function' or 'partitioned_call'.");
+/// The ways to call the function that `dispatch` allows; the light one first.
+std::vector<CallOptions> make_calls(const std::string& dispatch, const std::string& function,
+                                    const std::string& optimized, const std::string& config_proto,
+                                    const std::string& executor_type, const std::string& device) {
+  const bool fastest = dispatch == "fastest";
+  if (!fastest && dispatch != "function" && dispatch != "partitioned_call") {
+    throw py::value_error("dispatch is '" + dispatch + "'; it must be 'function', 'partitioned_call' or 'fastest'.");
+  }
+  std::vector<CallOptions> calls;
+  if (dispatch != "function") {
+    if (optimized.empty()) throw py::value_error("dispatch is '" + dispatch + "', and no optimized function is given.");
+    calls.push_back({optimized, Dispatch::kPartitionedCall, "", "", device});
+  }
+  if (dispatch != "partitioned_call") {
+    calls.push_back({function, Dispatch::kFunction, config_proto, executor_type, device});
+  }
+  return calls;
 }
 
 Component make_component(std::size_t offset, std::vector<std::int64_t> shape, const std::string& dtype,
@@ -47,17 +60,32 @@ TFE_Context* parse_context(const py::capsule& context) {
   return context.get_pointer<TFE_Context>();
 }
 
+/// Lets TensorFlow keep the memory of an array alive, for one scope.
+class Owner {
+ public:
+  Owner(ConcreteFunction& function, const py::array& x) : function_(function) { function_.set_owner(keep_alive(x)); }
+  ~Owner() { function_.set_owner(nullptr); }
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+
+ private:
+  ConcreteFunction& function_;
+};
+
 class PyConcreteFunction final : public PyObjective {
  public:
   PyConcreteFunction(const py::capsule& context, const py::bytes& function, const py::sequence& inputs,
                      const std::vector<Component>& components, const std::string& dispatch,
-                     const py::bytes& config_proto, std::string executor_type, std::string device,
-                     const std::string& loss_dtype)
+                     const py::bytes& config_proto, const std::string& executor_type, const std::string& device,
+                     const std::string& loss_dtype, const py::bytes& optimized, bool repeatable,
+                     std::optional<py::function> make_error)
       : context_(context),
+        make_error_(std::move(make_error)),
         function_(bound_tensorflow().api, parse_context(context),
-                  Call{std::string(function), parse_dispatch(dispatch), std::string(config_proto),
-                       std::move(executor_type), std::move(device)},
-                  parse_inputs(inputs), components, parse_dtype(loss_dtype, "loss_dtype")) {}
+                  make_calls(dispatch, function, optimized, config_proto, executor_type, device), parse_inputs(inputs),
+                  components, parse_dtype(loss_dtype, "loss_dtype"), repeatable) {}
+
+  std::string dispatch() const { return function_.dispatch() == Dispatch::kFunction ? "function" : "partitioned_call"; }
 
   void set_input(std::size_t position, const py::object& tensor) {
     check_idle();
@@ -100,12 +128,17 @@ class PyConcreteFunction final : public PyObjective {
   }
 
   void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
-    function_.set_owner(keep_alive(x));
-    use(function_);
-    function_.set_owner(nullptr);
+    const Owner owner(function_, x);
+    try {
+      use(function_);
+    } catch (const TensorFlowError& error) {
+      if (!make_error_) throw;
+      throw_python((*make_error_)(static_cast<int>(error.code()), py::str(error.what())));
+    }
   }
 
   py::capsule context_;
+  std::optional<py::function> make_error_;
   ConcreteFunction function_;
 };
 
@@ -118,10 +151,15 @@ void register_concrete_function(py::module_& m) {
   py::class_<PyConcreteFunction, PyObjective>(m, "ConcreteFunction",
                                               "A concrete function of TensorFlow that returns loss and gradients.")
       .def(py::init<const py::capsule&, const py::bytes&, const py::sequence&, const std::vector<Component>&,
-                    const std::string&, const py::bytes&, std::string, std::string, const std::string&>(),
+                    const std::string&, const py::bytes&, const std::string&, const std::string&, const std::string&,
+                    const py::bytes&, bool, std::optional<py::function>>(),
            py::arg("context"), py::arg("function"), py::arg("inputs"), py::arg("components"), py::kw_only(),
            py::arg("dispatch") = "function", py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "",
-           py::arg("device") = "", py::arg("loss_dtype") = "float64")
+           py::arg("device") = "", py::arg("loss_dtype") = "float64", py::arg("optimized") = py::bytes(),
+           py::arg("repeatable") = false, py::arg("make_error") = py::none())
+      .def_property_readonly(
+          "dispatch", &PyConcreteFunction::dispatch,
+          "How the function is called: 'function' or 'partitioned_call', the faster as far as known.")
       .def("set_input", &PyConcreteFunction::set_input, py::arg("position"), py::arg("tensor"),
            "Passes another tensor of the same dtype from now on.")
       .def("repeat", &PyConcreteFunction::repeat, py::arg("x"), py::arg("g"), py::arg("count"),

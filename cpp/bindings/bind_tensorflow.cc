@@ -30,12 +30,15 @@ void bind_tensorflow(const std::string& libtensorflow_cc, const std::string& lib
   binding() = std::move(bound);
 }
 
+void set_python_error(const py::object& exception) {
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+}
+
 void translate(std::exception_ptr pointer) {
   try {
     if (pointer) std::rethrow_exception(pointer);
   } catch (const TensorFlowError& error) {
-    const py::object exception = bound_tensorflow().make_error(static_cast<int>(error.code()), py::str(error.what()));
-    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+    set_python_error(bound_tensorflow().make_error(static_cast<int>(error.code()), py::str(error.what())));
   }
 }
 
@@ -44,6 +47,11 @@ void translate(std::exception_ptr pointer) {
 const BoundTensorFlow& bound_tensorflow() {
   if (!binding()) throw std::runtime_error("TensorFlow is not bound; call bind_tensorflow() first.");
   return *binding();
+}
+
+void throw_python(const py::object& exception) {
+  set_python_error(exception);
+  throw py::error_already_set();
 }
 
 TensorHandle tensor_handle(const py::handle& tensor, const std::string& name) {

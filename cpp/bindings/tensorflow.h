@@ -22,6 +22,9 @@ struct BoundTensorFlow {
 /// What bind_tensorflow has found; throws std::runtime_error before it was called.
 const BoundTensorFlow& bound_tensorflow();
 
+/// Throws a Python exception.
+[[noreturn]] void throw_python(const py::object& exception);
+
 /// The tensor of an EagerTensor, owned; throws py::type_error, in a sentence that begins with `name`, for anything
 /// else.
 TensorHandle tensor_handle(const py::handle& tensor, const std::string& name);

@@ -10,6 +10,16 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
+/// An evaluation that was cancelled because of an interrupt ends as that interrupt, not as its own error.
+double evaluate_or_interrupt(Objective& objective, Span<const double> x, Span<double> g, const InterruptPoll& poll) {
+  try {
+    return objective.evaluate(x, g);
+  } catch (...) {
+    if (poll) poll();
+    throw;
+  }
+}
+
 }  // namespace
 
 Timing drive(Lbfgsb& solver, Span<const double> x, Span<double> g, Objective& objective, const Observer& on_iteration,
@@ -23,7 +33,7 @@ Timing drive(Lbfgsb& solver, Span<const double> x, Span<double> g, Objective& ob
     if (request == Request::kEvaluate) {
       const Clock::time_point start = Clock::now();
       timing.solver += Seconds(start - mark).count();
-      f = objective.evaluate(x, g);
+      f = evaluate_or_interrupt(objective, x, g, poll);
       mark = Clock::now();
       timing.evaluate += Seconds(mark - start).count();
       ++timing.evaluations;

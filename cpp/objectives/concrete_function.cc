@@ -61,21 +61,20 @@ class ConcreteFunction::Cleanup {
   ConcreteFunction& function_;
 };
 
-ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, Call call, std::vector<Input> inputs,
-                                   std::vector<Component> components, TF_DataType loss_dtype)
+ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, std::vector<CallOptions> calls,
+                                   std::vector<Input> inputs, std::vector<Component> components, TF_DataType loss_dtype,
+                                   bool repeatable)
     : api_(api),
       context_(context),
-      call_(std::move(call)),
       inputs_(std::move(inputs)),
       loss_dtype_(loss_dtype),
+      repeatable_(repeatable),
       host_device_(host_device_name(api, context)),
-      status_(api),
-      attributes_(nullptr, api.delete_op),
-      op_(nullptr, api.delete_op) {
+      status_(api) {
   for (Component& component : components) {
     const std::size_t size = element_count(component);
     required_size_ = std::max(required_size_, component.offset + size);
-    segments_.push_back({std::move(component), size, false});
+    segments_.push_back({std::move(component), size});
   }
   for (const Input& input : inputs_) {
     const auto* index = std::get_if<std::size_t>(&input);
@@ -85,51 +84,29 @@ ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, Call
                                   std::to_string(segments_.size()) + ".");
     }
     Segment& segment = segments_[*index];
-    segment.by_value = true;
     if (segment.component.dtype == TF_FLOAT && !segment.component.staging) {
       const auto buffer = std::make_shared<AlignedBuffer<float>>(segment.size);
       segment.component.staging = std::shared_ptr<float>(buffer, buffer->data());
     }
   }
-  raw_outputs_.resize(1 + segments_.size());
-  outputs_.reserve(raw_outputs_.size());
-  set_attributes();
-  renew_op();
+  if (calls.empty() || calls.size() > 2) throw std::invalid_argument("There must be one or two ways to call.");
+  for (CallOptions& call : calls) {
+    // What the graph leaves open runs on the host, where x is.
+    if (call.dispatch == Dispatch::kPartitionedCall && call.device.empty()) call.device = host_device_;
+    calls_.push_back(std::make_unique<FunctionCall>(api, context, std::move(call), signature()));
+  }
 }
 
-void ConcreteFunction::set_attributes() {
-  const bool by_name = call_.dispatch == Dispatch::kFunction;
-  attributes_.reset(api_.new_op(context_, by_name ? call_.function.c_str() : "StatefulPartitionedCall", status_.get()));
-  status_.check();
-  if (!by_name) {
-    api_.op_set_attr_function_name(attributes_.get(), "f", call_.function.data(), call_.function.size());
-    std::vector<TF_DataType> dtypes;
-    for (const Input& input : inputs_) {
-      const auto* index = std::get_if<std::size_t>(&input);
-      dtypes.push_back(index != nullptr ? segments_[*index].component.dtype
-                                        : api_.tensor_handle_data_type(std::get<TensorHandle>(input).get()));
-    }
-    api_.op_set_attr_type_list(attributes_.get(), "Tin", dtypes.data(), static_cast<int>(dtypes.size()));
-    dtypes.assign(1, loss_dtype_);
-    for (const Segment& segment : segments_) dtypes.push_back(segment.component.dtype);
-    api_.op_set_attr_type_list(attributes_.get(), "Tout", dtypes.data(), static_cast<int>(dtypes.size()));
+Signature ConcreteFunction::signature() const {
+  Signature signature;
+  for (const Input& input : inputs_) {
+    const auto* index = std::get_if<std::size_t>(&input);
+    signature.inputs.push_back(index != nullptr ? segments_[*index].component.dtype
+                                                : api_.tensor_handle_data_type(std::get<TensorHandle>(input).get()));
   }
-  api_.op_set_attr_string(attributes_.get(), "config_proto", call_.config_proto.data(), call_.config_proto.size());
-  api_.op_set_attr_string(attributes_.get(), "executor_type", call_.executor_type.data(), call_.executor_type.size());
-}
-
-/// Makes op_ ready for the next call, without inputs: an op that has run holds on to those it ran on.
-void ConcreteFunction::renew_op() {
-  const char* name = call_.dispatch == Dispatch::kFunction ? call_.function.c_str() : "StatefulPartitionedCall";
-  if (op_) {
-    api_.op_reset(op_.get(), name, call_.device.c_str(), status_.get());
-  } else {
-    op_.reset(api_.new_op(context_, name, status_.get()));
-    status_.check();
-    api_.op_set_device(op_.get(), call_.device.c_str(), status_.get());
-  }
-  status_.check();
-  api_.op_add_attrs(op_.get(), api_.op_get_attrs(attributes_.get()));
+  signature.outputs.push_back(loss_dtype_);
+  for (const Segment& segment : segments_) signature.outputs.push_back(segment.component.dtype);
+  return signature;
 }
 
 void ConcreteFunction::check_size(std::size_t size) const {
@@ -143,7 +120,10 @@ double ConcreteFunction::evaluate(Span<const double> x, Span<double> g) {
   check_size(std::min(x.size(), g.size()));
   const Cleanup cleanup(*this);
   stage(x);
-  execute(x);
+  prepare_arguments(x);
+  run();
+  if (!checked_) check_outputs();
+  checked_ = true;
   const double loss = read_loss();
   for (std::size_t i = 0; i < segments_.size(); ++i) read_gradient(i, g);
   return loss;
@@ -170,8 +150,7 @@ TensorHandle ConcreteFunction::import(const Segment& segment, Span<const double>
   return import_memory(api_, context_, data, component.shape, TF_DOUBLE, owner_, status_);
 }
 
-/// Runs the function on x, and leaves its results in outputs_.
-void ConcreteFunction::execute(Span<const double> x) {
+void ConcreteFunction::prepare_arguments(Span<const double> x) {
   arguments_.clear();
   for (const Input& input : inputs_) {
     if (const auto* index = std::get_if<std::size_t>(&input)) {
@@ -183,31 +162,44 @@ void ConcreteFunction::execute(Span<const double> x) {
       arguments_.push_back(std::get<TensorHandle>(input).get());
     }
   }
-  if (!op_) renew_op();
-  if (call_.dispatch == Dispatch::kFunction) {
-    for (TFE_TensorHandle* argument : arguments_) api_.op_add_input(op_.get(), argument, status_.get());
-  } else {
-    api_.op_add_input_list(op_.get(), arguments_.data(), static_cast<int>(arguments_.size()), status_.get());
-  }
-  int count = static_cast<int>(raw_outputs_.size());
-  if (api_.get_code(status_.get()) == TF_OK) api_.execute(op_.get(), raw_outputs_.data(), &count, status_.get());
-  try {
-    status_.check();
-    for (int i = 0; i < count; ++i) {
-      outputs_.emplace_back(raw_outputs_[static_cast<std::size_t>(i)], api_.delete_tensor_handle);
-    }
-    renew_op();
-  } catch (...) {
-    op_.reset();  // with the inputs that it still holds
-    throw;
-  }
-  if (!checked_) check_outputs(count);
-  checked_ = true;
 }
 
-void ConcreteFunction::check_outputs(int count) const {
-  if (static_cast<std::size_t>(count) != 1 + segments_.size()) {
-    throw std::invalid_argument("The function returned " + std::to_string(count) +
+void ConcreteFunction::call(std::size_t way) {
+  try {
+    calls_[way]->run(arguments_, outputs_);
+  } catch (const TensorFlowError& error) {
+    // A partitioned call does not report which operation has failed.
+    const bool retry = repeatable_ && way + 1 < calls_.size() && error.code() != TF_CANCELLED;
+    if (!retry) throw;
+    calls_[way + 1]->run(arguments_, outputs_);
+  }
+}
+
+/// Calls the function on arguments_, in the way whose turn it is, and leaves its results in outputs_.
+void ConcreteFunction::run() {
+  if (calls_.size() == 1) {
+    call(0);
+  } else if (trial_.running()) {
+    const auto start = std::chrono::steady_clock::now();
+    call(trial_.choice());
+    for (const TensorHandle& output : outputs_) {  // waits for the results
+      api_.tensor_handle_device_pointer(output.get(), status_.get());
+      status_.check();
+    }
+    trial_.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  } else {
+    call(trial_.choice());
+    trial_.record(0);
+  }
+}
+
+void ConcreteFunction::cancel() {
+  for (const auto& call : calls_) call->cancel();
+}
+
+void ConcreteFunction::check_outputs() const {
+  if (outputs_.size() != 1 + segments_.size()) {
+    throw std::invalid_argument("The function returned " + std::to_string(outputs_.size()) +
                                 " tensors, and a loss and the gradients of " + std::to_string(segments_.size()) +
                                 " components were expected.");
   }
@@ -288,14 +280,22 @@ void ConcreteFunction::set_owner(std::shared_ptr<const void> owner) { owner_ = s
 double ConcreteFunction::repeat(Span<const double> x, std::int64_t count) {
   check_size(x.size());
   const Cleanup cleanup(*this);
+  FunctionCall& call = *calls_[calls_.size() > 1 ? trial_.winner() : 0];
   stage(x);
+  prepare_arguments(x);
   const auto start = std::chrono::steady_clock::now();
   for (std::int64_t i = 0; i < count; ++i) {
-    execute(x);
+    fresh_.clear();
+    outputs_.clear();
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
+      const auto* index = std::get_if<std::size_t>(&inputs_[k]);
+      if (index == nullptr) continue;
+      fresh_.push_back(import(segments_[*index], x));
+      arguments_[k] = fresh_.back().get();
+    }
+    call.run(arguments_, outputs_);
     api_.tensor_handle_device_pointer(outputs_[0].get(), status_.get());  // waits for the result
     status_.check();
-    outputs_.clear();
-    fresh_.clear();
   }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   return elapsed.count() / static_cast<double>(count);

@@ -9,25 +9,12 @@
 #include <vector>
 
 #include "objectives/aligned_buffer.h"
+#include "objectives/function_call.h"
 #include "objectives/objective.h"
 #include "objectives/tfe_api.h"
+#include "objectives/trial.h"
 
 namespace tfminimize {
-
-/// How TensorFlow is asked to call a function.
-enum class Dispatch {
-  kFunction,         ///< By its name, as Python does.
-  kPartitionedCall,  ///< As the attribute of a StatefulPartitionedCall: less work a call, but no graph optimisation.
-};
-
-/// One call of a TensorFlow function: everything but the inputs.
-struct Call {
-  std::string function;
-  Dispatch dispatch = Dispatch::kFunction;
-  std::string config_proto;   ///< A serialized ConfigProto; empty for none.
-  std::string executor_type;  ///< Empty for the default executor.
-  std::string device;         ///< Empty where TensorFlow chooses.
-};
 
 /// One segment of x as TensorFlow sees it.
 struct Component {
@@ -58,13 +45,17 @@ class ConcreteFunction final : public Objective {
   /// A tensor that is passed as it is, or the index of the component whose memory is passed.
   using Input = std::variant<TensorHandle, std::size_t>;
 
-  /// `api` must outlive the object. Throws std::invalid_argument for components that cannot be passed, and
-  /// TensorFlowError for a function that TensorFlow does not know.
-  ConcreteFunction(const TfeApi& api, TFE_Context* context, Call call, std::vector<Input> inputs,
-                   std::vector<Component> components, TF_DataType loss_dtype);
+  /// `calls`: one way to call the function, or two that are tried for which is faster. `repeatable`: whether the
+  /// function has no side effects; what fails in the first way is then called again in the second. `api` must outlive
+  /// the object. Throws std::invalid_argument for components that cannot be passed, and TensorFlowError for a function
+  /// that TensorFlow does not know.
+  ConcreteFunction(const TfeApi& api, TFE_Context* context, std::vector<CallOptions> calls, std::vector<Input> inputs,
+                   std::vector<Component> components, TF_DataType loss_dtype, bool repeatable);
 
   /// Throws TensorFlowError with the error of the function.
   double evaluate(Span<const double> x, Span<double> g) override;
+
+  void cancel() override;
 
   /// Replaces a tensor that is passed as it is by another of the same dtype.
   void set_input(std::size_t position, TensorHandle tensor);
@@ -72,8 +63,11 @@ class ConcreteFunction final : public Objective {
   /// What keeps the memory of x alive as long as TensorFlow holds a tensor made of it.
   void set_owner(std::shared_ptr<const void> owner);
 
-  /// Seconds of one evaluation, the mean of `count` in a bare loop that gathers nothing: what evaluate() is measured
-  /// by.
+  /// How the function is called: the faster way, as far as it is known.
+  Dispatch dispatch() const { return calls_[calls_.size() > 1 ? trial_.winner() : 0]->dispatch(); }
+
+  /// Seconds of one evaluation, the mean of `count` in a bare loop of the same calls of TensorFlow, which gathers
+  /// nothing: what evaluate() is measured by.
   double repeat(Span<const double> x, std::int64_t count);
 
   /// The address that TensorFlow reads for the input at `position`, which must be a component.
@@ -86,16 +80,16 @@ class ConcreteFunction final : public Objective {
   struct Segment {
     Component component;
     std::size_t size;
-    bool by_value;
   };
 
   void check_size(std::size_t size) const;
-  void check_outputs(int count) const;
-  void set_attributes();
-  void renew_op();
+  void check_outputs() const;
+  Signature signature() const;
   void stage(Span<const double> x) const;
   TensorHandle import(const Segment& segment, Span<const double> x) const;
-  void execute(Span<const double> x);
+  void prepare_arguments(Span<const double> x);
+  void run();
+  void call(std::size_t way);
   double read_loss();
   void read_gradient(std::size_t index, Span<double> g);
   template <typename Read>
@@ -103,20 +97,19 @@ class ConcreteFunction final : public Objective {
 
   const TfeApi& api_;
   TFE_Context* context_;
-  Call call_;
   std::vector<Input> inputs_;
   std::vector<Segment> segments_;
   TF_DataType loss_dtype_;
+  bool repeatable_;
   std::string host_device_;
   std::shared_ptr<const void> owner_;
   std::size_t required_size_ = 0;
 
   TfStatus status_;
-  TfeOp attributes_;  ///< An op that is never run: the attributes that each call takes over.
-  TfeOp op_;          ///< The op that is run, used again and again.
+  std::vector<std::unique_ptr<FunctionCall>> calls_;
+  Trial trial_;
   std::vector<TensorHandle> fresh_;
   std::vector<TFE_TensorHandle*> arguments_;
-  std::vector<TFE_TensorHandle*> raw_outputs_;
   std::vector<TensorHandle> outputs_;
   bool checked_ = false;
 };

@@ -16,6 +16,10 @@ class Objective {
   /// Returns f(x) and writes the gradient at x. x, g: [n], 64-byte aligned, apart from each other. What the function
   /// throws comes through; g is then of no use.
   virtual double evaluate(Span<const double> x, Span<double> g) = 0;
+
+  /// Asks the evaluation that another thread is in to end early with an exception, where that is possible. Without
+  /// effect on later evaluations. May be called at any time, from any thread.
+  virtual void cancel() {}
 };
 
 }  // namespace tfminimize

@@ -68,6 +68,11 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.op_add_attrs, "TFE_OpAddAttrs");
   library.find(api.op_add_input, "TFE_OpAddInput");
   library.find(api.op_add_input_list, "TFE_OpAddInputList");
+  library.find(api.op_get_flat_input_count, "TFE_OpGetFlatInputCount");
+  library.find(api.op_set_cancellation_manager, "TFE_OpSetCancellationManager");
+  library.find(api.new_cancellation_manager, "TFE_NewCancellationManager");
+  library.find(api.delete_cancellation_manager, "TFE_DeleteCancellationManager");
+  library.find(api.cancellation_manager_start_cancel, "TFE_CancellationManagerStartCancel");
   library.find(api.execute, "TFE_Execute");
   library.find(api.delete_tensor_handle, "TFE_DeleteTensorHandle");
   library.find(api.tensor_handle_copy_sharing_tensor, "TFE_TensorHandleCopySharingTensor");

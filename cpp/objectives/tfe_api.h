@@ -38,6 +38,11 @@ struct TfeApi {
   decltype(&TFE_OpAddAttrs) op_add_attrs;
   decltype(&TFE_OpAddInput) op_add_input;
   decltype(&TFE_OpAddInputList) op_add_input_list;
+  decltype(&TFE_OpGetFlatInputCount) op_get_flat_input_count;
+  decltype(&TFE_OpSetCancellationManager) op_set_cancellation_manager;
+  decltype(&TFE_NewCancellationManager) new_cancellation_manager;
+  decltype(&TFE_DeleteCancellationManager) delete_cancellation_manager;
+  decltype(&TFE_CancellationManagerStartCancel) cancellation_manager_start_cancel;
   decltype(&TFE_Execute) execute;
   decltype(&TFE_DeleteTensorHandle) delete_tensor_handle;
   decltype(&TFE_TensorHandleCopySharingTensor) tensor_handle_copy_sharing_tensor;

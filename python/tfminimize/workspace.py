@@ -63,6 +63,9 @@ class Workspace:
             executor_type=call.executor_type,
             device=call.device,
             loss_dtype=call.loss_dtype,
+            optimized=call.optimized,
+            repeatable=call.repeatable,
+            make_error=call.make_error,
         )
 
     def start(self, values: Sequence[Array]) -> None:
