@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <ostream>
@@ -65,11 +67,21 @@ LineFunction hyperbolas(double beta1, double beta2) {
   };
 }
 
+constexpr std::array<double, 4> kFirstSteps = {1e-3, 1e-1, 1e1, 1e3};
+
+struct Found {
+  std::size_t evaluations;
+  double step;
+};
+
 struct LineSearchCase {
   const char* name;
   LineFunction function;
   double ftol;
   double gtol;
+  /// From each of the first steps. The numbers of evaluations are those of tables I to VI of the paper, and of
+  /// scipy.optimize._dcsrch.DCSRCH (SciPy 1.17.1), from which the digits of the steps are.
+  std::array<Found, kFirstSteps.size()> found;
 };
 
 std::ostream& operator<<(std::ostream& out, const LineSearchCase& c) { return out << c.name; }
@@ -106,8 +118,6 @@ MoreThuenteLineSearch::Params params_of(const LineSearchCase& c) {
 
 class MoreThuentePaperTest : public ::testing::TestWithParam<LineSearchCase> {};
 
-const std::vector<double> kFirstSteps = {1e-3, 1e-1, 1e1, 1e3};
-
 TEST_P(MoreThuentePaperTest, BothConditionsHoldAtTheAcceptedStep) {
   const LineSearchCase& c = GetParam();
   const ValueAndSlope start = c.function(0);
@@ -119,13 +129,14 @@ TEST_P(MoreThuentePaperTest, BothConditionsHoldAtTheAcceptedStep) {
   }
 }
 
-TEST_P(MoreThuentePaperTest, Table) {
+TEST_P(MoreThuentePaperTest, StepsAndEvaluationsAreThoseOfThePaperAndOfSciPy) {
   const LineSearchCase& c = GetParam();
-  for (const double first_step : kFirstSteps) {
-    auto p = params_of(c);
-    p.largest_step = 4 * std::max(1.0, first_step);
-    const SearchResult result = search(c.function, first_step, p);
-    printf("%s %g: m=%zu t=%g\n", c.name, first_step, result.steps.size(), result.last.t);
+  for (std::size_t k = 0; k < kFirstSteps.size(); ++k) {
+    MoreThuenteLineSearch::Params params = params_of(c);
+    params.largest_step = 4 * std::max(1.0, kFirstSteps[k]);
+    const SearchResult result = search(c.function, kFirstSteps[k], params);
+    EXPECT_EQ(result.steps.size(), c.found[k].evaluations) << kFirstSteps[k];
+    EXPECT_NEAR(result.last.t, c.found[k].step, 1e-9 * c.found[k].step) << kFirstSteps[k];
   }
 }
 
@@ -168,14 +179,37 @@ TEST_P(MoreThuentePaperTest, ACopyContinuesWithTheSameBits) {
   FAIL() << "no end";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Section5, MoreThuentePaperTest,
-    ::testing::Values(LineSearchCase{"Rational", rational, 0.001, 0.1}, LineSearchCase{"Quintic", quintic, 0.1, 0.1},
-                      LineSearchCase{"Rippled", rippled, 0.1, 0.1},
-                      LineSearchCase{"SharpHyperbolas", hyperbolas(0.001, 0.001), 0.001, 0.001},
-                      LineSearchCase{"LeftBluntHyperbolas", hyperbolas(0.01, 0.001), 0.001, 0.001},
-                      LineSearchCase{"RightBluntHyperbolas", hyperbolas(0.001, 0.01), 0.001, 0.001}),
-    [](const auto& c) { return c.param.name; });
+const LineSearchCase kCases[] = {
+    {"Rational", rational, 0.001, 0.1, {{{6, 1.365}, {3, 1.4413720790892741}, {1, 10}, {4, 36.88760696396662}}}},
+    {"Quintic",
+     quintic,
+     0.1,
+     0.1,
+     {{{12, 1.5960000000033279}, {8, 1.5960000000049348}, {8, 1.5959999997572032}, {11, 1.595999998872531}}}},
+    {"Rippled",
+     rippled,
+     0.1,
+     0.1,
+     {{{12, 0.9999996797968318}, {12, 0.9999988033548208}, {10, 0.9999999876178056}, {13, 0.9999999017146377}}}},
+    {"SharpHyperbolas",
+     hyperbolas(0.001, 0.001),
+     0.001,
+     0.001,
+     {{{4, 0.085}, {1, 0.1}, {3, 0.3491046164172457}, {4, 0.8294012431694555}}}},
+    {"LeftBluntHyperbolas",
+     hyperbolas(0.01, 0.001),
+     0.001,
+     0.001,
+     {{{6, 0.07501087060006813}, {3, 0.07751042197802409}, {7, 0.07314201106897247}, {8, 0.07615927320143628}}}},
+    {"RightBluntHyperbolas",
+     hyperbolas(0.001, 0.01),
+     0.001,
+     0.001,
+     {{{13, 0.9279032286386139}, {11, 0.9261500138380059}, {8, 0.924781673432196}, {11, 0.9243979067536415}}}},
+};
+
+INSTANTIATE_TEST_SUITE_P(Section5, MoreThuentePaperTest, ::testing::ValuesIn(kCases),
+                         [](const auto& c) { return c.param.name; });
 
 TEST(MoreThuenteTest, FirstTrialIsTheFirstStep) {
   EXPECT_EQ(MoreThuenteLineSearch({0, 1, -1}, 0.375, {}).step(), 0.375);
