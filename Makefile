@@ -4,6 +4,7 @@
 #
 # Everything happens in .venv, which the first target that needs it creates.
 
+MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV ?= .venv
 CXX ?= c++
