@@ -34,6 +34,7 @@ def solve(
         begin = time.perf_counter()
         solver.advance(objective.evaluate(workspace.x, workspace.gradient))
         compile_seconds = time.perf_counter() - begin
+        workspace.check_sharing()
     observer = on_iteration = None
     if callback is not None:
         observer = Observer(callback)

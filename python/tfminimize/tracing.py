@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,16 +13,18 @@ import tensorflow as tf
 
 from tfminimize import _tensorflow
 from tfminimize.arguments import Arguments
+from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Trace", "follows_jit", "value_and_gradients"]
+__all__ = ["Trace", "follows_jit", "scratch_handle", "value_and_gradients"]
 
 
 class Trace:
     """The loss and its gradient as one TensorFlow function, for one set of shapes and dtypes.
 
-    Its inputs are, in order, the leaves of x in functional use, the tensors of ``args``, and what the function
-    captures; its outputs are the loss, a scalar, and one gradient for each component of x.
+    Its inputs are, in order, the components of x that are passed by value (in functional use all), the tensors of
+    ``args``, and what the function captures; its outputs are the loss, a scalar, and one gradient for each component
+    of x.
 
     Parameters
     ----------
@@ -40,6 +44,10 @@ class Trace:
     ----------
     call : _tensorflow.Dispatchable
         How to call the function.
+    by_value : tuple of int
+        The components of x that are its first inputs.
+    handles : dict
+        From the `id` of a captured handle that a scratch variable replaces to the component that it stands for.
     seconds : float
         What tracing took.
     """
@@ -54,6 +62,11 @@ class Trace:
         specs += [tf.TensorSpec(t.shape, t.dtype) for t in arguments.tensors]
         concrete = function.get_concrete_function(*specs)
         _check_writes(concrete, unknowns)
+        by_value = _assigned(concrete, unknowns, jit)
+        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)}
+        if by_value:
+            concrete, self.handles = _with_assignments(concrete, unknowns, by_value, specs)
+        self.by_value = by_value if unknowns.variables else tuple(range(len(segments)))
         self.call = _tensorflow.dispatchable(concrete, jit)
         self.seconds = time.perf_counter() - begin
 
@@ -161,3 +174,59 @@ def _check_writes(concrete: Any, unknowns: Unknowns) -> None:
                 f"the loss writes to variable '{variable.name}', which is being optimised: "
                 "remove the assignment from the loss, or leave the variable out of x0."
             )
+
+
+_SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
+
+
+def _assigned(concrete: Any, unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
+    """The variables whose stand-ins cannot share the memory of x, so that the function has to assign them.
+
+    A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; and a
+    variable on another device has other memory anyway.
+    """
+    if not unknowns.variables:
+        return ()
+    graph = concrete.graph.as_graph_def()
+    nodes = itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
+    gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in nodes)
+    return tuple(i for i, v in enumerate(unknowns.variables) if gathers or not _in_host_memory(v))
+
+
+def _in_host_memory(variable: tf.Variable) -> bool:
+    device = tf.DeviceSpec.from_string(variable.device)
+    return (device.device_type, device.device_index) == ("CPU", 0)
+
+
+def _with_assignments(
+    concrete: Any, unknowns: Unknowns, by_value: tuple[int, ...], specs: list[tf.TensorSpec]
+) -> tuple[Any, dict[int, int]]:
+    """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them."""
+    segments = [unknowns.layout.segments[i] for i in by_value]
+    stand_ins = {i: scratch_handle(unknowns.variables[i].device, s) for i, s in zip(by_value, segments, strict=True)}
+    replaced = {id(unknowns.variables[i].handle): handle for i, handle in stand_ins.items()}
+
+    def assign_and_call(*inputs: tf.Tensor) -> Any:
+        for handle, value in zip(stand_ins.values(), inputs, strict=False):
+            tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+        captured = [replaced.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
+        outputs = [tensor.dtype for tensor in concrete.outputs]
+        arguments = [*inputs[len(stand_ins) :], *captured]
+        return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=outputs, f=concrete)
+
+    inputs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
+    outer = tf.function(assign_and_call, autograph=False).get_concrete_function(*inputs, *specs)
+    handles = {id(v.handle): i for i, v in enumerate(unknowns.variables) if i not in stand_ins}
+    return outer, handles | {id(handle): i for i, handle in stand_ins.items()}
+
+
+def scratch_handle(device: str, segment: Segment) -> tf.Tensor:
+    """The handle of a new resource for a component of x.
+
+    A raw resource, not a `tf.Variable`: no creator scope, distribution strategy, tape or collection of the user's
+    sees it. It lives until `tf.raw_ops.DestroyResourceOp`.
+    """
+    with tf.init_scope(), tf.device(device):
+        return tf.raw_ops.VarHandleOp(
+            dtype=segment.dtype, shape=segment.shape, shared_name=f"tfminimize_scratch_{uuid.uuid4().hex}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from tfminimize import _tensorflow
 from tfminimize.binding import _native
 from tfminimize.packing import Segment
-from tfminimize.tracing import Trace
+from tfminimize.tracing import Trace, scratch_handle
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Workspace"]
@@ -25,8 +24,9 @@ Array = NDArray[Any]
 class Workspace:
     """The packed x and gradient, and an objective that evaluates a trace on them in place.
 
-    In variable use the trace reads *scratch variables*: resources whose buffer is a segment of x itself, so that moving
-    x moves them, and the user's variables are not touched. It serves one solve at a time and is made for many.
+    In variable use the trace reads *scratch variables* in place of the user's, which are not touched: resources whose
+    buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see `Trace`), resources that
+    the trace assigns before it reads them. It serves one solve at a time and is made for many.
 
     Attributes
     ----------
@@ -40,23 +40,31 @@ class Workspace:
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
         self._views = layout.views(self.x)
-        self._first_argument = 0 if unknowns.variables else len(layout.segments)
+        self._first_argument = len(trace.by_value)
         self._tensors = list(tensors)
+        self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
         components, scratch = [], {}
         for i, segment in enumerate(layout.segments):
             staging = None
             if unknowns.variables:
-                if segment.dtype == "float32":
-                    staging = _native.aligned_zeros(segment.size, "float32")
-                buffer = self.x[segment.packed] if staging is None else staging
-                scratch[id(unknowns.variables[i].handle)] = _scratch_variable(self, buffer, segment)
+                device = unknowns.variables[i].device
+                scratch[i] = scratch_handle(device, segment)
+                weakref.finalize(self, _destroy, scratch[i]).atexit = False
+                if i not in trace.by_value:
+                    if segment.dtype == "float32":
+                        staging = _native.aligned_zeros(segment.size, "float32")
+                    buffer = self.x[segment.packed] if staging is None else staging
+                    self._shared.append((scratch[i], buffer, segment))
             components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
+        for handle, buffer, segment in self._shared:
+            _share(handle, buffer, segment)
+        self.check_sharing()
         call = trace.call
-        captured = [scratch.get(id(tensor), tensor) for tensor in call.captured_inputs]
+        captured = [scratch.get(trace.handles.get(id(tensor), -1), tensor) for tensor in call.captured_inputs]
         self.objective = _native.ConcreteFunction(
             _tensorflow.context_capsule(),
             call.name,
-            [*range(self._first_argument), *tensors, *captured],
+            [*trace.by_value, *tensors, *captured],
             components,
             dispatch=call.dispatch,
             config_proto=call.config_proto,
@@ -73,6 +81,18 @@ class Workspace:
         for view, value in zip(self._views, values, strict=True):
             view[...] = value
 
+    def check_sharing(self) -> None:
+        """Raise RuntimeError unless every scratch variable still has its value in the memory of x.
+
+        TensorFlow does not promise it: some operations move a variable to memory of its own.
+        """
+        for handle, buffer, segment in self._shared:
+            if segment.size and not _is_shared(handle, buffer, segment):
+                raise RuntimeError(
+                    f"TensorFlow {tf.__version__} has copied the memory given for {segment.name} instead of sharing "
+                    "it: please report this with the loss and the output of `python -m tfminimize info`."
+                )
+
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
         """Pass these tensors of ``args`` from now on."""
         for i, tensor in enumerate(tensors):
@@ -81,38 +101,26 @@ class Workspace:
                 self._tensors[i] = tensor
 
 
-def _scratch_variable(owner: Workspace, buffer: Array, segment: Segment) -> tf.Tensor:
-    """The handle of a new resource whose value is the buffer's memory itself, kept until the owner dies.
-
-    A raw resource, not a `tf.Variable`: no creator scope, distribution strategy, tape or collection of the user's
-    sees it.
-    """
+def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:
+    """Make the buffer's memory the value of a resource."""
     with tf.init_scope(), tf.device("CPU:0"):
         tensor = tf.experimental.dlpack.from_dlpack(buffer.reshape(segment.shape).__dlpack__())
-        handle = tf.raw_ops.VarHandleOp(
-            dtype=segment.dtype, shape=segment.shape, shared_name=f"tfminimize_scratch_{uuid.uuid4().hex}"
-        )
         tf.raw_ops.AssignVariableOp(resource=handle, value=tensor)
-    weakref.finalize(owner, _destroy, handle).atexit = False
-    if not _is_shared(handle, buffer, segment):
-        raise RuntimeError(
-            f"TensorFlow {tf.__version__} copied the memory given for {segment.name} instead of sharing it: "
-            "please report this with the output of `python -m tfminimize info`."
-        )
-    return handle
+
+
+def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
+    kept = buffer[-1]
+    try:
+        for mark in (1.0, 0.0):
+            buffer[-1] = mark
+            value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=segment.dtype).numpy()
+            if np.asarray(value).ravel()[-1] != mark:
+                return False
+        return True
+    finally:
+        buffer[-1] = kept
 
 
 def _destroy(handle: tf.Tensor) -> None:
     with tf.init_scope():
-        tf.raw_ops.DestroyResourceOp(resource=handle)
-
-
-def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
-    if not buffer.size:
-        return True
-    for mark in (1.0, 0.0):
-        buffer[-1] = mark
-        value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=segment.dtype).numpy()
-        if np.asarray(value).ravel()[-1] != mark:
-            return False
-    return True
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)

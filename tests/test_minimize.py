@@ -1,0 +1,518 @@
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import pickle
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
+
+import tfminimize as tfm
+
+X0 = np.array([-1.2, 1.0, -1.2, 1.0])
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def bowl(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((x - 3.0) ** 2)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    tfm.clear_cache()
+
+
+def test_same_path_as_scipy() -> None:
+    ours = tfm.minimize(rosenbrock, X0)
+    theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="L-BFGS-B")
+    for field in ("nit", "nfev", "njev", "status", "message", "success"):
+        assert ours[field] == theirs[field], field
+    np.testing.assert_allclose(ours.x, theirs.x, rtol=1e-8)
+    np.testing.assert_allclose(ours.jac, theirs.jac, rtol=1e-4, atol=1e-9)
+
+
+def test_result_has_scipys_fields_and_its_own() -> None:
+    result = tfm.minimize(rosenbrock, X0)
+    assert isinstance(result, OptimizeResult)
+    theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, method="L-BFGS-B")
+    assert set(result) == {*theirs, "backend", "timing"}
+    assert result.backend == "tfe"
+    assert set(result.timing) == {"trace", "compile", "evaluate", "solver"}
+    assert all(seconds > 0 for seconds in result.timing.values())
+
+
+def test_second_solve_neither_traces_nor_compiles() -> None:
+    tfm.minimize(rosenbrock, X0)
+    timing = tfm.minimize(rosenbrock, X0).timing
+    assert (timing["trace"], timing["compile"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "x0",
+    [[0.0, 0.0], (0, 0), np.zeros(2), np.zeros(2, np.int32), tf.zeros(2, tf.float64), tf.constant([0, 0])],
+    ids=["floats", "ints", "array", "int array", "tensor", "int tensor"],
+)
+def test_numbers_arrays_and_tensors_are_float64(x0: Any) -> None:
+    result = tfm.minimize(bowl, x0)
+    assert result.x.dtype == np.float64
+    np.testing.assert_allclose(result.x, [3.0, 3.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("x0", [np.zeros(2, np.float32), tf.zeros(2)], ids=["array", "tensor"])
+def test_float32_stays_float32(x0: Any) -> None:
+    seen = []
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        seen.append(x.dtype)
+        return bowl(x)
+
+    result = tfm.minimize(fun, x0)
+    assert seen == [tf.float32]
+    assert result.x.dtype == np.float32
+    assert result.jac.dtype == np.float32
+
+
+@pytest.mark.parametrize("x0", [1.5, np.float64(1.5), tf.constant(1.5, tf.float64)])
+def test_scalar_stays_a_scalar(x0: Any) -> None:
+    result = tfm.minimize(lambda x: (x - 2.0) ** 2, x0)
+    assert result.x.shape == ()
+    np.testing.assert_allclose(result.x, 2.0, atol=1e-6)
+
+
+def test_matrix_keeps_its_shape() -> None:
+    result = tfm.minimize(bowl, np.zeros((2, 3)))
+    assert result.x.shape == result.jac.shape == (2, 3)
+    assert result.hess_inv.shape == (6, 6)
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@pytest.mark.parametrize(
+    "x0",
+    [
+        {"w": np.zeros((2, 2)), "b": 0.0},
+        [np.zeros(2), [np.zeros(1), np.float32(0)]],
+        (np.zeros(2), tf.zeros(3)),
+        Pair(np.zeros(2), {"deep": 1}),
+        {"list of numbers": [1.0, 2.0, 3.0]},
+        collections.OrderedDict(b=np.zeros(2), a=np.zeros(1)),
+    ],
+    ids=str,
+)
+def test_result_has_the_structure_of_x0(x0: Any) -> None:
+    def fun(x: Any) -> tf.Tensor:
+        return tf.add_n([tf.cast(bowl(leaf), tf.float64) for leaf in tf.nest.flatten(x)])
+
+    result = tfm.minimize(fun, x0)
+    assert type(result.x) is type(x0)
+    for leaf in tf.nest.flatten(result.x):
+        assert isinstance(leaf, np.ndarray)
+        np.testing.assert_allclose(leaf, 3.0, atol=1e-4)
+    tf.nest.assert_same_structure(result.x, result.jac)
+
+
+def test_function_gets_the_structure_of_x0() -> None:
+    def fun(x: dict[str, Any]) -> tf.Tensor:
+        return tf.reduce_sum((x["w"] - 1.0) ** 2) + (x["pair"][0] - 2.0) ** 2 + (x["pair"][1][0] - 3.0) ** 2
+
+    result = tfm.minimize(fun, {"w": [0.0, 0.0], "pair": (np.float64(0), np.zeros(1))})
+    np.testing.assert_allclose(result.x["w"], 1.0, atol=1e-5)
+    np.testing.assert_allclose(result.x["pair"][0], 2.0, atol=1e-5)
+    np.testing.assert_allclose(result.x["pair"][1], [3.0], atol=1e-5)
+
+
+def test_variable_is_assigned_at_the_end() -> None:
+    v = tf.Variable([0.0, 0.0])
+    result = tfm.minimize(lambda: bowl(v), v)
+    np.testing.assert_allclose(v.numpy(), 3.0, atol=1e-4)
+    np.testing.assert_array_equal(result.x, v.numpy())
+
+
+def test_variables_of_both_dtypes_are_optimised_together() -> None:
+    v, w = tf.Variable([0.0, 0.0]), tf.Variable(np.zeros((2, 2)))
+    result = tfm.minimize(lambda: tf.cast(bowl(v), tf.float64) + bowl(w), {"v": v, "w": w})
+    assert (v.dtype, w.dtype) == (tf.float32, tf.float64)
+    assert result.x.dtype == np.float64
+    np.testing.assert_array_equal(result.x, np.concatenate([v.numpy(), w.numpy().ravel()]))
+    np.testing.assert_allclose(result.x, 3.0, atol=1e-4)
+
+
+def test_variables_are_assigned_when_not_converged() -> None:
+    v = tf.Variable(X0)
+    result = tfm.minimize(lambda: rosenbrock(v), v, options={"maxiter": 3})
+    assert result.status == 1
+    assert result.nit == 3
+    np.testing.assert_array_equal(result.x, v.numpy())
+
+
+def test_variables_keep_their_values_during_the_solve() -> None:
+    v = tf.Variable(X0)
+    seen = []
+    tfm.minimize(lambda: rosenbrock(v), v, callback=lambda xk: seen.append((xk, v.numpy())))
+    assert all((value == X0).all() for _, value in seen)
+    assert not (seen[-1][0] == X0).all()
+
+
+def test_result_does_not_share_memory_with_the_variable() -> None:
+    v = tf.Variable(np.zeros(64))
+    result = tfm.minimize(lambda: bowl(v), v)
+    before = v.numpy()
+    result.x[:] = -1.0
+    np.testing.assert_array_equal(v.numpy(), before)
+
+
+def test_next_solve_does_not_touch_the_last_result() -> None:
+    first = tfm.minimize(rosenbrock, X0)
+    kept = first.x.copy(), first.jac.copy()
+    tfm.minimize(rosenbrock, X0 + 1.0, options={"maxiter": 2})
+    np.testing.assert_array_equal(first.x, kept[0])
+    np.testing.assert_array_equal(first.jac, kept[1])
+
+
+def test_x0_is_not_changed() -> None:
+    x0 = np.full(8, 5.0)
+    tfm.minimize(bowl, x0)
+    np.testing.assert_array_equal(x0, 5.0)
+
+
+def test_variables_read_through_gather_and_traced_functions() -> None:
+    v = tf.Variable(np.zeros((4, 2)))
+
+    @tf.function
+    def inner() -> tf.Tensor:
+        return bowl(tf.nn.embedding_lookup(v, [1, 2]))
+
+    inner()
+    tfm.minimize(lambda: inner() + bowl(tf.gather(v, [0])), v)
+    np.testing.assert_allclose(v.numpy(), [[3, 3], [3, 3], [3, 3], [0, 0]], atol=1e-5)
+
+
+def test_other_variables_are_read_as_they_are_at_the_solve() -> None:
+    v, target = tf.Variable(0.0), tf.Variable(1.0)
+
+    def fun() -> tf.Tensor:
+        return (v - target) ** 2
+
+    tfm.minimize(fun, v)
+    target.assign(5.0)
+    tfm.minimize(fun, v)
+    np.testing.assert_allclose(v.numpy(), 5.0, atol=1e-4)
+
+
+def test_other_variables_may_be_written() -> None:
+    v, counter = tf.Variable(0.0), tf.Variable(0)
+
+    def fun() -> tf.Tensor:
+        counter.assign_add(1)
+        return (v - 2.0) ** 2
+
+    result = tfm.minimize(fun, v)
+    assert counter.numpy() == result.nfev
+
+
+def test_tape_of_the_user_does_not_see_the_solve() -> None:
+    with tf.GradientTape() as tape:
+        tfm.minimize(rosenbrock, X0)
+    assert tape.watched_variables() == ()
+
+
+def test_works_inside_a_variable_creator_scope_and_a_strategy() -> None:
+    def refuse(next_creator: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a variable was made")
+
+    v = tf.Variable(X0)
+    with tf.variable_creator_scope(refuse):
+        assert tfm.minimize(lambda: rosenbrock(v), v).success
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        assert tfm.minimize(lambda: rosenbrock(v), v).success
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+@pytest.mark.parametrize("decorated", [False, True])
+def test_jit_compile_with_arrays_and_variables(jit_compile: bool | None, decorated: bool) -> None:
+    fun = tf.function(rosenbrock, jit_compile=True) if decorated else rosenbrock
+    assert tfm.minimize(fun, X0, jit_compile=jit_compile).nit > 10
+    v = tf.Variable(X0)
+    w = tf.Variable([1.0, 2.0])
+    closure = tf.function(lambda: rosenbrock(v) + tf.cast(bowl(w), tf.float64), jit_compile=decorated or None)
+    assert tfm.minimize(closure, [v, w], jit_compile=jit_compile).success
+    np.testing.assert_allclose(w.numpy(), 3.0, atol=1e-4)
+
+
+def test_false_keeps_xla_out_of_a_jit_compiled_function() -> None:
+    @tf.function(jit_compile=True)
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        # XLA has no strings.
+        return bowl(x) + 0.0 * tf.strings.to_number(tf.strings.as_string(x[0]), tf.float64)
+
+    assert tfm.minimize(fun, np.zeros(2), jit_compile=False).success
+
+
+def test_python_control_flow_is_converted_as_by_tf_function() -> None:
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        total = tf.constant(0.0, tf.float64)
+        for i in tf.range(2):
+            if x[i] > 0:
+                total += (x[i] - 2.0) ** 2
+            else:
+                total += 4.0 - x[i]
+        return total
+
+    np.testing.assert_allclose(tfm.minimize(fun, [-1.0, 5.0]).x, 2.0, atol=1e-5)
+
+
+def test_sparse_gradient_is_made_dense() -> None:
+    result = tfm.minimize(lambda x: bowl(tf.gather(x, [0, 0, 2])), np.zeros(4))
+    np.testing.assert_allclose(result.x, [3, 0, 3, 0], atol=1e-5)
+
+
+def test_loss_of_one_element_counts_as_a_scalar() -> None:
+    assert tfm.minimize(lambda x: tf.reshape(bowl(x), [1, 1]), np.zeros(2)).success
+
+
+def test_gradient_may_share_memory_with_x() -> None:
+    result = tfm.minimize(lambda x: tf.reduce_sum(x * x) / 2.0, np.arange(16.0))
+    np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
+
+
+def test_partial_and_callable_objects_are_functions() -> None:
+    class Loss:
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            return bowl(x)
+
+        def method(self, x: tf.Tensor) -> tf.Tensor:
+            return bowl(x)
+
+    partial = functools.partial(lambda x, a: tf.reduce_sum((x - a) ** 2), a=3.0)
+    concrete = tf.function(bowl).get_concrete_function(tf.TensorSpec([2], tf.float64))
+    for fun in (Loss(), Loss().method, partial, concrete):
+        np.testing.assert_allclose(tfm.minimize(fun, np.zeros(2)).x, 3.0, atol=1e-6)
+
+
+def test_tol_sets_both_tolerances() -> None:
+    loose = tfm.minimize(rosenbrock, X0, tol=1e-1)
+    theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="L-BFGS-B", tol=0.1)
+    assert (loose.nit, loose.nfev, loose.message) == (theirs.nit, theirs.nfev, theirs.message)
+
+
+@pytest.mark.parametrize("options", [{"maxfun": 5}, {"maxiter": 2}, {"maxcor": 2}, {"maxls": 3}, {"gtol": 1.0}])
+def test_options_have_scipys_meaning(options: dict[str, Any]) -> None:
+    ours = tfm.minimize(rosenbrock, X0, options=options)
+    theirs = scipy.optimize.minimize(
+        scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="L-BFGS-B", options=options
+    )
+    assert (ours.nit, ours.nfev, ours.status, ours.message) == (theirs.nit, theirs.nfev, theirs.status, theirs.message)
+
+
+def test_unlimited_iterations_may_be_written_as_infinity() -> None:
+    assert tfm.minimize(rosenbrock, X0, options={"maxiter": np.inf, "maxfun": 1e9}).success
+
+
+def test_callback_gets_a_copy_of_x_in_its_structure() -> None:
+    seen: list[Any] = []
+    result = tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, callback=seen.append)
+    assert len(seen) == result.nit
+    np.testing.assert_array_equal(seen[-1]["a"], result.x["a"])
+    assert len({float(x["a"][0]) for x in seen}) > 5
+
+
+def test_callback_by_intermediate_result() -> None:
+    seen: list[OptimizeResult] = []
+
+    def callback(intermediate_result: OptimizeResult) -> None:
+        seen.append(intermediate_result)
+
+    result = tfm.minimize(rosenbrock, X0, callback=callback)
+    assert seen[-1].fun == result.fun
+    assert all(a.fun > b.fun for a, b in itertools.pairwise(seen))
+
+
+def test_stop_iteration_ends_with_status_99_and_assigns() -> None:
+    v = tf.Variable(X0)
+    count = 0
+
+    def callback(xk: np.ndarray) -> None:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise StopIteration
+
+    result = tfm.minimize(lambda: rosenbrock(v), v, callback=callback)
+    assert (result.status, result.success, result.nit) == (99, False, 4)
+    assert result.message == "`callback` raised `StopIteration`."
+    np.testing.assert_array_equal(v.numpy(), result.x)
+
+
+def test_hess_inv_is_scipys_operator_with_the_pairs_in_order_of_age() -> None:
+    x0 = np.resize([-1.2, 1.0], 20)
+    result = tfm.minimize(rosenbrock, x0, options={"maxcor": 4})
+    assert isinstance(result.hess_inv, LbfgsInvHessProduct)
+    assert result.hess_inv.n_corrs == 4
+    sk, yk = result.hess_inv.sk, result.hess_inv.yk
+    np.testing.assert_allclose(result.hess_inv @ yk[-1], sk[-1], rtol=1e-8, atol=1e-12)
+    dense = LbfgsInvHessProduct(sk, yk).todense()
+    np.testing.assert_array_equal(result.hess_inv.todense(), dense)
+
+
+def test_hess_inv_knows_nothing_of_padding() -> None:
+    variables = [tf.Variable(X0), tf.Variable(X0[:3])]
+    result = tfm.minimize(lambda: rosenbrock(variables[0]) + rosenbrock(variables[1]), variables)
+    assert result.hess_inv.shape == (7, 7)
+    assert result.hess_inv.sk.shape[1] == 7
+    # The padding of the packed vector lies between the two: no step is all zero there.
+    assert (np.abs(result.hess_inv.sk).max(axis=0) > 0).all()
+
+
+def test_hess_inv_outlives_later_solves() -> None:
+    result = tfm.minimize(rosenbrock, X0)
+    again = tfm.minimize(rosenbrock, X0)
+    tfm.minimize(rosenbrock, X0 + 3.0)
+    np.testing.assert_array_equal(result.hess_inv.todense(), again.hess_inv.todense())
+
+
+def test_result_can_be_pickled() -> None:
+    result = tfm.minimize(rosenbrock, X0)
+    copy = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(copy.hess_inv.todense(), result.hess_inv.todense())
+    np.testing.assert_array_equal(copy.x, result.x)
+
+
+def test_start_at_the_solution_makes_no_iteration() -> None:
+    result = tfm.minimize(bowl, np.full(3, 3.0))
+    assert (result.nit, result.nfev, result.status) == (0, 1, 0)
+    np.testing.assert_array_equal(result.hess_inv @ np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["Nelder-Mead", "Powell", "CG", "BFGS", "Newton-CG", "TNC", "COBYLA", "COBYQA", "SLSQP", "trust-constr"],
+)
+def test_other_methods_run_in_scipy_on_the_compiled_function(method: str) -> None:
+    seen: list[Any] = []
+    result = tfm.minimize(
+        lambda x: bowl(x["a"]) + bowl(x["b"]), {"a": np.zeros(1), "b": 1.0}, method=method, callback=seen.append
+    )
+    np.testing.assert_allclose([result.x["a"][0], result.x["b"]], 3.0, atol=2e-3)
+    assert result.backend == "tfe"
+    assert seen[-1].keys() == {"a", "b"}
+
+
+def test_other_methods_get_the_gradient() -> None:
+    ours = tfm.minimize(rosenbrock, X0, method="BFGS")
+    theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="BFGS")
+    assert ours.njev == theirs.njev
+    assert ours.nfev == theirs.nfev
+
+
+def test_other_methods_assign_variables_and_take_bounds() -> None:
+    v = tf.Variable([0.0, 0.0])
+    tfm.minimize(lambda: bowl(v), [v], method="TNC", bounds=[(None, [1.0, 5.0])])
+    np.testing.assert_allclose(v.numpy(), [1.0, 3.0], atol=1e-3)
+
+
+def test_constraints_of_scipy_for_one_vector() -> None:
+    constraint = {"type": "eq", "fun": lambda x: x.sum() - 2.0}
+    result = tfm.minimize(bowl, np.zeros(2), method="SLSQP", constraints=constraint)
+    np.testing.assert_allclose(result.x, [1.0, 1.0], atol=1e-6)
+
+
+def test_custom_method_of_scipy() -> None:
+    ours = tfm.minimize(rosenbrock, X0, method=tfm.scipy.lbfgsb)
+    assert ours.nfev == tfm.minimize(rosenbrock, X0).nfev
+
+
+def test_cache_traces_once_for_the_same_function() -> None:
+    traces = 0
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        nonlocal traces
+        traces += 1
+        return bowl(x)
+
+    for start in (0.0, 1.0, 2.0):
+        tfm.minimize(fun, np.full(3, start), options={"maxiter": 5}, bounds=[(start, None)] * 3)
+    assert traces == 1
+    tfm.minimize(fun, np.zeros(4))
+    tfm.minimize(fun, np.zeros(3, np.float32))
+    tfm.minimize(fun, {"x": np.zeros(3)}["x"])
+    assert traces == 3
+
+
+def test_cache_knows_variables_by_identity() -> None:
+    traces = 0
+    v, w = tf.Variable(0.0), tf.Variable(0.0)
+
+    def fun() -> tf.Tensor:
+        nonlocal traces
+        traces += 1
+        return (v - 1.0) ** 2 + (w - 2.0) ** 2
+
+    for _ in range(2):
+        tfm.minimize(fun, v)
+        tfm.minimize(fun, w)
+    assert traces == 2
+    assert (v.numpy(), w.numpy()) == pytest.approx((1.0, 2.0))
+
+
+def test_bound_methods_are_cached() -> None:
+    class Model:
+        traces = 0
+
+        def loss(self, x: tf.Tensor) -> tf.Tensor:
+            self.traces += 1
+            return bowl(x)
+
+    model = Model()
+    for _ in range(3):
+        tfm.minimize(model.loss, np.zeros(2))
+    assert model.traces == 1
+
+
+def test_unhashable_function_is_not_cached() -> None:
+    class Loss:
+        __hash__ = None  # type: ignore[assignment]
+        traces = 0
+
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            self.traces += 1
+            return bowl(x)
+
+    loss = Loss()
+    for _ in range(2):
+        assert tfm.minimize(loss, np.zeros(2)).success
+    assert loss.traces == 2
+
+
+def test_cache_is_bounded_and_can_be_cleared() -> None:
+    from tfminimize import _minimize
+
+    for _ in range(_minimize.MAX_PROGRAMS + 2):
+        tfm.minimize(lambda x: bowl(x), np.zeros(2))
+    assert len(_minimize._programs) == _minimize.MAX_PROGRAMS
+    tfm.clear_cache()
+    assert not _minimize._programs
+
+
+def test_a_failed_trace_is_not_cached() -> None:
+    fail = True
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        if fail:
+            raise ZeroDivisionError("mine")
+        return bowl(x)
+
+    with pytest.raises(ZeroDivisionError):
+        tfm.minimize(fun, np.zeros(2))
+    fail = False
+    assert tfm.minimize(fun, np.zeros(2)).success
