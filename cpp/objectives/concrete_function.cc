@@ -90,23 +90,45 @@ ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, std:
     }
   }
   if (calls.empty() || calls.size() > 2) throw std::invalid_argument("There must be one or two ways to call.");
-  for (CallOptions& call : calls) {
-    // What the graph leaves open runs on the host, where x is.
-    if (call.dispatch == Dispatch::kPartitionedCall && call.device.empty()) call.device = host_device_;
-    calls_.push_back(std::make_unique<FunctionCall>(api, context, std::move(call), signature()));
+  for (const CallOptions& options : calls) {
+    calls_.push_back(std::make_unique<OpCall>(api, context, describe(options)));
+    dispatches_.push_back(options.dispatch);
   }
 }
 
-Signature ConcreteFunction::signature() const {
-  Signature signature;
+OpDescription ConcreteFunction::describe(const CallOptions& options) const {
+  std::vector<TF_DataType> inputs;
   for (const Input& input : inputs_) {
     const auto* index = std::get_if<std::size_t>(&input);
-    signature.inputs.push_back(index != nullptr ? segments_[*index].component.dtype
-                                                : api_.tensor_handle_data_type(std::get<TensorHandle>(input).get()));
+    inputs.push_back(index != nullptr ? segments_[*index].component.dtype
+                                      : api_.tensor_handle_data_type(std::get<TensorHandle>(input).get()));
   }
-  signature.outputs.push_back(loss_dtype_);
-  for (const Segment& segment : segments_) signature.outputs.push_back(segment.component.dtype);
-  return signature;
+  std::vector<TF_DataType> outputs{loss_dtype_};
+  for (const Segment& segment : segments_) outputs.push_back(segment.component.dtype);
+
+  OpDescription description;
+  description.num_outputs = outputs.size();
+  description.device = options.device;
+  if (options.dispatch == Dispatch::kFunction) {
+    description.name = options.function;
+    description.set_attributes = [options](const TfeApi& tfe, TFE_Op* op) {
+      // An attribute that is there, even if empty, is not the same as none: it asks for the graph optimisation.
+      if (options.config_proto.empty()) return;
+      tfe.op_set_attr_string(op, "config_proto", options.config_proto.data(), options.config_proto.size());
+      tfe.op_set_attr_string(op, "executor_type", options.executor_type.data(), options.executor_type.size());
+    };
+  } else {
+    description.name = "StatefulPartitionedCall";
+    description.takes_list = true;
+    // What the graph leaves open runs on the host, where x is.
+    if (options.device.empty()) description.device = host_device_;
+    description.set_attributes = [options, inputs, outputs](const TfeApi& tfe, TFE_Op* op) {
+      tfe.op_set_attr_function_name(op, "f", options.function.data(), options.function.size());
+      tfe.op_set_attr_type_list(op, "Tin", inputs.data(), static_cast<int>(inputs.size()));
+      tfe.op_set_attr_type_list(op, "Tout", outputs.data(), static_cast<int>(outputs.size()));
+    };
+  }
+  return description;
 }
 
 void ConcreteFunction::check_size(std::size_t size) const {
@@ -280,7 +302,7 @@ void ConcreteFunction::set_owner(std::shared_ptr<const void> owner) { owner_ = s
 double ConcreteFunction::repeat(Span<const double> x, std::int64_t count) {
   check_size(x.size());
   const Cleanup cleanup(*this);
-  FunctionCall& call = *calls_[calls_.size() > 1 ? trial_.winner() : 0];
+  OpCall& call = *calls_[calls_.size() > 1 ? trial_.winner() : 0];
   stage(x);
   prepare_arguments(x);
   const auto start = std::chrono::steady_clock::now();

@@ -9,12 +9,27 @@
 #include <vector>
 
 #include "objectives/aligned_buffer.h"
-#include "objectives/function_call.h"
 #include "objectives/objective.h"
+#include "objectives/op_call.h"
 #include "objectives/tfe_api.h"
 #include "objectives/trial.h"
 
 namespace tfminimize {
+
+/// How TensorFlow is asked to call a function.
+enum class Dispatch {
+  kFunction,         ///< By its name, as Python does.
+  kPartitionedCall,  ///< As the attribute of a StatefulPartitionedCall, which runs it in the calling thread.
+};
+
+/// Which function, and how.
+struct CallOptions {
+  std::string function;
+  Dispatch dispatch = Dispatch::kFunction;
+  std::string config_proto;   ///< A serialized ConfigProto, for the graph optimisation; empty for none.
+  std::string executor_type;  ///< Empty for the default executor.
+  std::string device;         ///< Empty where TensorFlow chooses.
+};
 
 /// One segment of x as TensorFlow sees it.
 struct Component {
@@ -64,7 +79,7 @@ class ConcreteFunction final : public Objective {
   void set_owner(std::shared_ptr<const void> owner);
 
   /// How the function is called: the faster way, as far as it is known.
-  Dispatch dispatch() const { return calls_[calls_.size() > 1 ? trial_.winner() : 0]->dispatch(); }
+  Dispatch dispatch() const { return dispatches_[calls_.size() > 1 ? trial_.winner() : 0]; }
 
   /// Seconds of one evaluation, the mean of `count` in a bare loop of the same calls of TensorFlow, which gathers
   /// nothing: what evaluate() is measured by.
@@ -84,7 +99,7 @@ class ConcreteFunction final : public Objective {
 
   void check_size(std::size_t size) const;
   void check_outputs() const;
-  Signature signature() const;
+  OpDescription describe(const CallOptions& options) const;
   void stage(Span<const double> x) const;
   TensorHandle import(const Segment& segment, Span<const double> x) const;
   void prepare_arguments(Span<const double> x);
@@ -106,7 +121,8 @@ class ConcreteFunction final : public Objective {
   std::size_t required_size_ = 0;
 
   TfStatus status_;
-  std::vector<std::unique_ptr<FunctionCall>> calls_;
+  std::vector<std::unique_ptr<OpCall>> calls_;
+  std::vector<Dispatch> dispatches_;
   Trial trial_;
   std::vector<TensorHandle> fresh_;
   std::vector<TFE_TensorHandle*> arguments_;
