@@ -1,12 +1,16 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include "bindings/interrupt_watch.h"
 #include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
 #include "driver/drive.h"
 
 namespace tfminimize {
 namespace {
+
+/// A shorter evaluation is not worth the thread that could cancel it: Ctrl-C waits for its end.
+constexpr double kLongEvaluation = 0.02;
 
 void poll_signals() {
   const py::gil_scoped_acquire gil;
@@ -28,10 +32,13 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
   Timing timing;
   solver.lend([&](Lbfgsb& core) {
     objective.with(solver.x(), [&](Objective& bound) {
+      std::optional<InterruptWatch> watch;
+      if (objective.expected_seconds > kLongEvaluation && InterruptWatch::applies()) watch.emplace(bound);
       const py::gil_scoped_release no_gil;
       timing = drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll_signals);
     });
   });
+  if (timing.evaluations > 0) objective.expected_seconds = timing.evaluate / static_cast<double>(timing.evaluations);
   return timing;
 }
 

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <functional>
+#include <limits>
 
 #include "objectives/objective.h"
 
@@ -23,6 +24,9 @@ class PyObjective {
   /// Calls use(objective), for evaluations at the memory of `x`. Called with the GIL held; `use` may release it.
   /// Throws std::runtime_error while another use() runs.
   void with(const py::array& x, const std::function<void(Objective&)>& use);
+
+  /// Seconds of an evaluation as far as known, else infinity.
+  double expected_seconds = std::numeric_limits<double>::infinity();
 
  protected:
   /// with(), once it is known that nobody else uses the objective.

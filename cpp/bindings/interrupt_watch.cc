@@ -1,0 +1,69 @@
+#include "bindings/interrupt_watch.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+
+namespace tfminimize {
+namespace {
+
+/// An evaluation may begin just after it was cancelled; so it is cancelled again.
+constexpr int kRepeatMilliseconds = 20;
+
+/// Who is woken by signals from now on; returns who was before.
+int set_wakeup_fd(int fd) {
+  const py::module_ signal = py::module_::import("signal");
+  return signal.attr("set_wakeup_fd")(fd, py::arg("warn_on_full_buffer") = false).cast<int>();
+}
+
+}  // namespace
+
+bool InterruptWatch::applies() {
+  const py::module_ threading = py::module_::import("threading");
+  if (!threading.attr("current_thread")().is(threading.attr("main_thread")())) return false;
+  const py::module_ signal = py::module_::import("signal");
+  return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
+}
+
+InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective) {
+  if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
+  previous_fd_ = set_wakeup_fd(pipe_[1]);
+  thread_ = std::thread([this] { watch(); });
+}
+
+InterruptWatch::~InterruptWatch() {
+  try {
+    set_wakeup_fd(previous_fd_);
+  } catch (py::error_already_set& error) {
+    error.discard_as_unraisable("tfminimize");
+  }
+  done_ = true;
+  const char wake = 0;
+  while (write(pipe_[1], &wake, 1) < 0 && errno == EINTR) {
+  }
+  thread_.join();
+  close(pipe_[0]);
+  close(pipe_[1]);
+}
+
+void InterruptWatch::watch() {
+  bool interrupted = false;
+  while (true) {
+    pollfd event{pipe_[0], POLLIN, 0};
+    poll(&event, 1, interrupted ? kRepeatMilliseconds : -1);
+    const bool last = done_;
+    char signal_number = 0;
+    while (read(pipe_[0], &signal_number, 1) == 1) {
+      if (signal_number == SIGINT) interrupted = true;
+      if (signal_number != 0 && previous_fd_ >= 0 && write(previous_fd_, &signal_number, 1) < 0) continue;
+    }
+    if (last) return;
+    if (interrupted) objective_.cancel();
+  }
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,42 @@
+#ifndef TFMINIMIZE_BINDINGS_INTERRUPT_WATCH_H_
+#define TFMINIMIZE_BINDINGS_INTERRUPT_WATCH_H_
+
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <atomic>
+#include <thread>
+
+#include "objectives/objective.h"
+
+namespace tfminimize {
+
+namespace py = pybind11;
+
+/// Cancels a long evaluation on Ctrl-C, while it lives. Python only notes a signal until its main thread runs Python
+/// again, which is after the evaluation; a thread of the watch's own is woken by the signal and cancels.
+///
+/// Made and destroyed in Python's main thread, with the GIL held.
+class InterruptWatch {
+ public:
+  explicit InterruptWatch(Objective& objective);
+  ~InterruptWatch();
+  InterruptWatch(const InterruptWatch&) = delete;
+  InterruptWatch& operator=(const InterruptWatch&) = delete;
+
+  /// Whether this is the main thread and Ctrl-C raises KeyboardInterrupt, so that the evaluation is of no more use.
+  static bool applies();
+
+ private:
+  void watch();
+
+  Objective& objective_;
+  std::array<int, 2> pipe_{-1, -1};
+  int previous_fd_ = -1;  ///< Who was woken by signals before, and still is: event loops use it.
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_BINDINGS_INTERRUPT_WATCH_H_
