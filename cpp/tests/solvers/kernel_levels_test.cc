@@ -119,7 +119,7 @@ std::vector<std::size_t> all_sizes() {
 
 std::vector<std::uint64_t> as_bits(const Vector& values) {
   std::vector<std::uint64_t> bits(values.size());
-  std::memcpy(bits.data(), values.data(), values.size() * sizeof(double));
+  if (!values.empty()) std::memcpy(bits.data(), values.data(), values.size() * sizeof(double));
   return bits;
 }
 
