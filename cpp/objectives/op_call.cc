@@ -71,6 +71,7 @@ void OpCall::run(const std::vector<TFE_TensorHandle*>& arguments, std::vector<Te
     status_.check();
   } catch (...) {
     op_.reset();  // with the inputs that it may still hold
+    cancelled_ = true;  // TensorFlow cancels what is left of a function when one of its operations fails
     throw;
   }
   for (int i = 0; i < count; ++i) {
