@@ -145,11 +145,22 @@ class PyConcreteFunction final : public PyObjective {
 }  // namespace
 
 void register_concrete_function(py::module_& m) {
-  py::class_<Component>(m, "Component", "One segment of the packed vector as TensorFlow sees it.")
+  py::class_<Component>(m, "Component", py::is_final(), R"(One segment of x as TensorFlow sees it.
+
+offset: of its first element in x, a multiple of 8. staging: aligned float32 memory that a float32 component is cast to
+before every evaluation, for a variable that shares it.)")
       .def(py::init(&make_component), py::arg("offset"), py::arg("shape"), py::arg("dtype"),
            py::arg("staging") = py::none());
-  py::class_<PyConcreteFunction, PyObjective>(m, "ConcreteFunction",
-                                              "A concrete function of TensorFlow that returns loss and gradients.")
+  py::class_<PyConcreteFunction, PyObjective>(
+      m, "ConcreteFunction", py::is_final(),
+      R"(A TensorFlow function that returns the loss, a scalar, and a gradient for each component.
+
+inputs: in the order of the function's signature, an EagerTensor that is passed as it is, or the index of a component
+that is passed by value. dispatch: "function" calls `function` by its name, as Python does; "partitioned_call" runs
+`optimized`, a function of the same signature whose graph is optimised already, in the calling thread; "fastest" times
+both in turn and stays with the faster. repeatable: the function has no side effects, so that an evaluation that fails
+in `optimized` is repeated in `function`, whose errors say more. make_error(code, message): makes the exception for an
+error of TensorFlow.)")
       .def(py::init<const py::capsule&, const py::bytes&, const py::sequence&, const std::vector<Component>&,
                     const std::string&, const py::bytes&, const std::string&, const std::string&, const std::string&,
                     const py::bytes&, bool, std::optional<py::function>>(),

@@ -45,12 +45,15 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
 }  // namespace
 
 void register_drive(py::module_& m) {
-  py::class_<Timing>(m, "Timing", "Where the time of a solve went, in seconds.")
+  py::class_<Timing>(m, "Timing", py::is_final(), "Where the time of a solve went, in seconds.")
       .def_readonly("evaluate", &Timing::evaluate)
       .def_readonly("solver", &Timing::solver)
       .def_readonly("evaluations", &Timing::evaluations);
   m.def("drive", &drive_from_python, py::arg("solver"), py::arg("objective"), py::arg("on_iteration") = py::none(),
-        "Solves to the end. on_iteration() is called after every iteration; a true value stops the solve.");
+        R"(Solves to the end, without holding the GIL.
+
+on_iteration() is called after every iteration; a true value stops the solve. What it or the objective raises comes
+through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.)");
 }
 
 }  // namespace tfminimize

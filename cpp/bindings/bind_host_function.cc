@@ -76,7 +76,10 @@ class PyHostFunction final : public PyObjective {
 }  // namespace
 
 void register_host_function(py::module_& m) {
-  py::class_<PyHostFunction, PyObjective>(m, "HostFunction", "A Python function x -> (value, gradient) of arrays.")
+  py::class_<PyHostFunction, PyObjective>(m, "HostFunction", py::is_final(),
+                                          R"(A Python function x -> (value, gradient).
+
+It is given x itself as a read-only array, which changes when the solver moves on: keep a copy, not the array.)")
       .def(py::init<py::function>(), py::arg("fun"));
 }
 

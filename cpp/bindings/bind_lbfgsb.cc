@@ -145,7 +145,12 @@ bool PyLbfgsb::show(const std::function<bool()>& callback) {
 void register_lbfgsb(py::module_& m) {
   register_enums(m);
   const LbfgsbOptions defaults;
-  py::class_<PyLbfgsb>(m, "Lbfgsb", "Limited-memory BFGS with bounds, by reverse communication.")
+  py::class_<PyLbfgsb>(m, "Lbfgsb", py::is_final(),
+                       R"(Limited-memory BFGS with bounds, by reverse communication.
+
+It works on the arrays that it is given: float64; x and gradient also 64-byte aligned, writeable and of the same size.
+x is projected into the bounds at once. While drive() runs with it, it can be read in the callback only, and not be
+changed (RuntimeError).)")
       .def(py::init(&make_lbfgsb), py::arg("x"), py::arg("gradient"), py::arg("lower") = py::none(),
            py::arg("upper") = py::none(), py::kw_only(), py::arg("maxcor") = defaults.maxcor,
            py::arg("ftol") = defaults.ftol, py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun,

@@ -46,8 +46,11 @@ void PyObjective::with(const py::array& x, const std::function<void(Objective&)>
 }
 
 void register_objective(py::module_& m) {
-  py::class_<PyObjective>(m, "Objective", "A function to minimise, with its gradient.")
-      .def("evaluate", &evaluate, py::arg("x"), py::arg("g"), "Returns f(x), and writes the gradient to g.");
+  py::class_<PyObjective>(m, "Objective", R"(A function to minimise, with its gradient.
+
+It serves one drive() or evaluate() at a time; a second raises RuntimeError.)")
+      .def("evaluate", &evaluate, py::arg("x"), py::arg("g"),
+           "Returns f(x), and writes the gradient to g. x, g: 64-byte aligned float64 vectors of the same size.");
 }
 
 }  // namespace tfminimize

@@ -16,18 +16,20 @@ import tensorflow as tf
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled graphs
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
-#   ag_ctx                      turns AutoGraph on inside of a wrapper that is traced without it
-#   autograph_util              converts a plain function exactly as tf.function does (tf.autograph.to_graph does not
-#                               convert what the function calls)
+#   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
+#                               what the function calls), inside of a wrapper that is traced without AutoGraph
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
 #   errors_impl                 the class of an error from its status code
+#   tf_decorator                the function inside of a decorated one
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
-from tensorflow.python.autograph.core import ag_ctx
+from tensorflow.python.autograph.core import ag_ctx, converter
+from tensorflow.python.autograph.impl import api
 from tensorflow.python.eager import cancellation, execute
 from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function, autograph_util
+from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer
 from tensorflow.python.framework import func_graph as func_graph_module
+from tensorflow.python.util import tf_decorator
 
 from tfminimize.binding import _native
 
@@ -85,11 +87,11 @@ def bind() -> None:
 
 def _make_error(code: int, message: str) -> Exception:
     """The exception for a status of TensorFlow, as TensorFlow's own Python makes it."""
+    error: Exception
     try:
-        error_class = errors_impl.exception_type_from_error_code(code)
+        error = errors_impl.exception_type_from_error_code(code)(None, None, message)
     except KeyError:
-        return errors_impl.UnknownError(None, None, message, code)
-    error: Exception = error_class(None, None, message)
+        error = errors_impl.UnknownError(None, None, message, code)
     return error
 
 
@@ -121,13 +123,24 @@ def function_config() -> tuple[bytes, str, str]:
 
 
 def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as `tf.function` would trace it: Python's control flow on tensors becomes TensorFlow's."""
-    converted = autograph_util.py_func_from_autograph(fun)
+    """The function as `tf.function` would trace it: Python's control flow on tensors becomes TensorFlow's.
+
+    What the function raises comes through as it is, where `tf.function` makes another exception of it; where in the
+    user's code it was raised is a note to it (from Python 3.11 on).
+    """
+    _, original = tf_decorator.unwrap(fun)
+    options = converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
 
     def call(*args: Any) -> Any:
         # A function that is traced without AutoGraph turns it off for all that it calls.
         with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED):
-            return converted(*args)
+            try:
+                return api.converted_call(original, args, None, options=options)
+            except Exception as error:
+                metadata = getattr(error, "ag_error_metadata", None)
+                if metadata is not None and hasattr(error, "add_note"):
+                    error.add_note(metadata.get_message())
+                raise
 
     return call
 
