@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from tfminimize.__main__ import main
+
+
+def test_info_names_what_was_built_and_what_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--json"]) == 0
+    information = json.loads(capsys.readouterr().out)
+    assert information["found"]["tensorflow"] == tf.__version__
+    assert information["found"]["binding"] == "ok"
+    assert information["built"]["compiler"]
+
+
+def test_info_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    assert tf.__version__ in capsys.readouterr().out
+
+
+def test_compare_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "rosenbrock-2", "--repeats", "1", "--json"]) == 0
+    (comparison,) = json.loads(capsys.readouterr().out)
+    assert comparison["size"] == 2
+    assert comparison["same_status"]
+
+
+def test_compare_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "rosenbrock-2", "--repeats", "1", "--jit"]) == 0
+    assert "Rosenbrock, n = 2, XLA" in capsys.readouterr().out
+
+
+def test_unknown_problem_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", "himmelblau"])
+    assert "no problem is called himmelblau" in capsys.readouterr().err

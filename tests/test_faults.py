@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+import tfminimize as tfm
+
+X0 = np.array([-1.2, 1.0])
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+class OwnError(Exception):
+    """An exception of the user's."""
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    tfm.clear_cache()
+
+
+@pytest.fixture
+def variable() -> tf.Variable:
+    return tf.Variable(X0, name="x")
+
+
+@pytest.mark.parametrize(
+    ("fun", "sentence"),
+    [
+        (lambda x: x, r"shape \(2,\), not that of a scalar"),
+        (lambda x: tf.cast(tf.reduce_sum(x), tf.complex128), "dtype complex128"),
+        (lambda x: tf.cast(tf.reduce_sum(x), tf.int32), "dtype int32"),
+        (lambda x: tf.cast(tf.reduce_sum(x), tf.float16), "dtype float16"),
+        (lambda x: None, "returned None"),
+        (lambda x: (tf.reduce_sum(x), x), "returned a tuple: return the loss only"),
+        (lambda x: "high", "dtype string|no tensor"),
+        (lambda x: tf.boolean_mask(x, x > 0.0), "not static"),
+        (lambda x: tf.constant(1.0), "does not depend on x0"),
+        (lambda x: 1.0, "does not depend on x0"),
+        (lambda x: tf.reduce_sum(tf.stop_gradient(x)), "does not depend on x0"),
+    ],
+)
+def test_unusable_loss_is_an_error(fun: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        tfm.minimize(fun, X0)
+
+
+@pytest.mark.parametrize(
+    ("x0", "sentence"),
+    [
+        ([], "x0 is empty|no elements"),
+        ({}, "x0 is empty"),
+        (np.zeros(0), "no elements"),
+        ([np.nan, 1.0], r"x0\[0\] is nan"),
+        (np.array([[0.0, np.inf]]), r"x0\[0, 1\] is inf"),
+        ({"a": np.array(np.nan)}, r"x0\['a'\] is nan"),
+        (np.zeros(2, complex), "dtype complex128"),
+        (np.zeros(2, np.float16), "dtype float16"),
+        (np.array(["a"]), "dtype <?U|dtype str"),
+        (np.array([True]), "dtype bool"),
+        ([[1.0], [1.0, 2.0]], "ragged"),
+        (None, "dtype object"),
+    ],
+)
+def test_unusable_start_is_an_error(x0: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        tfm.minimize(lambda x: tf.reduce_sum(x**2), x0)
+
+
+def test_integer_variable_is_an_error_that_names_it() -> None:
+    count = tf.Variable([1, 2], name="count")
+    with pytest.raises(ValueError, match="variable 'count:0' has dtype int32"):
+        tfm.minimize(lambda: tf.reduce_sum(count), count)
+
+
+def test_variable_without_static_shape_is_an_error() -> None:
+    v = tf.Variable([1.0], shape=tf.TensorShape([None]), name="growing")
+    with pytest.raises(ValueError, match=r"'growing:0' has shape .* not static"):
+        tfm.minimize(lambda: tf.reduce_sum(v**2), v)
+
+
+def test_mixture_of_variables_and_arrays_is_an_error(variable: tf.Variable) -> None:
+    with pytest.raises(ValueError, match="mixes variables with other values"):
+        tfm.minimize(lambda: rosenbrock(variable), [variable, X0])
+
+
+def test_variable_given_twice_is_an_error(variable: tf.Variable) -> None:
+    with pytest.raises(ValueError, match="'x:0' is in x0 twice"):
+        tfm.minimize(lambda: rosenbrock(variable), [variable, variable])
+
+
+def test_nan_in_a_variable_is_an_error_that_names_it() -> None:
+    v = tf.Variable([1.0, np.nan], name="weights")
+    with pytest.raises(ValueError, match=r"variable 'weights:0'\[1\] is nan"):
+        tfm.minimize(lambda: tf.reduce_sum(v**2), v)
+
+
+def test_loss_that_writes_an_optimised_variable_is_an_error(variable: tf.Variable) -> None:
+    def fun() -> tf.Tensor:
+        loss = rosenbrock(variable)
+        variable.assign_add([1.0, 1.0])
+        return loss
+
+    with pytest.raises(ValueError, match="writes to variable 'x:0', which is being optimised"):
+        tfm.minimize(fun, variable)
+    np.testing.assert_array_equal(variable.numpy(), X0)
+
+
+def test_write_in_a_nested_function_is_found(variable: tf.Variable) -> None:
+    @tf.function
+    def step() -> None:
+        variable.assign(variable / 2.0)
+
+    def fun() -> tf.Tensor:
+        step()
+        return rosenbrock(variable)
+
+    with pytest.raises(ValueError, match="writes to variable"):
+        tfm.minimize(fun, variable)
+
+
+def test_disconnected_variable_keeps_its_value_and_is_warned_of_once(variable: tf.Variable) -> None:
+    idle = tf.Variable([5.0, 6.0], name="idle")
+    with pytest.warns(UserWarning, match="does not depend on variable 'idle:0'"):
+        solver = tfm.Minimizer(lambda: rosenbrock(variable), [variable, idle])
+    result = solver.minimize()  # a second warning would be an error
+    assert result.success
+    assert result.jac[2:].tolist() == [0.0, 0.0]
+    assert idle.numpy().tolist() == [5.0, 6.0]
+
+
+def test_all_variables_disconnected_is_an_error() -> None:
+    v, w = tf.Variable(0.0, name="v"), tf.Variable(0.0, name="w")
+    with pytest.raises(ValueError, match="variable 'v:0' or variable 'w:0'"):
+        tfm.minimize(lambda: tf.constant(1.0), [v, w])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"maxit": 3}, "no option 'maxit': it knows maxcor, ftol"),
+        ({"maxcor": 0}, "maxcor is 0"),
+        ({"maxcor": 2.5}, "maxcor is 2.5"),
+        ({"maxls": 0}, "maxls is 0"),
+        ({"ftol": np.nan}, "ftol is nan"),
+        ({"ftol": -1.0}, "ftol is -1.0"),
+        ({"gtol": "small"}, "gtol is 'small'"),
+        ({"maxiter": -1}, "maxiter is -1"),
+        ({"maxfun": np.nan}, "maxfun is nan"),
+        ({"maxiter": True}, "maxiter is True"),
+        ({"eps": 1e-8}, "'eps' has no meaning here: .* finite differences"),
+        ({"disp": True}, "'disp' has no meaning here"),
+        ([1], r"options is \[1\]"),
+    ],
+)
+def test_unusable_option_is_an_error(options: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        tfm.minimize(rosenbrock, X0, options=options)
+
+
+def test_unusable_tol_is_an_error() -> None:
+    with pytest.raises(ValueError, match="tol is -1"):
+        tfm.minimize(rosenbrock, X0, tol=-1)
+
+
+@pytest.mark.parametrize("name", ["jac", "hess", "hessp"])
+def test_derivatives_of_the_users_are_an_error(name: str) -> None:
+    with pytest.raises(TypeError, match=f"takes no {name}=.*made by TensorFlow"):
+        tfm.minimize(rosenbrock, X0, **{name: True})
+
+
+def test_unknown_keyword_is_an_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'bound'"):
+        tfm.minimize(rosenbrock, X0, bound=[(0, 1)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"method": "steepest"}, "'steepest' is not known: use one of"),
+        ({"method": 3}, "method is 3"),
+        ({"method": "dogleg"}, "needs a Hessian"),
+        ({"method": "BFGS", "bounds": [(0, 1)] * 2}, "cannot handle bounds: use method='L-BFGS-B'"),
+        ({"constraints": {"type": "eq", "fun": lambda x: x[0]}}, "'L-BFGS-B' cannot handle constraints: .*SLSQP"),
+        ({"callback": 3}, "callback is 3"),
+    ],
+)
+def test_unusable_method_is_an_error(kwargs: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        tfm.minimize(rosenbrock, X0, **kwargs)
+
+
+def test_constraints_with_a_structure_are_an_error() -> None:
+    constraint = {"type": "eq", "fun": lambda x: x[0]}
+    with pytest.raises(ValueError, match="x0 is no vector"):
+        tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, method="SLSQP", constraints=constraint)
+
+
+@pytest.mark.parametrize("fun", [None, 3, tf.constant(1.0)])
+def test_function_that_is_none_is_an_error(fun: Any) -> None:
+    with pytest.raises(ValueError, match="give a function that returns the loss"):
+        tfm.minimize(fun, X0)
+
+
+def test_unhashable_argument_is_an_error() -> None:
+    with pytest.raises(ValueError, match="args holds a set, which is neither data"):
+        tfm.minimize(lambda x, s: tf.reduce_sum(x**2), X0, args=({1},))
+
+
+def test_errors_come_before_anything_runs(variable: tf.Variable) -> None:
+    ran = []
+
+    def fun() -> tf.Tensor:
+        ran.append(True)
+        return rosenbrock(variable)
+
+    for kwargs in ({"bounds": (1, 0)}, {"options": {"no": 1}}, {"method": "no"}, {"tol": np.nan}):
+        with pytest.raises(ValueError):
+            tfm.minimize(fun, variable, **kwargs)
+    assert not ran
+
+
+def test_eager_functions_are_an_error() -> None:
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.raises(RuntimeError, match="run_functions_eagerly"):
+            tfm.minimize(rosenbrock, X0)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_call_inside_a_tf_function_is_an_error() -> None:
+    @tf.function
+    def outer() -> None:
+        tfm.minimize(rosenbrock, X0)
+
+    with pytest.raises(RuntimeError, match=r"outside of tf\.function"):
+        outer()
+
+
+def test_exception_while_tracing_comes_through_unchanged(variable: tf.Variable) -> None:
+    def fun() -> tf.Tensor:
+        raise OwnError("mine", 42)
+
+    with pytest.raises(OwnError) as caught:
+        tfm.minimize(fun, variable)
+    assert caught.value.args == ("mine", 42)
+    np.testing.assert_array_equal(variable.numpy(), X0)
+
+
+def failing_after(evaluations: int, variable: tf.Variable, failing: list[bool]) -> Any:
+    """A loss that raises an exception in Python after some evaluations, while ``failing`` holds True."""
+    counter = tf.Variable(0)
+
+    def fun() -> tf.Tensor:
+        count = counter.assign_add(1)
+
+        def check(count: np.ndarray) -> np.ndarray:
+            if failing[0] and count > evaluations:
+                raise OwnError("from Python")
+            return np.float64(0)
+
+        nothing = tf.numpy_function(check, [count], tf.float64)
+        return rosenbrock(variable) + tf.stop_gradient(tf.ensure_shape(nothing, []))
+
+    return fun
+
+
+def test_exception_in_the_loss_leaves_variables_untouched(variable: tf.Variable) -> None:
+    failing = [True]
+    solver = tfm.Minimizer(failing_after(5, variable, failing), variable)
+    with pytest.raises(tf.errors.UnknownError, match="from Python"):
+        solver.minimize()
+    np.testing.assert_array_equal(variable.numpy(), X0)
+    failing[0] = False
+    assert solver.minimize().success
+
+
+def test_error_of_tensorflow_keeps_its_class_and_message(variable: tf.Variable) -> None:
+    one = tf.constant(0.9, tf.float64)
+
+    def fun() -> tf.Tensor:
+        with tf.control_dependencies([tf.debugging.assert_greater(variable[1], one, "x left the valley")]):
+            return tf.identity(rosenbrock(variable))
+
+    solver = tfm.Minimizer(fun, variable)
+    for _ in range(2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="x left the valley"):
+            solver.minimize()
+    np.testing.assert_array_equal(variable.numpy(), X0)
+    variable.assign([1.0, 1.0])
+    assert solver.minimize().success
+
+
+def test_exception_in_the_callback_leaves_variables_untouched(variable: tf.Variable) -> None:
+    solver = tfm.Minimizer(lambda: rosenbrock(variable), variable)
+
+    def callback(xk: np.ndarray) -> None:
+        raise OwnError("mine")
+
+    for _ in range(3):
+        with pytest.raises(OwnError, match="mine"):
+            solver.minimize(callback=callback)
+    np.testing.assert_array_equal(variable.numpy(), X0)
+    assert solver.minimize().success
+
+
+def test_nan_at_the_start_is_no_success_and_leaves_variables(variable: tf.Variable) -> None:
+    solver = tfm.Minimizer(lambda: rosenbrock(variable) + tf.math.log(variable[0]), variable)
+    result = solver.minimize()
+    assert not result.success
+    assert result.nfev == 1
+    np.testing.assert_array_equal(variable.numpy(), X0)
+    variable.assign([0.9, 0.8])
+    assert solver.minimize().nit > 0
+
+
+def test_nan_in_the_middle_gives_the_best_finite_point() -> None:
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        # Falls until it is not a number.
+        return tf.reduce_sum((x - 5.0) ** 2) + 0.0 * tf.reduce_sum(tf.sqrt(3.0 - x))
+
+    solver = tfm.Minimizer(fun, np.zeros(2))
+    result = solver.minimize()
+    assert np.isfinite(result.x).all()
+    assert result.fun == float(fun(tf.constant(result.x))) < 50.0
+    assert solver.minimize().nfev == result.nfev
+
+
+def test_nan_in_the_middle_never_reaches_the_variables() -> None:
+    v = tf.Variable([0.0, 0.0], dtype=tf.float64)
+    tfm.minimize(lambda: tf.reduce_sum((v - 5.0) ** 2) + 0.0 * tf.reduce_sum(tf.sqrt(3.0 - v)), v)
+    assert np.isfinite(v.numpy()).all()
+
+
+def test_keyboard_interrupt_leaves_variables_untouched() -> None:
+    start = np.resize(X0, 1000)
+    v = tf.Variable(start)
+    matrix = tf.constant(np.random.default_rng(0).normal(size=(200, 200)) / 20.0)
+
+    def fun() -> tf.Tensor:
+        product = matrix * v[0]
+        for _ in range(5):
+            product = tf.tanh(product @ matrix)
+        return rosenbrock(v) + 1e-6 * tf.reduce_sum(product)
+
+    solver = tfm.Minimizer(fun, v)
+    solver.minimize(options={"maxiter": 1})
+    v.assign(start)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        solver.minimize(options={"ftol": 0, "gtol": 0, "maxiter": 10**9, "maxfun": 10**9})
+    timer.join()
+    np.testing.assert_array_equal(v.numpy(), start)
+    assert solver.minimize(options={"maxiter": 2}).nit == 2
+
+
+def test_keyboard_interrupt_in_the_callback_comes_through(variable: tf.Variable) -> None:
+    def callback(xk: np.ndarray) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tfm.minimize(lambda: rosenbrock(variable), variable, callback=callback)
+    np.testing.assert_array_equal(variable.numpy(), X0)
+
+
+def test_exception_in_a_method_of_scipys_leaves_variables_untouched(variable: tf.Variable) -> None:
+    def callback(xk: np.ndarray) -> None:
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError):
+        tfm.minimize(lambda: rosenbrock(variable), variable, method="BFGS", callback=callback)
+    np.testing.assert_array_equal(variable.numpy(), X0)
+
+
+def test_evaluation_does_not_write_to_x() -> None:
+    # TensorFlow may reuse the memory of an input that nobody else holds; that of x is held by the solver.
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        y = x + 1.0
+        for _ in range(5):
+            y = y * y + 1.0
+        return tf.reduce_sum(tf.math.log(y))
+
+    x0 = np.linspace(-0.5, 0.5, 64)
+    solver = tfm.Minimizer(fun, x0)
+    lease = solver._program.lease(solver.arguments)
+    workspace = lease.workspace
+    workspace.start([x0])
+    first = workspace.objective.evaluate(workspace.x, workspace.gradient)
+    np.testing.assert_array_equal(workspace.x, x0)
+    assert workspace.objective.evaluate(workspace.x, workspace.gradient) == first
+    lease.release()
+
+
+def test_solution_is_scipys_within_bounds_after_many_faults(variable: tf.Variable) -> None:
+    fun = tf.function(lambda: rosenbrock(variable))
+    with pytest.raises(ValueError):
+        tfm.minimize(fun, variable, bounds=[(2, 1)])
+    result = tfm.minimize(fun, variable, bounds=[([-2, -2], [0.5, 2])])
+    theirs = scipy.optimize.minimize(
+        scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="L-BFGS-B", bounds=[(-2, 0.5), (-2, 2)]
+    )
+    assert (result.nit, result.nfev) == (theirs.nit, theirs.nfev)
+    np.testing.assert_allclose(result.x, theirs.x, rtol=1e-7)

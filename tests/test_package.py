@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+import tfminimize as tfm
+
+MODULES = sorted(m.name for m in pkgutil.iter_modules(tfm.__path__) if m.name not in ("_native", "__main__"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_right(name: str) -> None:
+    module = importlib.import_module(f"tfminimize.{name}")
+    globs = {**vars(module), "np": np, "tf": tf, "tfm": tfm}
+    failures, _ = doctest.testmod(module, extraglobs=globs, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failures == 0
+
+
+def test_public_names_are_documented_with_an_example() -> None:
+    for name in tfm.__all__:
+        value = getattr(tfm, name)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            assert value.__doc__, name
+            assert ">>>" in value.__doc__ or name == "Comparison", name
+
+
+def test_version_is_that_of_the_build() -> None:
+    assert tfm.build_info()["version"] == tfm.__version__
+
+
+def test_build_info_names_what_was_built() -> None:
+    assert {"version", "tensorflow", "compiler", "flags", "build_type", "pybind11"} <= set(tfm.build_info())
+
+
+def test_import_works_without_the_extension() -> None:
+    # What needs the extension raises one clear error.
+    program = """
+        import sys
+        sys.modules["tfminimize._native"] = None
+        import tfminimize as tfm
+        for call in (
+            lambda: tfm.minimize(lambda x: x, 1.0),
+            lambda: tfm.scipy.lbfgsb(lambda x: (x @ x), [1.0]),
+        ):
+            try:
+                call()
+            except ImportError as error:
+                assert "compiled extension could not be loaded" in str(error), error
+            else:
+                raise AssertionError("no error")
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def test_variables_on_another_device_are_optimised() -> None:
+    # A second logical CPU stands for a GPU: its variables cannot share the solver's memory either.
+    program = """
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        import tfminimize as tfm
+        with tf.device("CPU:1"):
+            v = tf.Variable([7.0, 7.0])
+        w = tf.Variable(np.ones(3))
+        def loss():
+            return tf.cast(tf.reduce_sum((v - 3.0) ** 2), tf.float64) + tf.reduce_sum((w - 2.0) ** 2)
+        result = tfm.minimize(loss, [v, w])
+        assert result.success, result
+        np.testing.assert_allclose(result.x, [3, 3, 2, 2, 2], atol=1e-4)
+        np.testing.assert_allclose(v.numpy(), 3.0, atol=1e-4)
+        assert v.device.endswith("CPU:1"), v.device
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [tfm.testing.rosenbrock(10), tfm.testing.bounded_rosenbrock(10), tfm.testing.quadratic(10)],
+    ids=lambda problem: problem.name,
+)
+def test_problems_of_the_testing_module_are_solved(problem: tfm.testing.Problem) -> None:
+    result = tfm.minimize(problem.fun, problem.x0, bounds=problem.bounds)
+    assert result.success
+    if problem.minimum is not None:
+        assert result.fun == pytest.approx(problem.minimum, abs=1e-6)
+
+
+def test_rosenbrock_is_scipys() -> None:
+    problem = tfm.testing.rosenbrock(7)
+    assert float(problem.fun(tf.constant(problem.x0))) == pytest.approx(scipy.optimize.rosen(problem.x0), rel=1e-14)
+
+
+def test_metadata_names_the_package() -> None:
+    assert tfm.__version__.count(".") == 2
