@@ -22,10 +22,10 @@ class _Missing:
 
 
 if TYPE_CHECKING:
-    from tfminimize import _native
+    import tfminimize._native as _native
 else:
     try:
-        from tfminimize import _native
+        import tfminimize._native as _native
     except ImportError as error:
         _native = _Missing(error)
 

@@ -286,7 +286,7 @@ def _solve_free(
     """Minimise over the elements that the bounds leave free: finite differences have no room in the others."""
 
     def whole(part: Float64, fixed: Float64) -> Float64:
-        vector = fixed.copy()
+        vector: Float64 = fixed.copy()
         vector[free] = part
         return vector
 

@@ -88,14 +88,15 @@ def _check_context() -> None:
 
 def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
     """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off."""
-    if not isinstance(fun, tf.types.experimental.PolymorphicFunction):
-        if isinstance(fun, tf.types.experimental.ConcreteFunction):
-            return fun
-        return _tensorflow.autograph(fun)
-    if follows_jit(fun) and not jit:
-        python_function: Callable[..., Any] = fun.python_function
-        return _tensorflow.autograph(python_function) if getattr(fun, "_autograph", True) else python_function
-    return fun
+    called: Callable[..., Any] = fun
+    if isinstance(fun, tf.types.experimental.PolymorphicFunction):
+        if follows_jit(fun) and not jit:
+            called = fun.python_function
+            if getattr(fun, "_autograph", True):
+                called = _tensorflow.autograph(called)
+    elif not isinstance(fun, tf.types.experimental.ConcreteFunction):
+        called = _tensorflow.autograph(fun)
+    return called
 
 
 def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
