@@ -114,12 +114,7 @@ PyLbfgsb::PyLbfgsb(py::array x, py::array gradient, std::optional<py::array> low
       x_span_(vector_span<double>(x_, "x")),
       gradient_span_(vector_span<double>(gradient_, "gradient")),
       solver_(x_span_, gradient_span_, bound_span(lower_, "lower", x_span_.size()),
-              bound_span(upper_, "upper", x_span_.size()), options) {
-  if (gradient_span_.size() != x_span_.size()) {
-    throw py::value_error("gradient has " + std::to_string(gradient_span_.size()) + " elements, and x has " +
-                          std::to_string(x_span_.size()) + ".");
-  }
-}
+              bound_span(upper_, "upper", x_span_.size()), options) {}
 
 const Lbfgsb& PyLbfgsb::look() const {
   if (use_ == Use::kDriven) throw std::runtime_error("The solver is being driven; it can be read in the callback.");
