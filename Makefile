@@ -1,6 +1,7 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
 # make test    runs all tests                    make asan    the tests under the sanitizers
-# make bench   measures the overhead             make clean   removes what the others made
+# make bench   measures the overhead             make format  formats C++ and Python
+# make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
 
@@ -24,7 +25,7 @@ sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.py
 cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
 has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan asan-cpp asan-python bench clean
+.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan asan-cpp asan-python format bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -65,7 +66,7 @@ lint: lint-cpp lint-python
 
 # clang-tidy reads how each file is compiled from the dev build.
 lint-cpp: $(VENV)/.requirements
-	$(CLANG_FORMAT) --dry-run -Werror $(cpp_files)
+	@$(CLANG_FORMAT) --dry-run -Werror $(cpp_files)
 	$(cmake) --preset dev -DPython_EXECUTABLE=$(abspath $(bin))/python
 	$(RUN_CLANG_TIDY) -quiet -p build/dev -j $(JOBS) '$(CURDIR)/cpp/.*'
 
@@ -73,6 +74,10 @@ lint-python: $(VENV)/.development
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
+
+format: $(VENV)/.development
+	@$(CLANG_FORMAT) -i $(cpp_files)
+	$(bin)/ruff format .
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
