@@ -308,14 +308,13 @@ void Lbfgsb::restore(Span<const std::uint8_t> saved) {
       (header.bounded != 0) != state_->bounded) {
     throw std::invalid_argument("The saved state is of a solver with another size, maxcor or kind of bounds.");
   }
-  std::size_t size = sizeof header;
-  state_->visit([&](const void* /*piece*/, std::size_t bytes) { size += bytes; });
-  if (saved.size() != size) throw std::invalid_argument("The saved state is cut short, or more follows it.");
   std::size_t position = sizeof header;
   state_->visit([&](void* piece, std::size_t bytes) {
+    if (bytes > saved.size() - position) throw std::invalid_argument("The saved state is cut short.");
     std::memcpy(piece, saved.data() + position, bytes);
     position += bytes;
   });
+  if (position != saved.size()) throw std::invalid_argument("The saved state is followed by something else.");
 }
 
 }  // namespace tfminimize
