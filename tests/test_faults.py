@@ -223,7 +223,7 @@ def test_errors_come_before_anything_runs(variable: tf.Variable) -> None:
         ran.append(True)
         return rosenbrock(variable)
 
-    for kwargs in ({"bounds": (1, 0)}, {"options": {"no": 1}}, {"method": "no"}, {"tol": np.nan}):
+    for kwargs in ({"bounds": (1, 0)}, {"options": {"no": 1}}, {"method": "no"}, {"tol": np.nan}, {"callback": 3}):
         with pytest.raises(ValueError):
             tfm.minimize(fun, variable, **kwargs)
     assert not ran
@@ -245,6 +245,18 @@ def test_call_inside_a_tf_function_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match=r"outside of tf\.function"):
         outer()
+
+
+def test_call_with_variables_inside_a_tf_function_is_an_error(variable: tf.Variable) -> None:
+    solver = tfm.Minimizer(lambda: rosenbrock(variable), variable)
+
+    @tf.function
+    def outer() -> None:
+        solver.minimize()
+
+    with pytest.raises(RuntimeError, match=r"outside of tf\.function"):
+        outer()
+    np.testing.assert_array_equal(variable.numpy(), X0)
 
 
 def test_exception_while_tracing_comes_through_unchanged(variable: tf.Variable) -> None:

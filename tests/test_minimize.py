@@ -319,6 +319,12 @@ def test_unlimited_iterations_may_be_written_as_infinity() -> None:
     assert tfm.minimize(rosenbrock, X0, options={"maxiter": np.inf, "maxfun": 1e9}).success
 
 
+def test_maxiter_zero_evaluates_the_start() -> None:
+    result = tfm.minimize(rosenbrock, X0, options={"maxiter": 0})
+    assert (result.nit, result.nfev, result.status) == (0, 1, 1)
+    np.testing.assert_array_equal(result.x, X0)
+
+
 def test_callback_gets_a_copy_of_x_in_its_structure() -> None:
     seen: list[Any] = []
     result = tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, callback=seen.append)

@@ -192,6 +192,14 @@ def test_python_floats_do_not_retrace_and_python_integers_do() -> None:
     assert traces == 2
 
 
+def test_variables_tracked_by_a_module() -> None:
+    module = tf.Module()
+    module.parts = [tf.Variable(0.0), {"deep": tf.Variable([0.0])}]
+    fun = lambda: (module.parts[0] - 1.0) ** 2 + tf.reduce_sum((module.parts[1]["deep"] - 2.0) ** 2)  # noqa: E731
+    np.testing.assert_allclose(tfm.Minimizer(fun, module.parts).minimize().x, [1.0, 2.0], atol=1e-4)
+    np.testing.assert_allclose(tfm.Minimizer(fun, module.trainable_variables).minimize().x, [1.0, 2.0], atol=1e-4)
+
+
 def test_single_argument_needs_no_tuple() -> None:
     solver = tfm.Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=np.ones(2))
     np.testing.assert_allclose(solver.minimize().x, 1.0, atol=1e-6)

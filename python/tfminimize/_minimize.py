@@ -11,6 +11,7 @@ from scipy.optimize import OptimizeResult
 
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["clear_cache", "minimize"]
@@ -113,10 +114,9 @@ def minimize(
     _refuse(unsupported)
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    check_context()
     unknowns = Unknowns(x0)
     problem = Problem(unknowns, method, bounds, constraints)
-    problem.options(options, tol)
-    unknowns.start(x0)
     program = _program(fun, unknowns, jit_compile)
     return problem.solve(program, x0, args, tol, callback, options)
 

@@ -131,13 +131,18 @@ def _entries(bounds: Any, unknowns: Unknowns) -> list[Any]:
 
 
 def _keyed_by_reference(bounds: Mapping[Any, Any]) -> bool:
-    return any(hasattr(key, "deref") for key in bounds)
+    return any(_variable_of(key) is not None for key in bounds)
+
+
+def _variable_of(key: Any) -> Any:
+    """The variable that a key of the bounds stands for; None for any other key."""
+    return as_variable(key.deref() if hasattr(key, "deref") else key)
 
 
 def _by_reference(bounds: Mapping[Any, Any], unknowns: Unknowns) -> list[Any]:
     found: dict[Any, Any] = {}
     for key, entry in bounds.items():
-        variable = as_variable(key.deref()) if hasattr(key, "deref") else None
+        variable = _variable_of(key)
         if variable is None:
             raise ValueError(f"bounds has the key {key!r}, which is no variable: use variable.ref() as key.")
         found[variable.ref()] = entry

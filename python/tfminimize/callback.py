@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.optimize import OptimizeResult
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "check_callback", "takes_result"]
 
 
 class Observer:
@@ -26,8 +26,7 @@ class Observer:
     """
 
     def __init__(self, callback: Callable[..., Any]) -> None:
-        if not callable(callback):
-            raise ValueError(f"callback is {callback!r}: give a function of xk, or of intermediate_result.")
+        check_callback(callback)
         self.stopped = False
         self._callback = callback
         self._takes_result = takes_result(callback)
@@ -42,6 +41,12 @@ class Observer:
         except StopIteration:
             self.stopped = True
         return self.stopped
+
+
+def check_callback(callback: Any) -> None:
+    """Raise ValueError unless it is None or can be called."""
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback is {callback!r}: give a function of xk, or of intermediate_result.")
 
 
 def takes_result(callback: Callable[..., Any]) -> bool:

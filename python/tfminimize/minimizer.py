@@ -9,8 +9,10 @@ from scipy.optimize import OptimizeResult
 
 from tfminimize import lbfgsb, scipy_methods
 from tfminimize.bounds import pack_bounds
+from tfminimize.callback import check_callback
 from tfminimize.options import LBFGSB_DEFAULTS, lbfgsb_options
 from tfminimize.program import Program
+from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Minimizer", "Problem"]
@@ -47,8 +49,10 @@ class Problem:
         """One solve from ``x0``, or from the present values of the variables; these are assigned at the end."""
         unknowns = program.unknowns
         checked = self.options(options, tol)
+        check_callback(callback)
+        arguments = program.arguments(args)
         values = unknowns.start(x0)
-        lease = program.lease(program.arguments(args))
+        lease = program.lease(arguments)
         try:
             lease.workspace.start(values)
             if self.is_native:
@@ -57,8 +61,7 @@ class Problem:
                 result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
         finally:
             lease.release()
-        if unknowns.variables:
-            unknowns.assign(result.x)
+        unknowns.assign(result.x)
         return result
 
 
@@ -113,6 +116,7 @@ class Minimizer:
         constraints: Any = (),
         jit_compile: bool | None = None,
     ) -> None:
+        check_context()
         unknowns = Unknowns(x0)
         self._x0 = None if unknowns.variables else unknowns.rebuild([v.copy() for v in unknowns.start(x0)])
         self._args = args

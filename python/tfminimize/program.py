@@ -9,7 +9,7 @@ from typing import Any
 
 from tfminimize.arguments import Arguments
 from tfminimize.binding import require
-from tfminimize.tracing import Trace
+from tfminimize.tracing import Trace, check_context
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
 
@@ -72,7 +72,8 @@ class Program:
         self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
 
     def arguments(self, args: Any) -> Arguments:
-        """``args`` as this program passes them."""
+        """``args`` as this program passes them; an error where it cannot be called."""
+        check_context()
         return Arguments(args, self._float_dtype)
 
     def trace(self, arguments: Arguments) -> None:

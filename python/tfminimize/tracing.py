@@ -16,7 +16,7 @@ from tfminimize.arguments import Arguments
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Trace", "follows_jit", "scratch_handle", "value_and_gradients"]
+__all__ = ["Trace", "check_context", "follows_jit", "scratch_handle", "value_and_gradients"]
 
 
 class Trace:
@@ -54,7 +54,6 @@ class Trace:
 
     def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit_compile: bool | None):
         begin = time.perf_counter()
-        _check_context()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
         function = value_and_gradients(fun, unknowns, arguments, jit)
         segments = () if unknowns.variables else unknowns.layout.segments
@@ -76,7 +75,8 @@ def follows_jit(fun: Callable[..., Any]) -> bool:
     return bool(getattr(fun, "_jit_compile", False))
 
 
-def _check_context() -> None:
+def check_context() -> None:
+    """Raise RuntimeError where functions cannot be compiled and called: while a graph is built, or all run eagerly."""
     if not tf.executing_eagerly():
         raise RuntimeError("tfminimize was called while a graph is being built: call it outside of tf.function.")
     if tf.config.functions_run_eagerly():

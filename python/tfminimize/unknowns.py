@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,12 +160,18 @@ def _with_arrays(x0: Any) -> Any:
                 return np.asarray(x0)
             except ValueError as error:
                 raise ValueError(f"x0 is a ragged list of numbers ({error}): all rows need the same length.") from None
-        return _rebuilt(x0, [_with_arrays(item) for item in x0])
+        items = [_with_arrays(item) for item in x0]
+        return x0 if _all_same(items, x0) else _rebuilt(x0, items)
     if isinstance(x0, dict):
-        converted = copy.copy(x0)
-        converted.update((key, _with_arrays(item)) for key, item in x0.items())
-        return converted
+        values = {key: _with_arrays(item) for key, item in x0.items()}
+        if not _all_same(values.values(), x0.values()):
+            x0 = copy.copy(x0)
+            x0.update(values)
     return x0
+
+
+def _all_same(items: Iterable[Any], others: Iterable[Any]) -> bool:
+    return all(item is other for item, other in zip(items, others, strict=True))
 
 
 def _is_numeric(item: Any) -> bool:
