@@ -55,8 +55,8 @@ def rosenbrock(x: Vector, g: Vector) -> float:
         head, tail = x[begin:end], x[begin + 1 : end + 1]
         rise, gap = tail - head * head, 1 - head
         total += float(100 * (rise @ rise) + gap @ gap)
-        g[begin:end] -= 400 * rise * head + 2 * gap
         g[begin + 1 : end + 1] = 200 * rise
+        g[begin:end] -= 400 * rise * head + 2 * gap
     return total
 
 
@@ -120,7 +120,7 @@ RUNNERS = {"tfminimize": run_tfminimize, "scipy": run_scipy}
 def measure(solver: str, n: int, bounded: bool) -> dict[str, float]:
     """Median of several runs, in this process."""
     iterations = iterations_for(n)
-    repetitions = int(np.clip(2e6 / n, 3, 200))
+    repetitions = int(np.clip(1e6 / n, 3, 50))
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions if n < 10**7 else 1)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
