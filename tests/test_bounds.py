@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -207,3 +207,23 @@ def test_float32_variable_respects_a_bound_that_float32_cannot_hold() -> None:
     v = tf.Variable([1.0])
     tfm.minimize(lambda: tf.reduce_sum(v**2), v, bounds=(0.1, None))
     assert np.float64(v.numpy()[0]) >= 0.1
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_separable_problem_ends_at_the_clipped_minimum(data: st.DataObject) -> None:
+    size = 5
+    target = data.draw(hnp.arrays(np.float64, size, elements=st.floats(-3, 3)))
+    low = data.draw(hnp.arrays(np.float64, size, elements=st.floats(-2, 1)))
+    high = low + data.draw(hnp.arrays(np.float64, size, elements=st.floats(0, 3)))
+    low[data.draw(hnp.arrays(bool, size))] = -np.inf
+    high[data.draw(hnp.arrays(bool, size))] = np.inf
+    bounds = scipy.optimize.Bounds(low, high)
+    result = tfm.minimize(_distance, np.zeros(size), args=(target,), bounds=bounds)
+    assert result.success
+    assert ((low <= result.x) & (result.x <= high)).all()
+    np.testing.assert_allclose(result.x, np.clip(target, low, high), atol=1e-5)
+
+
+def _distance(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((x - target) ** 2)

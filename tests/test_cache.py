@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfminimize as tfm
+
+X0 = np.array([-1.2, 1.0, -1.2, 1.0])
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def bowl(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((x - 3.0) ** 2)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    tfm.clear_cache()
+
+
+def test_cache_traces_once_for_the_same_function() -> None:
+    traces = 0
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        nonlocal traces
+        traces += 1
+        return bowl(x)
+
+    for start in (0.0, 1.0, 2.0):
+        tfm.minimize(fun, np.full(3, start), options={"maxiter": 5}, bounds=[(start, None)] * 3)
+    assert traces == 1
+    tfm.minimize(fun, np.zeros(4))
+    tfm.minimize(fun, np.zeros(3, np.float32))
+    tfm.minimize(fun, {"x": np.zeros(3)}["x"])
+    assert traces == 3
+
+
+def test_cache_knows_variables_by_identity() -> None:
+    traces = 0
+    v, w = tf.Variable(0.0), tf.Variable(0.0)
+
+    def fun() -> tf.Tensor:
+        nonlocal traces
+        traces += 1
+        return (v - 1.0) ** 2 + (w - 2.0) ** 2
+
+    for _ in range(2):
+        tfm.minimize(fun, v)
+        tfm.minimize(fun, w)
+    assert traces == 2
+    assert (v.numpy(), w.numpy()) == pytest.approx((1.0, 2.0))
+
+
+def test_bound_methods_are_cached() -> None:
+    class Model:
+        traces = 0
+
+        def loss(self, x: tf.Tensor) -> tf.Tensor:
+            self.traces += 1
+            return bowl(x)
+
+    model = Model()
+    for _ in range(3):
+        tfm.minimize(model.loss, np.zeros(2))
+    assert model.traces == 1
+
+
+def test_unhashable_function_is_not_cached() -> None:
+    class Loss:
+        __hash__ = None  # type: ignore[assignment]
+        traces = 0
+
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            self.traces += 1
+            return bowl(x)
+
+    loss = Loss()
+    for _ in range(2):
+        assert tfm.minimize(loss, np.zeros(2)).success
+    assert loss.traces == 2
+
+
+def test_cache_is_bounded_and_can_be_cleared() -> None:
+    from tfminimize import _minimize
+
+    for _ in range(_minimize.MAX_PROGRAMS + 2):
+        tfm.minimize(lambda x: bowl(x), np.zeros(2))
+    assert len(_minimize._programs) == _minimize.MAX_PROGRAMS
+    tfm.clear_cache()
+    assert not _minimize._programs
+
+
+def test_a_failed_trace_is_not_cached() -> None:
+    fail = True
+
+    def fun(x: tf.Tensor) -> tf.Tensor:
+        if fail:
+            raise ZeroDivisionError("mine")
+        return bowl(x)
+
+    with pytest.raises(ZeroDivisionError):
+        tfm.minimize(fun, np.zeros(2))
+    fail = False
+    assert tfm.minimize(fun, np.zeros(2)).success
+
+
+def test_cleared_cache_lets_go_of_the_function() -> None:
+    class Loss:
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            return bowl(x)
+
+    loss = Loss()
+    dead = weakref.ref(loss)
+    tfm.minimize(loss, np.zeros(2))
+    del loss
+    tfm.clear_cache()
+    gc.collect()
+    assert dead() is None

@@ -1,0 +1,50 @@
+"""The examples, the user guide and the overhead benchmark run as they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(script: Path, *arguments: str) -> str:
+    """What the script prints; its errors are shown if it fails."""
+    process = subprocess.run(
+        [sys.executable, script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.stem)
+def test_example_runs(example: Path) -> None:
+    assert run(example)
+
+
+def test_user_guide_runs_from_top_to_bottom() -> None:
+    guide = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    # One program in one file, for TensorFlow reads the source of what it converts: line numbers are the guide's.
+    for block in blocks:
+        exec(compile(block, "docs/user-guide.md", "exec"), names)
+    np.testing.assert_allclose(names["matrix"], [[1.0, 2.0]] * 3)
+
+
+def test_overhead_benchmark_reports_every_size_and_mode() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "overhead.py", "--sizes", "2", "3", "--repetitions", "1", "--json"))
+    assert [(row["n"], row["mode"]) for row in report["rows"]] == [(2, "graph"), (2, "jit"), (3, "graph"), (3, "jit")]
+    assert report["machine"]["build"]["tensorflow"] == report["machine"]["tensorflow"]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+import tfminimize as tfm
+
+X0 = np.array([-1.2, 1.0, -1.2, 1.0])
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def bowl(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((x - 3.0) ** 2)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    tfm.clear_cache()
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["Nelder-Mead", "Powell", "CG", "BFGS", "Newton-CG", "TNC", "COBYLA", "COBYQA", "SLSQP", "trust-constr"],
+)
+def test_other_methods_run_in_scipy_on_the_compiled_function(method: str) -> None:
+    seen: list[Any] = []
+    result = tfm.minimize(
+        lambda x: bowl(x["a"]) + bowl(x["b"]), {"a": np.zeros(1), "b": 1.0}, method=method, callback=seen.append
+    )
+    np.testing.assert_allclose([result.x["a"][0], result.x["b"]], 3.0, atol=2e-3)
+    assert result.backend == "tfe"
+    assert seen[-1].keys() == {"a", "b"}
+
+
+def test_other_methods_get_the_gradient() -> None:
+    ours = tfm.minimize(rosenbrock, X0, method="BFGS")
+    theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="BFGS")
+    assert ours.njev == theirs.njev
+    assert ours.nfev == theirs.nfev
+
+
+def test_other_methods_assign_variables_and_take_bounds() -> None:
+    v = tf.Variable([0.0, 0.0])
+    tfm.minimize(lambda: bowl(v), [v], method="TNC", bounds=[(None, [1.0, 5.0])])
+    np.testing.assert_allclose(v.numpy(), [1.0, 3.0], atol=1e-3)
+
+
+def test_constraints_of_scipy_for_one_vector() -> None:
+    constraint = {"type": "eq", "fun": lambda x: x.sum() - 2.0}
+    result = tfm.minimize(bowl, np.zeros(2), method="SLSQP", constraints=constraint)
+    np.testing.assert_allclose(result.x, [1.0, 1.0], atol=1e-6)
+
+
+def test_custom_method_of_scipy() -> None:
+    ours = tfm.minimize(rosenbrock, X0, method=tfm.scipy.lbfgsb)
+    assert ours.nfev == tfm.minimize(rosenbrock, X0).nfev
