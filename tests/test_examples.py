@@ -38,7 +38,6 @@ def test_user_guide_runs_from_top_to_bottom() -> None:
     guide = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
-    # One program in one file, for TensorFlow reads the source of what it converts: line numbers are the guide's.
     for block in blocks:
         exec(compile(block, "docs/user-guide.md", "exec"), names)
     np.testing.assert_allclose(names["matrix"], [[1.0, 2.0]] * 3)
