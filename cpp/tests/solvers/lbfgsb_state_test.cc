@@ -32,6 +32,7 @@ LbfgsbOptions few_corrections() {
 
 void expect_same_bits(const Vector& a, const Vector& b) {
   ASSERT_EQ(a.size(), b.size());
+  if (a.empty()) return;
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0);
 }
 

@@ -314,6 +314,17 @@ TEST(LbfgsbGradientMismatchTest, GradientOfTheWrongSignIsFound) {
   }
 }
 
+TEST(LbfgsbGradientMismatchTest, GradientOfTheWrongSignIsNeverASuccess) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    const std::size_t n = 1 + seed % 9;
+    Problem problem = quadratic(n, 1000, seed);
+    problem.function = negated_gradient(problem.function);
+    Solve solve(problem);
+    solve.finish();
+    EXPECT_EQ(solve.solver.status(), Status::kGradientMismatch) << seed;
+  }
+}
+
 TEST(LbfgsbGradientMismatchTest, GradientThatTurnsWrongOnTheWayIsFound) {
   int evaluations = 0;
   Problem problem = rosenbrock_problem(5);
