@@ -129,7 +129,7 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionPutsEachVariableWhereItsPositionSays) 
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionLeavesNoBound) {
   KernelProblem p(n_, true);
-  BoundedDirection(kernels_, p, 6, false);
+  const BoundedDirection direction(kernels_, p, 6, false);
   for (std::size_t i = 0; i < n_; ++i) EXPECT_TRUE(p.lower[i] <= p.x[i] && p.x[i] <= p.upper[i]) << i;
 }
 
@@ -276,7 +276,7 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateStoresThePairAndItsProducts) {
 TEST_P(KernelsOfSizeTest, BoundedUpdateWithoutAPairLeavesTheColumnsAlone) {
   KernelProblem p(n_, true);
   const KernelProblem before = p;
-  BoundedUpdate(kernels_, p, false);
+  const BoundedUpdate update(kernels_, p, false);
   for (std::size_t i = 0; i < p.w.size(); ++i) ASSERT_EQ(p.w[i], before.w[i]);
 }
 
@@ -305,7 +305,7 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateCountsBreakpoints) {
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateFindsWhoIsAtABoundAndStays) {
   KernelProblem p(n_, true);
-  BoundedUpdate(kernels_, p, false);
+  const BoundedUpdate update(kernels_, p, false);
   for (std::size_t i = 0; i < n_; ++i) {
     Position expected = kFree;
     if (p.gradient[i] <= 0 && p.x[i] >= p.upper[i]) expected = kAtUpper;
