@@ -242,6 +242,35 @@ def test_random_generator_goes_on() -> None:
     assert found == [same.normal([], dtype=F64).numpy() for _ in range(20)]
 
 
+@pytest.mark.parametrize("dispatch", ["function", "partitioned_call", "fastest"])
+def test_what_the_function_keeps_of_x_does_not_move_with_x(dispatch: str) -> None:
+    kept, listed, arrays = tf.Variable(np.zeros(N)), [], []
+
+    def keep(v: Any) -> Any:
+        listed.append(v)
+        return v[0]
+
+    def keep_array(v: Any) -> Any:
+        arrays.append(v)
+        return v[0]
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        kept.assign(x)
+        tf.py_function(keep, [x], F64)
+        tf.numpy_function(keep_array, [x], F64)
+        return tf.reduce_sum(x**2)
+
+    function = objective(trace(loss, vector_layout(N)), vector_layout(N), dispatch=dispatch)
+    x, g = vectors(N)
+    for i in range(10):
+        x[:] = i
+        function.evaluate(x, g)
+        x[:] = -1.0
+        np.testing.assert_array_equal(kept, float(i))
+    np.testing.assert_array_equal([v[3] for v in listed], np.arange(10.0))
+    np.testing.assert_array_equal([v[3] for v in arrays], np.arange(10.0))
+
+
 def test_reason_is_told() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N), jit_compile=True)
     call = _tensorflow.dispatchable(concrete, True)
@@ -254,7 +283,7 @@ def test_function_that_was_called_before_is_called_as_python_calls_it() -> None:
     concrete(tf.zeros(N, F64))
     call = _tensorflow.dispatchable(concrete, False)
     assert call.dispatch == "function"
-    assert "graphs instead of one" in call.reason
+    assert "instead of one" in call.reason
     assert objective(concrete, vector_layout(N), call=call).evaluate(*vectors(N, 2.0)) == 32.0
 
 

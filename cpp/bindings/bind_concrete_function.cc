@@ -85,6 +85,8 @@ class PyConcreteFunction final : public PyObjective {
                   make_calls(dispatch, function, optimized, config_proto, executor_type, device), parse_inputs(inputs),
                   components, parse_dtype(loss_dtype, "loss_dtype"), repeatable) {}
 
+  bool can_be_cancelled() const override { return true; }
+
   std::string dispatch() const { return function_.dispatch() == Dispatch::kFunction ? "function" : "partitioned_call"; }
 
   void set_input(std::size_t position, const py::object& tensor) {

@@ -33,7 +33,8 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
   solver.lend([&](Lbfgsb& core) {
     objective.with(solver.x(), [&](Objective& bound) {
       std::optional<InterruptWatch> watch;
-      if (objective.expected_seconds > kLongEvaluation && InterruptWatch::applies()) watch.emplace(bound);
+      const bool long_evaluation = objective.can_be_cancelled() && objective.expected_seconds > kLongEvaluation;
+      if (long_evaluation && InterruptWatch::applies()) watch.emplace(bound);
       const py::gil_scoped_release no_gil;
       timing = drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll_signals);
     });

@@ -32,7 +32,13 @@ bool InterruptWatch::applies() {
 InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
   previous_fd_ = set_wakeup_fd(pipe_[1]);
+  // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] { watch(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 InterruptWatch::~InterruptWatch() {

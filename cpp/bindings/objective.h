@@ -25,6 +25,9 @@ class PyObjective {
   /// Throws std::runtime_error while another use() runs.
   void with(const py::array& x, const std::function<void(Objective&)>& use);
 
+  /// Whether cancel() can end an evaluation early.
+  virtual bool can_be_cancelled() const { return false; }
+
   /// Seconds of an evaluation as far as known, else infinity.
   double expected_seconds = std::numeric_limits<double>::infinity();
 

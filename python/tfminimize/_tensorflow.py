@@ -174,8 +174,8 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         Whether XLA compiles it.
     """
     config_proto, executor_type, device = function_config()
-    optimized = None
-    dispatch = "function"
+    optimized, repeatable = None, False
+    name, dispatch = concrete.name, "function"
     if jit_compile:
         reason = "XLA compiles the whole function"
     else:
@@ -188,8 +188,11 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
                 dispatch, reason = "partitioned_call", "it draws random numbers, of which each way has its own sequence"
             else:
                 dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
+            repeatable = _is_repeatable(optimized)
+            if not repeatable:
+                name, config_proto = optimized.name, b""  # in both ways with the copies of what is kept
     return Dispatchable(
-        name=concrete.name,
+        name=name,
         dispatch=dispatch,
         config_proto=config_proto,
         executor_type=executor_type,
@@ -197,7 +200,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         captured_inputs=list(concrete.captured_inputs),
         loss_dtype=concrete.outputs[0].dtype.name,
         optimized=optimized.name if optimized else b"",
-        repeatable=optimized is not None and _is_repeatable(optimized),
+        repeatable=repeatable,
         make_error=functools.partial(_make_error_of, concrete._inference_function),
         function=(concrete, optimized),
         reason=reason,
@@ -220,10 +223,7 @@ def _optimized(concrete: Any) -> Any:
     _NotOptimized
     """
     graph = _compiled_graph(concrete)
-    arguments = _by_index(graph, "_Arg")
-    results = _by_index(graph, "_Retval")
-    if len(arguments) != len(concrete.inputs) or len(results) != len(concrete.outputs):
-        raise _NotOptimized("its optimised graph could not be told from others that were made at the same time")
+    arguments, results = _by_index(graph, "_Arg"), _by_index(graph, "_Retval")
     context = eager_context.context()
     inner = [f.signature.name for f in graph.library.function if not context.has_function(f.signature.name)]
     if inner:
@@ -231,9 +231,9 @@ def _optimized(concrete: Any) -> Any:
     elsewhere = {n.device for n in graph.node} - {"", context.host_address_space() + "/device:CPU:0"}
     if elsewhere:
         raise _NotOptimized(f"a part of it runs on {min(elsewhere)}")
+    _copy_what_is_kept(graph)
     for node in arguments:
-        shape = concrete.inputs[node.attr["index"].i].shape
-        _make_placeholder(node, shape)
+        _make_placeholder(node, concrete.inputs[node.attr["index"].i].shape)
     outputs = [node.input[0] for node in results]
     kept = [node for node in graph.node if node.op != "_Retval"]
     del graph.node[:]
@@ -275,15 +275,48 @@ def _compiled_graph(concrete: Any) -> Any:
             raise AssertionError("TensorFlow ran a function that was cancelled.")
         finally:
             context.disable_graph_collection()
-    if len(graphs) != 1:
-        raise _NotOptimized(f"TensorFlow reported {len(graphs)} graphs instead of one")
-    return graphs[0].post_optimization_graph
+    # Other threads may have made functions at the same time.
+    found = [g.post_optimization_graph for g in graphs if _is_graph_of(concrete, g.post_optimization_graph)]
+    if len(found) != 1:
+        raise _NotOptimized(f"TensorFlow reported {len(found)} optimised graphs of it instead of one")
+    return found[0]
+
+
+def _is_graph_of(concrete: Any, graph: Any) -> bool:
+    names = [argument.name for argument in concrete.function_def.signature.input_arg]
+    num_results = len(_by_index(graph, "_Retval"))
+    return [node.name for node in _by_index(graph, "_Arg")] == names and num_results == len(concrete.outputs)
 
 
 def _by_index(graph: Any, op: str) -> list[Any]:
     """The nodes of arguments or results in their order; an empty list if their indices are not 0, 1, ..."""
     nodes = sorted((n for n in graph.node if n.op == op), key=lambda n: n.attr["index"].i)
     return nodes if [n.attr["index"].i for n in nodes] == list(range(len(nodes))) else []
+
+
+# Operations that keep their inputs: from which input on, and the attribute with the dtypes.
+_KEEPERS = {
+    "AssignVariableOp": (1, "dtype"),
+    "EagerPyFunc": (0, "Tin"),
+    "PyFunc": (0, "Tin"),
+    "QueueEnqueueV2": (1, "Tcomponents"),
+}
+
+
+def _copy_what_is_kept(graph: Any) -> None:
+    """Let operations that keep a tensor, such as an assignment, keep a copy.
+
+    The tensor may be the very memory of x, which the solver changes later.
+    """
+    for node in [n for n in graph.node if n.op in _KEEPERS]:
+        first, attribute = _KEEPERS[node.op]
+        dtypes = list(node.attr[attribute].list.type) or [node.attr[attribute].type]
+        for i, dtype in enumerate(dtypes, first):
+            if dtype in (tf.float64.as_datatype_enum, tf.float32.as_datatype_enum):
+                copy = graph.node.add(op="DeepCopy", name=f"{node.name}/kept_{i}", device=node.device)
+                copy.input.append(node.input[i])
+                copy.attr["T"].type = dtype
+                node.input[i] = copy.name
 
 
 def _make_placeholder(node: Any, shape: tf.TensorShape) -> None:
@@ -315,7 +348,7 @@ def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
 
 _READS = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "LookupTableFindV2"})
 _CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
-_STATELESS = _CHECKS | {"EagerPyFunc", "PrintV2", "PyFunc"}
+_STATELESS = _CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
 
 
 def _has_effects(op: Any) -> bool:
