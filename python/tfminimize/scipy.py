@@ -225,6 +225,7 @@ def _solve(
 ) -> OptimizeResult:
     """Minimise from ``x``, which is within the bounds. The observer gets ``shown(x)``."""
     begin = time.perf_counter()
+    workers = differences["workers"]
     function = _prepare_scalar_function(
         fun,
         x,
@@ -233,7 +234,7 @@ def _solve(
         bounds=None if bounds is None else np.array(bounds),
         epsilon=differences["eps"],
         finite_diff_rel_step=differences["finite_diff_rel_step"],
-        workers=differences["workers"],
+        **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
     )
     first = time.perf_counter() - begin
     memory, gradient = _native.aligned_zeros(x.size), _native.aligned_zeros(x.size)

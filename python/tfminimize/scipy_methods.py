@@ -146,14 +146,17 @@ def _adapted(callback: Callable[..., Any], method: Any, unknowns: Unknowns) -> C
         return unknowns.report(unknowns.layout.pack(x))
 
     wants_result = takes_result(callback)
+    with_x_only = f"method {method!r} calls callback(xk), not callback(intermediate_result): rename it to xk."
     if method in _CALLED_WITH_X_ONLY:
         if wants_result:
-            raise ValueError(
-                f"method {method!r} calls callback(xk), not callback(intermediate_result): rename it to xk."
-            )
+            raise ValueError(with_x_only)
         return lambda xk: callback(report(xk))
 
-    def adapted(intermediate_result: OptimizeResult) -> Any:
+    def adapted(intermediate_result: Any) -> Any:
+        if isinstance(intermediate_result, np.ndarray):  # SLSQP before SciPy 1.17
+            if wants_result:
+                raise ValueError(with_x_only)
+            return callback(report(intermediate_result))
         x = report(intermediate_result.x)
         return callback(intermediate_result=OptimizeResult(intermediate_result, x=x)) if wants_result else callback(x)
 
