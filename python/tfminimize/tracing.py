@@ -66,7 +66,7 @@ class Trace:
         if by_value:
             concrete, self.handles = _with_assignments(concrete, unknowns, by_value, specs)
         self.by_value = by_value if unknowns.variables else tuple(range(len(segments)))
-        self.call = _tensorflow.dispatchable(concrete, jit)
+        self.call = _tensorflow.dispatchable(concrete, jit and not by_value)
         self.seconds = time.perf_counter() - begin
 
 
