@@ -16,6 +16,8 @@ py::array make_aligned_zeros(py::ssize_t n) {
   return py::array_t<T>({n}, data, owner);
 }
 
+std::string to_string(const py::dtype& dtype) { return py::str(dtype); }
+
 py::array aligned_zeros(py::ssize_t n, const std::string& dtype) {
   if (n < 0) throw py::value_error("n is " + std::to_string(n) + "; it must not be negative.");
   if (dtype == "float64") return make_aligned_zeros<double>(n);
@@ -28,8 +30,8 @@ py::array aligned_zeros(py::ssize_t n, const std::string& dtype) {
 template <typename T>
 Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits) {
   if (!array.dtype().is(py::dtype::of<T>()) && !array.dtype().equal(py::dtype::of<T>())) {
-    throw py::type_error(name + " has dtype " + std::string(py::str(array.dtype())) + "; it must be " +
-                         std::string(py::str(py::dtype::of<T>())) + ".");
+    throw py::type_error(name + " has dtype " + to_string(array.dtype()) + "; it must be " +
+                         to_string(py::dtype::of<T>()) + ".");
   }
   if (array.ndim() != 1 || (array.flags() & py::array::c_style) == 0) {
     throw py::value_error(name + " must be one-dimensional and contiguous.");

@@ -14,12 +14,6 @@ namespace {
 /// An evaluation may begin just after it was cancelled; so it is cancelled again.
 constexpr int kRepeatMilliseconds = 20;
 
-/// Who is woken by signals from now on; returns who was before.
-int set_wakeup_fd(int fd) {
-  const py::module_ signal = py::module_::import("signal");
-  return signal.attr("set_wakeup_fd")(fd, py::arg("warn_on_full_buffer") = false).cast<int>();
-}
-
 }  // namespace
 
 bool InterruptWatch::applies() {
@@ -29,9 +23,8 @@ bool InterruptWatch::applies() {
   return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
 }
 
-InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective) {
+InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective), signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
-  previous_fd_ = set_wakeup_fd(pipe_[1]);
   // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
   sigset_t all;
   sigset_t before;
@@ -39,14 +32,24 @@ InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] { watch(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  try {
+    previous_fd_ = signal_.attr("set_wakeup_fd")(pipe_[1], py::arg("warn_on_full_buffer") = false).cast<int>();
+  } catch (...) {
+    finish();
+    throw;
+  }
 }
 
 InterruptWatch::~InterruptWatch() {
-  try {
-    set_wakeup_fd(previous_fd_);
-  } catch (py::error_already_set& error) {
-    error.discard_as_unraisable("tfminimize");
+  if (PyObject* fd = PyObject_CallMethod(signal_.ptr(), "set_wakeup_fd", "i", previous_fd_.load())) {
+    Py_DECREF(fd);
+  } else {
+    PyErr_WriteUnraisable(signal_.ptr());
   }
+  finish();
+}
+
+void InterruptWatch::finish() {
   done_ = true;
   const char wake = 0;
   while (write(pipe_[1], &wake, 1) < 0 && errno == EINTR) {
@@ -65,7 +68,9 @@ void InterruptWatch::watch() {
     char signal_number = 0;
     while (read(pipe_[0], &signal_number, 1) == 1) {
       if (signal_number == SIGINT) interrupted = true;
-      if (signal_number != 0 && previous_fd_ >= 0 && write(previous_fd_, &signal_number, 1) < 0) continue;
+      if (signal_number != 0 && previous_fd_ >= 0) {
+        [[maybe_unused]] const ssize_t written = write(previous_fd_, &signal_number, 1);  // if full, it is awake
+      }
     }
     if (last) return;
     if (interrupted) objective_.cancel();

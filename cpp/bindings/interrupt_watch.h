@@ -29,10 +29,12 @@ class InterruptWatch {
 
  private:
   void watch();
+  void finish();
 
   Objective& objective_;
+  py::module_ signal_;
   std::array<int, 2> pipe_{-1, -1};
-  int previous_fd_ = -1;  ///< Who was woken by signals before, and still is: event loops use it.
+  std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
   std::atomic<bool> done_{false};
   std::thread thread_;
 };

@@ -61,7 +61,7 @@ class ConcreteFunction::Cleanup {
   ConcreteFunction& function_;
 };
 
-ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, std::vector<CallOptions> calls,
+ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, const std::vector<CallOptions>& calls,
                                    std::vector<Input> inputs, std::vector<Component> components, TF_DataType loss_dtype,
                                    bool repeatable)
     : api_(api),

@@ -64,8 +64,9 @@ class ConcreteFunction final : public Objective {
   /// function has no side effects; what fails in the first way is then called again in the second. `api` must outlive
   /// the object. Throws std::invalid_argument for components that cannot be passed, and TensorFlowError for a function
   /// that TensorFlow does not know.
-  ConcreteFunction(const TfeApi& api, TFE_Context* context, std::vector<CallOptions> calls, std::vector<Input> inputs,
-                   std::vector<Component> components, TF_DataType loss_dtype, bool repeatable);
+  ConcreteFunction(const TfeApi& api, TFE_Context* context, const std::vector<CallOptions>& calls,
+                   std::vector<Input> inputs, std::vector<Component> components, TF_DataType loss_dtype,
+                   bool repeatable);
 
   /// Throws TensorFlowError with the error of the function.
   double evaluate(Span<const double> x, Span<double> g) override;

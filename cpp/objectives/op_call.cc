@@ -70,7 +70,7 @@ void OpCall::run(const std::vector<TFE_TensorHandle*>& arguments, std::vector<Te
     api_.execute(op_.get(), outputs_.data(), &count, status_.get());
     status_.check();
   } catch (...) {
-    op_.reset();  // with the inputs that it may still hold
+    op_.reset();        // with the inputs that it may still hold
     cancelled_ = true;  // TensorFlow cancels what is left of a function when one of its operations fails
     throw;
   }

@@ -21,7 +21,7 @@ constexpr std::size_t kSize = 20;
 double quadratic(Span<const double> x, Span<double> g) {
   double f = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const double weight = static_cast<double>(i + 1);
+    const auto weight = static_cast<double>(i + 1);
     f += 0.5 * weight * (x[i] - 1) * (x[i] - 1);
     g[i] = weight * (x[i] - 1);
   }
