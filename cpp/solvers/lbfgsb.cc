@@ -311,6 +311,7 @@ void Lbfgsb::restore(Span<const std::uint8_t> saved) {
   std::size_t position = sizeof header;
   state_->visit([&](void* piece, std::size_t bytes) {
     if (bytes > saved.size() - position) throw std::invalid_argument("The saved state is cut short.");
+    if (bytes == 0) return;  // there may be no memory to copy to
     std::memcpy(piece, saved.data() + position, bytes);
     position += bytes;
   });
