@@ -187,6 +187,30 @@ TEST_P(LbfgsbLawsTest, NoPointIsEvaluatedTwiceInARow) {
   for (std::size_t k = 1; k < solve.evaluated.size(); ++k) EXPECT_NE(solve.evaluated[k], solve.evaluated[k - 1]);
 }
 
+TEST_P(LbfgsbLawsTest, TrialsOfALineSearchLieOnALine) {
+  Solve solve(problem_, precise());
+  solve.advance();
+  while (solve.solver.request() != Request::kStopped) {
+    const Vector start = solve.iterates.empty() ? solve.evaluated.front() : solve.iterates.back();
+    const std::size_t first = solve.evaluated.size();
+    solve.advance_to(Request::kIteration);
+    for (std::size_t k = first + 1; k < solve.evaluated.size(); ++k) {
+      double ratio = 0;  // Of the steps, where it is measured best.
+      double largest = 0;
+      for (std::size_t i = 0; i < start.size(); ++i) {
+        const double d = solve.evaluated[first][i] - start[i];
+        if (std::abs(d) <= largest) continue;
+        largest = std::abs(d);
+        ratio = (solve.evaluated[k][i] - start[i]) / d;
+      }
+      for (std::size_t i = 0; i < start.size(); ++i) {
+        const double d = solve.evaluated[first][i] - start[i];
+        ASSERT_NEAR(solve.evaluated[k][i] - start[i], ratio * d, 1e-9 * std::max(1.0, ratio) * largest);
+      }
+    }
+  }
+}
+
 TEST_P(LbfgsbLawsTest, AnyNumberOfCorrectionsLeadsToTheMinimum) {
   Solve reference(problem_, precise());
   reference.finish();
@@ -341,6 +365,20 @@ TEST(LbfgsbTest, TwoSolversAtOnceDoNotDisturbEachOther) {
     if (second.solver.request() != Request::kStopped) second.advance();
   }
   EXPECT_EQ(first.evaluated, alone.evaluated);
+}
+
+TEST(LbfgsbTest, StepThatRoundsToTheSamePointIsNotEvaluated) {
+  // The distance of two numbers is 16 here, and only the start has a value: the steps become shorter than that.
+  const auto island = [](const Vector& x, Vector& g) {
+    g = {-1e5};
+    return x[0] == 1e17 ? 0 : testing::kNaN;
+  };
+  Solve solve({island, {1e17}, {-1e18}, {1e18}});
+  solve.finish();
+  EXPECT_GT(solve.evaluated.size(), 5U);
+  for (std::size_t k = 1; k < solve.evaluated.size(); ++k) EXPECT_NE(solve.evaluated[k], solve.evaluated[k - 1]);
+  EXPECT_EQ(solve.solver.status(), Status::kLineSearchFailed);
+  EXPECT_EQ(solve.x(), (Vector{1e17}));
 }
 
 TEST(LbfgsbTest, ManyVariablesConverge) {

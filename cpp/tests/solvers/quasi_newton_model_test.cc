@@ -241,6 +241,43 @@ TEST_F(QuasiNewtonModelShortenedTest, NextModelIsRight) {
   EXPECT_LT(relative_difference(model_.x(), expected.x), 1e-9);
 }
 
+/// The same problem in several copies, which move together, and with variables that stay at a bound.
+class QuasiNewtonModelCopiesTest : public ::testing::TestWithParam<std::vector<double>> {};
+
+TEST_P(QuasiNewtonModelCopiesTest, StepEndsAtTheFirstBoundOnTheWayToTheMinimizer) {
+  const std::vector<double>& rooms = GetParam();  // How far the bound of each copy is.
+  const std::size_t copies = rooms.size();
+  const std::size_t n = 2 * copies + 3;
+  const auto repeated = [&](double first, double second) {
+    Vector v(n);
+    for (std::size_t i = 0; i < copies; ++i) v[2 * i] = first, v[2 * i + 1] = second;
+    return v;
+  };
+  ModelAt model({Vector(n), Vector(n), Vector(n, -kInf), Vector(n, kInf)}, 2);
+  force_pair(model, {repeated(-3, 2), repeated(-5, -1)});
+  force_pair(model, {repeated(0, -2), repeated(-5, -1)});
+
+  const Vector x = model.x();
+  Vector lower(n, -kInf);
+  Vector upper(n, kInf);
+  Vector gradient = repeated(-5, -2);
+  for (std::size_t i = 0; i < copies; ++i) upper[2 * i + 1] = x[2 * i + 1] + rooms[i];
+  for (std::size_t i = 2 * copies; i < n; ++i) lower[i] = x[i], gradient[i] = 1;
+  model.set_bounds(lower, upper);
+  model.set_gradient(gradient);
+
+  const FullStep expected = full_step(model.dense(), model.here());
+  ASSERT_TRUE(expected.shortened);
+  ASSERT_TRUE(model.model.find_direction());
+  EXPECT_LT(relative_difference(model.x(), expected.x), 1e-9);
+  const std::size_t first = static_cast<std::size_t>(std::min_element(rooms.begin(), rooms.end()) - rooms.begin());
+  EXPECT_EQ(model.x()[2 * first + 1], upper[2 * first + 1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rooms, QuasiNewtonModelCopiesTest,
+                         ::testing::Values(std::vector{0.15}, std::vector{0.15, 0.154}, std::vector{0.154, 0.15},
+                                           std::vector{0.154, 0.15, 0.152}));
+
 TEST(QuasiNewtonModelRandomPlaneTest, ShortenedStepsAreThoseOfTheDenseSubspaceProblem) {
   int shortened = 0;
   for (std::uint64_t seed = 1; shortened < 5; ++seed) {
