@@ -1,6 +1,8 @@
 #ifndef TFMINIMIZE_TESTS_SOLVERS_SOLVE_H_
 #define TFMINIMIZE_TESTS_SOLVERS_SOLVE_H_
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -142,6 +144,13 @@ inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
     if (random.chance(0.5)) problem.upper[i] = random.uniform(0.9, 1.5);
   }
   return problem;
+}
+
+/// x, f and the gradient of a solver belong together.
+inline void expect_consistent(const Solve& solve, const Function& function) {
+  Vector g(solve.x().size());
+  EXPECT_EQ(function(solve.x(), g), solve.solver.fun());
+  EXPECT_EQ(g, solve.gradient());
 }
 
 }  // namespace tfminimize::testing
