@@ -76,14 +76,16 @@ def run_tfminimize(n: int, bounded: bool, iterations: int) -> float:
     x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
     lower, upper = bounds(n) if bounded else (None, None)
     objective = _native.HostFunction(rosenbrock_in_place(n))
-    seconds = []
-    for maxiter in (WARM_UP, WARM_UP + iterations):
+
+    def seconds(maxiter: int) -> float:
         x[:] = start(n)
         solver = _native.Lbfgsb(x, g, lower, upper, maxcor=MAXCOR, ftol=0, gtol=0, maxiter=maxiter)
-        seconds.append(_native.drive(solver, objective).solver)
+        timing = _native.drive(solver, objective)
         if solver.nit != maxiter:
             raise RuntimeError(f"The solve ended after {solver.nit} of {maxiter} iterations: {solver.message}")
-    return seconds[1] - seconds[0]
+        return timing.solver
+
+    return -seconds(WARM_UP) + seconds(WARM_UP + iterations)
 
 
 def run_scipy(n: int, bounded: bool, iterations: int) -> float:
