@@ -9,6 +9,7 @@ m = 10 pairs is full. SciPy's time is that of its ``setulb``, with its BLAS on o
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -123,6 +124,7 @@ def measure(solver: str, n: int, bounded: bool) -> dict[str, float]:
     """Median of several runs, in this process."""
     iterations = iterations_for(n)
     repetitions = int(np.clip(1e6 / n, 3, 50))
+    importlib.import_module("tfminimize" if solver == "tfminimize" else "scipy.optimize")
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions if n < 10**7 else 1)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
