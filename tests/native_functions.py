@@ -48,7 +48,7 @@ def objective(
     """The objective that calls a concrete function whose first arguments are the components."""
     call = call or _tensorflow.dispatchable(concrete, jit_compile)
     staging = staging or [None] * len(layout)
-    made = _native.ConcreteFunction(
+    return _native.ConcreteFunction(
         _tensorflow.context_capsule(),
         call.name,
         [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs,
@@ -60,14 +60,9 @@ def objective(
         loss_dtype=call.loss_dtype,
         optimized=call.optimized,
         repeatable=call.repeatable,
-        make_error=call.make_error,
+        # The function lives in TensorFlow's context as long as its Python object, and that as long as this.
+        make_error=lambda code, message: call.make_error(code, message),
     )
-    _kept_alive[id(made)] = call
-    return made
-
-
-# The functions live in TensorFlow's context as long as their Python objects.
-_kept_alive: dict[int, Any] = {}
 
 
 def vectors(n: int, start: Any = 0.0) -> tuple[Any, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,7 +224,7 @@ def test_random_numbers_are_those_of_pythons_own_calls() -> None:
     tf.random.set_seed(1)
     ours, theirs = (trace(loss, vector_layout(N)) for _ in range(2))
     call = _tensorflow.dispatchable(ours, False)
-    assert call.dispatch == "partitioned_call"
+    assert call.dispatch == "function"
     assert "random" in call.reason
     function = objective(ours, vector_layout(N), call=call)
     x, g = vectors(N)
@@ -295,6 +297,29 @@ def test_functions_are_removed_with_their_objects() -> None:
     name = call.optimized
     del call
     assert not has_function(name)
+
+
+def test_memory_of_functions_that_are_gone_is_given_back() -> None:
+    live = objective(trace(PURE["logistic"], vector_layout(N)), vector_layout(N))
+    x, g = vectors(N, 0.5)
+    expected = live.evaluate(x, g)
+
+    def resident_kilobytes() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+    def trace_and_evaluate(count: int) -> None:
+        for i in range(count):
+            concrete = trace(lambda x, i=i: nested(x) + i * tf.reduce_sum(x**2), vector_layout(N))
+            call = _tensorflow.dispatchable(concrete, False)
+            objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
+
+    trace_and_evaluate(150)
+    before = resident_kilobytes()
+    trace_and_evaluate(150)
+    assert (resident_kilobytes() - before) / 150 < 100
+    for _ in range(20):
+        assert live.evaluate(x, g) == expected
 
 
 def written(fun: Any) -> dict[str, bool]:

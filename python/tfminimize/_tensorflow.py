@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import pathlib
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -184,13 +186,14 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         except _NotOptimized as error:
             reason = f"called as Python calls it: {error}"
         else:
-            if _keeps_state(optimized):
-                dispatch, reason = "partitioned_call", "it draws random numbers, of which each way has its own sequence"
-            else:
-                dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
             repeatable = _is_repeatable(optimized)
             if not repeatable:
                 name, config_proto = optimized.name, b""  # in both ways with the copies of what is kept
+            if _keeps_state(optimized):
+                reason = "called as Python calls it: each way would have random numbers of its own"
+            else:
+                dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
+                _calls.add(optimized, repeatable)
     return Dispatchable(
         name=name,
         dispatch=dispatch,
@@ -205,6 +208,49 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         function=(concrete, optimized),
         reason=reason,
     )
+
+
+class _PartitionedCalls:
+    """What TensorFlow keeps of the partitioned calls of functions that are gone.
+
+    It keeps some 200 kB for each such call, by the numbers of its inputs and outputs, and can be told to forget them
+    together. Calls that are still in use are then set up again when they come next. In the moment between, one in
+    another thread may fail; so it is done only while all calls in use can be repeated.
+    """
+
+    _MANY = 64
+
+    def __init__(self) -> None:
+        self._retired: collections.Counter[tuple[int, int]] = collections.Counter()
+        self._not_repeatable = 0
+
+    def add(self, function: Any, repeatable: bool) -> None:
+        """Note a function that will be called so. Its end is noted by itself."""
+        self._forget_retired()
+        self._not_repeatable += not repeatable
+        sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
+        weakref.finalize(function, self._retire, sizes, repeatable).atexit = False
+
+    def _retire(self, sizes: tuple[int, int], repeatable: bool) -> None:
+        self._retired[sizes] += 1
+        self._not_repeatable -= not repeatable
+
+    def _forget_retired(self) -> None:
+        context = eager_context.context()
+        for (num_inputs, num_outputs), count in list(self._retired.items()):
+            if count >= self._MANY and not self._not_repeatable:
+                del self._retired[num_inputs, num_outputs]
+                name = f"__wrapped__StatefulPartitionedCall_Tin_{num_inputs}_Tout_{num_outputs}_device_{_host()}"
+                if context.has_function(name):
+                    context.remove_function(name)
+
+
+_calls = _PartitionedCalls()
+
+
+def _host() -> str:
+    """The name of the device whose memory is the host's."""
+    return f"{eager_context.context().host_address_space()}/device:CPU:0"
 
 
 class _NotOptimized(Exception):
@@ -228,7 +274,7 @@ def _optimized(concrete: Any) -> Any:
     inner = [f.signature.name for f in graph.library.function if not context.has_function(f.signature.name)]
     if inner:
         raise _NotOptimized(f"its optimised graph calls {inner[0]}, which exists inside of that graph only")
-    elsewhere = {n.device for n in graph.node} - {"", context.host_address_space() + "/device:CPU:0"}
+    elsewhere = {n.device for n in graph.node} - {"", _host()}
     if elsewhere:
         raise _NotOptimized(f"a part of it runs on {min(elsewhere)}")
     _copy_what_is_kept(graph)
