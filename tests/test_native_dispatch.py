@@ -289,6 +289,20 @@ def test_function_that_was_called_before_is_called_as_python_calls_it() -> None:
     assert objective(concrete, vector_layout(N), call=call).evaluate(*vectors(N, 2.0)) == 32.0
 
 
+def test_asynchronous_execution() -> None:
+    tf.config.experimental.set_synchronous_execution(False)
+    try:
+        call = _tensorflow.dispatchable(concrete := trace(nested, vector_layout(N)), False)
+        assert (call.dispatch, "asynchronously" in call.reason) == ("function", True)
+        function = objective(concrete, vector_layout(N), call=call)
+        x, g = vectors(N, 0.5)
+        for value in (0.5, 0.25):
+            x[:] = value
+            assert function.evaluate(x, g) == nested(tf.constant(x)).numpy()
+    finally:
+        tf.config.experimental.set_synchronous_execution(True)
+
+
 def test_functions_are_removed_with_their_objects() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N))
     call = _tensorflow.dispatchable(concrete, False)

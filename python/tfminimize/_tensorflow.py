@@ -293,6 +293,8 @@ def _optimized(concrete: Any) -> Any:
 def _compiled_graph(concrete: Any) -> Any:
     """The graph (a GraphDef) that TensorFlow runs for Python's own call of a function; the function is not run."""
     context = eager_context.context()
+    if context.is_async():
+        raise _NotOptimized("TensorFlow executes asynchronously")
     config_proto, executor_type, _ = function_config()
     with tf.device("CPU:0"):
         # Only their devices matter, as the operations never see them.
