@@ -70,8 +70,8 @@ void GeneralizedCauchyPoint::find(const Vectors& v, const CompactBfgsMatrix& b, 
     b.multiply_middle(middle_row_.data());
     f2 -= dot(p_, middle_row_, 2 * k);
   }
-  double to_minimum = -f1 / f2;  // From the start of the piece.
-  double t = 0;                  // There.
+  double to_minimum = f1 == 0 ? 0 : -f1 / f2;  // From the start of the piece.
+  double t = 0;                                // There.
   std::size_t breakpoints_left = sums.num_breakpoints;
 
   BreakpointQueue queue(v, positions, room);

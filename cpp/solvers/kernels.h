@@ -107,12 +107,12 @@ struct Kernels {
 
   /// The same with bounds: y_dots over the free variables of `positions` only, and d_dots with the projected steepest
   /// descent direction d_c at x instead of g. new_positions receives who is at a bound there and stays (d_c = 0).
-  /// With y_column = kNoColumn no pair is stored and y_dots is not written.
+  /// With y_column = kNoColumn no pair is stored and y_dots is zero.
   CauchySums (*bounded_update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
                                const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
                                double* y_dots, double* d_dots, double* scratch);
 
-  /// W[:, columns]ᵀg and the norm of g. Used when no pair is stored, without bounds.
+  /// W[:, columns]ᵀg. Used when no pair is stored, without bounds.
   void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots, double* scratch);
 };
 

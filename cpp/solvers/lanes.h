@@ -12,16 +12,16 @@
 #define TFMINIMIZE_INLINE inline __attribute__((always_inline))
 
 namespace tfminimize {
-namespace {
+namespace {  // NOLINT(google-build-namespaces): see above
 
 #if defined(__AVX512F__)
-constexpr int kParts = 1;
+constexpr std::size_t kParts = 1;
 #elif defined(__AVX2__)
-constexpr int kParts = 2;
+constexpr std::size_t kParts = 2;
 #else
-constexpr int kParts = 4;
+constexpr std::size_t kParts = 4;
 #endif
-constexpr int kPartLanes = 8 / kParts;
+constexpr std::size_t kPartLanes = 8 / kParts;
 
 using Doubles = double __attribute__((vector_size(kPartLanes * 8)));
 using Masks = std::int64_t __attribute__((vector_size(kPartLanes * 8)));
@@ -39,23 +39,23 @@ struct M8 {
 
 TFMINIMIZE_INLINE V8 load(const double* p) {
   V8 v;
-  for (int k = 0; k < kParts; ++k) v.part[k] = *reinterpret_cast<const UnalignedDoubles*>(p + k * kPartLanes);
+  for (std::size_t k = 0; k < kParts; ++k) v.part[k] = *reinterpret_cast<const UnalignedDoubles*>(p + k * kPartLanes);
   return v;
 }
 TFMINIMIZE_INLINE void store(double* p, const V8& v) {
-  for (int k = 0; k < kParts; ++k) *reinterpret_cast<UnalignedDoubles*>(p + k * kPartLanes) = v.part[k];
+  for (std::size_t k = 0; k < kParts; ++k) *reinterpret_cast<UnalignedDoubles*>(p + k * kPartLanes) = v.part[k];
 }
 TFMINIMIZE_INLINE V8 broadcast(double a) {
   V8 v;
-  for (int k = 0; k < kParts; ++k) v.part[k] = a - Doubles{};  // a - 0 is a, also for -0.
+  for (Doubles& part : v.part) part = a - Doubles{};  // a - 0 is a, also for -0.
   return v;
 }
 
-#define TFMINIMIZE_LANEWISE(result, name, a_type, b_type, expression) \
-  TFMINIMIZE_INLINE result name(const a_type& a, const b_type& b) {   \
-    result r;                                                         \
-    for (int k = 0; k < kParts; ++k) r.part[k] = (expression);        \
-    return r;                                                         \
+#define TFMINIMIZE_LANEWISE(result, name, a_type, b_type, expression)  \
+  TFMINIMIZE_INLINE result name(const a_type& a, const b_type& b) {    \
+    result r;                                                          \
+    for (std::size_t k = 0; k < kParts; ++k) r.part[k] = (expression); \
+    return r;                                                          \
   }
 TFMINIMIZE_LANEWISE(V8, operator+, V8, V8, a.part[k] + b.part[k])
 TFMINIMIZE_LANEWISE(V8, operator-, V8, V8, a.part[k] - b.part[k])
@@ -75,13 +75,13 @@ TFMINIMIZE_LANEWISE(M8, plus_count, M8, M8, a.part[k] - b.part[k])
 
 TFMINIMIZE_INLINE V8 select(const M8& mask, const V8& a, const V8& b) {
   V8 r;
-  for (int k = 0; k < kParts; ++k) r.part[k] = mask.part[k] ? a.part[k] : b.part[k];
+  for (std::size_t k = 0; k < kParts; ++k) r.part[k] = mask.part[k] ? a.part[k] : b.part[k];
   return r;
 }
 TFMINIMIZE_INLINE V8 zero() { return V8{}; }
 TFMINIMIZE_INLINE V8 negative(const V8& a) {
   V8 r;
-  for (int k = 0; k < kParts; ++k) r.part[k] = -a.part[k];
+  for (std::size_t k = 0; k < kParts; ++k) r.part[k] = -a.part[k];
   return r;
 }
 TFMINIMIZE_INLINE V8 magnitude(const V8& a) { return larger(a, negative(a)); }
@@ -105,15 +105,15 @@ TFMINIMIZE_INLINE double maximum(const V8& v) { return -minimum(negative(v)); }
 /// How many times plus_count() has counted.
 TFMINIMIZE_INLINE std::size_t total_count(const M8& counts) {
   std::int64_t total = 0;
-  for (int k = 0; k < kParts; ++k) {
-    for (int lane = 0; lane < kPartLanes; ++lane) total += counts.part[k][lane];
+  for (const Masks& part : counts.part) {
+    for (std::size_t lane = 0; lane < kPartLanes; ++lane) total += part[lane];
   }
   return static_cast<std::size_t>(total);
 }
 TFMINIMIZE_INLINE bool any(const M8& mask) {
   std::int64_t bits = 0;
-  for (int k = 0; k < kParts; ++k) {
-    for (int lane = 0; lane < kPartLanes; ++lane) bits |= mask.part[k][lane];
+  for (const Masks& part : mask.part) {
+    for (std::size_t lane = 0; lane < kPartLanes; ++lane) bits |= part[lane];
   }
   return bits != 0;
 }
@@ -121,8 +121,8 @@ TFMINIMIZE_INLINE bool any(const M8& mask) {
 /// The lanes whose position is the given one.
 TFMINIMIZE_INLINE M8 lanes_at(const std::uint8_t* positions, Position position) {
   M8 mask;
-  for (int k = 0; k < kParts; ++k) {
-    for (int lane = 0; lane < kPartLanes; ++lane) {
+  for (std::size_t k = 0; k < kParts; ++k) {
+    for (std::size_t lane = 0; lane < kPartLanes; ++lane) {
       mask.part[k][lane] = positions[k * kPartLanes + lane] == position ? -1 : 0;
     }
   }
@@ -131,10 +131,10 @@ TFMINIMIZE_INLINE M8 lanes_at(const std::uint8_t* positions, Position position) 
 /// Writes the position of each lane: of the first mask that holds there, or kFree.
 TFMINIMIZE_INLINE void store_positions(std::uint8_t* positions, const M8& at_lower, const M8& at_upper,
                                        const M8& fixed) {
-  for (int k = 0; k < kParts; ++k) {
+  for (std::size_t k = 0; k < kParts; ++k) {
     const Masks value = (at_lower.part[k] & std::int64_t{kAtLower}) | (at_upper.part[k] & std::int64_t{kAtUpper}) |
                         (fixed.part[k] & std::int64_t{kFixed});
-    for (int lane = 0; lane < kPartLanes; ++lane) {
+    for (std::size_t lane = 0; lane < kPartLanes; ++lane) {
       positions[k * kPartLanes + lane] = static_cast<std::uint8_t>(value[lane]);
     }
   }

@@ -18,6 +18,8 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kLargestStep = 1e10;
 // A rise of f this large, relatively, is no rounding error: if the gradient promised a descent, it is wrong.
 constexpr double kSurelyNotRounding = 1e-6;
+// A fall of f within this may be one: the last steps of a search uphill are that short.
+constexpr double kMaybeRounding = 1e-12;
 
 /// What advance() is called after.
 enum class Phase { kStart, kTrial, kIteration };
@@ -53,7 +55,7 @@ struct Lbfgsb::State {
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     std::int64_t trials = 0;        ///< In this line search.
-    bool rises_everywhere = false;  ///< At each of them f was higher, and its slope still negative.
+    bool rises_everywhere = false;  ///< At none of them f was lower, and its slope was negative at all.
     bool rises_surely = false;      ///< At one of them by more than rounding.
     MoreThuenteLineSearch search;
   };
@@ -97,6 +99,7 @@ Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> 
       v(view(x, gradient_, lower, upper, line_start.data())),
       model(v, static_cast<std::size_t>(options_.maxcor)),
       kernels(tfminimize::kernels()) {
+  std::fill_n(line_start.data(), line_start.size(), 0.0);  // A state saved before the first line search has it too.
   if (!bounded) return;
   for (std::size_t i = 0; i < v.n; ++i) {
     v.x[i] = std::min(std::max(v.x[i], lower[i]), upper[i]);
@@ -155,8 +158,9 @@ Request Lbfgsb::State::after_trial(double f) {
     ++s.trials;
     auto verdict = MoreThuenteLineSearch::Verdict::kTryNext;
     if (std::isfinite(f) && std::isfinite(trial.slope)) {
-      s.rises_everywhere = s.rises_everywhere && f > s.f && trial.slope < 0;
-      s.rises_surely = s.rises_surely || f - s.f > kSurelyNotRounding * std::max({std::abs(f), std::abs(s.f), 1.0});
+      const double size = std::max(std::abs(f), std::abs(s.f));
+      s.rises_everywhere = s.rises_everywhere && f - s.f >= -kMaybeRounding * size && trial.slope < 0;
+      s.rises_surely = s.rises_surely || f - s.f > kSurelyNotRounding * std::max(size, 1.0);
       verdict = s.search.advance(f, trial.slope);
     } else {
       s.rises_everywhere = false;
@@ -281,41 +285,62 @@ namespace {
 
 /// What a saved state begins with.
 struct Header {
-  std::uint64_t format = 1;
+  std::uint64_t format = 0;
   std::uint64_t n = 0;
   std::int64_t maxcor = 0;
   std::uint64_t bounded = 0;
+  std::uint64_t bytes = 0;     ///< Of what follows ...
+  std::uint64_t checksum = 0;  ///< ... and its checksum.
 };
+constexpr std::uint64_t kFormat = 1;
+
+/// Fowler, Noll & Vo's hash, over words of eight bytes.
+std::uint64_t checksum(const std::uint8_t* data, std::size_t size) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, data + i, std::min(sizeof word, size - i));
+    hash = (hash ^ word) * 0x100000001b3;
+  }
+  return hash;
+}
 
 }  // namespace
 
 std::vector<std::uint8_t> Lbfgsb::save() const {
-  const Header header{1, state_->v.n, state_->options.maxcor, state_->bounded ? 1U : 0U};
-  std::vector<std::uint8_t> saved(sizeof header);
-  std::memcpy(saved.data(), &header, sizeof header);
+  std::vector<std::uint8_t> saved(sizeof(Header));
   state_->visit([&](const void* piece, std::size_t bytes) {
     const auto* begin = static_cast<const std::uint8_t*>(piece);
     saved.insert(saved.end(), begin, begin + bytes);
   });
+  const std::size_t bytes = saved.size() - sizeof(Header);
+  const Header header{kFormat,
+                      state_->v.n,
+                      state_->options.maxcor,
+                      state_->bounded ? 1U : 0U,
+                      bytes,
+                      checksum(saved.data() + sizeof header, bytes)};
+  std::memcpy(saved.data(), &header, sizeof header);
   return saved;
 }
 
 void Lbfgsb::restore(Span<const std::uint8_t> saved) {
+  // All of it is looked at before any of it is taken, so that a refused state changes nothing.
   Header header;
   if (saved.size() < sizeof header) throw std::invalid_argument("This is no saved state of an L-BFGS-B solver.");
   std::memcpy(&header, saved.data(), sizeof header);
-  if (header.format != 1 || header.n != state_->v.n || header.maxcor != state_->options.maxcor ||
-      (header.bounded != 0) != state_->bounded) {
+  if (header.format != kFormat || header.n != state_->v.n || header.maxcor != state_->options.maxcor ||
+      header.bounded != (state_->bounded ? 1U : 0U)) {
     throw std::invalid_argument("The saved state is of a solver with another size, maxcor or kind of bounds.");
   }
-  std::size_t position = sizeof header;
+  const std::uint8_t* position = saved.data() + sizeof header;
+  if (header.bytes != saved.size() - sizeof header || header.checksum != checksum(position, header.bytes)) {
+    throw std::invalid_argument("The saved state is cut short or damaged.");
+  }
   state_->visit([&](void* piece, std::size_t bytes) {
-    if (bytes > saved.size() - position) throw std::invalid_argument("The saved state is cut short.");
-    if (bytes == 0) return;  // there may be no memory to copy to
-    std::memcpy(piece, saved.data() + position, bytes);
+    std::copy_n(position, bytes, static_cast<std::uint8_t*>(piece));
     position += bytes;
   });
-  if (position != saved.size()) throw std::invalid_argument("The saved state is followed by something else.");
 }
 
 }  // namespace tfminimize

@@ -69,7 +69,8 @@ class Lbfgsb {
 
   /// The whole state, x and gradient included, so that a solver restored from it goes on with the same bits.
   std::vector<std::uint8_t> save() const;
-  /// Takes a state saved by a solver of the same n, bounds and maxcor; throws std::invalid_argument otherwise.
+  /// Takes a state saved by a solver of the same n, kind of bounds and maxcor; throws std::invalid_argument for
+  /// anything else, and then changes nothing.
   void restore(Span<const std::uint8_t> state);
 
  private:

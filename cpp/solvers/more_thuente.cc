@@ -56,7 +56,6 @@ MoreThuenteLineSearch::MoreThuenteLineSearch(const LinePoint& start, double firs
       best_(start),
       other_(start),
       step_(first_step),
-      smallest_(0),
       largest_(first_step + kLongestExtrapolation * first_step),
       width_(params.largest_step),
       previous_width_(2 * params.largest_step) {}
