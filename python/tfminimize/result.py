@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LbfgsInvHessProduct
+from scipy.sparse.linalg import LinearOperator
 
 from tfminimize.packing import Layout
 
@@ -38,9 +39,7 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     """
 
     def __init__(self, solver: Any, layout: Layout) -> None:
-        # What LinearOperator.__init__ does, without its checks, which take longer than a small solve.
-        self.dtype = np.dtype(np.float64)
-        self.shape = (layout.size, layout.size)
+        LinearOperator.__init__(self, np.float64, (layout.size, layout.size))  # not that of its class: no pairs yet
         self._solver = solver
         self._layout = layout
 
