@@ -377,6 +377,25 @@ def test_keyboard_interrupt_leaves_variables_untouched() -> None:
     assert solver.minimize(options={"maxiter": 2}).nit == 2
 
 
+def test_keyboard_interrupt_in_the_first_evaluation() -> None:
+    endless = tf.Variable(True)
+    v = tf.Variable(X0)
+
+    def fun() -> tf.Tensor:
+        count = tf.while_loop(lambda i: tf.logical_and(endless, i < 10**9), lambda i: [i + 1], [tf.constant(0)])[0]
+        return rosenbrock(v) + 0.0 * tf.cast(count, tf.float64)
+
+    solver = tfm.Minimizer(fun, v)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        solver.minimize()
+    timer.join()
+    np.testing.assert_array_equal(v.numpy(), X0)
+    endless.assign(False)
+    assert solver.minimize().success
+
+
 def test_keyboard_interrupt_in_the_callback_comes_through(variable: tf.Variable) -> None:
     def callback(xk: np.ndarray) -> None:
         raise KeyboardInterrupt
@@ -384,6 +403,25 @@ def test_keyboard_interrupt_in_the_callback_comes_through(variable: tf.Variable)
     with pytest.raises(KeyboardInterrupt):
         tfm.minimize(lambda: rosenbrock(variable), variable, callback=callback)
     np.testing.assert_array_equal(variable.numpy(), X0)
+
+
+def test_keyboard_interrupt_in_a_function_of_pythons_comes_through(variable: tf.Variable) -> None:
+    # The function may run in the main thread, where Ctrl-C finds it.
+    def nothing(x: np.ndarray) -> np.ndarray:
+        if interrupted and x[0] > -1.1:
+            raise KeyboardInterrupt
+        return np.float64(0)
+
+    def fun() -> tf.Tensor:
+        return rosenbrock(variable) + tf.ensure_shape(tf.numpy_function(nothing, [variable], tf.float64), [])
+
+    interrupted = True
+    solver = tfm.Minimizer(fun, variable)
+    with pytest.raises(KeyboardInterrupt):
+        solver.minimize()
+    np.testing.assert_array_equal(variable.numpy(), X0)
+    interrupted = False
+    assert solver.minimize().success
 
 
 def test_exception_in_a_method_of_scipys_leaves_variables_untouched(variable: tf.Variable) -> None:

@@ -165,6 +165,12 @@ def test_variables_read_through_gather_and_traced_functions() -> None:
     np.testing.assert_allclose(v.numpy(), [[3, 3], [3, 3], [3, 3], [0, 0]], atol=1e-5)
 
 
+def test_variables_read_through_gather_by_index_tuples() -> None:
+    v = tf.Variable(np.zeros((4, 2)))
+    tfm.minimize(lambda: bowl(tf.gather_nd(v, [[0, 1], [2, 0]])), v)
+    np.testing.assert_allclose(v.numpy(), [[0, 3], [0, 0], [3, 0], [0, 0]], atol=1e-5)
+
+
 def test_other_variables_are_read_as_they_are_at_the_solve() -> None:
     v, target = tf.Variable(0.0), tf.Variable(1.0)
 

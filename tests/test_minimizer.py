@@ -177,6 +177,18 @@ def test_args_of_every_kind_reach_the_function() -> None:
     np.testing.assert_allclose(solver.minimize().x, 6.0, atol=1e-5)
 
 
+def test_data_set_as_argument() -> None:
+    def fun(x: tf.Tensor, data: tf.data.Dataset) -> tf.Tensor:
+        return tf.reduce_sum((x - data.reduce(tf.constant(0.0, tf.float64), tf.add)) ** 2)
+
+    solver = tfm.Minimizer(fun, np.zeros(2), args=tf.data.Dataset.from_tensor_slices([1.0, 2.0]).map(_double))
+    np.testing.assert_allclose(solver.minimize().x, 3.0, atol=1e-5)
+
+
+def _double(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float64)
+
+
 def test_python_floats_do_not_retrace_and_python_integers_do() -> None:
     traces = 0
 

@@ -9,14 +9,6 @@
 namespace tfminimize {
 namespace {
 
-/// A shorter evaluation is not worth the thread that could cancel it: Ctrl-C waits for its end.
-constexpr double kLongEvaluation = 0.02;
-
-void poll_signals() {
-  const py::gil_scoped_acquire gil;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-}
-
 Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::optional<py::function>& on_iteration) {
   Observer observer;
   if (on_iteration) {
@@ -32,9 +24,7 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
   Timing timing;
   solver.lend([&](Lbfgsb& core) {
     objective.with(solver.x(), [&](Objective& bound) {
-      std::optional<InterruptWatch> watch;
-      const bool long_evaluation = objective.can_be_cancelled() && objective.expected_seconds > kLongEvaluation;
-      if (long_evaluation && InterruptWatch::applies()) watch.emplace(bound);
+      const LongEvaluationWatch watch(objective, bound);
       const py::gil_scoped_release no_gil;
       timing = drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll_signals);
     });

@@ -1,6 +1,8 @@
+#include <chrono>
 #include <stdexcept>
 
 #include "bindings/arrays.h"
+#include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
 
 namespace tfminimize {
@@ -11,10 +13,18 @@ double evaluate(PyObjective& objective, const py::array& x, const py::array& g) 
   const Span<double> g_span = vector_span<double>(g, "g");
   if (x_span.size() != g_span.size()) throw py::value_error("x and g must have the same size.");
   double f = 0;
+  const auto start = std::chrono::steady_clock::now();
   objective.with(x, [&](Objective& bound) {
+    const LongEvaluationWatch watch(objective, bound);
     const py::gil_scoped_release no_gil;
-    f = bound.evaluate(x_span, g_span);
+    try {
+      f = bound.evaluate(x_span, g_span);
+    } catch (...) {
+      poll_signals();  // an evaluation that was cancelled ends as the interrupt, not as its own error
+      throw;
+    }
   });
+  objective.expected_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return f;
 }
 

@@ -14,6 +14,9 @@ namespace {
 /// An evaluation may begin just after it was cancelled; so it is cancelled again.
 constexpr int kRepeatMilliseconds = 20;
 
+/// A shorter evaluation is not worth the thread that could cancel it: Ctrl-C waits for its end.
+constexpr double kLongEvaluation = 0.02;
+
 }  // namespace
 
 bool InterruptWatch::applies() {
@@ -75,6 +78,16 @@ void InterruptWatch::watch() {
     if (last) return;
     if (interrupted) objective_.cancel();
   }
+}
+
+LongEvaluationWatch::LongEvaluationWatch(const PyObjective& objective, Objective& bound) {
+  const bool is_long = objective.expected_seconds > kLongEvaluation;
+  if (objective.can_be_cancelled() && is_long && InterruptWatch::applies()) watch_.emplace(bound);
+}
+
+void poll_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
 }  // namespace tfminimize

@@ -5,8 +5,10 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <thread>
 
+#include "bindings/objective.h"
 #include "objectives/objective.h"
 
 namespace tfminimize {
@@ -38,6 +40,19 @@ class InterruptWatch {
   std::atomic<bool> done_{false};
   std::thread thread_;
 };
+
+/// An InterruptWatch while it lives, if evaluations are long, as far as known, and it can be of use.
+class LongEvaluationWatch {
+ public:
+  /// `bound` is `objective` in use.
+  LongEvaluationWatch(const PyObjective& objective, Objective& bound);
+
+ private:
+  std::optional<InterruptWatch> watch_;
+};
+
+/// Runs Python's handlers of the signals that have come, and throws what they raise. Needs no GIL.
+void poll_signals();
 
 }  // namespace tfminimize
 

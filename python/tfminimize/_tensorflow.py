@@ -21,6 +21,7 @@ import tensorflow as tf
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
+#   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
 #   tf_decorator                the function inside of a decorated one
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
@@ -31,6 +32,7 @@ from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer
 from tensorflow.python.framework import func_graph as func_graph_module
+from tensorflow.python.ops import handle_data_util
 from tensorflow.python.util import tf_decorator
 
 from tfminimize.binding import _native
@@ -40,6 +42,7 @@ __all__ = [
     "autograph",
     "bind",
     "context_capsule",
+    "copy_handle_data",
     "dispatchable",
     "function_config",
     "is_read_only",
@@ -60,7 +63,7 @@ class Dispatchable(NamedTuple):
     """The name of the function after the graph optimisation; empty if there is none."""
     repeatable: bool
     """Whether calling it twice does no more than calling it once."""
-    make_error: Callable[[int, str], Exception]
+    make_error: Callable[[int, str], BaseException]
     function: Any
     """What must stay alive as long as the function is called."""
     reason: str
@@ -97,11 +100,17 @@ def _make_error(code: int, message: str) -> Exception:
     return error
 
 
-def _make_error_of(function: Any, code: int, message: str) -> Exception:
+# A function of Python's in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
+_INTERRUPTED = re.compile(r"(\{\{function_node [^}]*\}\} ?)*KeyboardInterrupt: ")
+
+
+def _make_error_of(function: Any, code: int, message: str) -> BaseException:
     """The exception for a status that a function has returned, with the place in the user's code."""
     # The function may have run under other names, one inside the other; TensorFlow looks for its own.
     name = function.name.decode()
     message = re.sub(r"^(\{\{function_node [^}]*\}\} ?)+", f"{{{{function_node {name}}}}} ", message)
+    if _INTERRUPTED.match(message):
+        return KeyboardInterrupt()
     error = _make_error(code, message)
     try:
         with atomic_function.InterpolateRuntimeError(function):
@@ -145,6 +154,14 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
                 raise
 
     return call
+
+
+def copy_handle_data(source: Any, target: Any) -> None:
+    """Let operations that are traced on a handle know the shape and dtype that another handle's resource has.
+
+    Operations such as a gather by index tuples cannot be traced without.
+    """
+    handle_data_util.copy_handle_data(source, target)
 
 
 def is_read_only(graph: Any, captured: Any) -> bool:
@@ -295,6 +312,10 @@ def _compiled_graph(concrete: Any) -> Any:
     context = eager_context.context()
     if context.is_async():
         raise _NotOptimized("TensorFlow executes asynchronously")
+    unusual = {t.dtype.name for t in concrete.inputs[: len(concrete.inputs) - len(concrete.captured_inputs)]}
+    unusual &= {"variant", "resource"}
+    if unusual:
+        raise _NotOptimized(f"it takes a {min(unusual)}")
     config_proto, executor_type, _ = function_config()
     with tf.device("CPU:0"):
         # Only their devices matter, as the operations never see them.

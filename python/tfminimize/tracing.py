@@ -205,6 +205,8 @@ def _with_assignments(
     """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them."""
     segments = [unknowns.layout.segments[i] for i in by_value]
     stand_ins = {i: scratch_handle(unknowns.variables[i].device, s) for i, s in zip(by_value, segments, strict=True)}
+    for i, handle in stand_ins.items():
+        _tensorflow.copy_handle_data(unknowns.variables[i].handle, handle)
     replaced = {id(unknowns.variables[i].handle): handle for i, handle in stand_ins.items()}
 
     def assign_and_call(*inputs: tf.Tensor) -> Any:
