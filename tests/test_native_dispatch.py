@@ -336,6 +336,21 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
         assert live.evaluate(x, g) == expected
 
 
+def test_constants_of_functions_that_are_gone_are_given_back() -> None:
+    matrix = np.random.default_rng(0).normal(size=(100_000, N))
+    x, g = vectors(N, 0.5)
+
+    def trace_and_evaluate() -> int:
+        concrete = trace(lambda x: tf.reduce_sum(tf.linalg.matvec(matrix, x) ** 2), vector_layout(N))
+        call = _tensorflow.dispatchable(concrete, False)
+        objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    resident = [trace_and_evaluate() for _ in range(20)]
+    assert resident[-1] - resident[4] < 10 * matrix.nbytes
+
+
 def written(fun: Any) -> dict[str, bool]:
     """Which of the variables a function writes, as far as can be told before it runs."""
     graph = trace(fun, vector_layout(N)).graph

@@ -199,7 +199,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         reason = "XLA compiles the whole function"
     else:
         try:
-            optimized = _optimized(concrete)
+            optimized, num_bytes = _optimized(concrete)
         except _NotOptimized as error:
             reason = f"called as Python calls it: {error}"
         else:
@@ -210,7 +210,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
                 reason = "called as Python calls it: each way would have random numbers of its own"
             else:
                 dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
-                _calls.add(optimized, repeatable)
+                _calls.add(optimized, repeatable, num_bytes)
     return Dispatchable(
         name=name,
         dispatch=dispatch,
@@ -230,32 +230,34 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
 class _PartitionedCalls:
     """What TensorFlow keeps of the partitioned calls of functions that are gone.
 
-    It keeps some 200 kB for each such call, by the numbers of its inputs and outputs, and can be told to forget them
-    together. Calls that are still in use are then set up again when they come next. In the moment between, one in
+    It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
+    and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they come next. In the moment between, one in
     another thread may fail; so it is done only while all calls in use can be repeated.
     """
 
-    _MANY = 64
+    _CALL = 200_000
+    _COPIES = 4
+    _MANY = 64 * _CALL
 
     def __init__(self) -> None:
         self._retired: collections.Counter[tuple[int, int]] = collections.Counter()
         self._not_repeatable = 0
 
-    def add(self, function: Any, repeatable: bool) -> None:
-        """Note a function that will be called so. Its end is noted by itself."""
+    def add(self, function: Any, repeatable: bool, num_bytes: int) -> None:
+        """Note a function that will be called so, with the size of its graph. Its end is noted by itself."""
         self._forget_retired()
         self._not_repeatable += not repeatable
         sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
-        weakref.finalize(function, self._retire, sizes, repeatable).atexit = False
+        weakref.finalize(function, self._retire, sizes, repeatable, num_bytes).atexit = False
 
-    def _retire(self, sizes: tuple[int, int], repeatable: bool) -> None:
-        self._retired[sizes] += 1
+    def _retire(self, sizes: tuple[int, int], repeatable: bool, num_bytes: int) -> None:
+        self._retired[sizes] += self._CALL + self._COPIES * num_bytes
         self._not_repeatable -= not repeatable
 
     def _forget_retired(self) -> None:
         context = eager_context.context()
-        for (num_inputs, num_outputs), count in list(self._retired.items()):
-            if count >= self._MANY and not self._not_repeatable:
+        for (num_inputs, num_outputs), kept in list(self._retired.items()):
+            if kept >= self._MANY and not self._not_repeatable:
                 del self._retired[num_inputs, num_outputs]
                 name = f"__wrapped__StatefulPartitionedCall_Tin_{num_inputs}_Tout_{num_outputs}_device_{_host()}"
                 if context.has_function(name):
@@ -278,8 +280,8 @@ _collecting = threading.Lock()
 _numbers: Iterator[int] = itertools.count()
 
 
-def _optimized(concrete: Any) -> Any:
-    """The function (an `AtomicFunction`) whose graph is that of ``concrete`` after TensorFlow's optimisation.
+def _optimized(concrete: Any) -> tuple[Any, int]:
+    """The function (an `AtomicFunction`) whose graph is that of ``concrete`` after TensorFlow's optimisation; its size.
 
     Raises
     ------
@@ -302,7 +304,7 @@ def _optimized(concrete: Any) -> Any:
     del graph.node[:]
     graph.node.extend(kept)
     try:
-        return _function_of(graph, [node.name for node in arguments], outputs)
+        return _function_of(graph, [node.name for node in arguments], outputs), graph.ByteSize()
     except (ValueError, errors_impl.OpError) as error:
         raise _NotOptimized(f"its optimised graph could not be made a function ({error})") from error
 
