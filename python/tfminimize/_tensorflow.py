@@ -231,8 +231,9 @@ class _PartitionedCalls:
     """What TensorFlow keeps of the partitioned calls of functions that are gone.
 
     It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
-    and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they come next. In the moment between, one in
-    another thread may fail; so it is done only while all calls in use can be repeated.
+    and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they
+    come next. In the moment between, one in another thread may fail; so it is done only while all calls in use can be
+    repeated.
     """
 
     _CALL = 200_000
