@@ -33,6 +33,12 @@ def test_compare_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Rosenbrock, n = 2, XLA" in capsys.readouterr().out
 
 
+def test_repeats_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", "rosenbrock-2", "--repeats", "0"])
+    assert "--repeats is 0: give 1 or more" in capsys.readouterr().err
+
+
 def test_unknown_problem_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "himmelblau"])

@@ -65,10 +65,14 @@ def test_unusable_loss_is_an_error(fun: Any, sentence: str) -> None:
         ({"a": np.array(np.nan)}, r"x0\['a'\] is nan"),
         (np.zeros(2, complex), "dtype complex128"),
         (np.zeros(2, np.float16), "dtype float16"),
-        (np.array(["a"]), "dtype <?U|dtype str"),
+        (np.array(["a"]), "x0 is array.*nothing that can be optimised"),
+        ("ab", "x0 is 'ab', which is nothing that can be optimised"),
+        ({"a": 1.0, 2: 2.0}, "keys cannot be sorted"),
         (np.array([True]), "dtype bool"),
         ([[1.0], [1.0, 2.0]], "ragged"),
-        (None, "dtype object"),
+        (None, "x0 is None, which is nothing that can be optimised: give a number"),
+        ({"a": None, "b": 1.0}, r"x0\['a'\] is None"),
+        (tf.Module(), "give its trainable_variables"),
     ],
 )
 def test_unusable_start_is_an_error(x0: Any, sentence: str) -> None:
@@ -178,6 +182,10 @@ def test_derivatives_of_the_users_are_an_error(name: str) -> None:
         tfm.minimize(rosenbrock, X0, **{name: True})
 
 
+def test_derivatives_that_are_none_are_what_scipy_takes_too() -> None:
+    assert tfm.minimize(rosenbrock, X0, jac=None, hess=None, hessp=None).success
+
+
 def test_unknown_keyword_is_an_error() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'bound'"):
         tfm.minimize(rosenbrock, X0, bound=[(0, 1)] * 2)
@@ -199,6 +207,12 @@ def test_unusable_method_is_an_error(kwargs: Any, sentence: str) -> None:
         tfm.minimize(rosenbrock, X0, **kwargs)
 
 
+@pytest.mark.parametrize("value", ["xla", 1, []])
+def test_jit_compile_that_is_no_bool_is_an_error(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"jit_compile is .*: give True, False, or None"):
+        tfm.minimize(rosenbrock, X0, jit_compile=value)
+
+
 def test_constraints_with_a_structure_are_an_error() -> None:
     constraint = {"type": "eq", "fun": lambda x: x[0]}
     with pytest.raises(ValueError, match="x0 is no vector"):
@@ -214,6 +228,11 @@ def test_function_that_is_none_is_an_error(fun: Any) -> None:
 def test_unhashable_argument_is_an_error() -> None:
     with pytest.raises(ValueError, match="args holds a set, which is neither data"):
         tfm.minimize(lambda x, s: tf.reduce_sum(x**2), X0, args=({1},))
+
+
+def test_array_of_objects_as_argument_is_an_error() -> None:
+    with pytest.raises(ValueError, match="args holds an array of dtype object, which is no tensor"):
+        tfm.minimize(lambda x, a: tf.reduce_sum(x**2), X0, args=(np.array([None]),))
 
 
 def test_errors_come_before_anything_runs(variable: tf.Variable) -> None:

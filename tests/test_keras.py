@@ -65,6 +65,14 @@ def test_model_as_argument(model: keras.Model, data: tuple[tf.Tensor, tf.Tensor]
     assert result.nit == 5
 
 
+def test_variable_as_argument() -> None:
+    target = keras.Variable([1.0, 2.0])
+    solver = tfm.Minimizer(lambda x, t: tf.reduce_sum((x - t) ** 2), np.zeros(2, np.float32), args=(target,))
+    np.testing.assert_allclose(solver.minimize().x, [1.0, 2.0], atol=1e-5)
+    target.assign([3.0, 4.0])
+    np.testing.assert_allclose(solver.minimize().x, [3.0, 4.0], atol=1e-5)
+
+
 def test_bounds_for_one_variable_by_reference(model: keras.Model, data: tuple[tf.Tensor, tf.Tensor]) -> None:
     x, y = data
     kernel = model.layers[0].kernel

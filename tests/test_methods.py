@@ -52,6 +52,18 @@ def test_other_methods_assign_variables_and_take_bounds() -> None:
     np.testing.assert_allclose(v.numpy(), [1.0, 3.0], atol=1e-3)
 
 
+@pytest.mark.parametrize("keep_feasible", [False, True, [True, False]])
+def test_bounds_stay_feasible_where_they_must(keep_feasible: Any) -> None:
+    seen: list[Any] = []
+
+    def method(fun: Any, x0: np.ndarray, bounds: scipy.optimize.Bounds, **kwargs: Any) -> scipy.optimize.OptimizeResult:
+        seen.append(np.broadcast_to(bounds.keep_feasible, 2).tolist())
+        return scipy.optimize.OptimizeResult(x=x0, fun=0.0)
+
+    tfm.minimize(bowl, np.zeros(2), method=method, bounds=scipy.optimize.Bounds(0, 1, keep_feasible))
+    assert seen == [np.broadcast_to(keep_feasible, 2).tolist()]
+
+
 def test_constraints_of_scipy_for_one_vector() -> None:
     constraint = {"type": "eq", "fun": lambda x: x.sum() - 2.0}
     result = tfm.minimize(bowl, np.zeros(2), method="SLSQP", constraints=constraint)

@@ -40,8 +40,8 @@ def test_same_path_as_scipy() -> None:
 
 @pytest.mark.parametrize(
     "x0",
-    [[0.0, 0.0], (0, 0), np.zeros(2), np.zeros(2, np.int32), tf.zeros(2, tf.float64), tf.constant([0, 0])],
-    ids=["floats", "ints", "array", "int array", "tensor", "int tensor"],
+    [[0.0, 0.0], (0, 0), range(2), np.zeros(2), np.zeros(2, np.int32), tf.zeros(2, tf.float64), tf.constant([0, 0])],
+    ids=["floats", "ints", "range", "array", "int array", "tensor", "int tensor"],
 )
 def test_numbers_arrays_and_tensors_are_float64(x0: Any) -> None:
     result = tfm.minimize(bowl, x0)
@@ -289,7 +289,7 @@ def test_options_have_scipys_meaning(options: dict[str, Any]) -> None:
 
 
 def test_unlimited_iterations_may_be_written_as_infinity() -> None:
-    assert tfm.minimize(rosenbrock, X0, options={"maxiter": np.inf, "maxfun": 1e9}).success
+    assert tfm.minimize(rosenbrock, X0, options={"maxiter": np.inf, "maxfun": 1e9, "maxls": 10**30}).success
 
 
 def test_maxiter_zero_evaluates_the_start() -> None:

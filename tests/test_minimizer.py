@@ -116,6 +116,7 @@ def test_values_for_variables_are_an_error() -> None:
     [
         (np.zeros(3), r"shape \(3,\), but the function was compiled for \(2,\)"),
         ({"a": np.zeros(2)}, "must be one array"),
+        ([np.zeros(2), 1.0], "must be one array"),
         (np.array([np.nan, 0.0]), r"x0\[0\] is nan"),
         (np.zeros(2, complex), "complex128"),
     ],
@@ -125,6 +126,15 @@ def test_other_starts_are_errors(x0: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         solver.minimize(x0)
     assert solver.minimize().success
+
+
+@pytest.mark.parametrize(
+    "x0", [{"a": 1.0, "c": 1.0}, [1.0, 1.0], np.ones(2), {"a": 1.0}, {"a": 1.0, "b": [{}]}], ids=str
+)
+def test_start_of_another_structure_is_an_error(x0: Any) -> None:
+    solver = tfm.Minimizer(lambda x: x["a"] ** 2 + x["b"] ** 2, {"a": 0.0, "b": 0.0})
+    with pytest.raises(ValueError, match=r"x0 must be a structure like \{'a': None, 'b': None\}"):
+        solver.minimize(x0)
 
 
 def test_memory_is_reused_from_solve_to_solve() -> None:

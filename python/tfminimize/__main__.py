@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "info":
         return _info(options.json)
+    if options.repeats < 1:
+        parser.error(f"--repeats is {options.repeats}: give 1 or more.")
     unknown = set(options.problems) - set(PROBLEMS)
     if unknown:
         parser.error(f"no problem is called {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")

@@ -158,8 +158,10 @@ _REASONS = {
 
 
 def _refuse(unsupported: Mapping[str, Any]) -> None:
-    for name in unsupported:
+    for name, value in unsupported.items():
         if name in _REASONS:
+            if value is None:  # SciPy's default, which asks for nothing
+                continue
             raise TypeError(
                 f"minimize takes no {name}=: {_REASONS[name]}. Remove it; for a function on NumPy arrays use "
                 "scipy.optimize.minimize(..., method=tfminimize.scipy.lbfgsb)."

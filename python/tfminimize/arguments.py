@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfminimize.unknowns import as_variable
+
 __all__ = ["Arguments"]
 
 
@@ -74,15 +76,22 @@ def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
             raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
         return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):
-        return tf.constant(leaf)
+        try:
+            return tf.constant(leaf)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"args holds an array of dtype {leaf.dtype}, which is no tensor ({error}): convert it, or let the "
+                "function take it from its closure."
+            ) from None
     if isinstance(leaf, float):
         return tf.constant(leaf, float_dtype)
     return None
 
 
 def _identity(leaf: Any) -> Hashable:
-    if isinstance(leaf, tf.Variable):
-        return (tf.Variable, leaf.ref())
+    variable = as_variable(leaf)
+    if variable is not None:
+        return (type(leaf), variable.ref())
     try:
         hash(leaf)
     except TypeError:

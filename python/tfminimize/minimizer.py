@@ -29,6 +29,7 @@ class Problem:
         scipy_methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints
         self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
+        self.keep_feasible = getattr(bounds, "keep_feasible", False)
         scipy_methods.check_bounds(self.method, self.packed_bounds[0])
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:

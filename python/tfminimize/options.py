@@ -78,7 +78,7 @@ def _tolerance(name: str, value: Any) -> float:
 def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}: give an integer, 1 or greater.")
-    return int(value)
+    return min(int(value), NO_LIMIT)
 
 
 def _limit(name: str, value: Any) -> int:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import numpy as np
+
 from tfminimize.arguments import Arguments
 from tfminimize.binding import require
 from tfminimize.tracing import Trace, check_context
@@ -62,6 +64,8 @@ class Program:
     def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> None:
         if not callable(fun):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+        if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
+            raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, or None to follow the function.")
         require()
         self.unknowns = unknowns
         self._fun = fun

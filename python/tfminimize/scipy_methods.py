@@ -84,7 +84,8 @@ def solve(
     evaluation = _Evaluation(lease)
     bounds = None
     if problem.packed_bounds[0] is not None:
-        bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds))
+        keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
+        bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
     has_gradient = problem.method not in _WITHOUT_GRADIENT
     begin = time.perf_counter()
     result = scipy.optimize.minimize(

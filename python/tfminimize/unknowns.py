@@ -44,7 +44,12 @@ class Unknowns:
 
     def __init__(self, x0: Any) -> None:
         template = _with_arrays(x0)
-        leaves = tf.nest.flatten(template)
+        try:
+            leaves = tf.nest.flatten(template)
+        except TypeError as error:
+            raise ValueError(
+                f"x0 has a dict whose keys cannot be sorted ({error}): give it keys of one type."
+            ) from None
         if not leaves:
             raise ValueError("x0 is empty: give at least one number, array, tensor or variable to optimise.")
         self._is_leaf = not tf.nest.is_nested(template)
@@ -96,10 +101,8 @@ class Unknowns:
             values = [x0]
         else:
             template = _with_arrays(x0)
-            if self._is_leaf is tf.nest.is_nested(template):
-                raise ValueError(f"x0 must be {self._describe()}, as the one that was compiled for, not {x0!r}.")
-            if not self._is_leaf:
-                tf.nest.assert_same_structure(template, self._template)
+            if not self._has_structure(template):
+                raise ValueError(f"x0 must be {self._describe()}, as the one that was compiled for, not {_shown(x0)}.")
             leaves = tf.nest.flatten(template)
             values = [_as_array(leaf, s.name) for leaf, s in zip(leaves, self.layout.segments, strict=True)]
         for value, segment in zip(values, self.layout.segments, strict=True):
@@ -148,12 +151,21 @@ class Unknowns:
             tensor = tf.constant(value, variable.dtype)
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tensor)  # half the time of variable.assign
 
+    def _has_structure(self, template: Any) -> bool:
+        try:
+            tf.nest.assert_same_structure(template, self._template)
+        except (TypeError, ValueError):
+            return False
+        return True
+
     def _describe(self) -> str:
         return "one array" if self._is_leaf else f"a structure like {self._template!r}"
 
 
 def _with_arrays(x0: Any) -> Any:
-    """``x0`` with every list or tuple of plain numbers replaced by an array."""
+    """``x0`` with every range and every list or tuple of plain numbers replaced by an array."""
+    if isinstance(x0, range):
+        return np.asarray(x0)
     if isinstance(x0, (list, tuple)):
         if x0 and all(_is_numeric(item) for item in x0):
             try:
@@ -218,6 +230,11 @@ def _as_array(leaf: Any, name: str) -> Array:
     if as_variable(leaf) is not None:
         raise ValueError(f"{name} is a variable, but the function was compiled for an array.")
     array = np.asarray(leaf)
+    if array.dtype.kind in "OSU":
+        remedy = "give a number, an array or a tensor of numbers, or a variable"
+        if hasattr(leaf, "trainable_variables"):
+            remedy = "to optimise what it holds, give its trainable_variables"
+        raise ValueError(f"{name} is {_shown(leaf)}, which is nothing that can be optimised: {remedy}.")
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.name not in _FLOATS:
@@ -226,6 +243,11 @@ def _as_array(leaf: Any, name: str) -> Array:
             "optimised: cast it."
         )
     return array
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _check_finite(value: Array, name: str) -> None:
