@@ -267,3 +267,33 @@ def test_nan_at_the_start() -> None:
     native = solver(2, np.nan)
     timing = _native.drive(native, rosenbrock_objective(2))
     assert (native.status, timing.evaluations) == (_native.Status.NON_FINITE_START, 1)
+
+
+def test_thread_that_cannot_be_started_leaves_signals_and_files_as_they_were() -> None:
+    # Stacks so large that threads do not keep them for the next one, and no memory for another.
+    script = f"""
+import os, resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from native_functions import *
+from tfminimize import _native
+function = rosenbrock_objective(8)
+x, g = vectors(8, -1.2)
+solver = _native.Lbfgsb(x, g)
+files = len(os.listdir("/proc/self/fd"))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + 2 ** 22, before[1]))
+try:
+    _native.drive(solver, function)
+except RuntimeError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, before)
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+assert len(os.listdir("/proc/self/fd")) == files
+_native.drive(solver, function)
+assert solver.status_code == 0
+"""
+    command = ["sh", "-c", 'ulimit -s 100000 && exec "$0" -c "$1"', sys.executable, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "temporarily unavailable" in done.stdout

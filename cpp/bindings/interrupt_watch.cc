@@ -17,6 +17,22 @@ constexpr int kRepeatMilliseconds = 20;
 /// A shorter evaluation is not worth the thread that could cancel it: Ctrl-C waits for its end.
 constexpr double kLongEvaluation = 0.02;
 
+/// No signal reaches this thread, nor those that it starts, while it lives.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 }  // namespace
 
 bool InterruptWatch::applies() {
@@ -28,13 +44,14 @@ bool InterruptWatch::applies() {
 
 InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective), signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
-  // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { watch(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  try {
+    // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
+    const SignalsBlocked blocked;
+    thread_ = std::thread([this] { watch(); });
+  } catch (...) {
+    close_pipe();
+    throw;
+  }
   try {
     previous_fd_ = signal_.attr("set_wakeup_fd")(pipe_[1], py::arg("warn_on_full_buffer") = false).cast<int>();
   } catch (...) {
@@ -58,8 +75,11 @@ void InterruptWatch::finish() {
   while (write(pipe_[1], &wake, 1) < 0 && errno == EINTR) {
   }
   thread_.join();
-  close(pipe_[0]);
-  close(pipe_[1]);
+  close_pipe();
+}
+
+void InterruptWatch::close_pipe() {
+  for (const int fd : pipe_) close(fd);
 }
 
 void InterruptWatch::watch() {

@@ -32,6 +32,7 @@ class InterruptWatch {
  private:
   void watch();
   void finish();
+  void close_pipe();
 
   Objective& objective_;
   py::module_ signal_;
