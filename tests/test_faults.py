@@ -154,6 +154,8 @@ def test_all_variables_disconnected_is_an_error() -> None:
         ({"maxit": 3}, "no option 'maxit': it knows maxcor, ftol"),
         ({"maxcor": 0}, "maxcor is 0"),
         ({"maxcor": 2.5}, "maxcor is 2.5"),
+        ({"maxcor": 2**31}, "maxcor must be at most 1048576"),
+        ({"maxcor": 10**30}, "maxcor must be at most 1048576"),
         ({"maxls": 0}, "maxls is 0"),
         ({"ftol": np.nan}, "ftol is nan"),
         ({"ftol": -1.0}, "ftol is -1.0"),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "solvers/aligned_array.h"
@@ -16,6 +17,8 @@ namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kLargestStep = 1e10;
+// No memory holds the small matrices of more pairs, and all sizes stay far from an overflow.
+constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
 // A rise of f this large, relatively, is no rounding error: if the gradient promised a descent, it is wrong.
 constexpr double kSurelyNotRounding = 1e-6;
 // A fall of f within this may be one: the last steps of a search uphill are that short.
@@ -223,6 +226,9 @@ Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, 
     throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
   }
   if (options.maxcor < 1) throw std::invalid_argument("maxcor must be at least 1.");
+  if (options.maxcor > kMostPairs) {
+    throw std::invalid_argument("maxcor must be at most " + std::to_string(kMostPairs) + ".");
+  }
   if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
   for (std::size_t i = 0; i < lower.size(); ++i) {
     if (!(lower[i] <= upper[i])) throw std::invalid_argument("each lower bound must be at most its upper bound.");

@@ -13,7 +13,7 @@ namespace tfminimize {
 
 /// SciPy's options of the same names, with SciPy's defaults.
 struct LbfgsbOptions {
-  std::int64_t maxcor = 10;            ///< Correction pairs kept (m of the papers), at least 1.
+  std::int64_t maxcor = 10;            ///< Correction pairs kept (m of the papers), 1 to 2^20.
   double ftol = 2.220446049250313e-9;  ///< Relative reduction of f that ends the solve.
   double gtol = 1e-5;                  ///< Max norm of the projected gradient that ends the solve.
   std::int64_t maxfun = 15000;         ///< Evaluations; tested at the end of an iteration.

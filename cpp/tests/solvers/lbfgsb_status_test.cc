@@ -441,6 +441,13 @@ TEST_F(LbfgsbArgumentsTest, NoCorrections) {
   expect_refusal();
 }
 
+TEST_F(LbfgsbArgumentsTest, MoreCorrectionsThanMemoryHolds) {
+  for (const std::int64_t maxcor : {std::int64_t{1} << 31, std::int64_t{1} << 60, std::int64_t{1} << 62}) {
+    options_.maxcor = maxcor;
+    expect_refusal();
+  }
+}
+
 TEST_F(LbfgsbArgumentsTest, NoTrials) {
   options_.maxls = 0;
   expect_refusal();
