@@ -1,3 +1,5 @@
+#include <cpuid.h>
+
 #include <cstring>
 #include <initializer_list>
 
@@ -16,7 +18,20 @@ extern const Kernels kKernels;
 
 namespace {
 
-bool runs_v3() { return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("bmi2") != 0; }
+/// What v3 asks for besides vectors. The compiler may use all of it, and a virtual machine may hide any of it.
+bool has_scalar_part_of_v3() {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned basic = 0;
+  unsigned extended = 0;
+  unsigned d = 0;
+  return __get_cpuid(1, &a, &b, &basic, &d) != 0 && __get_cpuid(0x80000001, &a, &b, &extended, &d) != 0 &&
+         (basic & bit_MOVBE) != 0 && (basic & bit_F16C) != 0 && (extended & bit_LZCNT) != 0;
+}
+bool runs_v3() {
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+         __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 && has_scalar_part_of_v3();
+}
 bool runs_v4() {
   return runs_v3() && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
          __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
