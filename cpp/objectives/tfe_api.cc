@@ -18,6 +18,10 @@ struct Import {
   std::shared_ptr<const void> owner;
 };
 
+void delete_import(DLManagedTensor* managed) {
+  const std::unique_ptr<Import> last(static_cast<Import*>(managed->manager_ctx));
+}
+
 class Library {
  public:
   explicit Library(std::string path) : path_(std::move(path)), handle_(dlopen(path_.c_str(), RTLD_NOLOAD | RTLD_NOW)) {
@@ -107,15 +111,13 @@ TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, 
   import->managed.dl_tensor.dtype = {kDLFloat, bits, 1};
   import->managed.dl_tensor.shape = const_cast<std::int64_t*>(shape.data());  // DLPack has no const; it is only read
   import->managed.manager_ctx = import.get();
-  import->managed.deleter = [](DLManagedTensor * managed) {
-    const std::unique_ptr<Import> last(static_cast<Import*>(managed->manager_ctx));
-};
-// TensorFlow owns it from here and calls the deleter, also when it does not know the device.
-DLManagedTensor* managed = &import.release()->managed;
-TensorHandle handle(api.handle_from_dlpack(managed, status.get(), context), api.delete_tensor_handle);
-status.check();
-return handle;
-}  // namespace tfminimize
+  import->managed.deleter = &delete_import;
+  // TensorFlow owns it from here and calls the deleter, also when it does not know the device.
+  DLManagedTensor* managed = &import.release()->managed;
+  TensorHandle handle(api.handle_from_dlpack(managed, status.get(), context), api.delete_tensor_handle);
+  status.check();
+  return handle;
+}
 
 std::string host_device_name(const TfeApi& api, TFE_Context* context) {
   const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> buffer(api.new_buffer(), api.delete_buffer);

@@ -7,7 +7,7 @@
 
 namespace tfminimize {
 
-std::shared_ptr<void> aligned_memory(std::size_t bytes) {
+AlignedMemory aligned_memory(std::size_t bytes) {
   constexpr std::size_t kLine = 64;
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
   const bool large = bytes >= 2 * kHugePage;

@@ -2,15 +2,20 @@
 #define TFMINIMIZE_SOLVERS_ALIGNED_ARRAY_H_
 
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <type_traits>
 
 namespace tfminimize {
 
-/// Memory for `size` elements that starts at a cache line; a large array starts at a huge page and asks for such
-/// pages, since a pass over a tall matrix would else spend its time on page tables. Not initialized.
-std::shared_ptr<void> aligned_memory(std::size_t bytes);
+/// Memory of std::aligned_alloc.
+using AlignedMemory = std::unique_ptr<void, void (*)(void*)>;
 
+/// Memory that starts at a cache line; much of it starts at a huge page and asks for such pages, since a pass over a
+/// tall matrix would else spend its time on page tables. Not initialized.
+AlignedMemory aligned_memory(std::size_t bytes);
+
+/// An array in such memory; it can be moved, not copied.
 template <typename T>
 class AlignedArray {
   static_assert(std::is_trivial_v<T>);
@@ -24,7 +29,7 @@ class AlignedArray {
   T& operator[](std::size_t i) const { return data()[i]; }
 
  private:
-  std::shared_ptr<void> memory_;
+  AlignedMemory memory_{nullptr, std::free};
   std::size_t size_ = 0;
 };
 
