@@ -173,6 +173,11 @@ def test_unusable_option_is_an_error(options: Any, sentence: str) -> None:
         tfm.minimize(rosenbrock, X0, options=options)
 
 
+def test_more_correction_pairs_than_memory_is_an_error() -> None:
+    with pytest.raises(MemoryError, match="maxcor is 10000000000: there is no memory"):
+        tfm.minimize(rosenbrock, X0, options={"maxcor": 10**10})
+
+
 def test_unusable_tol_is_an_error() -> None:
     with pytest.raises(ValueError, match="tol is -1"):
         tfm.minimize(rosenbrock, X0, tol=-1)

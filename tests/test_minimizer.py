@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 from typing import Any
 
@@ -225,6 +227,12 @@ def test_variables_tracked_by_a_module() -> None:
 def test_single_argument_needs_no_tuple() -> None:
     solver = tfm.Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=np.ones(2))
     np.testing.assert_allclose(solver.minimize().x, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_minimizer_says_that_it_cannot_be_copied(copied: Any) -> None:
+    with pytest.raises(TypeError, match="holds a compiled function and cannot be copied"):
+        copied(tfm.Minimizer(tf.reduce_sum, np.zeros(2)))
 
 
 def test_traces_are_bounded() -> None:

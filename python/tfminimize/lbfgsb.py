@@ -27,7 +27,13 @@ def solve(
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
     objective = workspace.objective
-    solver = _native.Lbfgsb(workspace.x, workspace.gradient, *bounds, **options)
+    try:
+        solver = _native.Lbfgsb(workspace.x, workspace.gradient, *bounds, **options)
+    except MemoryError:
+        raise MemoryError(
+            f"maxcor is {options['maxcor']}: there is no memory for so many pairs of vectors of "
+            f"{unknowns.layout.size} elements; give a smaller one."
+        ) from None
     compile_seconds = 0.0
     if lease.is_first:
         # TensorFlow compiles a function when it runs for the first time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from scipy.optimize import OptimizeResult
 
@@ -125,6 +125,9 @@ class Minimizer:
         self._program = Program(fun, unknowns, jit_compile)
         self.arguments = self._program.arguments(args)
         self._program.trace(self.arguments)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Minimizer holds a compiled function and cannot be copied or pickled: make a new one.")
 
     def minimize(
         self,
