@@ -297,3 +297,22 @@ assert solver.status_code == 0
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "temporarily unavailable" in done.stdout
+
+
+def test_interpreter_ends_while_daemon_threads_solve() -> None:
+    script = f"""
+import sys, threading, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from native_functions import *
+from tfminimize import _native
+def solve_forever(function):
+    while True:
+        x, g = vectors(8, -1.2)
+        _native.drive(_native.Lbfgsb(x, g), function, lambda: False)
+        function.evaluate(x, g)
+for function in (_native.HostFunction(lambda x: (float(x @ x), 2 * x)), rosenbrock_objective(8)):
+    threading.Thread(target=solve_forever, args=(function,), daemon=True).start()
+time.sleep(0.3)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr

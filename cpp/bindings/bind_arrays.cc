@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "objectives/aligned_buffer.h"
 
 namespace tfminimize {
@@ -51,7 +52,7 @@ std::shared_ptr<const void> keep_alive(py::object object) {
   return {pointer, [](const void* p) {
             // TensorFlow may let go of memory when Python is gone; there is nothing left to count then.
             if (Py_IsInitialized() == 0) return;
-            const py::gil_scoped_acquire gil;
+            const GilHeld gil;
             Py_DECREF(static_cast<PyObject*>(const_cast<void*>(p)));
           }};
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "bindings/objective.h"
 #include "bindings/tensorflow.h"
 #include "objectives/concrete_function.h"
@@ -100,7 +101,7 @@ class PyConcreteFunction final : public PyObjective {
     if (count < 1) throw py::value_error("count is " + std::to_string(count) + "; it must be at least 1.");
     double seconds = 0;
     with(x, [&](Objective& /*function_*/) {
-      const py::gil_scoped_release no_gil;
+      const GilReleased no_gil;
       seconds = function_.repeat(x_span, count);
     });
     return seconds;

@@ -1,6 +1,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include "bindings/gil.h"
 #include "bindings/interrupt_watch.h"
 #include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
@@ -13,7 +14,7 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
   Observer observer;
   if (on_iteration) {
     observer = [&] {
-      const py::gil_scoped_acquire gil;
+      const GilHeld gil;
       return solver.show([&] {
         const int truth = PyObject_IsTrue((*on_iteration)().ptr());
         if (truth < 0) throw py::error_already_set();
@@ -25,7 +26,7 @@ Timing drive_from_python(PyLbfgsb& solver, PyObjective& objective, const std::op
   solver.lend([&](Lbfgsb& core) {
     objective.with(solver.x(), [&](Objective& bound) {
       const LongEvaluationWatch watch(objective, bound);
-      const py::gil_scoped_release no_gil;
+      const GilReleased no_gil;
       timing = drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll_signals);
     });
   });

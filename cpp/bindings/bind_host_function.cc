@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "bindings/objective.h"
 #include "objectives/host_function.h"
 
@@ -59,7 +60,7 @@ class PyHostFunction final : public PyObjective {
   void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
     const py::array view = read_only_view(x);
     HostFunction function([&](Span<const double> /*x*/, Span<double> g) {
-      const py::gil_scoped_acquire gil;
+      const GilHeld gil;
       const py::object result = fun_(view);
       if (!PyTuple_Check(result.ptr()) || PyTuple_GET_SIZE(result.ptr()) != 2) {
         throw py::type_error("The function must return a tuple of its value and its gradient.");

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
 
@@ -16,7 +17,7 @@ double evaluate(PyObjective& objective, const py::array& x, const py::array& g) 
   const auto start = std::chrono::steady_clock::now();
   objective.with(x, [&](Objective& bound) {
     const LongEvaluationWatch watch(objective, bound);
-    const py::gil_scoped_release no_gil;
+    const GilReleased no_gil;
     try {
       f = bound.evaluate(x_span, g_span);
     } catch (...) {

@@ -8,6 +8,8 @@
 #include <csignal>
 #include <system_error>
 
+#include "bindings/gil.h"
+
 namespace tfminimize {
 namespace {
 
@@ -106,7 +108,7 @@ LongEvaluationWatch::LongEvaluationWatch(const PyObjective& objective, Objective
 }
 
 void poll_signals() {
-  const py::gil_scoped_acquire gil;
+  const GilHeld gil;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 

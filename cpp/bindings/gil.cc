@@ -1,0 +1,26 @@
+#include "bindings/gil.h"
+
+#include <cxxabi.h>
+#include <unistd.h>
+
+namespace tfminimize {
+namespace {
+
+template <typename Take>
+auto take_or_wait(const Take& take) {
+  try {
+    return take();
+  } catch (const abi::__forced_unwind&) {
+    while (true) pause();
+  }
+}
+
+}  // namespace
+
+GilHeld::GilHeld() : state_(take_or_wait([] { return PyGILState_Ensure(); })) {}
+
+GilReleased::~GilReleased() {
+  take_or_wait([&] { PyEval_RestoreThread(thread_); });
+}
+
+}  // namespace tfminimize
