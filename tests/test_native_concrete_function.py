@@ -241,6 +241,7 @@ def test_exception_in_a_python_function_inside() -> None:
         function.evaluate(*vectors(3))
 
 
+@pytest.mark.resident_memory
 def test_memory_is_constant() -> None:
     function = rosenbrock_objective(1000)
     x, g = vectors(1000, 0.5)
@@ -257,6 +258,7 @@ def test_memory_is_constant() -> None:
     assert resident_pages() - before < 1000
 
 
+@pytest.mark.resident_memory
 def test_errors_do_not_leak() -> None:
     function = objective(make_failing("x"), vector_layout(3))
     x, g = vectors(3, -1.0)

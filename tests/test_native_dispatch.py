@@ -313,6 +313,7 @@ def test_functions_are_removed_with_their_objects() -> None:
     assert not has_function(name)
 
 
+@pytest.mark.resident_memory
 def test_memory_of_functions_that_are_gone_is_given_back() -> None:
     live = objective(trace(PURE["logistic"], vector_layout(N)), vector_layout(N))
     x, g = vectors(N, 0.5)
@@ -336,6 +337,7 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
         assert live.evaluate(x, g) == expected
 
 
+@pytest.mark.resident_memory
 def test_constants_of_functions_that_are_gone_are_given_back() -> None:
     matrix = np.random.default_rng(0).normal(size=(100_000, N))
     x, g = vectors(N, 0.5)
