@@ -242,18 +242,18 @@ class _PartitionedCalls:
 
     def __init__(self) -> None:
         self._retired: collections.Counter[tuple[int, int]] = collections.Counter()
-        self._not_repeatable = 0
+        self._not_repeatable: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, function: Any, repeatable: bool, num_bytes: int) -> None:
         """Note a function that will be called so, with the size of its graph. Its end is noted by itself."""
         self._forget_retired()
-        self._not_repeatable += not repeatable
+        if not repeatable:
+            self._not_repeatable.add(function)
         sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
-        weakref.finalize(function, self._retire, sizes, repeatable, num_bytes).atexit = False
+        weakref.finalize(function, self._retire, sizes, num_bytes).atexit = False
 
-    def _retire(self, sizes: tuple[int, int], repeatable: bool, num_bytes: int) -> None:
+    def _retire(self, sizes: tuple[int, int], num_bytes: int) -> None:
         self._retired[sizes] += self._CALL + self._COPIES * num_bytes
-        self._not_repeatable -= not repeatable
 
     def _forget_retired(self) -> None:
         context = eager_context.context()
