@@ -70,7 +70,8 @@ class Lbfgsb {
   /// The whole state, x and gradient included, so that a solver restored from it goes on with the same bits.
   std::vector<std::uint8_t> save() const;
   /// Takes a state saved by a solver of the same n, kind of bounds and maxcor; throws std::invalid_argument for
-  /// anything else, and then changes nothing.
+  /// anything else, and then changes nothing. The checksum in it is against accidents: take states from nobody you
+  /// would not take a program from.
   void restore(Span<const std::uint8_t> state);
 
  private:
