@@ -4,7 +4,8 @@ The data are the 1,797 images of 8 x 8 pixels that scikit-learn ships. The model
 weights [64, 10] and a bias [10].
 
 SciPy is timed twice: as it is installed, and with its linear algebra (OpenBLAS) held to one thread. By default OpenBLAS
-starts a thread for each core, and these wait in a busy loop, on the cores that TensorFlow's threads need.
+starts a thread for each core, and these wait in a busy loop, on the cores that TensorFlow's threads need: what that
+costs depends on the machine and on what else it does.
 """
 
 from __future__ import annotations
