@@ -1,6 +1,6 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
 # make test    runs all tests                    make asan    the tests under the sanitizers
-# make bench   measures the overhead             make format  formats C++ and Python
+# make bench   runs the benchmarks              make format  formats C++ and Python
 # make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
@@ -82,6 +82,7 @@ format: $(VENV)/.development
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
+	$(bin)/python benchmarks/solver.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

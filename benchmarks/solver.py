@@ -120,33 +120,37 @@ def run_scipy(n: int, bounded: bool, iterations: int) -> float:
 RUNNERS = {"tfminimize": run_tfminimize, "scipy": run_scipy}
 
 
-def measure(solver: str, n: int, bounded: bool) -> dict[str, float]:
+def measure(solver: str, n: int, bounded: bool, repetitions: int) -> dict[str, float]:
     """Median of several runs, in this process."""
     iterations = iterations_for(n)
-    repetitions = int(np.clip(1e6 / n, 3, 50))
+    repetitions = repetitions or (1 if n >= 10**7 else int(np.clip(1e6 / n, 3, 50)))
     importlib.import_module("tfminimize" if solver == "tfminimize" else "scipy.optimize")
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions if n < 10**7 else 1)]
+    if n < 10**7:  # the first run of a small problem meets cold caches
+        RUNNERS[solver](n, bounded, iterations)
+    runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # x, g, the function's g and the two bounds are not the solver's.
     own = (5 if bounded else 3) * 8 * n
     return {"seconds": float(np.median(runs)), "memory": (peak - peak_before) * 1024 - own}
 
 
-def measure_in_child(solver: str, n: int, bounded: bool, threads: int | None) -> dict[str, float]:
+def measure_in_child(
+    solver: str, n: int, bounded: bool, repetitions: int, threads: int | None = None
+) -> dict[str, float]:
     environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if threads:
         environment["OPENBLAS_NUM_THREADS"] = str(threads)
-    command = [sys.executable, __file__, "--child", solver, str(n), str(int(bounded))]
+    command = [sys.executable, __file__, "--child", solver, str(n), str(int(bounded)), str(repetitions)]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(n: int, bounded: bool) -> dict[str, object]:
-    ours = measure_in_child("tfminimize", n, bounded, 1)
-    single = measure_in_child("scipy", n, bounded, 1)
-    default = measure_in_child("scipy", n, bounded, None)
+def compare(n: int, bounded: bool, repetitions: int) -> dict[str, object]:
+    ours = measure_in_child("tfminimize", n, bounded, repetitions, 1)
+    single = measure_in_child("scipy", n, bounded, repetitions, 1)
+    default = measure_in_child("scipy", n, bounded, repetitions)
     return {
         "n": n,
         "bounds": bounded,
@@ -188,14 +192,16 @@ def print_table(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--repetitions", type=int, default=0, help="of each run (default: 50 to 1, by the size)")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--child", nargs=3, metavar=("SOLVER", "N", "BOUNDED"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        solver, n, bounded = arguments.child
-        print(json.dumps(measure(solver, int(n), bool(int(bounded)))))
+        solver, n, bounded, repetitions = arguments.child
+        print(json.dumps(measure(solver, int(n), bool(int(bounded)), int(repetitions))))
         return
-    rows = [compare(n, bounded) for n in map(int, arguments.sizes.split(",")) for bounded in (False, True)]
+    sizes = map(int, arguments.sizes.split(","))
+    rows = [compare(n, bounded, arguments.repetitions) for n in sizes for bounded in (False, True)]
     if arguments.json:
         print(json.dumps(rows, indent=2))
     else:

@@ -1,4 +1,4 @@
-"""The examples, the user guide and the overhead benchmark run as they are written."""
+"""The examples, the user guide and the benchmarks run as they are written."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def test_overhead_benchmark_reports_every_size_and_mode() -> None:
     report = json.loads(run(ROOT / "benchmarks" / "overhead.py", "--sizes", "2", "3", "--repetitions", "1", "--json"))
     assert [(row["n"], row["mode"]) for row in report["rows"]] == [(2, "graph"), (2, "jit"), (3, "graph"), (3, "jit")]
     assert report["machine"]["build"]["tensorflow"] == report["machine"]["tensorflow"]
+
+
+def test_solver_benchmark_reports_every_size_with_and_without_bounds() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "solver.py", "--sizes", "10", "--repetitions", "3", "--json"))
+    assert [(row["n"], row["bounds"]) for row in report] == [(10, False), (10, True)]
+    assert all(row["tfminimize_ns"] > 0 and row["scipy_1_thread_ns"] > 0 for row in report)
