@@ -1,6 +1,5 @@
 #include "bindings/gil.h"
 
-#include <cxxabi.h>
 #include <unistd.h>
 
 namespace tfminimize {
@@ -10,7 +9,7 @@ template <typename Take>
 auto take_or_wait(const Take& take) {
   try {
     return take();
-  } catch (const abi::__forced_unwind&) {
+  } catch (...) {  // only the end of this thread comes here, which is no object that a reference could name
     while (true) pause();
   }
 }
