@@ -5,9 +5,10 @@ namespace tfminimize {
 
 /// What a solver needs from its caller before it can go on.
 enum class Request {
-  kEvaluate,   ///< The function and its gradient at x.
-  kIteration,  ///< Nothing: an iteration is complete, x and f are its result.
-  kStopped,    ///< Nothing ever again: status() says why.
+  kEvaluate,     ///< The function at x, with its gradient or its constraints.
+  kDerivatives,  ///< The derivatives at x, where the function has been evaluated already.
+  kIteration,    ///< Nothing: an iteration is complete, x and f are its result.
+  kStopped,      ///< Nothing ever again: status() says why.
 };
 
 /// How a solve ended, or that it has not.
