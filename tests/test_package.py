@@ -15,7 +15,11 @@ import tensorflow as tf
 
 import tfminimize as tfm
 
-MODULES = sorted(m.name for m in pkgutil.iter_modules(tfm.__path__) if m.name not in ("_native", "__main__"))
+MODULES = sorted(
+    m.name.removeprefix("tfminimize.")
+    for m in pkgutil.walk_packages(tfm.__path__, "tfminimize.")
+    if m.name not in ("tfminimize._native", "tfminimize.__main__")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,4 +1,4 @@
-"""The native solver in SciPy's hands: for functions on NumPy arrays, with SciPy's signatures."""
+"""L-BFGS-B as a method of SciPy's, for functions on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, OptimizeWarning
-
-# SciPy's own evaluation: finite differences, the memory of the last x, and the counts that nfev and njev report.
-from scipy.optimize._optimize import MemoizeJac, _prepare_scalar_function
+from scipy.optimize import OptimizeResult
 
 from tfminimize.binding import _native
 from tfminimize.bounds import pack_bounds
@@ -20,6 +17,7 @@ from tfminimize.callback import Observer
 from tfminimize.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize.packing import Layout
 from tfminimize.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian
+from tfminimize.scipy._functions import FIXED, FreeVariables, counted, sorted_options, split
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb"]
@@ -28,7 +26,6 @@ Float64 = NDArray[np.float64]
 
 _TOO_MANY_EVALUATIONS = "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT"
 _HALTED = "STOP: CALLBACK REQUESTED HALT"
-_FIXED = "All independent variables were fixed by bounds."
 _DIFFERENCES: Mapping[str, Any] = {"eps": 1e-8, "finite_diff_rel_step": None, "workers": None}
 
 
@@ -85,7 +82,7 @@ def lbfgsb(
         warnings.warn("lbfgsb uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
     settings, differences = _settings(options)
     if jac is True:
-        fun, jac = _split(fun)
+        fun, jac = split(fun)
     if not isinstance(args, tuple):
         args = (args,)
     x = np.array(x0, dtype=np.float64).ravel()
@@ -158,7 +155,7 @@ def fmin_l_bfgs_b(
     (True, True, 0)
     """
     if fprime is None and not approx_grad:
-        func, fprime = _split(func)
+        func, fprime = split(func)
     result = lbfgsb(
         func,
         x0,
@@ -186,29 +183,14 @@ def fmin_l_bfgs_b(
     return result.x, result.fun, information
 
 
-def _split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
-    both = MemoizeJac(fun)
-    return both, both.derivative
-
-
 def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The solver's options and those of finite differences; what SciPy only warns of is a warning here too."""
-    native: dict[str, Any] = {}
-    differences = dict(_DIFFERENCES)
-    unknown = []
-    for name, value in options.items():
-        if name in LBFGSB_DEFAULTS:
-            native[name] = value
-        elif name in differences:
-            differences[name] = value
-        elif name in ("disp", "iprint"):
-            message = "The options disp and iprint of L-BFGS-B are deprecated, as in SciPy, and have no effect."
-            warnings.warn(message, DeprecationWarning, stacklevel=3)
-        elif name != "tol":
-            unknown.append(name)
-    if unknown:
-        warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=3)
+    deprecated = [name for name in ("disp", "iprint") if name in options]
+    if deprecated:
+        message = "The options disp and iprint of L-BFGS-B are deprecated, as in SciPy, and have no effect."
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+    options = {name: value for name, value in options.items() if name not in deprecated}
+    native, differences = sorted_options(options, LBFGSB_DEFAULTS, _DIFFERENCES)
     return lbfgsb_options(native, options.get("tol")), differences
 
 
@@ -225,17 +207,7 @@ def _solve(
 ) -> OptimizeResult:
     """Minimise from ``x``, which is within the bounds. The observer gets ``shown(x)``."""
     begin = time.perf_counter()
-    workers = differences["workers"]
-    function = _prepare_scalar_function(
-        fun,
-        x,
-        jac=jac,
-        args=args,
-        bounds=None if bounds is None else np.array(bounds),
-        epsilon=differences["eps"],
-        finite_diff_rel_step=differences["finite_diff_rel_step"],
-        **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
-    )
+    function = counted(fun, x, args, jac, None if bounds is None else np.array(bounds), differences)
     first = time.perf_counter() - begin
     memory, gradient = _native.aligned_zeros(x.size), _native.aligned_zeros(x.size)
     memory[:] = x
@@ -284,13 +256,8 @@ def _solve_free(
     differences: Mapping[str, Any],
     observer: Observer | None,
 ) -> OptimizeResult:
-    """Minimise over the elements that the bounds leave free: finite differences have no room in the others."""
-
-    def whole(part: Float64, fixed: Float64) -> Float64:
-        vector: Float64 = fixed.copy()
-        vector[free] = part
-        return vector
-
+    """Minimise over the elements that the bounds leave free."""
+    variables = FreeVariables(x, free)
     if not free.any():
         return OptimizeResult(
             x=x,
@@ -301,11 +268,11 @@ def _solve_free(
             njev=0,
             status=0,
             success=True,
-            message=_FIXED,
+            message=FIXED,
             backend="host",
         )
     result = _solve(
-        lambda part, *rest: fun(whole(part, x), *rest),
+        variables.function(fun),
         x[free],
         args,
         jac,
@@ -313,9 +280,9 @@ def _solve_free(
         settings,
         differences,
         observer,
-        lambda part: whole(part, x),
+        variables.whole,
     )
-    result.x = whole(result.x, x)
-    result.jac = whole(result.jac, np.full(x.size, np.nan))
+    result.x = variables.whole(result.x)
+    result.jac = variables.whole(result.jac, np.nan)
     result.hess_inv = None
     return result

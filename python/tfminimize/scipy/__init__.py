@@ -1,0 +1,7 @@
+"""The native solvers in SciPy's hands: for functions on NumPy arrays, with SciPy's signatures."""
+
+from __future__ import annotations
+
+from tfminimize.scipy._lbfgsb import fmin_l_bfgs_b, lbfgsb
+
+__all__ = ["fmin_l_bfgs_b", "lbfgsb"]

@@ -1,0 +1,97 @@
+"""What the methods on NumPy arrays share: their options, and functions as SciPy evaluates and counts them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeWarning
+
+# SciPy's own evaluation: finite differences, the memory of the last x, and the counts that nfev and njev report.
+from scipy.optimize._optimize import MemoizeJac, _prepare_scalar_function
+
+__all__ = ["FIXED", "FreeVariables", "counted", "sorted_options", "split"]
+
+Float64 = NDArray[np.float64]
+
+FIXED = "All independent variables were fixed by bounds."
+"""SciPy's message where nothing is left to optimise."""
+
+
+def split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
+    both = MemoizeJac(fun)
+    return both, both.derivative
+
+
+def sorted_options(
+    options: Mapping[str, Any], native: Collection[str], loose: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the solver that are given, and the loose ones with their defaults; others are SciPy's warning."""
+    given = {name: value for name, value in options.items() if name in native}
+    others = dict(loose) | {name: value for name, value in options.items() if name in loose}
+    unknown = [name for name in options if name not in native and name not in loose and name != "tol"]
+    if unknown:
+        warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=4)
+    return given, others
+
+
+def counted(
+    fun: Callable[..., Any],
+    x: Float64,
+    args: tuple[Any, ...],
+    jac: Any,
+    bounds: Any,
+    differences: Mapping[str, Any],
+) -> Any:
+    """SciPy's wrapper of a loss and its gradient, evaluated at ``x`` already.
+
+    ``differences`` holds ``eps``, ``finite_diff_rel_step`` and ``workers``.
+    """
+    workers = differences["workers"]
+    return _prepare_scalar_function(
+        fun,
+        x,
+        jac=jac,
+        args=args,
+        bounds=bounds,
+        epsilon=differences["eps"],
+        finite_diff_rel_step=differences["finite_diff_rel_step"],
+        **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
+    )
+
+
+class FreeVariables:
+    """The elements that the bounds leave free, where the others cannot move: differences have no room there.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        Holds the values of the others.
+    free : ndarray of bool, shape (n,)
+    """
+
+    def __init__(self, x: Float64, free: NDArray[np.bool_]) -> None:
+        self._x = x
+        self._free = free
+
+    def part(self, vector: Float64) -> Float64:
+        """Only the free elements of a vector."""
+        return vector[self._free]
+
+    def whole(self, part: Float64, fixed: float | None = None) -> Float64:
+        """The whole vector, with ``fixed`` in the place of the others if it is given."""
+        vector = self._x.copy() if fixed is None else np.full(self._x.size, fixed)
+        vector[self._free] = part
+        return vector
+
+    def function(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of all variables as one of the free ones."""
+        return lambda part, *args: fun(self.whole(part), *args)
+
+    def derivative(self, jac: Callable[..., Any]) -> Callable[..., Any]:
+        """A gradient or Jacobian with respect to all variables as one with respect to the free ones."""
+        return lambda part, *args: np.asarray(jac(self.whole(part), *args))[..., self._free]
