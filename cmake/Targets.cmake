@@ -19,7 +19,7 @@ function(tfminimize_add_folder folder)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
   set(target tfminimize_${folder})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/*.cc")
-  list(FILTER sources EXCLUDE REGEX "/kernels\\.cc$") # compiled once a level, see tfminimize_add_levels
+  list(FILTER sources EXCLUDE REGEX "kernels\\.cc$") # compiled once a level, see tfminimize_add_levels
   if(sources)
     add_library(${target} STATIC ${sources})
     tfminimize_common(${target})
@@ -38,33 +38,26 @@ function(tfminimize_compile_options folder)
   endif()
 endfunction()
 
-# tfminimize_add_levels(<folder> <source> [OPTIONS <option>...])
-# Compiles cpp/<folder>/<source>, if it exists, once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name
-# of the level (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
+# tfminimize_add_levels(<folder> <source>... [OPTIONS <option>...])
+# Compiles each cpp/<folder>/<source> once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name of the level
+# (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
 #
 # The linker keeps one of several equal inline functions, and could keep that of the highest level for everybody: such
 # a source must define nothing inline that another file defines too. CheckLevels.cmake, a test, looks for it.
-function(tfminimize_add_levels folder source)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "OPTIONS")
-  set(path "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/${source}")
-  if(NOT EXISTS "${path}")
-    return()
-  endif()
-  get_target_property(type tfminimize_${folder} TYPE)
-  if(type STREQUAL "INTERFACE_LIBRARY")
-    message(FATAL_ERROR "cpp/${folder} has ${source} and no other source that would choose between its levels.")
-  endif()
+function(tfminimize_add_levels folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
+  list(TRANSFORM arg_UNPARSED_ARGUMENTS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/" OUTPUT_VARIABLE sources)
   foreach(level_and_march v1=x86-64 v3=x86-64-v3 v4=x86-64-v4)
     string(REPLACE "=" ";" level_and_march ${level_and_march})
     list(GET level_and_march 0 level)
     list(GET level_and_march 1 march)
     set(target tfminimize_${folder}_${level})
-    add_library(${target} OBJECT "${path}")
+    add_library(${target} OBJECT ${sources})
     tfminimize_common(${target})
     target_compile_options(${target} PRIVATE -march=${march} ${arg_OPTIONS})
     target_compile_definitions(${target} PRIVATE TFMINIMIZE_LEVEL=${level})
     target_sources(tfminimize_${folder} PRIVATE $<TARGET_OBJECTS:${target}>)
-    list(APPEND objects $<TARGET_OBJECTS:${target}>)
+    list(APPEND objects "$<JOIN:$<TARGET_OBJECTS:${target}>,,>")
   endforeach()
   if(TFMINIMIZE_BUILD_TESTS AND NOT TFMINIMIZE_SANITIZE) # a sanitizer adds symbols of its own
     list(JOIN objects "," objects)

@@ -3,18 +3,22 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "solvers/dense_kernels.h"
 #include "solvers/kernels.h"
 
 namespace tfminimize {
 namespace v1 {
 extern const Kernels kKernels;
-}
+extern const DenseKernels kDenseKernels;
+}  // namespace v1
 namespace v3 {
 extern const Kernels kKernels;
-}
+extern const DenseKernels kDenseKernels;
+}  // namespace v3
 namespace v4 {
 extern const Kernels kKernels;
-}
+extern const DenseKernels kDenseKernels;
+}  // namespace v4
 
 namespace {
 
@@ -38,23 +42,37 @@ bool runs_v4() {
          __builtin_cpu_supports("avx512cd") != 0;
 }
 
-}  // namespace
-
-const Kernels* kernels_for(const char* level) {
+/// Of a table for each level, the one for `level`; null if this machine cannot run it.
+template <typename Table>
+const Table* choose(const char* level, const Table& v1, const Table& v3, const Table& v4) {
   __builtin_cpu_init();
-  if (std::strcmp(level, "v4") == 0) return runs_v4() ? &v4::kKernels : nullptr;
-  if (std::strcmp(level, "v3") == 0) return runs_v3() ? &v3::kKernels : nullptr;
-  return std::strcmp(level, "v1") == 0 ? &v1::kKernels : nullptr;
+  if (std::strcmp(level, "v4") == 0) return runs_v4() ? &v4 : nullptr;
+  if (std::strcmp(level, "v3") == 0) return runs_v3() ? &v3 : nullptr;
+  return std::strcmp(level, "v1") == 0 ? &v1 : nullptr;
 }
 
+template <typename Table>
+const Table& best(const Table* (*table_for)(const char* level)) {
+  for (const char* level : {"v4", "v3"}) {
+    if (const Table* found = table_for(level)) return *found;
+  }
+  return *table_for("v1");
+}
+
+}  // namespace
+
+const Kernels* kernels_for(const char* level) { return choose(level, v1::kKernels, v3::kKernels, v4::kKernels); }
 const Kernels& kernels() {
-  static const Kernels& best = []() -> const Kernels& {
-    for (const char* level : {"v4", "v3"}) {
-      if (const Kernels* found = kernels_for(level)) return *found;
-    }
-    return v1::kKernels;
-  }();
-  return best;
+  static const Kernels& chosen = best(kernels_for);
+  return chosen;
+}
+
+const DenseKernels* dense_kernels_for(const char* level) {
+  return choose(level, v1::kDenseKernels, v3::kDenseKernels, v4::kDenseKernels);
+}
+const DenseKernels& dense_kernels() {
+  static const DenseKernels& chosen = best(dense_kernels_for);
+  return chosen;
 }
 
 }  // namespace tfminimize

@@ -11,6 +11,7 @@
 #include "solvers/kernels.h"
 #include "solvers/more_thuente.h"
 #include "solvers/quasi_newton_model.h"
+#include "solvers/snapshot.h"
 
 namespace tfminimize {
 namespace {
@@ -23,6 +24,8 @@ constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
 constexpr double kSurelyNotRounding = 1e-6;
 // A fall of f within this may be one: the last steps of a search uphill are that short.
 constexpr double kMaybeRounding = 1e-12;
+
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420002;  // "LBFGSB" and the version of the format.
 
 /// What advance() is called after.
 enum class Phase { kStart, kTrial, kIteration };
@@ -41,6 +44,9 @@ struct Lbfgsb::State {
   Request fail_line_search();
   Request stop(Status status);
 
+  SnapshotShape shape() const {
+    return {kSnapshotKind, v.n, static_cast<std::uint64_t>(options.maxcor), bounded ? 1U : 0U};
+  }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
   void visit(const Visit& visit);
@@ -287,66 +293,13 @@ void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {
   }
 }
 
-namespace {
-
-/// What a saved state begins with.
-struct Header {
-  std::uint64_t format = 0;
-  std::uint64_t n = 0;
-  std::int64_t maxcor = 0;
-  std::uint64_t bounded = 0;
-  std::uint64_t bytes = 0;     ///< Of what follows ...
-  std::uint64_t checksum = 0;  ///< ... and its checksum.
-};
-constexpr std::uint64_t kFormat = 1;
-
-/// Fowler, Noll & Vo's hash, over words of eight bytes.
-std::uint64_t checksum(const std::uint8_t* data, std::size_t size) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, data + i, std::min(sizeof word, size - i));
-    hash = (hash ^ word) * 0x100000001b3;
-  }
-  return hash;
-}
-
-}  // namespace
-
 std::vector<std::uint8_t> Lbfgsb::save() const {
-  std::vector<std::uint8_t> saved(sizeof(Header));
-  state_->visit([&](const void* piece, std::size_t bytes) {
-    const auto* begin = static_cast<const std::uint8_t*>(piece);
-    saved.insert(saved.end(), begin, begin + bytes);
-  });
-  const std::size_t bytes = saved.size() - sizeof(Header);
-  const Header header{kFormat,
-                      state_->v.n,
-                      state_->options.maxcor,
-                      state_->bounded ? 1U : 0U,
-                      bytes,
-                      checksum(saved.data() + sizeof header, bytes)};
-  std::memcpy(saved.data(), &header, sizeof header);
-  return saved;
+  return save_snapshot(state_->shape(), [&](const auto& visitor) { state_->visit(visitor); });
 }
 
 void Lbfgsb::restore(Span<const std::uint8_t> saved) {
-  // All of it is looked at before any of it is taken, so that a refused state changes nothing.
-  Header header;
-  if (saved.size() < sizeof header) throw std::invalid_argument("This is no saved state of an L-BFGS-B solver.");
-  std::memcpy(&header, saved.data(), sizeof header);
-  if (header.format != kFormat || header.n != state_->v.n || header.maxcor != state_->options.maxcor ||
-      header.bounded != (state_->bounded ? 1U : 0U)) {
-    throw std::invalid_argument("The saved state is of a solver with another size, maxcor or kind of bounds.");
-  }
-  const std::uint8_t* position = saved.data() + sizeof header;
-  if (header.bytes != saved.size() - sizeof header || header.checksum != checksum(position, header.bytes)) {
-    throw std::invalid_argument("The saved state is cut short or damaged.");
-  }
-  state_->visit([&](void* piece, std::size_t bytes) {
-    std::copy_n(position, bytes, static_cast<std::uint8_t*>(piece));
-    position += bytes;
-  });
+  restore_snapshot(saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
+                   [&](const auto& visitor) { state_->visit(visitor); });
 }
 
 }  // namespace tfminimize

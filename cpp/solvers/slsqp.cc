@@ -1,0 +1,534 @@
+#include "solvers/slsqp.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "solvers/aligned_array.h"
+#include "solvers/dense_kernels.h"
+#include "solvers/dual_active_set_qp.h"
+#include "solvers/ldlt_factors.h"
+#include "solvers/snapshot.h"
+
+namespace tfminimize {
+namespace {
+
+// Kraft's constants.
+constexpr double kFirstPenalty = 100;    // ρ of the relaxed subproblem, ten times more in each further attempt ...
+constexpr int kRelaxedAttempts = 6;      // ... of these.
+constexpr int kMostResets = 5;           // How often B may become the identity.
+constexpr int kMostTrials = 11;          // Of a line search.
+constexpr double kSmallestFactor = 0.1;  // Of a step that is shortened.
+constexpr double kDamping = 0.2;         // Of Powell's update.
+
+constexpr std::uint64_t kSnapshotKind = 0x534C535150000001;  // "SLSQP" and the version of the format.
+
+/// What advance() is called after.
+enum class Phase { kStart, kTrial, kIteration, kDerivatives, kEnd };
+
+bool all_finite(const double* values, std::size_t size) {
+  // The sum of x - x: zero, unless one is not finite.
+  double sum = 0;
+  for (std::size_t i = 0; i < size; ++i) sum += values[i] - values[i];
+  return sum == 0;
+}
+
+}  // namespace
+
+struct Slsqp::State {
+  State(const SlsqpProblem& problem, const SlsqpOptions& options);
+
+  Request after_start(double f, bool with_derivatives);
+  Request after_trial(double f, bool with_derivatives);
+  Request after_iteration();
+  Request after_derivatives();
+
+  Request iterate();
+  bool find_direction();
+  QpStatus relax(QuadraticProgram& program);
+  bool reset_model();
+  Request begin_line_search();
+  Request move();
+  Request accept(double f, bool with_derivatives);
+  Request give_up();
+  Request request_derivatives();
+  void update_model();
+  Request end_iteration(SlsqpStatus status);
+  Request stop(SlsqpStatus status);
+
+  void complete_constraints();
+  bool values_are_finite(double f) const { return std::isfinite(f) && all_finite(constraints(), m); }
+  bool derivatives_are_finite() const;
+  double violation(std::size_t i) const;
+  double total_violation() const;
+  double greatest_violation() const;
+  double merit(double f) const;
+  bool is_linear(std::size_t i) const { return !problem.offsets.empty() && !std::isnan(problem.offsets[i]); }
+  void subtract_constraint_gradients(double* vector) const;
+
+  const double* constraints() const { return problem.constraints.data(); }
+  SnapshotShape shape() const {
+    return {
+        kSnapshotKind, n, m, problem.num_equalities, problem.lower.empty() ? 0U : 1U, problem.upper.empty() ? 0U : 1U};
+  }
+  /// Calls visit(pointer, bytes) for each piece of the state.
+  template <typename Visit>
+  void visit(const Visit& visit);
+
+  /// All that is neither an array nor given by the caller.
+  struct Scalars {
+    Request request = Request::kEvaluate;
+    SlsqpStatus status = SlsqpStatus::kRunning;
+    Phase phase = Phase::kStart;
+    bool has_derivatives = false;
+    bool relaxed = false;        ///< The linearised constraints contradicted each other.
+    bool model_pending = false;  ///< The derivatives at the new x are still to change B.
+    int resets = 1;              ///< How often B became the identity.
+    int trials = 0;              ///< In this line search.
+    double f = 0;                ///< At the last completed iteration.
+    double previous_f = 0;       ///< One before.
+    double violation = 0;        ///< The greatest one, at the last completed iteration.
+    double merit = 0;            ///< At the start of the line search,
+    double merit_slope = 0;      ///< and its directional derivative, times the length of the step.
+    std::int64_t nit = 0;
+    std::int64_t nfev = 0;
+    std::int64_t njev = 0;
+  };
+  static_assert(std::is_trivially_copyable_v<Scalars>);
+
+  SlsqpProblem problem;
+  SlsqpOptions options;
+  std::size_t n;
+  std::size_t m;
+  std::size_t stride;  ///< Of the vectors below, which are padded.
+  const DenseKernels& kernels;
+  LdltFactors b;
+  DualActiveSetQp qp;
+  AlignedArray<double> x;      ///< A padded copy, for the linear constraints.
+  AlignedArray<double> start;  ///< x where the line search began, and the constraints there.
+  AlignedArray<double> start_constraints;
+  AlignedArray<double> step;        ///< The step from there to x.
+  AlignedArray<double> lagrangian;  ///< g - Jᵀλ there.
+  AlignedArray<double> change;      ///< Of that gradient, and
+  AlignedArray<double> b_step;      ///< B·step, while B is updated.
+  std::vector<double> lambda;       ///< The multipliers of the last subproblem,
+  std::vector<double> weights;      ///< and the penalties μ of the merit function.
+  std::vector<double> lower_step;   ///< The bounds of a step.
+  std::vector<double> upper_step;
+  std::vector<double> relaxation;
+  Scalars s;
+};
+
+Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
+    : problem(problem_),
+      options(options_),
+      n(problem_.x.size()),
+      m(problem_.constraints.size()),
+      stride(padded(n + 1)),
+      kernels(dense_kernels()),
+      b(n),
+      qp(n, m),
+      x(zeros(stride)),
+      start(zeros(stride)),
+      start_constraints(zeros(m)),
+      step(zeros(stride)),
+      lagrangian(zeros(stride)),
+      change(zeros(stride)),
+      b_step(zeros(stride)),
+      lambda(m),
+      weights(m),
+      lower_step(problem_.lower.size()),
+      upper_step(problem_.upper.size()),
+      relaxation(m) {
+  options.ftol = std::abs(options.ftol);
+  for (std::size_t i = 0; i < problem.lower.size(); ++i) problem.x[i] = std::max(problem.x[i], problem.lower[i]);
+  for (std::size_t i = 0; i < problem.upper.size(); ++i) problem.x[i] = std::min(problem.x[i], problem.upper[i]);
+}
+
+template <typename Visit>
+void Slsqp::State::visit(const Visit& visit) {
+  visit(&s, sizeof s);
+  visit(problem.x.data(), n * sizeof(double));
+  visit(problem.gradient.data(), n * sizeof(double));
+  visit(problem.constraints.data(), m * sizeof(double));
+  visit(problem.jacobian.data(), problem.jacobian.size() * sizeof(double));
+  for (const auto* array : {&b.l(), &b.d(), &std::as_const(start), &std::as_const(start_constraints),
+                            &std::as_const(step), &std::as_const(lagrangian)}) {
+    visit(array->data(), array->size() * sizeof(double));
+  }
+  visit(lambda.data(), m * sizeof(double));
+  visit(weights.data(), m * sizeof(double));
+  b.refresh();
+}
+
+double Slsqp::State::violation(std::size_t i) const {
+  const double c = problem.constraints[i];
+  return i < problem.num_equalities ? std::abs(c) : std::max(-c, 0.0);
+}
+
+double Slsqp::State::total_violation() const {
+  double total = 0;
+  for (std::size_t i = 0; i < m; ++i) total += violation(i);
+  return total;
+}
+
+double Slsqp::State::greatest_violation() const {
+  double greatest = 0;
+  for (std::size_t i = 0; i < m; ++i) greatest = std::max(greatest, violation(i));
+  return greatest;
+}
+
+/// Kraft's φ = f + Σ μ_i·violation_i, eq. (2.2.8).
+double Slsqp::State::merit(double f) const {
+  for (std::size_t i = 0; i < m; ++i) f += weights[i] * violation(i);
+  return f;
+}
+
+bool Slsqp::State::derivatives_are_finite() const {
+  if (!all_finite(problem.gradient.data(), n)) return false;
+  for (std::size_t i = 0; i < m; ++i) {
+    if (!all_finite(problem.jacobian.data() + i * padded(n), n)) return false;
+  }
+  return true;
+}
+
+/// Computes the linear constraints at x.
+void Slsqp::State::complete_constraints() {
+  if (problem.offsets.empty()) return;
+  std::copy_n(problem.x.data(), n, x.data());
+  for (std::size_t i = 0; i < m; ++i) {
+    if (!is_linear(i)) continue;
+    const double product = kernels.dot(padded(n), problem.jacobian.data() + i * padded(n), x.data());
+    problem.constraints[i] = product + problem.offsets[i];
+  }
+}
+
+/// vector -= Jᵀλ
+void Slsqp::State::subtract_constraint_gradients(double* vector) const {
+  std::vector<double> negative(m);
+  for (std::size_t i = 0; i < m; ++i) negative[i] = -lambda[i];
+  kernels.multiply_transposed(m, padded(n), problem.jacobian.data(), padded(n), negative.data(), vector);
+}
+
+Request Slsqp::State::stop(SlsqpStatus status) {
+  s.status = status;
+  s.phase = Phase::kEnd;
+  return Request::kStopped;
+}
+
+/// Reports an iteration, and then goes on, or ends with `status`.
+Request Slsqp::State::end_iteration(SlsqpStatus status) {
+  s.violation = greatest_violation();
+  s.status = status;
+  s.phase = Phase::kIteration;
+  return Request::kIteration;
+}
+
+Request Slsqp::State::request_derivatives() {
+  s.phase = Phase::kDerivatives;
+  return Request::kDerivatives;
+}
+
+Request Slsqp::State::after_start(double f, bool with_derivatives) {
+  ++s.nfev;
+  complete_constraints();
+  s.f = f;
+  s.violation = greatest_violation();
+  s.has_derivatives = with_derivatives;
+  if (!values_are_finite(f)) return stop(SlsqpStatus::kNonFiniteStart);
+  return with_derivatives ? after_derivatives() : request_derivatives();
+}
+
+Request Slsqp::State::after_derivatives() {
+  ++s.njev;
+  s.has_derivatives = true;
+  if (!derivatives_are_finite()) {
+    return stop(s.model_pending ? SlsqpStatus::kNonFiniteDerivatives : SlsqpStatus::kNonFiniteStart);
+  }
+  if (s.model_pending) {
+    s.model_pending = false;
+    update_model();
+    if (s.resets > kMostResets) return give_up();
+  }
+  return iterate();
+}
+
+Request Slsqp::State::after_iteration() {
+  if (s.status != SlsqpStatus::kRunning) return stop(s.status);
+  s.model_pending = true;
+  return s.has_derivatives ? after_derivatives() : request_derivatives();
+}
+
+/// From derivatives at x to the first trial of a line search, or to the end.
+Request Slsqp::State::iterate() {
+  while (true) {
+    if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
+    ++s.nit;
+    if (!find_direction()) return stop(s.status);
+    const double total = total_violation();
+    double slope = 0;
+    for (std::size_t i = 0; i < n; ++i) slope += problem.gradient[i] * step[i];
+    double complementarity = 0;
+    double penalty = 0;
+    for (std::size_t i = 0; i < m; ++i) {
+      const double size = std::abs(lambda[i]);
+      complementarity += size * std::abs(problem.constraints[i]);
+      weights[i] = std::max(size, (weights[i] + size) / 2);
+      penalty += weights[i] * violation(i);
+    }
+    if (std::abs(slope) + complementarity < options.ftol && total < options.ftol && !s.relaxed) {
+      return end_iteration(SlsqpStatus::kConverged);
+    }
+    s.previous_f = s.f;
+    s.merit = s.f + penalty;
+    s.merit_slope = slope - (s.relaxed ? 1 - qp.relaxation() : 1) * penalty;
+    if (s.merit_slope < 0) return begin_line_search();
+    if (!reset_model()) return give_up();
+  }
+}
+
+/// The step of the quadratic subproblem, and its multipliers. False if there is none; status says why.
+bool Slsqp::State::find_direction() {
+  s.status = SlsqpStatus::kRunning;
+  for (std::size_t i = 0; i < lower_step.size(); ++i) lower_step[i] = problem.lower[i] - problem.x[i];
+  for (std::size_t i = 0; i < upper_step.size(); ++i) upper_step[i] = problem.upper[i] - problem.x[i];
+  const std::size_t unknowns = problem.num_variables == 0 ? n : problem.num_variables;
+  if (problem.num_equalities > unknowns) {
+    s.status = SlsqpStatus::kTooManyEqualities;
+    return false;
+  }
+  QuadraticProgram program;
+  program.gradient = problem.gradient;
+  program.constraints = problem.constraints;
+  program.jacobian = problem.jacobian;
+  program.num_equalities = problem.num_equalities;
+  program.lower = lower_step;
+  program.upper = upper_step;
+  QpStatus status = qp.solve(b, program);
+  if (status == QpStatus::kSingularEqualities && problem.num_equalities == unknowns) status = QpStatus::kInfeasible;
+  s.relaxed = status == QpStatus::kInfeasible;
+  if (s.relaxed) status = relax(program);
+  switch (status) {
+    case QpStatus::kSolved:
+      break;
+    case QpStatus::kInfeasible:
+      s.status = SlsqpStatus::kInconsistent;
+      break;
+    case QpStatus::kSingularEqualities:
+      s.status = SlsqpStatus::kSingularEqualities;
+      break;
+    case QpStatus::kPivotLimit:
+      s.status = SlsqpStatus::kSubproblemLimit;
+      break;
+  }
+  if (status != QpStatus::kSolved) return false;
+  std::copy_n(qp.solution().data(), n, step.data());
+  std::copy_n(qp.multipliers().data(), m, lambda.data());
+  std::copy_n(problem.gradient.data(), n, lagrangian.data());
+  subtract_constraint_gradients(lagrangian.data());
+  return true;
+}
+
+/// One more variable δ in [0, 1] takes the constraints back as far as is needed, at the price ½·ρ²·δ².
+QpStatus Slsqp::State::relax(QuadraticProgram& program) {
+  for (std::size_t i = 0; i < m; ++i) {
+    relaxation[i] = i < problem.num_equalities ? -problem.constraints[i] : std::max(-problem.constraints[i], 0.0);
+  }
+  program.relaxation = relaxation;
+  QpStatus status = QpStatus::kInfeasible;
+  double penalty = kFirstPenalty;
+  for (int attempt = 0; attempt < kRelaxedAttempts && status == QpStatus::kInfeasible; ++attempt) {
+    b.extend(penalty * penalty);
+    status = qp.solve(b, program);
+    b.shrink();
+    penalty *= 10;
+  }
+  return status;
+}
+
+/// False if it has been done too often.
+bool Slsqp::State::reset_model() {
+  b.set_identity();
+  return ++s.resets <= kMostResets;
+}
+
+/// There is no descent: converged by a looser test, or failed.
+Request Slsqp::State::give_up() {
+  const double tolerance = 10 * options.ftol;
+  const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
+  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || length < tolerance) &&
+                         total_violation() < tolerance && greatest_violation() <= options.ftol && !s.relaxed;
+  return stop(converged ? SlsqpStatus::kConverged : SlsqpStatus::kNoDescent);
+}
+
+Request Slsqp::State::begin_line_search() {
+  std::copy_n(problem.x.data(), n, start.data());
+  std::copy_n(constraints(), m, start_constraints.data());
+  s.trials = 0;
+  return move();
+}
+
+/// x = start + step, within the bounds.
+Request Slsqp::State::move() {
+  for (std::size_t i = 0; i < n; ++i) problem.x[i] = start[i] + step[i];
+  for (std::size_t i = 0; i < problem.lower.size(); ++i) problem.x[i] = std::max(problem.x[i], problem.lower[i]);
+  for (std::size_t i = 0; i < problem.upper.size(); ++i) problem.x[i] = std::min(problem.x[i], problem.upper[i]);
+  ++s.trials;
+  s.phase = Phase::kTrial;
+  s.has_derivatives = false;
+  return Request::kEvaluate;
+}
+
+Request Slsqp::State::after_trial(double f, bool with_derivatives) {
+  ++s.nfev;
+  complete_constraints();
+  const bool finite = values_are_finite(f);
+  if (f == -std::numeric_limits<double>::infinity() && greatest_violation() <= options.ftol) {
+    s.f = f;
+    s.has_derivatives = with_derivatives;
+    s.violation = greatest_violation();
+    return stop(SlsqpStatus::kUnboundedBelow);
+  }
+  const double change_of_merit = merit(f) - s.merit;
+  if (finite && (change_of_merit <= s.merit_slope / 10 || s.trials >= kMostTrials)) return accept(f, with_derivatives);
+  if (s.trials >= kMostTrials) {
+    std::copy_n(start.data(), n, problem.x.data());
+    std::copy_n(start_constraints.data(), m, problem.constraints.data());
+    return stop(SlsqpStatus::kNonFiniteSearch);
+  }
+  double factor = kSmallestFactor;
+  if (finite) factor = std::max(s.merit_slope / (2 * (s.merit_slope - change_of_merit)), kSmallestFactor);
+  for (std::size_t i = 0; i < n; ++i) step[i] *= factor;
+  s.merit_slope *= factor;
+  return move();
+}
+
+Request Slsqp::State::accept(double f, bool with_derivatives) {
+  s.f = f;
+  s.has_derivatives = with_derivatives;
+  const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
+  const bool converged = (std::abs(f - s.previous_f) < options.ftol || length < options.ftol) &&
+                         total_violation() < options.ftol && !s.relaxed;
+  return end_iteration(converged ? SlsqpStatus::kConverged : SlsqpStatus::kRunning);
+}
+
+/// M. J. D. Powell's damped update of B, from the step and the change of the gradient of the Lagrangian along it.
+void Slsqp::State::update_model() {
+  std::copy_n(problem.gradient.data(), n, change.data());
+  subtract_constraint_gradients(change.data());
+  kernels.add(stride, -1, lagrangian.data(), change.data());
+  b.multiply(step.data(), b_step.data());
+  double curvature = kernels.dot(stride, step.data(), change.data());
+  const double b_curvature = kernels.dot(stride, step.data(), b_step.data());
+  const double least = kDamping * b_curvature;
+  if (curvature < least) {
+    const double theta = (b_curvature - least) / (b_curvature - curvature);
+    for (std::size_t i = 0; i < n; ++i) change[i] = theta * change[i] + (1 - theta) * b_step[i];
+    curvature = least;
+  }
+  if (curvature == 0 || b_curvature == 0) {
+    reset_model();
+    return;
+  }
+  b.update(1 / curvature, change.data());
+  b.update(-1 / b_curvature, b_step.data());
+}
+
+namespace {
+
+void check(const SlsqpProblem& problem, const SlsqpOptions& options) {
+  const std::size_t n = problem.x.size();
+  const std::size_t m = problem.constraints.size();
+  if (n == 0) throw std::invalid_argument("x must have at least one element.");
+  if (problem.gradient.size() != n) throw std::invalid_argument("gradient must have the size of x.");
+  if (problem.jacobian.size() != m * SlsqpProblem::stride(n)) {
+    throw std::invalid_argument("jacobian must have a row of stride elements for each constraint.");
+  }
+  if (problem.num_equalities > m)
+    throw std::invalid_argument("num_equalities must be at most the number of constraints.");
+  if (problem.num_variables > n) throw std::invalid_argument("num_variables must be at most the size of x.");
+  if (!problem.offsets.empty() && problem.offsets.size() != m) {
+    throw std::invalid_argument("offsets must be empty or have the size of constraints.");
+  }
+  if (problem.lower.size() != problem.upper.size() || (!problem.lower.empty() && problem.lower.size() != n)) {
+    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
+  }
+  for (std::size_t i = 0; i < problem.lower.size(); ++i) {
+    if (!(problem.lower[i] <= problem.upper[i])) {
+      throw std::invalid_argument("each lower bound must be at most its upper bound.");
+    }
+  }
+  if (options.maxiter < 0) throw std::invalid_argument("maxiter must be at least 0.");
+}
+
+}  // namespace
+
+Slsqp::Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options) {
+  check(problem, options);
+  state_ = std::make_unique<State>(problem, options);
+}
+
+Slsqp::~Slsqp() = default;
+Slsqp::Slsqp(Slsqp&&) noexcept = default;
+Slsqp& Slsqp::operator=(Slsqp&&) noexcept = default;
+
+Request Slsqp::advance(double f, bool with_derivatives) {
+  State::Scalars& s = state_->s;
+  if (s.request == Request::kStopped) throw std::logic_error("advance() was called on a solver that has stopped.");
+  switch (s.phase) {
+    case Phase::kStart:
+      s.request = state_->after_start(f, with_derivatives);
+      break;
+    case Phase::kTrial:
+      s.request = state_->after_trial(f, with_derivatives);
+      break;
+    case Phase::kIteration:
+      s.request = state_->after_iteration();
+      break;
+    case Phase::kDerivatives:
+      s.request = state_->after_derivatives();
+      break;
+    case Phase::kEnd:
+      break;
+  }
+  return s.request;
+}
+
+void Slsqp::stop() {
+  if (state_->s.request != Request::kIteration) {
+    throw std::logic_error("stop() is allowed only when an iteration is complete.");
+  }
+  state_->s.request = state_->stop(SlsqpStatus::kCallerStopped);
+}
+
+Request Slsqp::request() const { return state_->s.request; }
+SlsqpStatus Slsqp::status() const {
+  return state_->s.request == Request::kStopped ? state_->s.status : SlsqpStatus::kRunning;
+}
+bool Slsqp::expects_derivatives() const {
+  const State::Scalars& s = state_->s;
+  return s.request == Request::kEvaluate && (s.phase == Phase::kStart || s.trials == 1);
+}
+bool Slsqp::has_derivatives() const { return state_->s.has_derivatives; }
+double Slsqp::fun() const { return state_->s.f; }
+double Slsqp::constr_violation() const { return state_->s.violation; }
+std::int64_t Slsqp::nit() const { return state_->s.nit; }
+std::int64_t Slsqp::nfev() const { return state_->s.nfev; }
+std::int64_t Slsqp::njev() const { return state_->s.njev; }
+std::size_t Slsqp::size() const { return state_->n; }
+Span<const double> Slsqp::multipliers() const { return state_->lambda; }
+
+std::vector<std::uint8_t> Slsqp::save() const {
+  return save_snapshot(state_->shape(), [&](const auto& visitor) { state_->visit(visitor); });
+}
+
+void Slsqp::restore(Span<const std::uint8_t> saved) {
+  restore_snapshot(saved, state_->shape(), "an SLSQP", "number of variables or constraints, or kind of bounds",
+                   [&](const auto& visitor) { state_->visit(visitor); });
+}
+
+}  // namespace tfminimize
