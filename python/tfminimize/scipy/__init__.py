@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tfminimize.scipy._lbfgsb import fmin_l_bfgs_b, lbfgsb
+from tfminimize.scipy._slsqp import slsqp
 
-__all__ = ["fmin_l_bfgs_b", "lbfgsb"]
+__all__ = ["fmin_l_bfgs_b", "lbfgsb", "slsqp"]

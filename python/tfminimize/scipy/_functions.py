@@ -84,7 +84,8 @@ class FreeVariables:
 
     def whole(self, part: Float64, fixed: float | None = None) -> Float64:
         """The whole vector, with ``fixed`` in the place of the others if it is given."""
-        vector = self._x.copy() if fixed is None else np.full(self._x.size, fixed)
+        # complex in the differences of the method "cs"
+        vector: Float64 = (self._x if fixed is None else np.full(self._x.size, fixed)).astype(part.dtype)
         vector[self._free] = part
         return vector
 

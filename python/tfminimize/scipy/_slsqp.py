@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeResult
-from scipy.optimize._numdiff import FD_METHODS
 
 from tfminimize.binding import _native
 from tfminimize.bounds import pack_bounds
@@ -95,7 +94,7 @@ def slsqp(
     settings = slsqp_options(native, options.get("tol"))
     if jac is True:
         fun, jac = split(fun)
-    elif not callable(jac) and jac not in FD_METHODS:
+    elif not callable(jac) and not isinstance(jac, str):
         jac = None
     if not isinstance(args, tuple):
         args = (args,)
