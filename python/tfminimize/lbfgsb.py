@@ -13,12 +13,13 @@ from tfminimize.callback import Observer
 from tfminimize.program import Lease
 from tfminimize.result import STOPPED_BY_CALLBACK, InverseHessian
 from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import Workspace
 
 __all__ = ["solve"]
 
 
 def solve(
-    lease: Lease,
+    lease: Lease[Workspace],
     unknowns: Unknowns,
     bounds: tuple[Any, Any],
     options: Mapping[str, Any],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
-from tfminimize import lbfgsb, scipy_methods
+from tfminimize import lbfgsb, scipy_methods, slsqp
+from tfminimize.arguments import Arguments
 from tfminimize.bounds import pack_bounds
 from tfminimize.callback import check_callback
-from tfminimize.options import LBFGSB_DEFAULTS, lbfgsb_options
+from tfminimize.constraints import Constraints
+from tfminimize.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
 from tfminimize.program import Program
 from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
@@ -25,18 +28,20 @@ class Problem:
 
     def __init__(self, unknowns: Unknowns, method: Any, bounds: Any, constraints: Any) -> None:
         self.method = scipy_methods.method_name(method, constraints)
-        self.is_native = self.method == "l-bfgs-b"
         scipy_methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints
+        self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
         self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
         self.keep_feasible = getattr(bounds, "keep_feasible", False)
         scipy_methods.check_bounds(self.method, self.packed_bounds[0])
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
         """The checked options of one solve."""
-        if not self.is_native:
-            return {} if options is None else options
-        return LBFGSB_DEFAULTS if options is None and tol is None else lbfgsb_options(options, tol)
+        if self.method == "l-bfgs-b":
+            return LBFGSB_DEFAULTS if options is None and tol is None else lbfgsb_options(options, tol)
+        if self.method == "slsqp":
+            return SLSQP_DEFAULTS if options is None and tol is None else slsqp_options(options, tol)
+        return {} if options is None else options
 
     def solve(
         self,
@@ -53,17 +58,36 @@ class Problem:
         check_callback(callback)
         arguments = program.arguments(args)
         values = unknowns.start(x0)
-        lease = program.lease(arguments)
-        try:
-            lease.workspace.start(values)
-            if self.is_native:
-                result = lbfgsb.solve(lease, unknowns, self.packed_bounds, checked, callback)
-            else:
-                result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
-        finally:
-            lease.release()
+        if self.packed_constraints is not None:
+            result = self._solve_constrained(program, values, arguments, checked, callback)
+        else:
+            lease = program.lease(arguments)
+            try:
+                lease.workspace.start(values)
+                if self.method == "l-bfgs-b":
+                    result = lbfgsb.solve(lease, unknowns, self.packed_bounds, checked, callback)
+                else:
+                    result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
+            finally:
+                lease.release()
         unknowns.assign(result.x)
         return result
+
+    def _solve_constrained(
+        self,
+        program: Program,
+        values: Sequence[NDArray[Any]],
+        arguments: Arguments,
+        options: Mapping[str, Any],
+        callback: Callback | None,
+    ) -> OptimizeResult:
+        assert self.packed_constraints is not None
+        lease = program.constrained_lease(arguments, self.packed_constraints)
+        try:
+            lease.workspace.start(values)
+            return slsqp.solve(lease, program.unknowns, self.packed_bounds, options, callback)
+        finally:
+            lease.release()
 
 
 class Minimizer:
@@ -124,7 +148,7 @@ class Minimizer:
         self._problem = Problem(unknowns, method, bounds, constraints)
         self._program = Program(fun, unknowns, jit_compile)
         self.arguments = self._program.arguments(args)
-        self._program.trace(self.arguments)
+        self._program.trace(self.arguments, self._problem.packed_constraints)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Minimizer holds a compiled function and cannot be copied or pickled: make a new one.")

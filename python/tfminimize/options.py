@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "lbfgsb_options"]
+__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
 
 NO_LIMIT = 2**62
 """A limit on evaluations or iterations that is never reached."""
@@ -20,7 +20,10 @@ LBFGSB_DEFAULTS: Mapping[str, Any] = {
     "maxiter": 15000,
     "maxls": 20,
 }
-"""SciPy's defaults."""
+"""SciPy's defaults of L-BFGS-B."""
+
+SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100}
+"""SciPy's defaults of SLSQP."""
 
 _MEANINGLESS = {
     "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
@@ -29,7 +32,7 @@ _MEANINGLESS = {
     "disp": "nothing is printed (SciPy has dropped it too); use callback",
     "iprint": "nothing is printed (SciPy has dropped it too); use callback",
     "jac": "the gradient comes from TensorFlow",
-    "hess": "L-BFGS-B uses no Hessian",
+    "hess": "no Hessian is used",
 }
 
 
@@ -46,9 +49,35 @@ def lbfgsb_options(options: Mapping[str, Any] | None = None, tol: float | None =
     >>> lbfgsb_options({"maxcor": 5}, tol=1e-8)["ftol"]
     1e-08
     """
-    checked = dict(LBFGSB_DEFAULTS)
+    return _checked("L-BFGS-B", LBFGSB_DEFAULTS, options, tol, ("ftol", "gtol"))
+
+
+def slsqp_options(options: Mapping[str, Any] | None = None, tol: float | None = None) -> dict[str, Any]:
+    """The options of SLSQP with SciPy's defaults; ``tol`` sets ``ftol`` unless it is given.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, or a value that no solve could use.
+
+    Examples
+    --------
+    >>> slsqp_options({"maxiter": 5}, tol=1e-8)
+    {'ftol': 1e-08, 'maxiter': 5}
+    """
+    return _checked("SLSQP", SLSQP_DEFAULTS, options, tol, ("ftol",))
+
+
+def _checked(
+    method: str,
+    defaults: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+    tol: float | None,
+    set_by_tol: tuple[str, ...],
+) -> dict[str, Any]:
+    checked = dict(defaults)
     if tol is not None:
-        checked["ftol"] = checked["gtol"] = _tolerance("tol", tol)
+        checked.update(dict.fromkeys(set_by_tol, _tolerance("tol", tol)))
     if options is None:
         return checked
     if not isinstance(options, Mapping):
@@ -56,8 +85,8 @@ def lbfgsb_options(options: Mapping[str, Any] | None = None, tol: float | None =
     for name, value in options.items():
         if name in _MEANINGLESS:
             raise ValueError(f"the option {name!r} has no meaning here: {_MEANINGLESS[name]}. Remove it.")
-        if name not in LBFGSB_DEFAULTS:
-            raise ValueError(f"L-BFGS-B has no option {name!r}: it knows {', '.join(LBFGSB_DEFAULTS)}.")
+        if name not in defaults:
+            raise ValueError(f"{method} has no option {name!r}: it knows {', '.join(defaults)}.")
         if name in ("ftol", "gtol"):
             checked[name] = _tolerance(name, value)
         elif name in ("maxcor", "maxls"):

@@ -5,33 +5,39 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from tfminimize.arguments import Arguments
 from tfminimize.binding import require
+from tfminimize.constrained_tracing import ConstrainedTrace
+from tfminimize.constrained_workspace import ConstrainedWorkspace
+from tfminimize.constraints import Constraints
 from tfminimize.tracing import Trace, check_context
 from tfminimize.unknowns import Unknowns
-from tfminimize.workspace import Workspace
+from tfminimize.workspace import Memory, Workspace
 
 __all__ = ["Lease", "Program"]
 
 MAX_TRACES = 8
-"""Traces kept for different ``args``; the one not used for longest goes."""
+"""Traces kept for different ``args`` and constraints; the one not used for longest goes."""
+
+AnyTrace = TypeVar("AnyTrace", bound=Trace | ConstrainedTrace)
+AnyWorkspace = TypeVar("AnyWorkspace", bound=Memory)
 
 
-class _Pool:
+class _Pool(Generic[AnyTrace, AnyWorkspace]):
     """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: AnyTrace) -> None:
         self.trace = trace
-        self.free: list[Workspace] = []
+        self.free: list[AnyWorkspace] = []
         self.is_fresh = True
         """Whether no solve has used the trace yet."""
 
 
-class Lease:
+class Lease(Generic[AnyWorkspace]):
     """A workspace while it serves one solve, until `release`.
 
     Attributes
@@ -44,7 +50,7 @@ class Lease:
 
     __slots__ = ("_pool", "is_first", "trace_seconds", "workspace")
 
-    def __init__(self, pool: _Pool, workspace: Workspace) -> None:
+    def __init__(self, pool: _Pool[Any, AnyWorkspace], workspace: AnyWorkspace) -> None:
         self._pool = pool
         self.workspace = workspace
         self.is_first, pool.is_fresh = pool.is_fresh, False
@@ -56,7 +62,7 @@ class Lease:
 
 
 class Program:
-    """The traces of one function, one for each kind of ``args``, each with its free workspaces.
+    """The traces of one function, one for each kind of ``args`` and constraints, each with its free workspaces.
 
     Safe to use from several threads: a function is traced once, and no two solves share a workspace.
     """
@@ -70,7 +76,7 @@ class Program:
         self.unknowns = unknowns
         self._fun = fun
         self._jit_compile = jit_compile
-        self._pools: OrderedDict[Hashable, _Pool] = OrderedDict()
+        self._pools: OrderedDict[Hashable, _Pool[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
         dtypes = {s.dtype for s in unknowns.layout.segments}
         self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
@@ -80,11 +86,14 @@ class Program:
         check_context()
         return Arguments(args, self._float_dtype)
 
-    def trace(self, arguments: Arguments) -> None:
-        """Trace for these ``args`` now, not in the first solve."""
-        self._pool(arguments)
+    def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
+        """Trace for these now, not in the first solve; an error where the limits do not fit the constraints."""
+        if constraints is None:
+            self._pool(arguments)
+        else:
+            constraints.rows(self._constrained_pool(arguments, constraints).trace.shapes)
 
-    def lease(self, arguments: Arguments) -> Lease:
+    def lease(self, arguments: Arguments) -> Lease[Workspace]:
         """A workspace for ``args``, traced and made if there is none."""
         pool = self._pool(arguments)
         try:
@@ -94,13 +103,40 @@ class Program:
         workspace.set_arguments(arguments.tensors)
         return Lease(pool, workspace)
 
-    def _pool(self, arguments: Arguments) -> _Pool:
+    def constrained_lease(self, arguments: Arguments, constraints: Constraints) -> Lease[ConstrainedWorkspace]:
+        """A workspace for ``args`` and constraints, traced and made if there is none."""
+        pool = self._constrained_pool(arguments, constraints)
+        rows = constraints.rows(pool.trace.shapes)
+        tensors = [*arguments.tensors, *constraints.tensors]
+        try:
+            workspace = pool.free.pop()
+        except IndexError:
+            workspace = None
+        if workspace is None or not workspace.has_functions_of(rows):
+            workspace = ConstrainedWorkspace(pool.trace, self.unknowns, tensors, rows)
+        else:
+            workspace.set_arguments(tensors)
+        workspace.set_linear(constraints.matrix, rows)
+        return Lease(pool, workspace)
+
+    def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:
+        return self._found(arguments.key, lambda: Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+
+    def _constrained_pool(
+        self, arguments: Arguments, constraints: Constraints
+    ) -> _Pool[ConstrainedTrace, ConstrainedWorkspace]:
+        return self._found(
+            (arguments.key, constraints.key),
+            lambda: ConstrainedTrace(self._fun, constraints, self.unknowns, arguments, self._jit_compile),
+        )
+
+    def _found(self, key: Hashable, make: Callable[[], Any]) -> _Pool[Any, Any]:
         with self._lock:
-            pool = self._pools.get(arguments.key)
+            pool = self._pools.get(key)
             if pool is None:
-                pool = self._pools[arguments.key] = _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+                pool = self._pools[key] = _Pool(make())
                 if len(self._pools) > MAX_TRACES:
                     self._pools.popitem(last=False)
             else:
-                self._pools.move_to_end(arguments.key)
+                self._pools.move_to_end(key)
             return pool

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
 from tfminimize.callback import takes_result
+from tfminimize.constraints import has_constraints
 from tfminimize.program import Lease
 from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import Workspace
 
 if TYPE_CHECKING:
     from tfminimize.minimizer import Problem
@@ -38,7 +40,7 @@ def method_name(method: Any, constraints: Any) -> Any:
         If the method is unknown or needs a Hessian.
     """
     if method is None:
-        return "slsqp" if _has(constraints) else "l-bfgs-b"
+        return "slsqp" if has_constraints(constraints) else "l-bfgs-b"
     if callable(method):
         return method
     if not isinstance(method, str):
@@ -53,15 +55,15 @@ def method_name(method: Any, constraints: Any) -> Any:
 
 def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None:
     """Raise ValueError if this method cannot take these constraints, or cannot for these unknowns."""
-    if not _has(constraints) or callable(method):
+    if not has_constraints(constraints) or callable(method) or method == "slsqp":
         return
     if method not in _WITH_CONSTRAINTS:
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
     if not unknowns.is_array or len(unknowns.layout.segments[0].shape) > 1:
         raise ValueError(
-            "constraints are SciPy's functions of one vector, but x0 is no vector: "
-            "give x0 as a one-dimensional array, or remove the constraints."
+            f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is no vector: "
+            "use method='SLSQP', or give x0 as a one-dimensional array."
         )
 
 
@@ -72,7 +74,7 @@ def check_bounds(method: Any, low: Any) -> None:
 
 
 def solve(
-    lease: Lease,
+    lease: Lease[Workspace],
     unknowns: Unknowns,
     problem: Problem,
     options: Mapping[str, Any],
@@ -116,7 +118,7 @@ def solve(
 class _Evaluation:
     """The compiled function as SciPy calls it, with the time it takes."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease[Workspace]) -> None:
         self._workspace = lease.workspace
         self._layout = lease.workspace.layout
         self._is_first = lease.is_first
@@ -162,7 +164,3 @@ def _adapted(callback: Callable[..., Any], method: Any, unknowns: Unknowns) -> C
         return callback(intermediate_result=OptimizeResult(intermediate_result, x=x)) if wants_result else callback(x)
 
     return adapted
-
-
-def _has(constraints: Any) -> bool:
-    return constraints is not None and not (isinstance(constraints, (list, tuple, dict)) and not constraints)

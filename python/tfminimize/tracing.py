@@ -16,15 +16,48 @@ from tfminimize.arguments import Arguments
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Trace", "check_context", "follows_jit", "scratch_handle", "value_and_gradients"]
+__all__ = [
+    "Trace",
+    "TracedFunction",
+    "check_connected",
+    "check_context",
+    "dense",
+    "follows_jit",
+    "inside_trace",
+    "scalar",
+    "scratch_handle",
+    "trace_functions",
+    "value_and_gradients",
+]
+
+
+class TracedFunction:
+    """One TensorFlow function of x, traced and ready to be called from C++.
+
+    Its inputs are, in order, the components of x that are passed by value (in functional use all), the tensors of
+    ``args``, and what the function captures.
+
+    Attributes
+    ----------
+    call : _tensorflow.Dispatchable
+        How to call the function.
+    handles : dict
+        From the `id` of a captured handle that a scratch variable replaces to the component that it stands for.
+    """
+
+    def __init__(
+        self, concrete: Any, unknowns: Unknowns, specs: list[tf.TensorSpec], assigned: tuple[int, ...], jit: bool
+    ) -> None:
+        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)}
+        if assigned:
+            concrete, self.handles = _with_assignments(concrete, unknowns, assigned, specs)
+        self.call = _tensorflow.dispatchable(concrete, jit and not assigned)
 
 
 class Trace:
     """The loss and its gradient as one TensorFlow function, for one set of shapes and dtypes.
 
-    Its inputs are, in order, the components of x that are passed by value (in functional use all), the tensors of
-    ``args``, and what the function captures; its outputs are the loss, a scalar, and one gradient for each component
-    of x.
+    Its outputs are the loss, a scalar, and one gradient for each component of x.
 
     Parameters
     ----------
@@ -42,12 +75,9 @@ class Trace:
 
     Attributes
     ----------
-    call : _tensorflow.Dispatchable
-        How to call the function.
+    function : TracedFunction
     by_value : tuple of int
         The components of x that are its first inputs.
-    handles : dict
-        From the `id` of a captured handle that a scratch variable replaces to the component that it stands for.
     seconds : float
         What tracing took.
     """
@@ -55,19 +85,25 @@ class Trace:
     def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit_compile: bool | None):
         begin = time.perf_counter()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        function = value_and_gradients(fun, unknowns, arguments, jit)
-        segments = () if unknowns.variables else unknowns.layout.segments
-        specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
-        specs += [tf.TensorSpec(t.shape, t.dtype) for t in arguments.tensors]
-        concrete = function.get_concrete_function(*specs)
-        _check_writes(concrete, unknowns)
-        by_value = _assigned(concrete, unknowns, jit)
-        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)}
-        if by_value:
-            concrete, self.handles = _with_assignments(concrete, unknowns, by_value, specs)
-        self.by_value = by_value if unknowns.variables else tuple(range(len(segments)))
-        self.call = _tensorflow.dispatchable(concrete, jit and not by_value)
+        (self.function,), self.by_value = trace_functions(
+            [value_and_gradients(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
+        )
         self.seconds = time.perf_counter() - begin
+
+
+def trace_functions(
+    functions: Sequence[Any], unknowns: Unknowns, tensors: Sequence[tf.Tensor], jit: bool
+) -> tuple[list[TracedFunction], tuple[int, ...]]:
+    """Trace functions of the same inputs; and which components of x are passed to them by value."""
+    segments = () if unknowns.variables else unknowns.layout.segments
+    specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
+    specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+    traced = [function.get_concrete_function(*specs) for function in functions]
+    for concrete in traced:
+        _check_writes(concrete, unknowns)
+    assigned = _assigned(traced, unknowns, jit)
+    by_value = assigned if unknowns.variables else tuple(range(len(segments)))
+    return [TracedFunction(concrete, unknowns, specs, assigned, jit) for concrete in traced], by_value
 
 
 def follows_jit(fun: Callable[..., Any]) -> bool:
@@ -86,7 +122,7 @@ def check_context() -> None:
         )
 
 
-def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
+def inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
     """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off."""
     called: Callable[..., Any] = fun
     if isinstance(fun, tf.types.experimental.PolymorphicFunction):
@@ -101,7 +137,7 @@ def _inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
 
 def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
     """The loss and its gradients as a `tf.function` of the leaves of x, in functional use, and the tensors of args."""
-    fun = _inside_trace(fun, jit)
+    fun = inside_trace(fun, jit)
     rebuild_args = arguments.rebuilder()
     num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
 
@@ -112,15 +148,15 @@ def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: 
             args = rebuild_args(inputs[num_leaves:])
             if not unknowns.variables:
                 args = (unknowns.rebuild(sources), *args)
-            loss = _scalar(fun(*args))
+            loss = scalar(fun(*args))
         gradients = tape.gradient(loss, sources)
-        _check_connected(gradients, unknowns)
-        return [loss, *map(_dense, gradients, sources)]
+        check_connected(gradients, unknowns)
+        return [loss, *map(dense, gradients, sources)]
 
     return tf.function(traced, autograph=False, jit_compile=jit or None)
 
 
-def _scalar(loss: Any) -> tf.Tensor:
+def scalar(loss: Any) -> tf.Tensor:
     """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
     if loss is None:
         raise ValueError("fun returned None: return the loss, a real scalar tensor.")
@@ -147,22 +183,25 @@ def _scalar(loss: Any) -> tf.Tensor:
     return tf.reshape(loss, [])
 
 
-def _check_connected(gradients: Sequence[Any], unknowns: Unknowns) -> None:
+def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str | None = None) -> None:
+    """Raise ValueError if none of the gradients, one for each component, is there; warn if one is not."""
+    subject = subject or "the loss does not depend"
     names = [s.name for s, g in zip(unknowns.layout.segments, gradients, strict=True) if g is None]
     if len(names) == len(gradients):
         raise ValueError(
-            f"the loss does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: "
+            f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: "
             "compute it from them with TensorFlow operations, without .numpy() or integer casts."
         )
     for name in names:
         warnings.warn(
-            f"The loss does not depend on {name}: its gradient is taken as zero, and it keeps its value.",
+            f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value.",
             UserWarning,
             stacklevel=2,
         )
 
 
-def _dense(gradient: Any, source: Any) -> tf.Tensor:
+def dense(gradient: Any, source: Any) -> tf.Tensor:
+    """A gradient as one tensor; zeros for None."""
     if gradient is None:
         return tf.zeros(source.shape, source.dtype)
     return tf.ensure_shape(tf.convert_to_tensor(gradient), source.shape)
@@ -172,25 +211,25 @@ def _check_writes(concrete: Any, unknowns: Unknowns) -> None:
     for variable in unknowns.variables:
         if not _tensorflow.is_read_only(concrete.graph, variable.handle):
             raise ValueError(
-                f"the loss writes to variable '{variable.name}', which is being optimised: "
-                "remove the assignment from the loss, or leave the variable out of x0."
+                f"the loss or a constraint writes to variable '{variable.name}', which is being optimised: "
+                "remove the assignment from the function, or leave the variable out of x0."
             )
 
 
 _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
-def _assigned(concrete: Any, unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
-    """The variables whose stand-ins cannot share the memory of x, so that the function has to assign them.
+def _assigned(functions: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
+    """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
 
     A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; and a
     variable on another device has other memory anyway.
     """
     if not unknowns.variables:
         return ()
-    graph = concrete.graph.as_graph_def()
-    nodes = itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
-    gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in nodes)
+    graphs = [concrete.graph.as_graph_def() for concrete in functions]
+    bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
+    gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
     return tuple(i for i, v in enumerate(unknowns.variables) if gathers or not _in_host_memory(v))
 
 

@@ -1,4 +1,4 @@
-"""Workspace: the memory of one solve at a time, and the function bound to it."""
+"""Workspace: the memory of one solve at a time, and the functions bound to it."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ from numpy.typing import NDArray
 from tfminimize import _tensorflow
 from tfminimize.binding import _native
 from tfminimize.packing import Segment
-from tfminimize.tracing import Trace, scratch_handle
+from tfminimize.tracing import Trace, TracedFunction, scratch_handle
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Workspace"]
+__all__ = ["Memory", "Workspace"]
 
 Array = NDArray[Any]
 
 
-class Workspace:
-    """The packed x and gradient, and an objective that evaluates a trace on them in place.
+class Memory:
+    """The packed x and gradient, and what TensorFlow reads of them.
 
-    In variable use the trace reads *scratch variables* in place of the user's, which are not touched: resources whose
-    buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see `Trace`), resources that
-    the trace assigns before it reads them. It serves one solve at a time and is made for many.
+    In variable use the traced functions read *scratch variables* in place of the user's, which are not touched:
+    resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
+    `tracing`), resources that the functions assign before they read them.
 
     Attributes
     ----------
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
-    objective : _native.ConcreteFunction
+    components : list of _native.Component
     """
 
-    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
+    def __init__(self, by_value: tuple[int, ...], unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         self.layout = layout = unknowns.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
+        self.components: list[_native.Component] = []
         self._views = layout.views(self.x)
-        self._first_argument = len(trace.by_value)
+        self._by_value = by_value
         self._tensors = list(tensors)
+        self._scratch: dict[int, tf.Tensor] = {}
         self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
-        components, scratch = [], {}
         for i, segment in enumerate(layout.segments):
             staging = None
             if unknowns.variables:
                 device = unknowns.variables[i].device
-                scratch[i] = scratch_handle(device, segment)
-                weakref.finalize(self, _destroy, scratch[i]).atexit = False
-                if i not in trace.by_value:
+                self._scratch[i] = scratch_handle(device, segment)
+                weakref.finalize(self, _destroy, self._scratch[i]).atexit = False
+                if i not in by_value:
                     if segment.dtype == "float32":
                         staging = _native.aligned_zeros(segment.size, "float32")
                     buffer = self.x[segment.packed] if staging is None else staging
-                    self._shared.append((scratch[i], buffer, segment))
-            components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
+                    self._shared.append((self._scratch[i], buffer, segment))
+            self.components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
         self.check_sharing()
-        call = trace.call
-        captured = [scratch.get(trace.handles.get(id(tensor), -1), tensor) for tensor in call.captured_inputs]
-        self.objective = _native.ConcreteFunction(
-            _tensorflow.context_capsule(),
-            call.name,
-            [*trace.by_value, *tensors, *captured],
-            components,
-            dispatch=call.dispatch,
-            config_proto=call.config_proto,
-            executor_type=call.executor_type,
-            device=call.device,
-            loss_dtype=call.loss_dtype,
-            optimized=call.optimized,
-            repeatable=call.repeatable,
-            make_error=call.make_error,
-        )
+
+    def inputs(self, function: TracedFunction) -> list[Any]:
+        """What a traced function is called with: indices of components, and tensors."""
+        captured = function.call.captured_inputs
+        stand_ins = [self._scratch.get(function.handles.get(id(tensor), -1), tensor) for tensor in captured]
+        return [*self._by_value, *self._tensors, *stand_ins]
+
+    def changed(self, tensors: Sequence[tf.Tensor]) -> list[tuple[int, tf.Tensor]]:
+        """The tensors of ``args`` that differ from those before, with their positions among the inputs."""
+        found = []
+        for i, tensor in enumerate(tensors):
+            if tensor is not self._tensors[i]:
+                found.append((len(self._by_value) + i, tensor))
+                self._tensors[i] = tensor
+        return found
 
     def start(self, values: Sequence[Array]) -> None:
         """Put a start into x, one array for each component."""
@@ -93,12 +93,37 @@ class Workspace:
                     "it: please report this with the loss and the output of `python -m tfminimize info`."
                 )
 
+
+class Workspace(Memory):
+    """An objective that evaluates a trace of loss and gradient in place. It serves one solve at a time, and many.
+
+    Attributes
+    ----------
+    objective : _native.ConcreteFunction
+    """
+
+    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
+        super().__init__(trace.by_value, unknowns, tensors)
+        call = trace.function.call
+        self.objective = _native.ConcreteFunction(
+            _tensorflow.context_capsule(),
+            call.name,
+            self.inputs(trace.function),
+            self.components,
+            dispatch=call.dispatch,
+            config_proto=call.config_proto,
+            executor_type=call.executor_type,
+            device=call.device,
+            loss_dtype=call.loss_dtype,
+            optimized=call.optimized,
+            repeatable=call.repeatable,
+            make_error=call.make_error,
+        )
+
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
         """Pass these tensors of ``args`` from now on."""
-        for i, tensor in enumerate(tensors):
-            if tensor is not self._tensors[i]:
-                self.objective.set_input(self._first_argument + i, tensor)
-                self._tensors[i] = tensor
+        for position, tensor in self.changed(tensors):
+            self.objective.set_input(position, tensor)
 
 
 def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:

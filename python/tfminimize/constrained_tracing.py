@@ -1,0 +1,193 @@
+"""Tracing of a loss with constraints: two TensorFlow functions, one of values and one that also has derivatives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfminimize.arguments import Arguments
+from tfminimize.constraints import ConstraintFunction, Constraints
+from tfminimize.jacobian import jacobian
+from tfminimize.tracing import check_connected, dense, follows_jit, inside_trace, scalar, trace_functions
+from tfminimize.unknowns import Unknowns
+
+__all__ = ["ConstrainedTrace"]
+
+
+class ConstrainedTrace:
+    """The loss and all constraints as TensorFlow functions, for one set of shapes and dtypes.
+
+    ``values`` returns the loss, a scalar, and the values v of all constraint functions, one vector ``[k]``;
+    ``derivatives`` returns besides one gradient of the loss for each component of x, and one Jacobian of v
+    ``[k, *shape]`` for each component. Without constraint functions, there are no v and no Jacobians. Both take the
+    same inputs: components by value, the tensors of the loss's ``args``, and those of the constraints'.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss.
+    constraints : Constraints
+    unknowns : Unknowns
+    arguments : Arguments
+        Those of the loss.
+    jit_compile : bool or None
+        None follows ``fun``.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not a real scalar, or a constraint not real or of no static shape; if nothing depends on what is
+        optimised, or something writes to it.
+
+    Attributes
+    ----------
+    values, derivatives : TracedFunction
+    by_value : tuple of int
+        The components of x that are their first inputs.
+    shapes : tuple of tuple of int
+        Those that the constraint functions return.
+    values_dtype : str
+        Of v.
+    seconds : float
+        What tracing took.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        constraints: Constraints,
+        unknowns: Unknowns,
+        arguments: Arguments,
+        jit_compile: bool | None,
+    ) -> None:
+        begin = time.perf_counter()
+        jit = follows_jit(fun) if jit_compile is None else jit_compile
+        problem = _Problem(fun, constraints, unknowns, arguments, jit)
+        functions = [tf.function(f, autograph=False, jit_compile=jit or None) for f in (problem.values, problem.all)]
+        tensors = [*arguments.tensors, *constraints.tensors]
+        (self.values, self.derivatives), self.by_value = trace_functions(functions, unknowns, tensors, jit)
+        self.shapes = problem.shapes
+        self.values_dtype = problem.values_dtype
+        self.seconds = time.perf_counter() - begin
+
+
+class _Problem:
+    """What is traced, on symbolic tensors."""
+
+    def __init__(
+        self, fun: Callable[..., Any], constraints: Constraints, unknowns: Unknowns, arguments: Arguments, jit: bool
+    ) -> None:
+        self._fun = inside_trace(fun, jit)
+        self._constraints = [(c, inside_trace(c.fun, jit)) for c in constraints.functions]
+        self._has_linear = bool(len(constraints.matrix))
+        self._unknowns = unknowns
+        self._num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
+        every = [arguments, *(c.arguments for c in constraints.functions)]
+        self._rebuilders = [a.rebuilder() for a in every]
+        self._num_tensors = [len(a.tensors) for a in every]
+        self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.values_dtype = "float64"
+
+    def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        """The loss and, if there are constraint functions, their values."""
+        loss, values = self._evaluate(inputs, self._sources(inputs))
+        return [loss, *self._joined(values)]
+
+    def all(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        """The values, and the derivatives by each component."""
+        sources = self._sources(inputs)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            loss, values = self._evaluate(inputs, sources)
+        gradients = tape.gradient(loss, sources)
+        jacobians = [jacobian(tape, value, sources) for value in values]
+        self._check_connected(gradients, jacobians)
+        by_source = zip(*jacobians, strict=True) if jacobians else ()
+        sizes = [value.shape[0] for value in values]
+        joined = [_joined(parts, sizes, source) for parts, source in zip(by_source, sources, strict=False)]
+        return [loss, *self._joined(values), *map(dense, gradients, sources), *joined]
+
+    def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
+        return list(self._unknowns.variables) or list(inputs[: self._num_leaves])
+
+    def _evaluate(self, inputs: Sequence[tf.Tensor], sources: list[Any]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss, and for each constraint function its values as a vector."""
+        x = () if self._unknowns.variables else (self._unknowns.rebuild(sources),)
+        arguments, first = [], self._num_leaves
+        for rebuild, count in zip(self._rebuilders, self._num_tensors, strict=True):
+            arguments.append(rebuild(inputs[first : first + count]))
+            first += count
+        loss = scalar(self._fun(*x, *arguments[0]))
+        values = [
+            _values(constraint, fun, (*x, *args))
+            for (constraint, fun), args in zip(self._constraints, arguments[1:], strict=True)
+        ]
+        self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
+        if all(value.dtype == tf.float32 for value in values) and values:
+            self.values_dtype = "float32"
+        return loss, [tf.reshape(value, [-1]) for value in values]
+
+    def _joined(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [tf.concat([tf.cast(value, self.values_dtype) for value in values], 0)] if values else []
+
+    def _check_connected(self, gradients: Sequence[Any], jacobians: Sequence[Sequence[Any]]) -> None:
+        """A component may be in a constraint only; whether a linear one depends on it is not known here."""
+        if not self._has_linear:
+            parts = zip(gradients, *jacobians, strict=True)
+            found = [next((part for part in of_one if part is not None), None) for of_one in parts]
+            check_connected(found, self._unknowns, "neither the loss nor a constraint depends" if jacobians else None)
+
+
+def _joined(parts: Sequence[tf.Tensor | None], sizes: Sequence[int], source: Any) -> tf.Tensor:
+    """The Jacobians of all constraint functions by one component, one below the other."""
+    shape = source.shape.as_list()
+    filled = [
+        tf.zeros([size, *shape], source.dtype) if part is None else tf.ensure_shape(part, [size, *shape])
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return tf.concat(filled, 0)
+
+
+def _values(constraint: ConstraintFunction, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
+    """What a constraint function returns, as a real tensor of static shape."""
+    name = constraint.name
+    try:
+        value = fun(*args)
+    except (AttributeError, NotImplementedError) as error:
+        if not _is_numpy_on_a_tensor(error):
+            raise
+        raise ValueError(
+            f"{name} has a function for NumPy arrays, but it gets tensors ({error}): write it with TensorFlow, such as "
+            "tf.reduce_sum(x); or use scipy.optimize.minimize(..., method=tfminimize.scipy.slsqp) for NumPy functions."
+        ) from error
+    if value is None:
+        raise ValueError(f"the function of {name} returned None: return the values, a real tensor.")
+    try:
+        value = tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the function of {name} returned {value!r}, which is no tensor: return the values, a real tensor."
+        ) from error
+    if value.dtype == tf.bool:
+        raise ValueError(
+            f"the function of {name} returned a comparison (dtype bool): return c(x) itself, which is to be zero, or "
+            "zero or greater."
+        )
+    if value.dtype not in (tf.float64, tf.float32):
+        raise ValueError(f"{name} has values of dtype {value.dtype.name}: return real ones, float64 or float32.")
+    if not value.shape.is_fully_defined():
+        raise ValueError(
+            f"{name} has values of shape {value.shape}, which is not static: fix it by tf.ensure_shape, or return as "
+            "many values in every call."
+        )
+    return value
+
+
+def _is_numpy_on_a_tensor(error: Exception) -> bool:
+    """Whether NumPy, or a method that only arrays have, was tried on a tensor of the trace."""
+    if isinstance(error, AttributeError):
+        return bool(tf.is_tensor(getattr(error, "obj", None)))
+    return "symbolic tf.Tensor" in str(error)

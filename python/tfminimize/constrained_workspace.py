@@ -1,0 +1,93 @@
+"""The memory of one solve with constraints at a time, and the functions bound to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize import _tensorflow
+from tfminimize.binding import _native
+from tfminimize.constrained_tracing import ConstrainedTrace
+from tfminimize.constraints import Rows
+from tfminimize.packing import ALIGNMENT
+from tfminimize.tracing import TracedFunction
+from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import Memory
+
+__all__ = ["ConstrainedWorkspace"]
+
+Float64 = NDArray[np.float64]
+
+
+class ConstrainedWorkspace(Memory):
+    """An objective that evaluates a trace of loss and constraints in place. It serves one solve at a time, and many.
+
+    Attributes
+    ----------
+    constraints : ndarray, shape (m,)
+    jacobian : ndarray, shape (m, stride)
+        Row by row, each of them 64-byte aligned; the first ``packed_size`` columns are used.
+    offsets : ndarray, shape (m,)
+        Of the linear constraints; NaN for the others.
+    num_equalities : int
+    objective : _native.ConstrainedFunction
+    """
+
+    def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor], rows: Rows) -> None:
+        super().__init__(trace.by_value, unknowns, tensors)
+        stride = -(-self.layout.packed_size // ALIGNMENT) * ALIGNMENT
+        self.constraints: Float64 = _native.aligned_zeros(len(rows))
+        self.jacobian: Float64 = _native.aligned_zeros(len(rows) * stride).reshape(len(rows), stride)
+        self.offsets = np.full(len(rows), np.nan)
+        self.num_equalities = rows.num_equalities
+        nonlinear = np.flatnonzero(~rows.is_linear)
+        columns = nonlinear.tolist(), rows.source[nonlinear].tolist(), rows.sign[nonlinear], rows.offset[nonlinear]
+        self.objective = _native.ConstrainedFunction(
+            _tensorflow.context_capsule(),
+            self._bound(trace.values),
+            self._bound(trace.derivatives),
+            self.components,
+            [_native.Row(*row) for row in zip(*columns, strict=True)],
+            num_values=rows.num_values,
+            loss_dtype=trace.values.call.loss_dtype,
+            values_dtype=trace.values_dtype,
+        )
+        self._key = rows.key
+        self._linear: tuple[Float64, Rows] | None = None
+
+    def has_functions_of(self, rows: Rows) -> bool:
+        """Whether it evaluates these rows, up to A and the limits of linear constraints."""
+        return self._key == rows.key
+
+    def set_linear(self, matrix: Float64, rows: Rows) -> None:
+        """Fill in the rows of the linear constraints, whose A is ``matrix``, for the solves from now on."""
+        if self._linear is not None and self._linear[0] is matrix and self._linear[1] is rows:
+            return
+        linear = np.flatnonzero(rows.is_linear)
+        signed = rows.sign[linear, None] * matrix[rows.source[linear] - rows.num_values]
+        for s in self.layout.segments:
+            self.jacobian[linear, s.packed] = signed[:, s.flat]
+        self.offsets[linear] = rows.offset[linear]
+        self._linear = matrix, rows
+
+    def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
+        """Pass these tensors of ``args`` from now on."""
+        for position, tensor in self.changed(tensors):
+            self.objective.set_input(position, tensor)
+
+    def _bound(self, function: TracedFunction) -> _native.FunctionCall:
+        call = function.call
+        return _native.FunctionCall(
+            call.name,
+            self.inputs(function),
+            dispatch=call.dispatch,
+            config_proto=call.config_proto,
+            executor_type=call.executor_type,
+            device=call.device,
+            optimized=call.optimized,
+            repeatable=call.repeatable,
+            make_error=call.make_error,
+        )
