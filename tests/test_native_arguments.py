@@ -193,8 +193,8 @@ def test_wrong_number_of_inputs_is_an_error_of_tensorflow(dispatch: str) -> None
     [
         (lambda x: [tf.reduce_sum(x)], "returned 1 tensors"),
         (lambda x: [tf.reduce_sum(x), x, x], "Expecting 3 outputs"),
-        (lambda x: [x, x], "loss has 8 elements; it must be a scalar"),
-        (lambda x: [tf.reduce_sum(x), x[:3]], "gradient of component 0 has 3 elements, and the component has 8"),
+        (lambda x: [x, x], "loss has 8 elements; it must have 1"),
+        (lambda x: [tf.reduce_sum(x), x[:3]], "gradient of component 0 has 3 elements; it must have 8"),
         (lambda x: [tf.reduce_sum(x), tf.cast(x, tf.float32)], "gradient of component 0 is float32"),
     ],
 )

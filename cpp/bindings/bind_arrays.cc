@@ -26,17 +26,16 @@ py::array aligned_zeros(py::ssize_t n, const std::string& dtype) {
   throw py::value_error("dtype is '" + dtype + "'; it must be 'float64' or 'float32'.");
 }
 
-}  // namespace
-
 template <typename T>
-Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits) {
+void check_dtype(const py::array& array, const std::string& name) {
   if (!array.dtype().is(py::dtype::of<T>()) && !array.dtype().equal(py::dtype::of<T>())) {
     throw py::type_error(name + " has dtype " + to_string(array.dtype()) + "; it must be " +
                          to_string(py::dtype::of<T>()) + ".");
   }
-  if (array.ndim() != 1 || (array.flags() & py::array::c_style) == 0) {
-    throw py::value_error(name + " must be one-dimensional and contiguous.");
-  }
+}
+
+template <typename T>
+Span<T> memory_of(const py::array& array, const std::string& name, VectorTraits traits) {
   if (traits.writeable && !array.writeable()) throw py::value_error(name + " must be writeable.");
   if (traits.aligned && !is_aligned(array.data())) {
     throw py::value_error(name + " must start at a multiple of 64 bytes; aligned_zeros() makes such arrays.");
@@ -44,8 +43,42 @@ Span<T> vector_span(const py::array& array, const std::string& name, VectorTrait
   return {static_cast<T*>(const_cast<void*>(array.data())), static_cast<std::size_t>(array.size())};
 }
 
+}  // namespace
+
+template <typename T>
+Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits) {
+  check_dtype<T>(array, name);
+  if (array.ndim() != 1 || (array.flags() & py::array::c_style) == 0) {
+    throw py::value_error(name + " must be one-dimensional and contiguous.");
+  }
+  return memory_of<T>(array, name, traits);
+}
+
 template Span<double> vector_span<double>(const py::array&, const std::string&, VectorTraits);
 template Span<float> vector_span<float>(const py::array&, const std::string&, VectorTraits);
+
+Span<double> matrix_span(const py::array& array, const std::string& name, std::size_t rows, std::size_t columns) {
+  check_dtype<double>(array, name);
+  if (rows == 0 && array.size() == 0) return {};
+  if (array.ndim() != 2 || array.shape(0) != static_cast<py::ssize_t>(rows) ||
+      array.shape(1) != static_cast<py::ssize_t>(columns)) {
+    throw py::value_error(name + " has the shape " + std::string(py::str(array.attr("shape"))) + "; it must be (" +
+                          std::to_string(rows) + ", " + std::to_string(columns) + ").");
+  }
+  if ((array.flags() & py::array::c_style) == 0) throw py::value_error(name + " must be contiguous, row by row.");
+  return memory_of<double>(array, name, {true, true});
+}
+
+Span<const double> optional_span(const std::optional<py::array>& vector, const std::string& name, std::size_t n,
+                                 const char* counted) {
+  if (!vector) return {};
+  const Span<const double> span = vector_span<double>(*vector, name, {false, false});
+  if (span.size() != n) {
+    throw py::value_error(name + " has " + std::to_string(span.size()) + " elements, and " + counted + " has " +
+                          std::to_string(n) + ".");
+  }
+  return span;
+}
 
 std::shared_ptr<const void> keep_alive(py::object object) {
   PyObject* pointer = object.release().ptr();

@@ -44,7 +44,7 @@ bool InterruptWatch::applies() {
   return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
 }
 
-InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective), signal_(py::module_::import("signal")) {
+InterruptWatch::InterruptWatch(Cancellable& evaluator) : evaluator_(evaluator), signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
   try {
     // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
@@ -98,11 +98,11 @@ void InterruptWatch::watch() {
       }
     }
     if (last) return;
-    if (interrupted) objective_.cancel();
+    if (interrupted) evaluator_.cancel();
   }
 }
 
-LongEvaluationWatch::LongEvaluationWatch(const PyObjective& objective, Objective& bound) {
+LongEvaluationWatch::LongEvaluationWatch(const PyEvaluator& objective, Cancellable& bound) {
   const bool is_long = objective.expected_seconds > kLongEvaluation;
   if (objective.can_be_cancelled() && is_long && InterruptWatch::applies()) watch_.emplace(bound);
 }

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "bindings/objective.h"
-#include "objectives/objective.h"
+#include "objectives/cancellable.h"
 
 namespace tfminimize {
 
@@ -21,7 +21,7 @@ namespace py = pybind11;
 /// Made and destroyed in Python's main thread, with the GIL held.
 class InterruptWatch {
  public:
-  explicit InterruptWatch(Objective& objective);
+  explicit InterruptWatch(Cancellable& evaluator);
   ~InterruptWatch();
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
@@ -34,7 +34,7 @@ class InterruptWatch {
   void finish();
   void close_pipe();
 
-  Objective& objective_;
+  Cancellable& evaluator_;
   py::module_ signal_;
   std::array<int, 2> pipe_{-1, -1};
   std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
@@ -46,7 +46,7 @@ class InterruptWatch {
 class LongEvaluationWatch {
  public:
   /// `bound` is `objective` in use.
-  LongEvaluationWatch(const PyObjective& objective, Objective& bound);
+  LongEvaluationWatch(const PyEvaluator& objective, Cancellable& bound);
 
  private:
   std::optional<InterruptWatch> watch_;

@@ -4,26 +4,24 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
 #include <functional>
 #include <limits>
 
+#include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
 
 namespace tfminimize {
 
 namespace py = pybind11;
 
-/// An Objective as Python holds it: one user at a time, and tied to the array whose memory it reads.
-class PyObjective {
+/// What evaluates, as Python holds it: one user at a time.
+class PyEvaluator {
  public:
-  PyObjective() = default;
-  virtual ~PyObjective() = default;
-  PyObjective(const PyObjective&) = delete;
-  PyObjective& operator=(const PyObjective&) = delete;
-
-  /// Calls use(objective), for evaluations at the memory of `x`. Called with the GIL held; `use` may release it.
-  /// Throws std::runtime_error while another use() runs.
-  void with(const py::array& x, const std::function<void(Objective&)>& use);
+  PyEvaluator() = default;
+  virtual ~PyEvaluator() = default;
+  PyEvaluator(const PyEvaluator&) = delete;
+  PyEvaluator& operator=(const PyEvaluator&) = delete;
 
   /// Whether cancel() can end an evaluation early.
   virtual bool can_be_cancelled() const { return false; }
@@ -32,14 +30,38 @@ class PyObjective {
   double expected_seconds = std::numeric_limits<double>::infinity();
 
  protected:
-  /// with(), once it is known that nobody else uses the objective.
-  virtual void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) = 0;
-
-  /// Throws std::runtime_error while a use() runs.
+  /// Throws std::runtime_error while somebody uses it.
   void check_idle() const;
+
+  /// Calls use() as the only user. Throws std::runtime_error while another one runs.
+  void use_alone(const std::function<void()>& use);
 
  private:
   bool busy_ = false;
+};
+
+/// An Objective or ConstrainedObjective as Python holds it, tied to the array whose memory it reads.
+template <typename Core>
+class PyObjectiveOf : public PyEvaluator {
+ public:
+  /// Calls use(objective), for evaluations at the memory of `x`. Called with the GIL held; `use` may release it.
+  /// Throws std::runtime_error while another use() runs.
+  void with(const py::array& x, const std::function<void(Core&)>& use) {
+    use_alone([&] { with_exclusively(x, use); });
+  }
+
+ protected:
+  /// with(), once it is known that nobody else uses the objective.
+  virtual void with_exclusively(const py::array& x, const std::function<void(Core&)>& use) = 0;
+};
+
+using PyObjective = PyObjectiveOf<Objective>;
+
+class PyConstrainedObjective : public PyObjectiveOf<ConstrainedObjective> {
+ public:
+  /// Throws std::invalid_argument unless it writes those of m constraints that the solver does not compute itself:
+  /// all whose offset is NaN, or simply all if there are no offsets.
+  virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
 };
 
 }  // namespace tfminimize

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <functional>
 
+#include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
 #include "solvers/lbfgsb.h"
+#include "solvers/slsqp.h"
 #include "solvers/span.h"
 
 namespace tfminimize {
@@ -14,7 +16,7 @@ namespace tfminimize {
 struct Timing {
   double evaluate = 0;           ///< In the objective.
   double solver = 0;             ///< In the solver.
-  std::int64_t evaluations = 0;  ///< Of the objective.
+  std::int64_t evaluations = 0;  ///< Of the objective: values, derivatives, or both at once.
 };
 
 /// Called after every iteration; true asks the solver to stop.
@@ -29,6 +31,14 @@ using InterruptPoll = std::function<void()>;
 /// goes on from there and does not report that iteration again. What the objective, the observer or the poll throws
 /// comes through, and leaves the solver where it was.
 Timing drive(Lbfgsb& solver, Span<const double> x, Span<double> g, Objective& objective, const Observer& on_iteration,
+             const InterruptPoll& poll);
+
+/// The same for a constrained problem, which is the solver's.
+///
+/// A joint objective is asked for values and derivatives at once where the solver expects to need both. It is also
+/// asked for the derivatives at the last x, if the solver has stopped without, so that what is in the buffers belongs
+/// together; the solver does not count that.
+Timing drive(Slsqp& solver, const SlsqpProblem& problem, ConstrainedObjective& objective, const Observer& on_iteration,
              const InterruptPoll& poll);
 
 }  // namespace tfminimize

@@ -2,17 +2,19 @@
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector: TypeAlias = NDArray[np.float64]
+Matrix: TypeAlias = NDArray[np.float64]
 
 class Request(enum.Enum):
     EVALUATE = 0
-    ITERATION = 1
-    STOPPED = 2
+    DERIVATIVES = 1
+    ITERATION = 2
+    STOPPED = 3
 
 class Status(enum.Enum):
     RUNNING = 0
@@ -25,6 +27,21 @@ class Status(enum.Enum):
     GRADIENT_MISMATCH = 7
     NON_FINITE_START = 8
     UNBOUNDED_BELOW = 9
+
+class SlsqpStatus(enum.Enum):
+    RUNNING = 0
+    CONVERGED = 1
+    TOO_MANY_EQUALITIES = 2
+    SUBPROBLEM_LIMIT = 3
+    INCONSISTENT = 4
+    SINGULAR_EQUALITIES = 5
+    NO_DESCENT = 6
+    MAX_ITERATIONS = 7
+    CALLER_STOPPED = 8
+    NON_FINITE_START = 9
+    NON_FINITE_DERIVATIVES = 10
+    NON_FINITE_SEARCH = 11
+    UNBOUNDED_BELOW = 12
 
 def aligned_zeros(n: int, dtype: str = "float64") -> NDArray[Any]: ...
 def bind_tensorflow(
@@ -73,6 +90,59 @@ class Lbfgsb:
     @property
     def num_corrections(self) -> int: ...
 
+@final
+class Slsqp:
+    def __init__(
+        self,
+        x: Vector,
+        gradient: Vector,
+        constraints: Vector,
+        jacobian: Matrix,
+        num_equalities: int,
+        lower: Vector | None = None,
+        upper: Vector | None = None,
+        offsets: Vector | None = None,
+        *,
+        num_variables: int = 0,
+        ftol: float = 1e-6,
+        maxiter: int = 100,
+    ) -> None: ...
+    def advance(self, f: float, with_derivatives: bool = False) -> Request: ...
+    def stop(self) -> None: ...
+    def multipliers(self) -> Vector: ...
+    def save(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...
+    @property
+    def x(self) -> Vector: ...
+    @property
+    def gradient(self) -> Vector: ...
+    @property
+    def constraints(self) -> Vector: ...
+    @property
+    def jacobian(self) -> Matrix: ...
+    @property
+    def request(self) -> Request: ...
+    @property
+    def status(self) -> SlsqpStatus: ...
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def fun(self) -> float: ...
+    @property
+    def constr_violation(self) -> float: ...
+    @property
+    def nit(self) -> int: ...
+    @property
+    def nfev(self) -> int: ...
+    @property
+    def njev(self) -> int: ...
+    @property
+    def expects_derivatives(self) -> bool: ...
+    @property
+    def has_derivatives(self) -> bool: ...
+
 class Objective:
     def evaluate(self, x: Vector, g: Vector) -> float: ...
 
@@ -115,6 +185,65 @@ class ConcreteFunction(Objective):
     def input_address(self, x: Vector, position: int) -> int: ...
 
 @final
+class FunctionCall:
+    def __init__(
+        self,
+        function: bytes,
+        inputs: Sequence[Any],
+        *,
+        dispatch: str = "function",
+        config_proto: bytes = b"",
+        executor_type: str = "",
+        device: str = "",
+        optimized: bytes = b"",
+        repeatable: bool = False,
+        make_error: Callable[[int, str], BaseException] | None = None,
+    ) -> None: ...
+
+class ConstrainedObjective:
+    def evaluate(self, x: Vector, g: Vector, c: Vector, jacobian: Matrix) -> float: ...
+    def evaluate_values(self, x: Vector, c: Vector) -> float: ...
+    def evaluate_derivatives(self, x: Vector, g: Vector, jacobian: Matrix) -> None: ...
+
+@final
+class ConstrainedHostFunction(ConstrainedObjective):
+    def __init__(
+        self, values: Callable[[Vector], tuple[Any, Any]], derivatives: Callable[[Vector], tuple[Any, Any]]
+    ) -> None: ...
+
+@final
+class Row:
+    def __init__(self, row: int, source: int, sign: float = 1.0, offset: float = 0.0) -> None: ...
+    @property
+    def row(self) -> int: ...
+    @property
+    def source(self) -> int: ...
+    @property
+    def sign(self) -> float: ...
+    @property
+    def offset(self) -> float: ...
+
+@final
+class ConstrainedFunction(ConstrainedObjective):
+    def __init__(
+        self,
+        context: Any,
+        values: FunctionCall,
+        derivatives: FunctionCall,
+        components: Sequence[Component],
+        rows: Sequence[Row],
+        *,
+        num_values: int,
+        loss_dtype: str = "float64",
+        values_dtype: str = "float64",
+    ) -> None: ...
+    @property
+    def dispatch(self) -> tuple[Literal["function", "partitioned_call"], Literal["function", "partitioned_call"]]: ...
+    def set_input(self, position: int, tensor: Any) -> None: ...
+    def repeat(self, x: Vector, count: int) -> tuple[float, float]: ...
+    def input_address(self, x: Vector, position: int) -> tuple[int, int]: ...
+
+@final
 class Timing:
     @property
     def evaluate(self) -> float: ...
@@ -123,4 +252,9 @@ class Timing:
     @property
     def evaluations(self) -> int: ...
 
+@overload
 def drive(solver: Lbfgsb, objective: Objective, on_iteration: Callable[[], object] | None = None) -> Timing: ...
+@overload
+def drive(
+    solver: Slsqp, objective: ConstrainedObjective, on_iteration: Callable[[], object] | None = None
+) -> Timing: ...
