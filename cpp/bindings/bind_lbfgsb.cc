@@ -28,8 +28,8 @@ std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::opti
   options.maxfun = maxfun;
   options.maxiter = maxiter;
   options.maxls = maxls;
-  SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
-  return std::make_unique<PyLbfgsb>(std::move(arrays), options);
+  const SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
+  return std::make_unique<PyLbfgsb>(arrays, options);
 }
 
 py::tuple corrections(const PyLbfgsb& self) {
@@ -66,8 +66,8 @@ void register_enums(py::module_& m) {
 
 }  // namespace
 
-PyLbfgsb::PyLbfgsb(SolverArrays arrays, const LbfgsbOptions& options)
-    : PySolver(make_core(arrays, options), std::move(arrays)),
+PyLbfgsb::PyLbfgsb(const SolverArrays& arrays, const LbfgsbOptions& options)
+    : PySolver(make_core(arrays, options), arrays),
       x_span_(vector_span<double>(x(), "x")),
       gradient_span_(vector_span<double>(gradient(), "gradient")) {}
 

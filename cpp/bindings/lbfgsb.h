@@ -10,7 +10,7 @@ namespace tfminimize {
 class PyLbfgsb : public PySolver<Lbfgsb> {
  public:
   /// Throws py::type_error or py::value_error for arrays that cannot be used in place.
-  PyLbfgsb(SolverArrays arrays, const LbfgsbOptions& options);
+  PyLbfgsb(const SolverArrays& arrays, const LbfgsbOptions& options);
 
   Span<double> x_span() const { return x_span_; }
   Span<double> gradient_span() const { return gradient_span_; }
