@@ -1,18 +1,35 @@
-"""A pytest plugin that puts our L-BFGS-B in the place of SciPy's, for SciPy's own tests."""
+"""A pytest plugin that puts our L-BFGS-B and our SLSQP in the place of SciPy's, for SciPy's own tests."""
 
 from __future__ import annotations
 
+import collections
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import scipy.optimize
-from scipy.optimize import OptimizeResult, _lbfgsb_py, _minimize
+from scipy.optimize import OptimizeResult, _lbfgsb_py, _minimize, _slsqp_py
 
 import tfminimize.scipy
 
-CALLS = 0
+CALLS: collections.Counter[str] = collections.Counter()
+
+
+def _observer(callback: Any) -> Callable[..., None] | None:
+    """What calls the user's callback, of which SciPy hands over a wrapper."""
+    if callback is None:
+        return None
+
+    def observe(intermediate_result: OptimizeResult) -> None:
+        # SciPy asks the wrapper afterwards whether it stopped the solve.
+        try:
+            callback(intermediate_result)
+        except StopIteration:
+            callback.stop_iteration = True
+            raise
+
+    return observe
 
 
 def _minimize_lbfgsb(
@@ -25,25 +42,29 @@ def _minimize_lbfgsb(
     **options: Any,
 ) -> OptimizeResult:
     """SciPy's private function, by our public one."""
-    global CALLS
-    CALLS += 1
+    CALLS["L-BFGS-B"] += 1
+    return tfminimize.scipy.lbfgsb(fun, x0, args, jac, bounds=bounds, callback=_observer(callback), **options)
 
-    def observe(intermediate_result: OptimizeResult) -> None:
-        # SciPy hands over a wrapper of the user's callback, and asks it afterwards whether it stopped the solve.
-        try:
-            callback(intermediate_result)
-        except StopIteration:
-            callback.stop_iteration = True
-            raise
 
-    return tfminimize.scipy.lbfgsb(
-        fun, x0, args, jac, bounds=bounds, callback=None if callback is None else observe, **options
+def _minimize_slsqp(
+    func: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    jac: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    callback: Any = None,
+    **options: Any,
+) -> OptimizeResult:
+    """SciPy's private function, which `fmin_slsqp` calls too, by our public one."""
+    CALLS["SLSQP"] += 1
+    return tfminimize.scipy.slsqp(
+        func, x0, args, jac, bounds=bounds, constraints=constraints, callback=_observer(callback), **options
     )
 
 
 def _fmin_l_bfgs_b(*args: Any, **kwargs: Any) -> Any:
-    global CALLS
-    CALLS += 1
+    CALLS["L-BFGS-B"] += 1
     return tfminimize.scipy.fmin_l_bfgs_b(*args, **kwargs)
 
 
@@ -52,8 +73,10 @@ _fmin_l_bfgs_b.__signature__ = inspect.signature(scipy.optimize.fmin_l_bfgs_b)  
 
 def pytest_configure(config: pytest.Config) -> None:
     _lbfgsb_py._minimize_lbfgsb = _minimize._minimize_lbfgsb = _minimize_lbfgsb
+    _slsqp_py._minimize_slsqp = _minimize._minimize_slsqp = _minimize_slsqp
     scipy.optimize.fmin_l_bfgs_b = _lbfgsb_py.fmin_l_bfgs_b = _fmin_l_bfgs_b
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(f"solves by tfminimize: {CALLS}")
+    for method, calls in CALLS.items():
+        terminalreporter.write_line(f"solves by {method} of tfminimize: {calls}")
