@@ -225,10 +225,10 @@ def test_jit_compile_that_is_no_bool_is_an_error(value: Any) -> None:
         tfm.minimize(rosenbrock, X0, jit_compile=value)
 
 
-def test_constraints_with_a_structure_are_an_error() -> None:
+def test_constraints_of_scipys_methods_with_a_structure_are_an_error() -> None:
     constraint = {"type": "eq", "fun": lambda x: x[0]}
-    with pytest.raises(ValueError, match="x0 is no vector"):
-        tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, method="SLSQP", constraints=constraint)
+    with pytest.raises(ValueError, match="x0 is no vector: use method='SLSQP'"):
+        tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, method="trust-constr", constraints=constraint)
 
 
 @pytest.mark.parametrize("fun", [None, 3, tf.constant(1.0)])

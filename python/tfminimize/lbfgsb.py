@@ -58,6 +58,7 @@ def solve(
         status=status,
         success=status == 0,
         message=STOPPED_BY_CALLBACK if observer is not None and observer.stopped else solver.message,
+        constr_violation=0.0,  # bounds hold all along the way
         hess_inv=InverseHessian(solver, unknowns.layout),
         backend="tfe",
         timing={

@@ -11,6 +11,10 @@ import scipy.optimize
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
+# SciPy's own reading of constraints, for the methods that take them.
+from scipy.optimize._constraints import PreparedConstraint
+from scipy.optimize._minimize import standardize_constraints
+
 from tfminimize.callback import takes_result
 from tfminimize.constraints import has_constraints
 from tfminimize.program import Lease
@@ -102,6 +106,8 @@ def solve(
         options=dict(options),
     )
     seconds = time.perf_counter() - begin
+    if "constr_violation" not in result:
+        result.constr_violation = _violation(np.ravel(result.x), result, bounds, problem.constraints)
     for name in ("x", "jac"):
         if np.shape(result.get(name)) == (layout.size,):
             result[name] = unknowns.report(layout.pack(result[name]))
@@ -113,6 +119,19 @@ def solve(
         "solver": seconds - evaluation.seconds - evaluation.compile_seconds,
     }
     return result
+
+
+def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> float:
+    """The greatest violation of a bound or constraint, by the method's own account if it gives one."""
+    if "maxcv" in result:
+        return float(result.maxcv)
+    violations = [0.0]
+    if bounds is not None:
+        violations += [np.max(bounds.lb - x), np.max(x - bounds.ub)]
+    if has_constraints(constraints):
+        for constraint in standardize_constraints(constraints, x, "new"):
+            violations.append(np.max(PreparedConstraint(constraint, x).violation(x), initial=0.0))
+    return float(max(violations))
 
 
 class _Evaluation:
