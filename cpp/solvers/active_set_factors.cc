@@ -34,7 +34,7 @@ double ActiveSetFactors::project(const double* v, double* d, double* z) const {
       d[i] += correction_[i];
       correction_[i] = -correction_[i];
     }
-    if (size_ > 0) kernels_.multiply_transposed(size_, stride_, q_.data(), stride_, correction_.data(), z);
+    add_combination(correction_.data(), z);
     const double norm = std::sqrt(kernels_.dot(stride_, z, z));
     if (pass == 1 || norm > 0.7 * before) return norm;
     before = norm;
@@ -86,6 +86,18 @@ void ActiveSetFactors::solve(double* x) const {
     for (std::size_t j = i + 1; j < size_; ++j) value -= row[j] * x[j];
     x[i] = value / row[i];
   }
+}
+
+void ActiveSetFactors::solve_transposed(double* x) const {
+  for (std::size_t i = 0; i < size_; ++i) {
+    const double* row = &r_[i * capacity_];
+    x[i] /= row[i];
+    for (std::size_t j = i + 1; j < size_; ++j) x[j] -= row[j] * x[i];
+  }
+}
+
+void ActiveSetFactors::add_combination(const double* x, double* y) const {
+  if (size_ > 0) kernels_.multiply_transposed(size_, stride_, q_.data(), stride_, x, y);
 }
 
 }  // namespace tfminimize

@@ -36,6 +36,10 @@ class ActiveSetFactors {
 
   /// x = R⁻¹x
   void solve(double* x) const;
+  /// x = R⁻ᵀx
+  void solve_transposed(double* x) const;
+  /// y += Q·x
+  void add_combination(const double* x, double* y) const;
 
  private:
   void grow();

@@ -12,12 +12,15 @@ constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 // A violation this small, in units of the rounding of its terms, is none.
 constexpr double kRounding = 8;
+constexpr double kNoise = 1000;
 // A normal is looked at closely where this little of it is orthogonal to the active ones; whether it depends on them is
 // then decided by the original rows, since the transformed ones have an error that grows with the condition of B.
 constexpr double kNearlyDependent = 1e-6;
 constexpr double kDependent = 1e-14;
 // Dependent constraints that differ by more than this, relatively, contradict each other.
 constexpr double kContradiction = 1e-10;
+// ... or by more than what this step mends: constraint values near zero are differences, with an error of their own.
+constexpr double kSmallestDistance = 1e-12;
 
 }  // namespace
 
@@ -53,6 +56,10 @@ double DualActiveSetQp::slack(std::size_t row) const {
   return (row < upper_row(0) ? s_[row - lower_row(0)] : -s_[row - upper_row(0)]) - bound(row);
 }
 
+double DualActiveSetQp::norm(const AlignedArray<double>& vector) const {
+  return std::sqrt(kernels_.dot(vector.size(), vector.data(), vector.data()));
+}
+
 double DualActiveSetQp::normal_length(std::size_t row) const {
   if (row >= m_) return 1;
   const std::size_t stride = padded(n_);
@@ -65,6 +72,11 @@ bool DualActiveSetQp::is_violated(std::size_t row) const {
   const double violation = -slack(row);
   if (!(violation > 0)) return false;
   return violation > kRounding * kEpsilon * (std::abs(bound(row)) + normal_length(row) * s_length_);
+}
+
+/// Whether the violation may be but the rounding of y⁰, of which s is a small part.
+bool DualActiveSetQp::is_noise(std::size_t row) const {
+  return -slack(row) <= kNoise * kEpsilon * normal_length(row) * (unconstrained_length_ + s_length_);
 }
 
 void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& program) {
@@ -81,6 +93,7 @@ void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& progra
   std::fill_n(y_.data(), y_.size(), 0.0);
   for (std::size_t i = 0; i < n_; ++i) y_[i] = -program.gradient[i];
   b.to_factor_space(y_.data());
+  start_length_ = norm(y_);
 }
 
 void DualActiveSetQp::list_inequalities() {
@@ -114,11 +127,17 @@ std::size_t DualActiveSetQp::first_nonzero(std::size_t row) const {
   return (row - (row < upper_row(0) ? lower_row(0) : upper_row(0))) / 8 * 8;
 }
 
-/// s and J·s from y.
+/// s from y.
 void DualActiveSetQp::find_solution() {
   std::copy_n(y_.data(), y_.size(), s_.data());
   b_->from_factor_space(s_.data());
-  s_length_ = std::sqrt(kernels_.dot(s_.size(), s_.data(), s_.data()));
+  refined_ = active_.empty();
+  multiply_rows();
+}
+
+/// J·s
+void DualActiveSetQp::multiply_rows() {
+  s_length_ = norm(s_);
   if (m_ == 0) return;
   const double extra = s_[n_];
   s_[n_] = 0;  // A row of J may end before it.
@@ -168,19 +187,20 @@ QpStatus DualActiveSetQp::add_equalities() {
   for (std::size_t row = 0; row < program_.num_equalities; ++row) {
     write_normal(row, v_.data());
     b_->to_factor_space(v_.data());
-    const double norm = factors_.project(v_.data(), d_.data(), z_.data());
-    const double length = std::sqrt(kernels_.dot(v_.size(), v_.data(), v_.data()));
+    const double rest = factors_.project(v_.data(), d_.data(), z_.data());
+    const double length = norm(v_);
     const double missing = bound(row) - kernels_.dot(v_.size(), v_.data(), y_.data());
-    if (norm <= kNearlyDependent * length) {
+    if (rest <= kNearlyDependent * length) {
       std::copy_n(d_.data(), active_.size(), target_.data());
       factors_.solve(target_.data());
-      if (norm == 0 || active_.size() == order_ || depends(row, target_.data())) {
-        const double scale = std::abs(bound(row)) + length * std::sqrt(kernels_.dot(y_.size(), y_.data(), y_.data()));
-        if (std::abs(missing) <= kContradiction * scale) continue;  // It says what the others say.
+      if (rest == 0 || active_.size() == order_ || depends(row, target_.data())) {
+        const double scale = std::abs(bound(row)) + length * (start_length_ + norm(y_));
+        if (std::abs(missing) <= kContradiction * scale + kSmallestDistance * normal_length(row))
+          continue;  // It says what the others say.
         return QpStatus::kSingularEqualities;
       }
     }
-    append(static_cast<Row>(row), norm, missing / norm, 0);
+    append(static_cast<Row>(row), rest, missing / rest, 0);
   }
   std::copy_n(alpha_.data(), active_.size(), lambda_.data());
   factors_.solve(lambda_.data());
@@ -203,15 +223,10 @@ std::size_t DualActiveSetQp::most_violated() const {
   return found;
 }
 
-/// Whether the violation of a constraint that depends on the active ones is but rounding; then it does not enter, until
-/// another has.
-bool DualActiveSetQp::reject(Row entering) {
-  const double scale = std::abs(bound(entering)) + normal_length(entering) * s_length_;
-  if (-slack(entering) > kContradiction * scale) return false;
-  std::copy_n(alpha_.data(), active_.size(), lambda_.data());
-  factors_.solve(lambda_.data());
+/// The constraint does not enter, as only rounding violates it; until another has.
+QpStatus DualActiveSetQp::reject(Row entering) {
   rejected_.push_back(entering);
-  return true;
+  return QpStatus::kSolved;
 }
 
 QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
@@ -219,17 +234,23 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
   std::swap(candidates_[position], candidates_[num_active_]);
   write_normal(entering, v_.data());
   b_->to_factor_space(v_.data(), 1, first_nonzero(entering));
-  const double length = std::sqrt(kernels_.dot(v_.size(), v_.data(), v_.data()));
+  const double length = norm(v_);
   const std::size_t num_equalities = active_.size() - num_active_;
   double multiplier = 0;
   while (true) {
-    const double norm = factors_.project(v_.data(), d_.data(), z_.data());
+    const double rest = factors_.project(v_.data(), d_.data(), z_.data());
     const std::size_t size = active_.size();
     bool dependent = size == order_;
-    if (!dependent && norm <= kNearlyDependent * length) {
+    if (!dependent && rest <= kNearlyDependent * length) {
       std::copy_n(d_.data(), size, target_.data());
       factors_.solve(target_.data());
-      dependent = norm == 0 || depends(entering, target_.data());
+      dependent = rest == 0 || depends(entering, target_.data());
+    }
+    if (dependent && multiplier == 0) {
+      const double scale = std::abs(bound(entering)) + normal_length(entering) * s_length_;
+      if (-slack(entering) <= kContradiction * scale + kSmallestDistance * normal_length(entering)) {
+        return reject(entering);
+      }
     }
     // λ moves towards `target`, where the constraint is active; if it depends on the active ones, along a ray.
     double missing = 0;
@@ -239,8 +260,8 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
       std::copy_n(d_.data(), size, target_.data());
     } else {
       missing = bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
-      alpha = missing / norm;
-      for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * (alpha / norm);
+      alpha = missing / rest;
+      for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * (alpha / rest);
       step = 1;
     }
     factors_.solve(target_.data());
@@ -254,21 +275,35 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
         blocking = k;
       }
     }
-    if (blocking == kNone && dependent) return reject(entering) ? QpStatus::kSolved : QpStatus::kInfeasible;
+    if (blocking == kNone && dependent) return QpStatus::kInfeasible;
     if (blocking == kNone) {
       rejected_.clear();
       lambda_ = std::vector<double>(target_.begin(), target_.begin() + static_cast<std::ptrdiff_t>(size));
       ++num_active_;
-      append(entering, norm, alpha, alpha / norm);
+      append(entering, rest, alpha, alpha / rest);
       return QpStatus::kSolved;
     }
     for (std::size_t k = 0; k < size; ++k) lambda_[k] -= step * (dependent ? target_[k] : lambda_[k] - target_[k]);
-    multiplier += step * (dependent ? 1 : alpha / norm - multiplier);
+    multiplier += step * (dependent ? 1 : alpha / rest - multiplier);
     // The entering constraint stands behind the active ones, and stays there.
     remove(blocking);
     std::swap(candidates_[num_active_], candidates_[num_active_ + 1]);
     if (pivots_ > 3 * (candidates_.size() + order_) + 100) return QpStatus::kPivotLimit;
   }
+}
+
+/// Moves s onto the active constraints. It is the small difference of large vectors, y⁰ and Q·α, where the gradient is
+/// large, and misses them by their rounding.
+void DualActiveSetQp::refine() {
+  if (refined_) return;
+  for (std::size_t k = 0; k < active_.size(); ++k) target_[k] = -slack(active_[k]);
+  factors_.solve_transposed(target_.data());
+  std::fill_n(z_.data(), z_.size(), 0.0);
+  factors_.add_combination(target_.data(), z_.data());
+  b_->from_factor_space(z_.data());
+  kernels_.add(s_.size(), 1, z_.data(), s_.data());
+  refined_ = true;
+  multiply_rows();
 }
 
 void DualActiveSetQp::store_multipliers() {
@@ -278,15 +313,23 @@ void DualActiveSetQp::store_multipliers() {
 
 QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& program) {
   begin(b, program);
+  find_solution();
+  unconstrained_length_ = s_length_;
   QpStatus status = add_equalities();
+  if (status == QpStatus::kSolved && !active_.empty()) find_solution();
   while (status == QpStatus::kSolved) {
-    find_solution();
     const std::size_t position = most_violated();
     if (position == kNone) break;
+    if (!refined_ && is_noise(candidates_[position])) {
+      refine();
+      continue;
+    }
     status = add_inequality(position);
     if (pivots_ > 3 * (candidates_.size() + order_) + 100) status = QpStatus::kPivotLimit;
+    if (status == QpStatus::kSolved) find_solution();
   }
   if (status != QpStatus::kSolved) return status;
+  refine();
   store_multipliers();
   for (std::size_t i = 0; i < program.lower.size(); ++i)
     s_[i] = std::min(std::max(s_[i], program.lower[i]), program.upper[i]);

@@ -79,22 +79,26 @@ class DualActiveSetQp {
   std::size_t lower_row(std::size_t variable) const { return m_ + variable; }
   std::size_t upper_row(std::size_t variable) const { return m_ + order_ + variable; }
   double bound(std::size_t row) const;  ///< b_i of n_iᵀs >= b_i
+  double norm(const AlignedArray<double>& vector) const;
   double normal_length(std::size_t row) const;
   double slack(std::size_t row) const;  ///< n_iᵀs - b_i
   bool is_violated(std::size_t row) const;
+  bool is_noise(std::size_t row) const;
 
   void begin(const LdltFactors& b, const QuadraticProgram& program);
   void list_inequalities();
   void write_normal(std::size_t row, double* v) const;
   std::size_t first_nonzero(std::size_t row) const;
   void find_solution();
+  void multiply_rows();
   QpStatus add_equalities();
   QpStatus add_inequality(std::size_t position);
   std::size_t most_violated() const;
-  bool reject(Row entering);
+  QpStatus reject(Row entering);
   void append(Row row, double norm, double alpha, double multiplier);
   void remove(std::size_t index);
   bool depends(std::size_t row, const double* coefficients) const;
+  void refine();
   void store_multipliers();
 
   std::size_t n_;
@@ -110,12 +114,15 @@ class DualActiveSetQp {
   std::vector<double> alpha_;    ///< and α.
   std::vector<Row> candidates_;  ///< The inequalities in NNLS's order, the active ones first.
   std::size_t num_active_ = 0;   ///< How many are.
-  std::vector<Row> rejected_;    ///< Violated by rounding only, as they depend on active ones.
+  std::vector<Row> rejected_;    ///< Those that only rounding violates.
   std::size_t pivots_ = 0;
 
   AlignedArray<double> y_;
+  double start_length_ = 0;  ///< ‖y⁰‖
   AlignedArray<double> s_;
   double s_length_ = 0;
+  double unconstrained_length_ = 0;  ///< ‖s‖ without any constraint.
+  bool refined_ = false;
   AlignedArray<double> v_;  ///< The normal of the constraint that enters,
   AlignedArray<double> z_;  ///< its part that is orthogonal to Q,
   std::vector<double> d_;   ///< and Qᵀv.

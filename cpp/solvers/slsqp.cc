@@ -20,6 +20,7 @@ namespace {
 // Kraft's constants.
 constexpr double kFirstPenalty = 100;    // ρ of the relaxed subproblem, ten times more in each further attempt ...
 constexpr int kRelaxedAttempts = 6;      // ... of these.
+constexpr double kNoProgress = 1e-10;    // If the relaxation takes back more than the rest, x is stuck.
 constexpr int kMostResets = 5;           // How often B may become the identity.
 constexpr int kMostTrials = 11;          // Of a line search.
 constexpr double kSmallestFactor = 0.1;  // Of a step that is shortened.
@@ -57,6 +58,11 @@ struct Slsqp::State {
   Request give_up();
   Request request_derivatives();
   void update_model();
+  bool contradicts() const;
+  /// The status where the linearised constraints contradict each other.
+  SlsqpStatus contradiction() const {
+    return s.singular ? SlsqpStatus::kSingularEqualities : SlsqpStatus::kInconsistent;
+  }
   Request end_iteration(SlsqpStatus status);
   Request stop(SlsqpStatus status);
 
@@ -86,6 +92,7 @@ struct Slsqp::State {
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
     bool relaxed = false;        ///< The linearised constraints contradicted each other.
+    bool singular = false;       ///< The linearised equalities among them, which depended on each other.
     bool model_pending = false;  ///< The derivatives at the new x are still to change B.
     int resets = 1;              ///< How often B became the identity.
     int trials = 0;              ///< In this line search.
@@ -283,12 +290,23 @@ Request Slsqp::State::iterate() {
     if (std::abs(slope) + complementarity < options.ftol && total < options.ftol && !s.relaxed) {
       return end_iteration(SlsqpStatus::kConverged);
     }
+    const double progress = s.relaxed ? 1 - qp.relaxation() : 1;  // Towards the linearised constraints.
+    if (progress < kNoProgress && std::abs(slope) < options.ftol && contradicts()) return stop(contradiction());
     s.previous_f = s.f;
     s.merit = s.f + penalty;
-    s.merit_slope = slope - (s.relaxed ? 1 - qp.relaxation() : 1) * penalty;
+    s.merit_slope = slope - progress * penalty;
     if (s.merit_slope < 0) return begin_line_search();
     if (!reset_model()) return give_up();
   }
+}
+
+/// Whether a violated constraint depends on x at all here: if none does, none contradicts another.
+bool Slsqp::State::contradicts() const {
+  for (std::size_t i = 0; i < m; ++i) {
+    const double* row = problem.jacobian.data() + i * padded(n);
+    if (violation(i) > options.ftol && kernels.dot(padded(n), row, row) > 0) return true;
+  }
+  return false;
 }
 
 /// The step of the quadratic subproblem, and its multipliers. False if there is none; status says why.
@@ -309,17 +327,15 @@ bool Slsqp::State::find_direction() {
   program.lower = lower_step;
   program.upper = upper_step;
   QpStatus status = qp.solve(b, program);
-  if (status == QpStatus::kSingularEqualities && problem.num_equalities == unknowns) status = QpStatus::kInfeasible;
-  s.relaxed = status == QpStatus::kInfeasible;
+  s.singular = status == QpStatus::kSingularEqualities;
+  s.relaxed = s.singular || status == QpStatus::kInfeasible;
   if (s.relaxed) status = relax(program);
   switch (status) {
     case QpStatus::kSolved:
       break;
     case QpStatus::kInfeasible:
-      s.status = SlsqpStatus::kInconsistent;
-      break;
     case QpStatus::kSingularEqualities:
-      s.status = SlsqpStatus::kSingularEqualities;
+      s.status = contradiction();
       break;
     case QpStatus::kPivotLimit:
       s.status = SlsqpStatus::kSubproblemLimit;
@@ -362,7 +378,8 @@ Request Slsqp::State::give_up() {
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
   const bool converged = (std::abs(s.f - s.previous_f) < tolerance || length < tolerance) &&
                          total_violation() < tolerance && greatest_violation() <= options.ftol && !s.relaxed;
-  return stop(converged ? SlsqpStatus::kConverged : SlsqpStatus::kNoDescent);
+  if (converged) return stop(SlsqpStatus::kConverged);
+  return stop(s.singular ? contradiction() : SlsqpStatus::kNoDescent);
 }
 
 Request Slsqp::State::begin_line_search() {
