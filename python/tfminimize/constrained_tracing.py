@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,6 +89,7 @@ class _Problem:
         every = [arguments, *(c.arguments for c in constraints.functions)]
         self._rebuilders = [a.rebuilder() for a in every]
         self._num_tensors = [len(a.tensors) for a in every]
+        self._is_in_python: list[bool] = []
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.values_dtype = "float64"
 
@@ -103,7 +105,7 @@ class _Problem:
             tape.watch(sources)
             loss, values = self._evaluate(inputs, sources)
         gradients = tape.gradient(loss, sources)
-        jacobians = [jacobian(tape, value, sources) for value in values]
+        jacobians = [self._jacobian(i, tape, value, sources) for i, value in enumerate(values)]
         self._check_connected(gradients, jacobians)
         by_source = zip(*jacobians, strict=True) if jacobians else ()
         sizes = [value.shape[0] for value in values]
@@ -121,14 +123,35 @@ class _Problem:
             arguments.append(rebuild(inputs[first : first + count]))
             first += count
         loss = scalar(self._fun(*x, *arguments[0]))
-        values = [
-            _values(constraint, fun, (*x, *args))
-            for (constraint, fun), args in zip(self._constraints, arguments[1:], strict=True)
-        ]
+        values = []
+        self._is_in_python = []
+        for (constraint, fun), args in zip(self._constraints, arguments[1:], strict=True):
+            before = len(_python_functions())
+            values.append(_values(constraint, fun, (*x, *args)))
+            self._is_in_python.append(len(_python_functions()) > before)
         self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
         if all(value.dtype == tf.float32 for value in values) and values:
             self.values_dtype = "float32"
         return loss, [tf.reshape(value, [-1]) for value in values]
+
+    def _jacobian(self, i: int, tape: tf.GradientTape, value: tf.Tensor, sources: list[Any]) -> list[tf.Tensor | None]:
+        name = self._constraints[i][0].name
+        rows = value.shape[0]
+        if rows > 1 and self._is_in_python[i]:
+            raise ValueError(
+                f"{name} returns {rows} values of a tf.py_function, whose derivative TensorFlow can take only once a "
+                "call: give one constraint for each value."
+            )
+        found = jacobian(tape, value, sources)
+        if rows and all(part is None for part in found):
+            names = " or ".join(s.name for s in self._unknowns.layout.segments)
+            warnings.warn(
+                f"{name} does not depend on {names} in a way that TensorFlow can differentiate: its derivatives are "
+                "taken as zero.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return found
 
     def _joined(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
         return [tf.concat([tf.cast(value, self.values_dtype) for value in values], 0)] if values else []
@@ -184,6 +207,11 @@ def _values(constraint: ConstraintFunction, fun: Callable[..., Any], args: tuple
             "many values in every call."
         )
     return value
+
+
+def _python_functions() -> list[Any]:
+    """The calls of `tf.py_function` in the graph that is being made."""
+    return [op for op in tf.compat.v1.get_default_graph().get_operations() if op.type == "EagerPyFunc"]
 
 
 def _is_numpy_on_a_tensor(error: Exception) -> bool:

@@ -43,6 +43,8 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
     """
     (rows,) = value.shape
     columns = sum(source.shape.num_elements() for source in sources)
+    if rows == 0:
+        return [None] * len(sources)
     if rows <= MAX_UNROLLED:
         return _unrolled(tape, value, sources)
     if rows >= MIN_RATIO * columns:
@@ -85,13 +87,14 @@ def _forward(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
         u = tf.zeros_like(value)
         outer.watch(u)
         gradients = tape.gradient(value, sources, output_gradients=u)
+        flat = [None if gradient is None else tf.reshape(gradient, [-1]) for gradient in gradients]
     found: list[tf.Tensor | None] = []
-    for gradient, source in zip(gradients, sources, strict=True):
+    for gradient, source in zip(flat, sources, strict=True):
         if gradient is None:
             found.append(None)
             continue
-        transposed = outer.jacobian(tf.reshape(gradient, [-1]), u)
+        transposed = outer.jacobian(gradient, u)
         if transposed is None:
             raise _NotLinear
-        found.append(tf.reshape(tf.transpose(transposed), [*value.shape, *source.shape]))
+        found.append(tf.reshape(tf.cast(tf.transpose(transposed), source.dtype), [*value.shape, *source.shape]))
     return found
