@@ -118,12 +118,12 @@ def circle_and_line(x: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.reduce_sum(x**2) - 2.0, tf.reduce_sum(x) - 1.0])
 
 
+PLANE: Layout = [(0, (2,), "float64")]
 START = [0.5, 2.0]
 
 
 def circle_objective(**options: Any) -> _native.ConstrainedFunction:
-    layout: Layout = [(0, (2,), "float64")]
-    return constrained_objective(trace_constrained(rosenbrock, circle_and_line, layout), layout, **options)
+    return constrained_objective(trace_constrained(rosenbrock, circle_and_line, PLANE), PLANE, **options)
 
 
 def circle_host_function() -> _native.ConstrainedHostFunction:
