@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.optimize
 import tensorflow as tf
 
 import tfminimize as tfm
@@ -45,10 +46,66 @@ def test_structure_arguments_and_options() -> None:
     assert comparison.jit_compile
 
 
+def test_constraints_in_every_form_are_the_same_on_both_sides() -> None:
+    constraints = [
+        {"type": "ineq", "fun": lambda x, a, r: r - tf.reduce_sum((x["w"] - a) ** 2), "args": (0.5, np.float64(2.0))},
+        scipy.optimize.NonlinearConstraint(lambda x: x["w"][0] * x["b"], -np.inf, 0.4),
+        scipy.optimize.LinearConstraint([[1.0, 1.0, 0.0, 1.0]], 0.5, 1.5),
+    ]
+    comparison = tfm.compare(
+        lambda x, a: tf.reduce_sum((x["w"] - a) ** 4) + x["b"] ** 2,
+        {"w": np.array([0.3, 0.4, 1.0]), "b": 0.5},
+        args=(2.0,),
+        method="SLSQP",
+        bounds={"w": (0.0, 1.4)},
+        constraints=constraints,
+        repeats=1,
+    )
+    assert comparison.ours.success
+    assert comparison.same_status
+    assert comparison.nit_difference == 0
+    assert comparison.x_difference < 1e-5
+    assert max(comparison.our_violation, comparison.scipy_violation) < 1e-6
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_constraints_read_variables_in_variable_use(jit: bool) -> None:
+    v, w = tf.Variable([1.0, 2.0], dtype=tf.float64), tf.Variable(0.5, dtype=tf.float64)
+    comparison = tfm.compare(
+        lambda: tf.reduce_sum((v - 3.0) ** 2) + w**2,
+        [v, w],
+        method=None,
+        constraints={"type": "eq", "fun": lambda: v[0] + w - 1.0},
+        jit_compile=jit,
+        repeats=1,
+    )
+    np.testing.assert_allclose(comparison.scipy.x, [2.0, 3.0, -1.0], atol=1e-4)
+    assert comparison.x_difference < 1e-6
+    assert v.numpy().tolist() == [1.0, 2.0]
+
+
+def test_violation_is_measured_on_both_sides() -> None:
+    # x >= 1 and x <= 0
+    comparison = tfm.compare(
+        lambda x: tf.reduce_sum(x**2),
+        [0.3],
+        method="SLSQP",
+        constraints={"type": "ineq", "fun": lambda x: tf.concat([x - 1.0, -x], 0)},
+        repeats=1,
+    )
+    for side, found in (("scipy", comparison.scipy_violation), ("ours", comparison.our_violation)):
+        x = getattr(comparison, side).x[0]
+        assert found == pytest.approx(max(1 - x, x))
+    assert not comparison.ours.success
+    assert "violation" in str(comparison)
+    assert comparison.to_dict()["scipy"]["violation"] == comparison.scipy_violation
+
+
 def test_table_shows_both() -> None:
     text = str(tfm.compare(lambda x: tf.reduce_sum(x**2), np.ones(2), repeats=1, name="bowl"))
     for word in ("bowl", "SciPy", "tfminimize", "nfev"):
         assert word in text
+    assert "violation" not in text
 
 
 def test_to_dict_is_json() -> None:

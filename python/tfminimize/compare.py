@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
 from tfminimize.bounds import pack_bounds
+from tfminimize.constraints import has_constraints
 from tfminimize.minimizer import Minimizer
-from tfminimize.tracing import follows_jit, value_and_gradients
+from tfminimize.numpy_functions import NumpyFunctions
+from tfminimize.scipy._constraints import violation
+from tfminimize.tracing import follows_jit
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Comparison", "compare", "table"]
@@ -45,6 +48,10 @@ class Comparison:
         Medians of the times of a whole solve, tracing and compiling excluded.
     x_difference : float
         The greatest absolute difference of an element of x.
+    our_violation, scipy_violation : float
+        The greatest violation of a constraint or bound at the two answers, both measured in the same way.
+    constrained : bool
+        Whether there are constraints, besides bounds.
     """
 
     name: str
@@ -55,6 +62,9 @@ class Comparison:
     our_seconds: float
     scipy_seconds: float
     x_difference: float
+    our_violation: float = 0.0
+    scipy_violation: float = 0.0
+    constrained: bool = False
 
     @property
     def ratio(self) -> float:
@@ -87,8 +97,9 @@ class Comparison:
             side: {name: _plain(result[name]) for name in ("fun", "nit", "nfev", "status", "success", "message")}
             for side, result in (("tfminimize", self.ours), ("scipy", self.scipy))
         }
-        sides["tfminimize"] |= {"seconds": self.our_seconds, "timing": dict(self.ours.timing)}
-        sides["scipy"]["seconds"] = self.scipy_seconds
+        sides["tfminimize"] |= {"violation": self.our_violation, "seconds": self.our_seconds}
+        sides["tfminimize"]["timing"] = dict(self.ours.timing)
+        sides["scipy"] |= {"violation": self.scipy_violation, "seconds": self.scipy_seconds}
         return {
             "name": self.name,
             "size": self.size,
@@ -113,8 +124,9 @@ def compare(
     fun: Callable[..., Any],
     x0: Any,
     args: Any = (),
-    method: str = "L-BFGS-B",
+    method: str | None = "L-BFGS-B",
     bounds: Any = None,
+    constraints: Any = (),
     tol: float | None = None,
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
@@ -125,12 +137,13 @@ def compare(
     """Solve the same problem through `scipy.optimize.minimize` and through tfminimize, alternately, in one process.
 
     SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
-    of the results; for variables it assigns them before each evaluation. Variables are as before in the end.
+    of the results, and two such functions for each constraint, one of the values and one of the Jacobian; for variables
+    they assign them before each evaluation. Variables are as before in the end.
 
     Parameters
     ----------
-    fun, x0, args, method, bounds, tol, options, jit_compile
-        As in `tfminimize.minimize`; ``jit_compile`` holds for both sides.
+    fun, x0, args, method, bounds, constraints, tol, options, jit_compile
+        As in `tfminimize.minimize`; ``jit_compile`` holds for both sides. Constraints need ``method="SLSQP"`` or None.
     repeats : int, default 7
         Solves on each side that are timed, after one that is not.
     name : str, optional
@@ -146,6 +159,10 @@ def compare(
     >>> comparison = compare(lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), repeats=3)
     >>> comparison.same_status, comparison.nit_difference, comparison.nfev_difference
     (True, 0, 0)
+    >>> disc = {"type": "ineq", "fun": lambda x: 1.0 - tf.reduce_sum(x**2)}
+    >>> comparison = compare(lambda x: tf.reduce_sum(x), np.zeros(2), method=None, constraints=disc, repeats=3)
+    >>> comparison.same_status, comparison.our_violation < 1e-6, comparison.scipy_violation < 1e-6
+    (True, True, True)
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}: give 1 or more.")
@@ -153,18 +170,28 @@ def compare(
     start = unknowns.start(x0)
     flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
     jit = follows_jit(fun) if jit_compile is None else jit_compile
-    minimizer = Minimizer(fun, x0, args, method, bounds=bounds, jit_compile=jit)
+    constrained = has_constraints(constraints)
+    method = method or ("SLSQP" if constrained else "L-BFGS-B")
+    minimizer = Minimizer(fun, x0, args, method, bounds=bounds, constraints=constraints, jit_compile=jit)
 
     def by_scipy() -> OptimizeResult:
         return scipy.optimize.minimize(
-            through_python, flat_start, jac=True, method=method, bounds=flat_bounds, tol=tol, options=options
+            loss_and_gradient,
+            flat_start,
+            jac=True,
+            method=method,
+            bounds=flat_bounds,
+            constraints=flat_constraints,
+            tol=tol,
+            options=options,
         )
 
     def by_us() -> OptimizeResult:
         return minimizer.minimize(None if unknowns.variables else x0, tol=tol, options=options)
 
-    through_python = _as_users_write_it(fun, unknowns, minimizer.arguments, jit)
-    flat_bounds = _flat_bounds(bounds, unknowns)
+    functions = NumpyFunctions(unknowns, jit)
+    loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
+    flat_bounds, flat_constraints = _flat_bounds(bounds, unknowns), functions.constraints(constraints)
     seconds: dict[Any, list[float]] = {by_scipy: [], by_us: []}
     results: dict[Any, OptimizeResult] = {}
     try:
@@ -175,9 +202,10 @@ def compare(
                 results[solve] = solve()
                 if run:  # the first run traces and compiles
                     times.append(time.perf_counter() - begin)
+        ours, theirs = results[by_us], results[by_scipy]
+        violations = [violation(x, flat_bounds, flat_constraints) for x in (_flat(ours.x), theirs.x)]
     finally:
         unknowns.assign(flat_start)
-    ours, theirs = results[by_us], results[by_scipy]
     return Comparison(
         name=name or str(getattr(fun, "__name__", type(fun).__name__)),
         size=unknowns.layout.size,
@@ -187,18 +215,37 @@ def compare(
         our_seconds=statistics.median(seconds[by_us]),
         scipy_seconds=statistics.median(seconds[by_scipy]),
         x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
+        our_violation=violations[0],
+        scipy_violation=violations[1],
+        constrained=constrained,
     )
 
 
 def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
     """The comparisons as a table for the terminal: SciPy's figures, ours, and how many times faster."""
+    comparisons = list(comparisons)
+    constrained = any(c.constrained for c in comparisons)
     shown = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     shown.add_column("problem")
-    for heading in ("n", "", "f", "|Δx|", "nit", "nfev", "status", "time", "faster"):
+    for heading in (
+        "n",
+        "",
+        "f",
+        "|Δx|",
+        *(["violation"] if constrained else []),
+        "nit",
+        "nfev",
+        "status",
+        "time",
+        "faster",
+    ):
         shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for c in comparisons:
         name = f"{c.name}, XLA" if c.jit_compile else c.name
-        for side, result, seconds in (("SciPy", c.scipy, c.scipy_seconds), ("tfminimize", c.ours, c.our_seconds)):
+        for side, result, seconds, excess in (
+            ("SciPy", c.scipy, c.scipy_seconds, c.scipy_violation),
+            ("tfminimize", c.ours, c.our_seconds, c.our_violation),
+        ):
             first = side == "SciPy"
             shown.add_row(
                 name if first else "",
@@ -206,6 +253,7 @@ def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
                 side,
                 f"{result.fun:.6g}",
                 "" if first else f"{c.x_difference:.1e}",
+                *([f"{excess:.1e}"] if constrained else []),
                 str(result.nit),
                 str(result.nfev),
                 str(result.status),
@@ -214,21 +262,6 @@ def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
                 end_section=not first,
             )
     return shown
-
-
-def _as_users_write_it(
-    fun: Callable[..., Any], unknowns: Unknowns, arguments: Any, jit: bool
-) -> Callable[[Float64], tuple[float, Float64]]:
-    function = value_and_gradients(fun, unknowns, arguments, jit)
-
-    def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
-        leaves = [tf.constant(part) for part in unknowns.layout.split(x)]
-        for variable, leaf in zip(unknowns.variables, leaves, strict=False):
-            variable.assign(leaf)
-        loss, *gradients = function(*([] if unknowns.variables else leaves), *arguments.tensors)
-        return float(loss.numpy()), _flat([gradient.numpy() for gradient in gradients])
-
-    return loss_and_gradient
 
 
 def _flat_bounds(bounds: Any, unknowns: Unknowns) -> scipy.optimize.Bounds | None:

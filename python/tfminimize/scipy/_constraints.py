@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 
 from tfminimize.scipy._functions import FreeVariables
 
-__all__ = ["ConstraintRows", "finite_differences", "read_constraints"]
+__all__ = ["ConstraintRows", "finite_differences", "read_constraints", "violation"]
 
 Float64 = NDArray[np.float64]
 Differences = Callable[..., Any]
@@ -111,6 +111,10 @@ class ConstraintRows:
                 )
         return np.concatenate(parts) if parts else np.empty(0)
 
+    def excess(self, values: Float64) -> Float64:
+        """By how much each row is violated, where that is positive."""
+        return np.concatenate([np.abs(values[: self.num_equalities]), -values[self.num_equalities :]])
+
     def jacobian(self, x: Float64) -> Float64:
         """The Jacobian of all rows, shape (size, n)."""
         parts = [self._jacobian(c, size, x) for c, size in zip(self._constraints, self._sizes, strict=True)]
@@ -130,6 +134,21 @@ class ConstraintRows:
                 "for each value, one column for each element of x."
             )
         return rows
+
+
+def violation(x: Float64, bounds: Any, constraints: Any) -> float:
+    """The greatest violation of a constraint, or of a bound of `scipy.optimize.Bounds` or None, at ``x``.
+
+    Examples
+    --------
+    >>> violation(np.array([3.0]), None, {"type": "ineq", "fun": lambda x: 1 - x})
+    2.0
+    """
+    rows = ConstraintRows(read_constraints(constraints, x), x, lambda fun, x, args: None)
+    excess = [rows.excess(rows.values(x))]
+    if bounds is not None:
+        excess += [bounds.lb - x, x - bounds.ub]
+    return float(np.concatenate(excess).max(initial=0.0))
 
 
 def finite_differences(

@@ -219,9 +219,7 @@ def _solve(
 def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, Any]) -> OptimizeResult:
     """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold."""
     rows = problem.rows(loose)
-    values = rows.values(problem.x)
-    excess = np.concatenate([np.abs(values[: rows.num_equalities]), -values[rows.num_equalities :], [0.0]])
-    violation = float(excess.max())
+    violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0))
     holds = violation <= settings["ftol"]
     message = FIXED
     if rows.size and holds:
