@@ -12,7 +12,7 @@ __all__ = ["jacobian"]
 MAX_UNROLLED = 4
 """Up to so many rows a backward pass each is the cheapest: it needs no vectorisation, which takes long to trace."""
 
-MIN_RATIO = 4
+MIN_RATIO = 3
 """Forward mode makes two passes where reverse mode makes one, so rows have to outnumber columns clearly."""
 
 
