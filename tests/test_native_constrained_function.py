@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -385,6 +387,36 @@ def test_nan_ends_the_solve_with_a_status(part: str) -> None:
     _native.drive(solver, constrained_objective(trace_constrained(rosenbrock, constraints, PLANE), PLANE))
     assert solver.status is _native.SlsqpStatus.NON_FINITE_START
     np.testing.assert_array_equal(solver.x, START)
+
+
+def test_bare_loops_are_timed_one_for_each_function() -> None:
+    function, x = circle_objective(), memory(2, 2, START).x
+    for seconds in function.repeat(x, 50):
+        assert 0 < seconds < 1
+    with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
+        function.repeat(x, 0)
+
+
+def test_result_on_another_device_is_copied() -> None:
+    # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from native_constrained import *
+traced = trace_constrained(rosenbrock, circle_and_line, PLANE)
+def elsewhere(concrete):
+    def call(x):
+        with tf.device("CPU:1"):
+            return [tf.identity(t) for t in concrete(x)]
+    return tf.function(call).get_concrete_function(tf.TensorSpec([2], tf.float64))
+function = constrained_objective(Traced(elsewhere(traced.values), elsewhere(traced.derivatives), 2), PLANE)
+assert function.dispatch == ("function", "function")
+assert abs(solve_circle(function) - 1).max() < 1e-5
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 @pytest.mark.resident_memory
