@@ -11,7 +11,7 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 // A violation this small, in units of the rounding of its terms, is none.
-constexpr double kRounding = 8;
+constexpr double kRounding = 100;
 constexpr double kNoise = 1000;
 // A normal is looked at closely where this little of it is orthogonal to the active ones; whether it depends on them is
 // then decided by the original rows, since the transformed ones have an error that grows with the condition of B.
@@ -260,6 +260,7 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
       std::copy_n(d_.data(), size, target_.data());
     } else {
       missing = bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
+      if (missing <= 0 && multiplier == 0) return reject(entering);
       alpha = missing / rest;
       for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * (alpha / rest);
       step = 1;
@@ -283,7 +284,10 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
       append(entering, rest, alpha, alpha / rest);
       return QpStatus::kSolved;
     }
-    for (std::size_t k = 0; k < size; ++k) lambda_[k] -= step * (dependent ? target_[k] : lambda_[k] - target_[k]);
+    for (std::size_t k = 0; k < size; ++k) {
+      lambda_[k] -= step * (dependent ? target_[k] : lambda_[k] - target_[k]);
+      if (k >= num_equalities) lambda_[k] = std::max(lambda_[k], 0.0);
+    }
     multiplier += step * (dependent ? 1 : alpha / rest - multiplier);
     // The entering constraint stands behind the active ones, and stays there.
     remove(blocking);
@@ -316,6 +320,7 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
   find_solution();
   unconstrained_length_ = s_length_;
   QpStatus status = add_equalities();
+  if (program.num_variables > 0 && active_.size() == program.num_variables) candidates_.clear();
   if (status == QpStatus::kSolved && !active_.empty()) find_solution();
   while (status == QpStatus::kSolved) {
     const std::size_t position = most_violated();

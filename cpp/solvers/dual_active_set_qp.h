@@ -25,8 +25,11 @@ struct QuadraticProgram {
   Span<const double> constraints;  ///< [m], c
   Span<const double> jacobian;     ///< [m * padded(n)]
   std::size_t num_equalities = 0;
-  Span<const double> lower;       ///< [n], or empty
-  Span<const double> upper;       ///< [n], or empty
+  Span<const double> lower;  ///< [n], or empty
+  Span<const double> upper;  ///< [n], or empty
+  std::size_t num_variables =
+      0;  ///< If not 0: where so many equalities are independent they leave nothing to choose; the
+          ///< inequalities are then not looked at, the solution is only moved into the bounds.
   Span<const double> relaxation;  ///< [m], or empty: the column of J for one more variable, which is in [0, 1], and
                                   ///< that B has been extended by.
 };

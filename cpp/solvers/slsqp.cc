@@ -324,6 +324,7 @@ bool Slsqp::State::find_direction() {
   program.constraints = problem.constraints;
   program.jacobian = problem.jacobian;
   program.num_equalities = problem.num_equalities;
+  program.num_variables = unknowns;  // As many equations: Newton's method for them, as in Kraft's program.
   program.lower = lower_step;
   program.upper = upper_step;
   QpStatus status = qp.solve(b, program);
@@ -355,6 +356,7 @@ QpStatus Slsqp::State::relax(QuadraticProgram& program) {
     relaxation[i] = i < problem.num_equalities ? -problem.constraints[i] : std::max(-problem.constraints[i], 0.0);
   }
   program.relaxation = relaxation;
+  program.num_variables = 0;
   QpStatus status = QpStatus::kInfeasible;
   double penalty = kFirstPenalty;
   for (int attempt = 0; attempt < kRelaxedAttempts && status == QpStatus::kInfeasible; ++attempt) {
