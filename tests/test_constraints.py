@@ -594,3 +594,15 @@ def test_component_that_nothing_depends_on_is_a_warning() -> None:
     v, w = tf.Variable(0.0), tf.Variable(0.0, name="idle")
     with pytest.warns(UserWarning, match="Neither the loss nor a constraint depends on variable 'idle:0'"):
         solve({"type": "ineq", "fun": lambda: v - 1.0}, fun=lambda: v**2, x0=[v, w])
+
+
+def test_several_lambdas_in_a_line_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    fun, constraint = (lambda x: x[0] ** 2 + x[1] ** 2), (lambda x: x[0] + x[1] - 1.0)
+    result = solve({"type": "eq", "fun": constraint}, fun, np.zeros(2))
+    np.testing.assert_allclose(result.x, 0.5, atol=1e-6)
+    assert "AutoGraph" not in caplog.text
+
+
+def test_lambda_with_control_flow_is_still_converted() -> None:
+    result = solve({"type": "ineq", "fun": lambda x: x[0] - 2.0 if x[0] < 3.0 else x[1]})
+    np.testing.assert_allclose(result.x, [2, 1, 1], atol=1e-6)

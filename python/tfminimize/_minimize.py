@@ -57,32 +57,41 @@ def minimize(
         floats as tensors of the dtype of x: new values of the same shape do not retrace. All else (Python integers,
         strings, variables, models) is handed over as it is; a new value is a new trace, as with `tf.function`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B is native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+        None is SLSQP if there are constraints, L-BFGS-B otherwise.
     bounds : optional
         For one array: `scipy.optimize.Bounds`, a sequence of one ``(low, high)`` for each element in C order, or two
         numbers for all. For a structure or variables: one ``(low, high)`` for each leaf, broadcast to its shape, in the
         structure of ``x0``, as a list parallel to its leaves, or as a dict of ``variable.ref()``. None and infinities
         mean no bound. A start outside is projected.
-    constraints : optional
-        SciPy's constraints, for a method of SciPy's that takes them and an ``x0`` that is one vector.
+    constraints : dict, NonlinearConstraint, LinearConstraint or list of them, optional
+        For SLSQP, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means ``c(x, *args) = 0``, ``"ineq"``
+        ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint` ``lb <= c(x) <= ub``, for every element of what c
+        returns. c is a TensorFlow function that is called like ``fun``: in variable use ``c(*args)``. Its Jacobian is
+        TensorFlow's. A `scipy.optimize.LinearConstraint` has an A of one column for each element of x, of all leaves or
+        variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. (Other methods of
+        SciPy's that take constraints get them as they are: functions of one NumPy vector.)
     tol : float, optional
-        Sets ``ftol`` and ``gtol``.
+        Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
     callback : callable, optional
         ``callback(xk)``, or ``callback(intermediate_result)`` with a parameter of just this name, after each iteration.
         x is a copy of what ``result.x`` would be. `StopIteration` ends the solve with status 99.
     options : dict, optional
-        L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, as in SciPy.
+        L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
+        maxiter=100``; as in SciPy.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success, message, hess_inv``. ``x`` and ``jac`` have the
-        structure of ``x0`` (NumPy arrays), for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``;
-        ``hess_inv`` acts on flat vectors. Besides, ``backend`` says what evaluated the function (``"tfe"``), and
-        ``timing`` how many seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate``
-        and ``solver``.
+        SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success, message``, of L-BFGS-B ``hess_inv``, of SLSQP
+        ``multipliers``. ``x`` and ``jac`` have the structure of ``x0`` (NumPy arrays), for variables they are flat
+        vectors in the order of ``tf.nest.flatten(x0)``; ``hess_inv`` acts on flat vectors. ``multipliers`` has one
+        element for each equality, then one for each inequality, as in SciPy: a constraint with two limits has two, the
+        lower ones first. Besides, ``constr_violation`` is the greatest violation of a constraint or bound, ``backend``
+        says what evaluated the function (``"tfe"``), and ``timing`` how many seconds went to ``trace``, ``compile``
+        (the first evaluation of a new trace), ``evaluate`` and ``solver``.
 
     Raises
     ------
@@ -110,6 +119,17 @@ def minimize(
     >>> result = minimize(lambda: tf.reduce_sum(v**2), v, bounds=([1.0, 2.0], None))
     >>> v.numpy()
     array([1., 2.], dtype=float32)
+
+    The point of the unit disc nearest to (2, 1):
+
+    >>> def in_disc(x):
+    ...     return 1.0 - tf.reduce_sum(x**2)
+    >>> constraint = {"type": "ineq", "fun": in_disc}
+    >>> result = minimize(
+    ...     lambda x: tf.reduce_sum((x - [2.0, 1.0]) ** 2), np.zeros(2), method="SLSQP", constraints=constraint
+    ... )
+    >>> result.x.round(4), result.multipliers.round(3), result.constr_violation < 1e-6
+    (array([0.8944, 0.4472]), array([1.236]), True)
     """
     _refuse(unsupported)
     if not callable(fun):

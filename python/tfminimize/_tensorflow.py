@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dis
 import functools
 import itertools
 import pathlib
@@ -20,6 +21,7 @@ import tensorflow as tf
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
+#   parser                      whether AutoGraph finds the source of a lambda
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
@@ -27,6 +29,7 @@ import tensorflow as tf
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
+from tensorflow.python.autograph.pyct import parser
 from tensorflow.python.eager import cancellation, execute
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
@@ -141,12 +144,13 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
     """
     _, original = tf_decorator.unwrap(fun)
     options = converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
+    is_plain = _is_lambda_without_source(original)
 
     def call(*args: Any) -> Any:
         # A function that is traced without AutoGraph turns it off for all that it calls.
         with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED):
             try:
-                return api.converted_call(original, args, None, options=options)
+                return original(*args) if is_plain else api.converted_call(original, args, None, options=options)
             except Exception as error:
                 metadata = getattr(error, "ag_error_metadata", None)
                 if metadata is not None and hasattr(error, "add_note"):
@@ -154,6 +158,23 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
                 raise
 
     return call
+
+
+def _is_lambda_without_source(function: Any) -> bool:
+    """Whether AutoGraph could not convert a lambda, which has no control flow to convert.
+
+    It does not find the source of one of several in a line, as constraints are often written. It would call it as it
+    is, after a warning of many lines that asks for nothing.
+    """
+    if getattr(function, "__name__", "") != "<lambda>":
+        return False
+    if any(i.opcode in dis.hasjrel or i.opcode in dis.hasjabs for i in dis.get_instructions(function)):
+        return False
+    try:
+        parser.parse_entity(function, ())
+    except Exception:  # of several kinds, such as where there is no module
+        return True
+    return False
 
 
 def copy_handle_data(source: Any, target: Any) -> None:

@@ -107,11 +107,10 @@ class Minimizer:
         Further arguments; `minimize` may replace them. Arrays, tensors and floats of the same shapes and dtypes do not
         retrace; see `tfminimize.minimize`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B is native. Any other runs in SciPy, on the compiled function.
-    bounds : optional
-        As in `tfminimize.minimize`.
-    constraints : optional
-        SciPy's constraints, for a method of SciPy's that takes them and an ``x0`` that is one array.
+        L-BFGS-B and SLSQP are native. Any other runs in SciPy, on the compiled function.
+    bounds, constraints : optional
+        As in `tfminimize.minimize`. The ``args`` of a constraint stay those given here; to change them from solve to
+        solve, let its function read a `tf.Variable`.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
 
