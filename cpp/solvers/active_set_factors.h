@@ -6,23 +6,24 @@
 
 #include "solvers/aligned_array.h"
 #include "solvers/dense_kernels.h"
+#include "solvers/upper_triangle.h"
 
 namespace tfminimize {
 
 /// The factors V = Q·R of a matrix whose columns come and go: the normals of the active constraints.
 ///
-/// Qᵀ is held row by row, R (upper triangular) too; both grow with the number of columns. J. W. Daniel, W. B. Gragg,
-/// L. Kaufman, G. W. Stewart, "Reorthogonalization and stable algorithms for updating the Gram-Schmidt QR
-/// factorization", Math. Comp. 30 (1976), 772-795.
+/// Qᵀ is held row by row, and grows with the number of columns. J. W. Daniel, W. B. Gragg, L. Kaufman, G. W. Stewart,
+/// "Reorthogonalization and stable algorithms for updating the Gram-Schmidt QR factorization", Math. Comp. 30 (1976),
+/// 772-795.
 class ActiveSetFactors {
  public:
   /// Vectors are `stride` long, a multiple of 8; there are at most `most_columns` columns.
   ActiveSetFactors(std::size_t stride, std::size_t most_columns);
 
-  void clear() { size_ = 0; }
-  std::size_t size() const { return size_; }  ///< Columns.
+  void clear() { r_.clear(); }
+  std::size_t size() const { return r_.size(); }  ///< Columns.
   const double* q(std::size_t i) const { return q_.data() + i * stride_; }
-  double r(std::size_t i, std::size_t j) const { return r_[i * capacity_ + j]; }
+  const UpperTriangle& r() const { return r_; }
 
   /// Splits v into Q·d and z, which is orthogonal to Q; returns ‖z‖. d: [size()], z: [stride].
   double project(const double* v, double* d, double* z) const;
@@ -34,10 +35,6 @@ class ActiveSetFactors {
   /// [size()] before, is turned with Qᵀ.
   void remove(std::size_t column, double* alpha);
 
-  /// x = R⁻¹x
-  void solve(double* x) const;
-  /// x = R⁻ᵀx
-  void solve_transposed(double* x) const;
   /// y += Q·x
   void add_combination(const double* x, double* y) const;
 
@@ -47,10 +44,9 @@ class ActiveSetFactors {
   std::size_t stride_;
   std::size_t most_columns_;
   std::size_t capacity_ = 0;
-  std::size_t size_ = 0;
   const DenseKernels& kernels_;
+  UpperTriangle r_;
   AlignedArray<double> q_;
-  AlignedArray<double> r_;  ///< Rows capacity_ apart.
   mutable std::vector<double> correction_;
 };
 
