@@ -30,6 +30,23 @@ def bounded() -> tf.Variable:
     return vector  # [1, 2]
 
 
+def constrained() -> tf.Variable:
+    """The same, with y equal to 1 and x at least 1."""
+    vector = tf.Variable([7.0, 7.0], name="vector")
+
+    tfm.minimize(
+        lambda: tf.reduce_sum(tf.square(vector)),
+        vector,
+        method="SLSQP",
+        constraints=[
+            {"type": "eq", "fun": lambda: vector[1] - 1.0},
+            {"type": "ineq", "fun": lambda: vector[0] - 1.0},
+        ],
+    )
+
+    return vector  # [1, 1]
+
+
 def bounded_by_column() -> tf.Variable:
     """A matrix whose bounds are broadcast: the first column at most 1, the second at most 2."""
     matrix = tf.Variable(tf.zeros([3, 2]), name="matrix")
@@ -40,7 +57,7 @@ def bounded_by_column() -> tf.Variable:
 
 
 def main() -> None:
-    for example in (unconstrained, bounded, bounded_by_column):
+    for example in (unconstrained, constrained, bounded, bounded_by_column):
         variable = example()
         print(f"{example.__name__:20} {np.array2string(variable.numpy(), precision=6, suppress_small=True)!s}")
 

@@ -465,6 +465,7 @@ def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
         ),
         ({"type": "eq", "fun": bowl, "lb": 0}, "has the key 'lb', which means nothing"),
         ({"type": "eq", "fun": bowl, "args": 1.0}, r"has the args 1.0: give a tuple, such as \(value,\)"),
+        ([{"type": "eq", "fun": bowl, "args": ({1},)}], r"constraints\[0\]: args holds a set"),
         (NonlinearConstraint(bowl, 0, 1, jac=bowl), "has a jac, but the derivatives"),
         (NonlinearConstraint(bowl, 0, 1, jac="3-point"), "has a jac, but the derivatives"),
         (NonlinearConstraint(bowl, 0, 1, hess=bowl), "has a hess, but SLSQP uses no Hessian"),

@@ -36,11 +36,14 @@ def test_example_runs(example: Path) -> None:
 
 def test_user_guide_runs_from_top_to_bottom() -> None:
     guide = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, "docs/user-guide.md", "exec"), names)
+    for block in re.finditer(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE):
+        lines_before = guide.count("\n", 0, block.start(1))  # AutoGraph reads the source at its place in the guide
+        exec(compile("\n" * lines_before + block[1], "docs/user-guide.md", "exec"), names)
     np.testing.assert_allclose(names["matrix"], [[1.0, 2.0]] * 3)
+    portfolio, reserve = names["portfolio"].numpy(), names["reserve"].numpy()
+    np.testing.assert_allclose(names["gains"].numpy() @ portfolio, 0.05, atol=1e-5)
+    np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
 
 
 def test_overhead_benchmark_reports_every_size_and_mode() -> None:

@@ -258,7 +258,11 @@ class Constraints:
     def _function(self, name: str, fun: Any, args: tuple[Any, ...]) -> ConstraintFunction:
         if not callable(fun):
             raise ValueError(f"{name} has the function {_shown(fun)}: give a function that returns a tensor.")
-        return ConstraintFunction(name, fun, Arguments(args, self._float_dtype))
+        try:
+            arguments = Arguments(args, self._float_dtype)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        return ConstraintFunction(name, fun, arguments)
 
 
 class _Identity:
