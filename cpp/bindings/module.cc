@@ -10,6 +10,7 @@ void register_constrained_function(py::module_& m);
 void register_constrained_host_function(py::module_& m);
 void register_constrained_objective(py::module_& m);
 void register_drive(py::module_& m);
+void register_dual_active_set_qp(py::module_& m);
 void register_function_call(py::module_& m);
 void register_host_function(py::module_& m);
 void register_lbfgsb(py::module_& m);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::register_tensorflow(m);
   tfminimize::register_lbfgsb(m);
   tfminimize::register_slsqp(m);
+  tfminimize::register_dual_active_set_qp(m);
   tfminimize::register_objective(m);
   tfminimize::register_host_function(m);
   tfminimize::register_function_call(m);

@@ -143,6 +143,26 @@ class Slsqp:
     @property
     def has_derivatives(self) -> bool: ...
 
+class QpStatus(enum.Enum):
+    SOLVED = 0
+    INFEASIBLE = 1
+    SINGULAR_EQUALITIES = 2
+    PIVOT_LIMIT = 3
+
+@final
+class DualActiveSetQp:
+    def __init__(self, n: int, m: int) -> None: ...
+    def solve(
+        self,
+        hessian: Matrix,
+        gradient: Vector,
+        constraints: Vector,
+        jacobian: Matrix,
+        num_equalities: int = 0,
+        lower: Vector | None = None,
+        upper: Vector | None = None,
+    ) -> tuple[QpStatus, Vector, Vector, Vector, Vector, int]: ...
+
 class Objective:
     def evaluate(self, x: Vector, g: Vector) -> float: ...
 
