@@ -20,6 +20,10 @@ import tfminimize as tfm
 
 OTHER_KERNEL = "Prescott"
 
+# SciPy's quadratic subproblem loses its digits where the gradient is large, and returns an ascent direction; after five
+# resets SciPy reports success at the start, which is feasible (docs/scipy-parity.md).
+FALSE_SUCCESS = {"HS84"}
+
 Outcomes = dict[str, Outcome]
 
 
@@ -48,7 +52,8 @@ def stable(outcomes: dict[str, Outcomes]) -> list[str]:
     return [
         name
         for name in NAMES
-        if first[name].solved
+        if name not in FALSE_SUCCESS
+        and first[name].solved
         and (first[name].status, first[name].nit) == (second[name].status, second[name].nit)
         and close(first[name].fun, second[name].fun)
     ]
@@ -99,6 +104,33 @@ def test_answer_is_nowhere_worse(outcomes: dict[str, Outcomes], name: str) -> No
         worst = max(outcome.fun for outcome in scipys)
         # Where SciPy's kernels part, two of them are a small sample of its spread.
         assert ours.fun <= worst + 1e-4 * max(1.0, abs(worst))
+
+
+@pytest.mark.parametrize("name", sorted(FALSE_SUCCESS))
+def test_false_success_of_scipy_is_none_of_ours(outcomes: dict[str, Outcomes], name: str) -> None:
+    assert outcomes["scipy"][name].solved
+    assert outcomes["ours"][name].solved
+    assert outcomes["ours"][name].fun < outcomes["scipy"][name].fun - 1
+
+
+# Each with its status in SciPy.
+FAILED_BY_SCIPY = {
+    "HS61": 6,
+    "HS99": 8,
+    "S316m322": 6,
+    "CLUSTER": 6,
+    "EIGENA": 6,
+    "LSNNODOC": 6,
+    "MINPERM": 6,
+    "EQC": 4,
+}
+
+
+@pytest.mark.parametrize("name", FAILED_BY_SCIPY)
+def test_problem_that_scipy_fails_is_solved(name: str) -> None:
+    problem = load(name)
+    assert solve(problem, "SLSQP").status == FAILED_BY_SCIPY[name]
+    assert solve(problem, tfm.scipy.slsqp).solved
 
 
 def test_success_is_feasible(outcomes: dict[str, Outcomes]) -> None:

@@ -42,7 +42,7 @@ class NumpyFunctions:
 
         def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
             loss, *gradients = call(x)
-            return float(loss), np.concatenate([gradient.ravel() for gradient in gradients])
+            return float(loss), np.concatenate([gradient.ravel().astype(np.float64) for gradient in gradients])
 
         return loss_and_gradient
 

@@ -118,6 +118,8 @@ class ConstraintRows:
     def jacobian(self, x: Float64) -> Float64:
         """The Jacobian of all rows, shape (size, n)."""
         parts = [self._jacobian(c, size, x) for c, size in zip(self._constraints, self._sizes, strict=True)]
+        if len(parts) == 1:
+            return parts[0]  # without a copy
         return np.concatenate(parts) if parts else np.empty((0, x.size))
 
     def _jacobian(self, constraint: _Constraint, size: int, x: Float64) -> Float64:
@@ -148,7 +150,7 @@ def violation(x: Float64, bounds: Any, constraints: Any) -> float:
     excess = [rows.excess(rows.values(x))]
     if bounds is not None:
         excess += [bounds.lb - x, x - bounds.ub]
-    return float(np.concatenate(excess).max(initial=0.0))
+    return float(np.concatenate(excess).max(initial=0.0)) + 0.0  # not -0.0
 
 
 def finite_differences(

@@ -219,7 +219,7 @@ def _solve(
 def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, Any]) -> OptimizeResult:
     """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold."""
     rows = problem.rows(loose)
-    violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0))
+    violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0)) + 0.0  # not -0.0
     holds = violation <= settings["ftol"]
     message = FIXED
     if rows.size and holds:
