@@ -12,7 +12,7 @@
 namespace tfminimize {
 namespace {
 
-/// How many of `limit` a caller means, who has counted in Python.
+/// A number of things, of which there are `limit`, as Python passes it.
 std::size_t to_count(std::int64_t value, const std::string& name, std::size_t limit, const char* counted) {
   if (value < 0 || static_cast<std::uint64_t>(value) > limit) {
     throw py::value_error(name + " is " + std::to_string(value) + "; it must be from 0 to the number of " + counted +
