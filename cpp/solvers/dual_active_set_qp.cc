@@ -27,6 +27,7 @@ DualActiveSetQp::DualActiveSetQp(std::size_t n, std::size_t m)
       m_(m),
       kernels_(dense_kernels()),
       rows_(n, m),
+      guess_(n, m),
       factors_(padded(n + 1), n + 1),
       alpha_(n + 2),
       y_(zeros(padded(n + 1))),
@@ -60,10 +61,34 @@ void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& progra
   rejected_.clear();
   pivots_ = 0;
   num_active_ = 0;
+  guessed_ = false;
+}
+
+QpStatus DualActiveSetQp::solve_from_scratch() {
   std::fill_n(y_.data(), y_.size(), 0.0);
-  for (std::size_t i = 0; i < n_; ++i) y_[i] = -program.gradient[i];
-  b.to_factor_space(y_.data());
+  for (std::size_t i = 0; i < n_; ++i) y_[i] = -rows_.program().gradient[i];
+  b_->to_factor_space(y_.data());
   start_length_ = norm(y_);
+  find_solution();
+  unconstrained_length_ = rows_.s_length();
+  const std::size_t num_variables = rows_.program().num_variables;
+  QpStatus status = add_equalities();
+  if (num_variables > 0 && active_.size() == num_variables) candidates_.clear();
+  if (status == QpStatus::kSolved && !active_.empty()) find_solution();
+  while (status == QpStatus::kSolved) {
+    const std::size_t position = most_violated();
+    if (position == kNone) {
+      refine();
+      break;
+    }
+    if (!refined_ && is_noise(candidates_[position])) {
+      refine();
+      continue;
+    }
+    status = add_inequality(position);
+    if (status == QpStatus::kSolved) find_solution();
+  }
+  return status;
 }
 
 /// s from y.
@@ -242,7 +267,6 @@ void DualActiveSetQp::refine() {
 }
 
 void DualActiveSetQp::finish() {
-  refine();
   std::fill(multipliers_.begin(), multipliers_.end(), 0.0);
   for (std::size_t k = 0; k < active_.size(); ++k) multipliers_[active_[k]] = lambda_[k];
   const QuadraticProgram& program = rows_.program();
@@ -253,24 +277,21 @@ void DualActiveSetQp::finish() {
 
 QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& program) {
   begin(b, program);
-  find_solution();
-  unconstrained_length_ = rows_.s_length();
-  QpStatus status = add_equalities();
-  if (program.num_variables > 0 && active_.size() == program.num_variables) candidates_.clear();
-  if (status == QpStatus::kSolved && !active_.empty()) find_solution();
-  while (status == QpStatus::kSolved) {
-    const std::size_t position = most_violated();
-    if (position == kNone) {
-      finish();
-      return status;
-    }
-    if (!refined_ && is_noise(candidates_[position])) {
-      refine();
-      continue;
-    }
-    status = add_inequality(position);
-    if (status == QpStatus::kSolved) find_solution();
+  // An active set that is relaxed, or incomplete, is none to learn from.
+  const bool usual = program.relaxation.empty();
+  if (usual && !guess_.empty() && guess_.solve(b, rows_, candidates_, s_.data())) {
+    guessed_ = true;
+    active_ = guess_.active();
+    lambda_ = guess_.lambda();
+    finish();
+    return QpStatus::kSolved;
   }
+  guess_.forget();
+  const QpStatus status = solve_from_scratch();
+  if (status != QpStatus::kSolved) return status;
+  const bool complete = active_.size() == num_active_ + program.num_equalities && active_.size() < b.order();
+  if (usual && complete) guess_.learn(active_, lambda_, factors_.r());
+  finish();
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "solvers/active_set_factors.h"
+#include "solvers/active_set_guess.h"
 #include "solvers/aligned_array.h"
 #include "solvers/dense_kernels.h"
 #include "solvers/ldlt_factors.h"
@@ -34,7 +35,8 @@ enum class QpStatus {
 /// R. J. Hanson, "Solving Least Squares Problems", 1974, chapter 23, and with it SciPy, apply to the same problem, so
 /// that multipliers are the same where several are right.
 ///
-/// A pivot costs O(n·(n + m)); bounds cost no rows.
+/// A pivot costs O(n·(n + m)); bounds cost no rows. Programs that are solved one after another begin with the active
+/// set of the last one, see ActiveSetGuess.
 class DualActiveSetQp {
  public:
   /// For programs of n variables and m constraints.
@@ -42,6 +44,16 @@ class DualActiveSetQp {
 
   /// `b` has order n, or n + 1 where the program has a relaxation.
   QpStatus solve(const LdltFactors& b, const QuadraticProgram& program);
+
+  /// To be told before B += sigma·z·zᵀ, z: [padded(n + 1)], so that the next program is solved fast.
+  void model_changes(const LdltFactors& b, double sigma, const double* z) { guess_.model_changes(b, rows_, sigma, z); }
+  /// Forgets the active set of the last program.
+  void forget() { guess_.forget(); }
+  /// Calls visit(pointer, bytes) for each piece of what is kept from one program to the next.
+  template <typename Visit>
+  void visit(const Visit& visit) {
+    guess_.visit(visit);
+  }
 
   /// The solution, [n], within the bounds.
   Span<const double> solution() const { return {s_.data(), n_}; }
@@ -51,7 +63,9 @@ class DualActiveSetQp {
   Span<const double> multipliers() const { return {multipliers_.data(), m_}; }
   Span<const double> lower_multipliers() const { return {multipliers_.data() + rows_.lower(0), n_}; }
   Span<const double> upper_multipliers() const { return {multipliers_.data() + rows_.upper(0), n_}; }
-  /// How many constraints came into and went from the active set.
+  /// Whether the active set of the last program led to the solution.
+  bool guessed() const { return guessed_; }
+  /// How many constraints came into and went from the active set; 0 if guessed().
   std::size_t pivots() const { return pivots_; }
 
  private:
@@ -85,6 +99,7 @@ class DualActiveSetQp {
   void remove(std::size_t index);
   void refine();
   void finish();
+  QpStatus solve_from_scratch();
 
   std::size_t n_;
   std::size_t m_;
@@ -92,6 +107,8 @@ class DualActiveSetQp {
   const LdltFactors* b_ = nullptr;
   ConstraintRows rows_;
 
+  ActiveSetGuess guess_;
+  bool guessed_ = false;
   ActiveSetFactors factors_;
   std::vector<Row> active_;      ///< The constraint of each column of V,
   std::vector<double> lambda_;   ///< their multipliers,

@@ -96,6 +96,11 @@ void LdltFactors::from_factor_space(double* x) const {
   kernels_.solve_transposed(n_, l_.data(), stride_, x);
 }
 
+void LdltFactors::solve(double* x) const {
+  to_factor_space(x);
+  from_factor_space(x);
+}
+
 void LdltFactors::multiply(const double* x, double* y) const {
   double* t = work_.data();  // D·Lᵀ·x
   kernels_.multiply(n_, stride_, l_.data(), stride_, x, t);

@@ -43,6 +43,8 @@ class LdltFactors {
   void to_factor_space(double* x, std::size_t count = 1, std::size_t first = 0) const;
   /// x = L⁻ᵀ·D^(-1/2)·x
   void from_factor_space(double* x) const;
+  /// x = B⁻¹·x
+  void solve(double* x) const;
   /// y = B·x
   void multiply(const double* x, double* y) const;
 

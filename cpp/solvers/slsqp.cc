@@ -58,6 +58,7 @@ struct Slsqp::State {
   Request give_up();
   Request request_derivatives();
   void update_model();
+  void change_model(double sigma, double* z);
   bool contradicts() const;
   /// The status where the linearised constraints contradict each other.
   SlsqpStatus contradiction() const {
@@ -170,6 +171,7 @@ void Slsqp::State::visit(const Visit& visit) {
   visit(lambda.data(), m * sizeof(double));
   visit(weights.data(), m * sizeof(double));
   b.refresh();
+  qp.visit(visit);
 }
 
 double Slsqp::State::violation(std::size_t i) const {
@@ -371,6 +373,7 @@ QpStatus Slsqp::State::relax(QuadraticProgram& program) {
 /// False if it has been done too often.
 bool Slsqp::State::reset_model() {
   b.set_identity();
+  qp.forget();
   return ++s.resets <= kMostResets;
 }
 
@@ -453,8 +456,14 @@ void Slsqp::State::update_model() {
     reset_model();
     return;
   }
-  b.update(1 / curvature, change.data());
-  b.update(-1 / b_curvature, b_step.data());
+  change_model(1 / curvature, change.data());
+  change_model(-1 / b_curvature, b_step.data());
+}
+
+/// B += sigma·z·zᵀ; z is destroyed.
+void Slsqp::State::change_model(double sigma, double* z) {
+  qp.model_changes(b, sigma, z);
+  b.update(sigma, z);
 }
 
 namespace {

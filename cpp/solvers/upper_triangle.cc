@@ -48,6 +48,26 @@ void UpperTriangle::turn_rows(std::size_t j, double c, double s) {
   lower[j] = 0;
 }
 
+bool UpperTriangle::update(double sigma, double* x) {
+  const double sign = sigma < 0 ? -1 : 1;
+  const double factor = std::sqrt(std::abs(sigma));
+  for (std::size_t i = 0; i < size_; ++i) x[i] *= factor;
+  for (std::size_t i = 0; i < size_; ++i) {
+    double* r = row(i);
+    const double square = r[i] * r[i] + sign * x[i] * x[i];
+    if (!(square > 0)) return false;
+    const double diagonal = std::sqrt(square);
+    const double c = diagonal / r[i];
+    const double s = x[i] / r[i];
+    r[i] = diagonal;
+    for (std::size_t j = i + 1; j < size_; ++j) {
+      r[j] = (r[j] + sign * s * x[j]) / c;
+      x[j] = c * x[j] - s * r[j];
+    }
+  }
+  return true;
+}
+
 void UpperTriangle::solve(double* x) const {
   for (std::size_t i = size_; i-- > 0;) {
     const double* r = row(i);

@@ -38,10 +38,23 @@ class UpperTriangle {
     }
   }
 
+  /// R'ᵀR' = RᵀR + sigma·x·xᵀ; x is destroyed. False, and then of no use, if that is not positive definite.
+  bool update(double sigma, double* x);
+
   /// x = R⁻¹x
   void solve(double* x) const;
   /// x = R⁻ᵀx
   void solve_transposed(double* x) const;
+
+  /// Calls visit(pointer, bytes) for each piece of it.
+  template <typename Visit>
+  void visit(const Visit& visit) {
+    std::size_t size = size_;
+    visit(&size, sizeof size);
+    while (capacity_ < size) grow();
+    size_ = size;
+    for (std::size_t i = 0; i < size_; ++i) visit(row(i), size_ * sizeof(double));
+  }
 
  private:
   double* row(std::size_t i) const { return r_.data() + i * capacity_; }
