@@ -120,6 +120,39 @@ def test_rows_are_made_of_values_by_sign_and_offset() -> None:
     np.testing.assert_array_equal(arrays.jacobian[:, 2:], -77.0)
 
 
+def test_rows_are_replaced_by_others_that_fit() -> None:
+    traced = trace_constrained(rosenbrock, lambda x: tf.stack([x[0], x[1]]), PLANE)
+    function = constrained_objective(traced, PLANE, rows=[_native.Row(1, 0)])
+    arrays = memory(2, 2, [2.0, 3.0])
+    arrays.constraints[:] = -77.0
+    function.set_rows([_native.Row(0, 1, -1.0, 5.0)])
+    function.evaluate(*arrays)
+    np.testing.assert_array_equal(arrays.constraints, [2.0, -77.0])
+    with pytest.raises(ValueError, match=r"Row 1 is made of value 2, and there are only 2"):
+        function.set_rows([_native.Row(1, 2)])
+    function.evaluate(*arrays)
+    np.testing.assert_array_equal(arrays.constraints, [2.0, -77.0])
+    function.set_rows([])
+    assert function.evaluate_values(arrays.x, np.zeros(0)) == 101.0
+
+
+def test_rows_are_replaced() -> None:
+    function = circle_objective()
+    arrays = memory(2, 2, [2.0, 3.0])
+    function.evaluate(*arrays)
+    np.testing.assert_array_equal(arrays.constraints, [11.0, 4.0])
+    for wrong in ([_native.Row(0, 2)], [_native.Row(0, 0), _native.Row(0, 1)]):
+        with pytest.raises(ValueError, match="Row 0"):
+            function.set_rows(wrong)
+    function.evaluate(*arrays)
+    np.testing.assert_array_equal(arrays.constraints, [11.0, 4.0])
+    function.set_rows([_native.Row(0, 1, -1.0, 0.5)])
+    single = memory(2, 1, [2.0, 3.0])
+    function.evaluate(*single)
+    np.testing.assert_array_equal(single.constraints, [-3.5])
+    np.testing.assert_array_equal(single.jacobian[:, :2], [[-1.0, -1.0]])
+
+
 def test_linear_constraints_are_in_no_row() -> None:
     # The line x + y >= 1 is the solver's own.
     traced = trace_constrained(rosenbrock, lambda x: circle_and_line(x)[:1], PLANE)
@@ -474,6 +507,7 @@ def test_second_user_at_the_same_time_is_refused() -> None:
             lambda: function.evaluate_values(arrays.x, arrays.constraints),
             lambda: solve_circle(function),
             lambda: function.set_input(0, tf.constant(0.0)),
+            lambda: function.set_rows([]),
         ):
             with pytest.raises(RuntimeError, match="in use by another solve or thread") as error:
                 use()

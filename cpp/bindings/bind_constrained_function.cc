@@ -56,6 +56,11 @@ class PyConstrainedFunction final : public PyConstrainedObjective {
     function_.set_input(position, tensor_handle(tensor, "input " + std::to_string(position)));
   }
 
+  void set_rows(const std::vector<ConstraintRow>& rows) {
+    check_idle();
+    function_.set_rows(rows);
+  }
+
   py::tuple repeat(const py::array& x, std::int64_t count) {
     const Span<const double> x_span = vector_span<double>(x, "x", {true, false});
     if (count < 1) throw py::value_error("count is " + std::to_string(count) + "; it must be at least 1.");
@@ -138,6 +143,7 @@ written.)")
                              "far as known.")
       .def("set_input", &PyConstrainedFunction::set_input, py::arg("position"), py::arg("tensor"),
            "Passes both functions another tensor of the same dtype from now on.")
+      .def("set_rows", &PyConstrainedFunction::set_rows, py::arg("rows"), "Makes other constraints from now on.")
       .def("repeat", &PyConstrainedFunction::repeat, py::arg("x"), py::arg("count"),
            "Seconds of one call of values and of derivatives, in bare loops of `count`.")
       .def("input_address", &PyConstrainedFunction::input_address, py::arg("x"), py::arg("position"),

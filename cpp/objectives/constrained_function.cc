@@ -59,9 +59,14 @@ ConstrainedFunction::ConstrainedFunction(const TfeApi& api, TFE_Context* context
       components_(api, context, std::move(components)),
       values_(api, context, components_, std::move(values), value_outputs(outputs)),
       derivatives_(api, context, components_, std::move(derivatives), derivative_outputs(outputs, components_)),
-      num_values_(outputs.num_values),
-      rows_(std::move(rows)) {
-  check_rows(rows_, num_values_);
+      num_values_(outputs.num_values) {
+  set_rows(std::move(rows));
+}
+
+void ConstrainedFunction::set_rows(std::vector<ConstraintRow> rows) {
+  check_rows(rows, num_values_);
+  rows_ = std::move(rows);
+  required_rows_ = 0;
   for (const ConstraintRow& row : rows_) required_rows_ = std::max(required_rows_, row.row + 1);
 }
 

@@ -60,6 +60,9 @@ class ConstrainedFunction final : public ConstrainedObjective {
 
   const std::vector<ConstraintRow>& rows() const { return rows_; }
 
+  /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
+  void set_rows(std::vector<ConstraintRow> rows);
+
   /// The function that was called last, which is the one that has thrown, if one has.
   Part last() const { return last_; }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class ConstrainedTrace:
         The components of x that are their first inputs.
     shapes : tuple of tuple of int
         Those that the constraint functions return.
+    num_values : int
+        k.
     values_dtype : str
         Of v.
     seconds : float
@@ -71,6 +74,7 @@ class ConstrainedTrace:
         tensors = [*arguments.tensors, *constraints.tensors]
         (self.values, self.derivatives), self.by_value = trace_functions(functions, unknowns, tensors, jit)
         self.shapes = problem.shapes
+        self.num_values = sum(math.prod(shape) for shape in problem.shapes)
         self.values_dtype = problem.values_dtype
         self.seconds = time.perf_counter() - begin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -36,42 +36,47 @@ class ConstrainedWorkspace(Memory):
     objective : _native.ConstrainedFunction
     """
 
-    def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor], rows: Rows) -> None:
+    def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         super().__init__(trace.by_value, unknowns, tensors)
-        stride = -(-self.layout.packed_size // ALIGNMENT) * ALIGNMENT
-        self.constraints: Float64 = _native.aligned_zeros(len(rows))
-        self.jacobian: Float64 = _native.aligned_zeros(len(rows) * stride).reshape(len(rows), stride)
-        self.offsets = np.full(len(rows), np.nan)
-        self.num_equalities = rows.num_equalities
-        nonlinear = np.flatnonzero(~rows.is_linear)
-        columns = nonlinear.tolist(), rows.source[nonlinear].tolist(), rows.sign[nonlinear], rows.offset[nonlinear]
         self.objective = _native.ConstrainedFunction(
             _tensorflow.context_capsule(),
             self._bound(trace.values),
             self._bound(trace.derivatives),
             self.components,
-            [_native.Row(*row) for row in zip(*columns, strict=True)],
-            num_values=rows.num_values,
+            [],
+            num_values=trace.num_values,
             loss_dtype=trace.values.call.loss_dtype,
             values_dtype=trace.values_dtype,
         )
-        self._key = rows.key
+        self._key: Hashable = None
         self._linear: tuple[Float64, Rows] | None = None
 
-    def has_functions_of(self, rows: Rows) -> bool:
-        """Whether it evaluates these rows, up to A and the limits of linear constraints."""
-        return self._key == rows.key
-
-    def set_linear(self, matrix: Float64, rows: Rows) -> None:
-        """Fill in the rows of the linear constraints, whose A is ``matrix``, for the solves from now on."""
+    def set_rows(self, rows: Rows, matrix: Float64) -> None:
+        """Evaluate these rows in the solves from now on; ``matrix`` is A of all linear constraints."""
         if self._linear is not None and self._linear[0] is matrix and self._linear[1] is rows:
             return
+        self._linear = None
+        if self._key != rows.key:
+            self._key = None
+            self._set_functions(rows)
+            self._key = rows.key
         linear = np.flatnonzero(rows.is_linear)
         signed = rows.sign[linear, None] * matrix[rows.source[linear] - rows.num_values]
         for s in self.layout.segments:
             self.jacobian[linear, s.packed] = signed[:, s.flat]
         self.offsets[linear] = rows.offset[linear]
         self._linear = matrix, rows
+
+    def _set_functions(self, rows: Rows) -> None:
+        """Make room for the rows, and take those that are no linear constraints from the functions."""
+        stride = -(-self.layout.packed_size // ALIGNMENT) * ALIGNMENT
+        self.constraints: Float64 = _native.aligned_zeros(len(rows))
+        self.jacobian: Float64 = _native.aligned_zeros(len(rows) * stride).reshape(len(rows), stride)
+        self.offsets = np.full(len(rows), np.nan)
+        self.num_equalities = rows.num_equalities
+        places = np.flatnonzero(~rows.is_linear)
+        columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
+        self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
 
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
         """Pass these tensors of ``args`` from now on."""

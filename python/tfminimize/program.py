@@ -111,12 +111,10 @@ class Program:
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = None
-        if workspace is None or not workspace.has_functions_of(rows):
-            workspace = ConstrainedWorkspace(pool.trace, self.unknowns, tensors, rows)
+            workspace = ConstrainedWorkspace(pool.trace, self.unknowns, tensors)
         else:
             workspace.set_arguments(tensors)
-        workspace.set_linear(constraints.matrix, rows)
+        workspace.set_rows(rows, constraints.matrix)
         return Lease(pool, workspace)
 
     def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:
