@@ -275,6 +275,12 @@ void DualActiveSetQp::finish() {
   }
 }
 
+void DualActiveSetQp::model_changes(const LdltFactors& b, const QuadraticProgram& program, double sigma,
+                                    const double* z) {
+  rows_.take(program);
+  guess_.model_changes(b, rows_, sigma, z);
+}
+
 QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& program) {
   begin(b, program);
   // An active set that is relaxed, or incomplete, is none to learn from.

@@ -45,8 +45,9 @@ class DualActiveSetQp {
   /// `b` has order n, or n + 1 where the program has a relaxation.
   QpStatus solve(const LdltFactors& b, const QuadraticProgram& program);
 
-  /// To be told before B += sigma·z·zᵀ, z: [padded(n + 1)], so that the next program is solved fast.
-  void model_changes(const LdltFactors& b, double sigma, const double* z) { guess_.model_changes(b, rows_, sigma, z); }
+  /// To be told before B += sigma·z·zᵀ, z: [padded(n + 1)], so that the next program, the rows of which are best known
+  /// from `program`, is solved fast.
+  void model_changes(const LdltFactors& b, const QuadraticProgram& program, double sigma, const double* z);
   /// Forgets the active set of the last program.
   void forget() { guess_.forget(); }
   /// Calls visit(pointer, bytes) for each piece of what is kept from one program to the next.

@@ -27,10 +27,10 @@ LdltFactors::LdltFactors(std::size_t n)
 void LdltFactors::set_identity() {
   std::fill_n(l_.data(), l_.size(), 0.0);
   std::fill_n(d_.data(), d_.size(), 1.0);
-  refresh();
+  scale();
 }
 
-void LdltFactors::refresh() {
+void LdltFactors::scale() {
   for (std::size_t i = 0; i < stride_; ++i) scale_[i] = i < order_ ? 1 / std::sqrt(d_[i]) : 0;
 }
 
@@ -50,7 +50,7 @@ bool LdltFactors::factorize(Span<const double> b) {
     d_[j] = pivot;
     for (std::size_t i = j + 1; i < n_; ++i) column[i] /= pivot;
   }
-  refresh();
+  scale();
   return true;
 }
 
@@ -74,13 +74,13 @@ void LdltFactors::update(double sigma, double* z) {
     }
     kernels_.update(n_, l_.data(), stride_, d_.data(), t, next, z);
   }
-  refresh();
+  scale();
 }
 
 void LdltFactors::extend(double d) {
   order_ = n_ + 1;
   d_[n_] = d;
-  refresh();
+  scale();
 }
 
 void LdltFactors::to_factor_space(double* x, std::size_t count, std::size_t first) const {

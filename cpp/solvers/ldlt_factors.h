@@ -48,12 +48,17 @@ class LdltFactors {
   /// y = B·x
   void multiply(const double* x, double* y) const;
 
-  const AlignedArray<double>& l() const { return l_; }
-  const AlignedArray<double>& d() const { return d_; }
-  /// To be called when l() or d() has been written to.
-  void refresh();
+  /// Calls visit(pointer, bytes) for each piece of it.
+  template <typename Visit>
+  void visit(const Visit& visit) {
+    visit(l_.data(), l_.size() * sizeof(double));
+    visit(d_.data(), d_.size() * sizeof(double));
+    scale();
+  }
 
  private:
+  void scale();
+
   std::size_t n_;
   std::size_t order_;
   std::size_t stride_;

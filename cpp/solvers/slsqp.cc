@@ -10,21 +10,17 @@
 
 #include "solvers/aligned_array.h"
 #include "solvers/dense_kernels.h"
-#include "solvers/dual_active_set_qp.h"
 #include "solvers/ldlt_factors.h"
+#include "solvers/slsqp_subproblem.h"
 #include "solvers/snapshot.h"
 
 namespace tfminimize {
 namespace {
 
 // Kraft's constants.
-constexpr double kFirstPenalty = 100;    // ρ of the relaxed subproblem, ten times more in each further attempt ...
-constexpr int kRelaxedAttempts = 6;      // ... of these.
-constexpr double kNoProgress = 1e-10;    // If the relaxation takes back more than the rest, x is stuck.
 constexpr int kMostResets = 5;           // How often B may become the identity.
 constexpr int kMostTrials = 11;          // Of a line search.
 constexpr double kSmallestFactor = 0.1;  // Of a step that is shortened.
-constexpr double kDamping = 0.2;         // Of Powell's update.
 
 constexpr std::uint64_t kSnapshotKind = 0x534C535150000001;  // "SLSQP" and the version of the format.
 
@@ -49,33 +45,23 @@ struct Slsqp::State {
   Request after_derivatives();
 
   Request iterate();
-  bool find_direction();
-  QpStatus relax(QuadraticProgram& program);
   bool reset_model();
   Request begin_line_search();
   Request move();
   Request accept(double f, bool with_derivatives);
   Request give_up();
   Request request_derivatives();
-  void update_model();
-  void change_model(double sigma, double* z);
-  bool contradicts() const;
-  /// The status where the linearised constraints contradict each other.
-  SlsqpStatus contradiction() const {
-    return s.singular ? SlsqpStatus::kSingularEqualities : SlsqpStatus::kInconsistent;
-  }
+  bool update_model();
   Request end_iteration(SlsqpStatus status);
   Request stop(SlsqpStatus status);
 
   void complete_constraints();
   bool values_are_finite(double f) const { return std::isfinite(f) && all_finite(constraints(), m); }
   bool derivatives_are_finite() const;
-  double violation(std::size_t i) const;
   double total_violation() const;
   double greatest_violation() const;
   double merit(double f) const;
   bool is_linear(std::size_t i) const { return !problem.offsets.empty() && !std::isnan(problem.offsets[i]); }
-  void subtract_constraint_gradients(double* vector) const;
 
   const double* constraints() const { return problem.constraints.data(); }
   SnapshotShape shape() const {
@@ -92,8 +78,6 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
-    bool relaxed = false;        ///< The linearised constraints contradicted each other.
-    bool singular = false;       ///< The linearised equalities among them, which depended on each other.
     bool model_pending = false;  ///< The derivatives at the new x are still to change B.
     int resets = 1;              ///< How often B became the identity.
     int trials = 0;              ///< In this line search.
@@ -114,20 +98,14 @@ struct Slsqp::State {
   std::size_t m;
   std::size_t stride;  ///< Of the vectors below, which are padded.
   const DenseKernels& kernels;
-  LdltFactors b;
-  DualActiveSetQp qp;
+  SlsqpSubproblem subproblem;
   AlignedArray<double> x;      ///< A padded copy, for the linear constraints.
   AlignedArray<double> start;  ///< x where the line search began, and the constraints there.
   AlignedArray<double> start_constraints;
   AlignedArray<double> step;        ///< The step from there to x.
   AlignedArray<double> lagrangian;  ///< g - Jᵀλ there.
-  AlignedArray<double> change;      ///< Of that gradient, and
-  AlignedArray<double> b_step;      ///< B·step, while B is updated.
-  std::vector<double> lambda;       ///< The multipliers of the last subproblem,
-  std::vector<double> weights;      ///< and the penalties μ of the merit function.
-  std::vector<double> lower_step;   ///< The bounds of a step.
-  std::vector<double> upper_step;
-  std::vector<double> relaxation;
+  AlignedArray<double> change;      ///< Of that gradient.
+  std::vector<double> weights;      ///< The penalties μ of the merit function.
   Scalars s;
 };
 
@@ -138,20 +116,14 @@ Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
       m(problem_.constraints.size()),
       stride(padded(n + 1)),
       kernels(dense_kernels()),
-      b(n),
-      qp(n, m),
+      subproblem(problem_),
       x(zeros(stride)),
       start(zeros(stride)),
       start_constraints(zeros(m)),
       step(zeros(stride)),
       lagrangian(zeros(stride)),
       change(zeros(stride)),
-      b_step(zeros(stride)),
-      lambda(m),
-      weights(m),
-      lower_step(problem_.lower.size()),
-      upper_step(problem_.upper.size()),
-      relaxation(m) {
+      weights(m) {
   options.ftol = std::abs(options.ftol);
   for (std::size_t i = 0; i < problem.lower.size(); ++i) problem.x[i] = std::max(problem.x[i], problem.lower[i]);
   for (std::size_t i = 0; i < problem.upper.size(); ++i) problem.x[i] = std::min(problem.x[i], problem.upper[i]);
@@ -164,36 +136,28 @@ void Slsqp::State::visit(const Visit& visit) {
   visit(problem.gradient.data(), n * sizeof(double));
   visit(problem.constraints.data(), m * sizeof(double));
   visit(problem.jacobian.data(), problem.jacobian.size() * sizeof(double));
-  for (const auto* array : {&b.l(), &b.d(), &std::as_const(start), &std::as_const(start_constraints),
-                            &std::as_const(step), &std::as_const(lagrangian)}) {
+  for (const auto* array : {&start, &start_constraints, &step, &lagrangian}) {
     visit(array->data(), array->size() * sizeof(double));
   }
-  visit(lambda.data(), m * sizeof(double));
   visit(weights.data(), m * sizeof(double));
-  b.refresh();
-  qp.visit(visit);
-}
-
-double Slsqp::State::violation(std::size_t i) const {
-  const double c = problem.constraints[i];
-  return i < problem.num_equalities ? std::abs(c) : std::max(-c, 0.0);
+  subproblem.visit(visit);
 }
 
 double Slsqp::State::total_violation() const {
   double total = 0;
-  for (std::size_t i = 0; i < m; ++i) total += violation(i);
+  for (std::size_t i = 0; i < m; ++i) total += problem.violation(i);
   return total;
 }
 
 double Slsqp::State::greatest_violation() const {
   double greatest = 0;
-  for (std::size_t i = 0; i < m; ++i) greatest = std::max(greatest, violation(i));
+  for (std::size_t i = 0; i < m; ++i) greatest = std::max(greatest, problem.violation(i));
   return greatest;
 }
 
 /// Kraft's φ = f + Σ μ_i·violation_i, eq. (2.2.8).
 double Slsqp::State::merit(double f) const {
-  for (std::size_t i = 0; i < m; ++i) f += weights[i] * violation(i);
+  for (std::size_t i = 0; i < m; ++i) f += weights[i] * problem.violation(i);
   return f;
 }
 
@@ -214,13 +178,6 @@ void Slsqp::State::complete_constraints() {
     const double product = kernels.dot(padded(n), problem.jacobian.data() + i * padded(n), x.data());
     problem.constraints[i] = product + problem.offsets[i];
   }
-}
-
-/// vector -= Jᵀλ
-void Slsqp::State::subtract_constraint_gradients(double* vector) const {
-  std::vector<double> negative(m);
-  for (std::size_t i = 0; i < m; ++i) negative[i] = -lambda[i];
-  kernels.multiply_transposed(m, padded(n), problem.jacobian.data(), padded(n), negative.data(), vector);
 }
 
 Request Slsqp::State::stop(SlsqpStatus status) {
@@ -260,8 +217,7 @@ Request Slsqp::State::after_derivatives() {
   }
   if (s.model_pending) {
     s.model_pending = false;
-    update_model();
-    if (s.resets > kMostResets) return give_up();
+    if (!update_model()) return give_up();
   }
   return iterate();
 }
@@ -277,103 +233,36 @@ Request Slsqp::State::iterate() {
   while (true) {
     if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
     ++s.nit;
-    if (!find_direction()) return stop(s.status);
+    const SlsqpStatus solved = subproblem.solve(step.data());
+    if (solved != SlsqpStatus::kRunning) return stop(solved);
+    std::copy_n(problem.gradient.data(), n, lagrangian.data());
+    subproblem.subtract_constraint_gradients(lagrangian.data());
     const double total = total_violation();
     double slope = 0;
     for (std::size_t i = 0; i < n; ++i) slope += problem.gradient[i] * step[i];
     double complementarity = 0;
     double penalty = 0;
     for (std::size_t i = 0; i < m; ++i) {
-      const double size = std::abs(lambda[i]);
+      const double size = std::abs(subproblem.multipliers()[i]);
       complementarity += size * std::abs(problem.constraints[i]);
       weights[i] = std::max(size, (weights[i] + size) / 2);
-      penalty += weights[i] * violation(i);
+      penalty += weights[i] * problem.violation(i);
     }
-    if (std::abs(slope) + complementarity < options.ftol && total < options.ftol && !s.relaxed) {
+    if (std::abs(slope) + complementarity < options.ftol && total < options.ftol && !subproblem.relaxed()) {
       return end_iteration(SlsqpStatus::kConverged);
     }
-    const double progress = s.relaxed ? 1 - qp.relaxation() : 1;  // Towards the linearised constraints.
-    if (progress < kNoProgress && std::abs(slope) < options.ftol && contradicts()) return stop(contradiction());
+    if (std::abs(slope) < options.ftol && subproblem.is_stuck(options.ftol)) return stop(subproblem.contradiction());
     s.previous_f = s.f;
     s.merit = s.f + penalty;
-    s.merit_slope = slope - progress * penalty;
+    s.merit_slope = slope - subproblem.progress() * penalty;
     if (s.merit_slope < 0) return begin_line_search();
     if (!reset_model()) return give_up();
   }
 }
 
-/// Whether a violated constraint depends on x at all here: if none does, none contradicts another.
-bool Slsqp::State::contradicts() const {
-  for (std::size_t i = 0; i < m; ++i) {
-    const double* row = problem.jacobian.data() + i * padded(n);
-    if (violation(i) > options.ftol && kernels.dot(padded(n), row, row) > 0) return true;
-  }
-  return false;
-}
-
-/// The step of the quadratic subproblem, and its multipliers. False if there is none; status says why.
-bool Slsqp::State::find_direction() {
-  s.status = SlsqpStatus::kRunning;
-  for (std::size_t i = 0; i < lower_step.size(); ++i) lower_step[i] = problem.lower[i] - problem.x[i];
-  for (std::size_t i = 0; i < upper_step.size(); ++i) upper_step[i] = problem.upper[i] - problem.x[i];
-  const std::size_t unknowns = problem.num_variables == 0 ? n : problem.num_variables;
-  if (problem.num_equalities > unknowns) {
-    s.status = SlsqpStatus::kTooManyEqualities;
-    return false;
-  }
-  QuadraticProgram program;
-  program.gradient = problem.gradient;
-  program.constraints = problem.constraints;
-  program.jacobian = problem.jacobian;
-  program.num_equalities = problem.num_equalities;
-  program.num_variables = unknowns;  // As many equations: Newton's method for them, as in Kraft's program.
-  program.lower = lower_step;
-  program.upper = upper_step;
-  QpStatus status = qp.solve(b, program);
-  s.singular = status == QpStatus::kSingularEqualities;
-  s.relaxed = s.singular || status == QpStatus::kInfeasible;
-  if (s.relaxed) status = relax(program);
-  switch (status) {
-    case QpStatus::kSolved:
-      break;
-    case QpStatus::kInfeasible:
-    case QpStatus::kSingularEqualities:
-      s.status = contradiction();
-      break;
-    case QpStatus::kPivotLimit:
-      s.status = SlsqpStatus::kSubproblemLimit;
-      break;
-  }
-  if (status != QpStatus::kSolved) return false;
-  std::copy_n(qp.solution().data(), n, step.data());
-  std::copy_n(qp.multipliers().data(), m, lambda.data());
-  std::copy_n(problem.gradient.data(), n, lagrangian.data());
-  subtract_constraint_gradients(lagrangian.data());
-  return true;
-}
-
-/// One more variable δ in [0, 1] takes the constraints back as far as is needed, at the price ½·ρ²·δ².
-QpStatus Slsqp::State::relax(QuadraticProgram& program) {
-  for (std::size_t i = 0; i < m; ++i) {
-    relaxation[i] = i < problem.num_equalities ? -problem.constraints[i] : std::max(-problem.constraints[i], 0.0);
-  }
-  program.relaxation = relaxation;
-  program.num_variables = 0;
-  QpStatus status = QpStatus::kInfeasible;
-  double penalty = kFirstPenalty;
-  for (int attempt = 0; attempt < kRelaxedAttempts && status == QpStatus::kInfeasible; ++attempt) {
-    b.extend(penalty * penalty);
-    status = qp.solve(b, program);
-    b.shrink();
-    penalty *= 10;
-  }
-  return status;
-}
-
 /// False if it has been done too often.
 bool Slsqp::State::reset_model() {
-  b.set_identity();
-  qp.forget();
+  subproblem.reset();
   return ++s.resets <= kMostResets;
 }
 
@@ -382,9 +271,9 @@ Request Slsqp::State::give_up() {
   const double tolerance = 10 * options.ftol;
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
   const bool converged = (std::abs(s.f - s.previous_f) < tolerance || length < tolerance) &&
-                         total_violation() < tolerance && greatest_violation() <= options.ftol && !s.relaxed;
+                         total_violation() < tolerance && greatest_violation() <= options.ftol && !subproblem.relaxed();
   if (converged) return stop(SlsqpStatus::kConverged);
-  return stop(s.singular ? contradiction() : SlsqpStatus::kNoDescent);
+  return stop(subproblem.singular() ? subproblem.contradiction() : SlsqpStatus::kNoDescent);
 }
 
 Request Slsqp::State::begin_line_search() {
@@ -434,36 +323,16 @@ Request Slsqp::State::accept(double f, bool with_derivatives) {
   s.has_derivatives = with_derivatives;
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
   const bool converged = (std::abs(f - s.previous_f) < options.ftol || length < options.ftol) &&
-                         total_violation() < options.ftol && !s.relaxed;
+                         total_violation() < options.ftol && !subproblem.relaxed();
   return end_iteration(converged ? SlsqpStatus::kConverged : SlsqpStatus::kRunning);
 }
 
-/// M. J. D. Powell's damped update of B, from the step and the change of the gradient of the Lagrangian along it.
-void Slsqp::State::update_model() {
+/// Takes the change of the gradient of the Lagrangian along the step into B. False if it must be reset, too often.
+bool Slsqp::State::update_model() {
   std::copy_n(problem.gradient.data(), n, change.data());
-  subtract_constraint_gradients(change.data());
+  subproblem.subtract_constraint_gradients(change.data());
   kernels.add(stride, -1, lagrangian.data(), change.data());
-  b.multiply(step.data(), b_step.data());
-  double curvature = kernels.dot(stride, step.data(), change.data());
-  const double b_curvature = kernels.dot(stride, step.data(), b_step.data());
-  const double least = kDamping * b_curvature;
-  if (curvature < least) {
-    const double theta = (b_curvature - least) / (b_curvature - curvature);
-    for (std::size_t i = 0; i < n; ++i) change[i] = theta * change[i] + (1 - theta) * b_step[i];
-    curvature = least;
-  }
-  if (curvature == 0 || b_curvature == 0) {
-    reset_model();
-    return;
-  }
-  change_model(1 / curvature, change.data());
-  change_model(-1 / b_curvature, b_step.data());
-}
-
-/// B += sigma·z·zᵀ; z is destroyed.
-void Slsqp::State::change_model(double sigma, double* z) {
-  qp.model_changes(b, sigma, z);
-  b.update(sigma, z);
+  return subproblem.update(step.data(), change.data()) || reset_model();
 }
 
 namespace {
@@ -548,7 +417,7 @@ std::int64_t Slsqp::nit() const { return state_->s.nit; }
 std::int64_t Slsqp::nfev() const { return state_->s.nfev; }
 std::int64_t Slsqp::njev() const { return state_->s.njev; }
 std::size_t Slsqp::size() const { return state_->n; }
-Span<const double> Slsqp::multipliers() const { return state_->lambda; }
+Span<const double> Slsqp::multipliers() const { return state_->subproblem.multipliers(); }
 
 std::vector<std::uint8_t> Slsqp::save() const {
   return save_snapshot(state_->shape(), [&](const auto& visitor) { state_->visit(visitor); });

@@ -59,6 +59,12 @@ struct SlsqpProblem {
                                   ///< and nobody else writes to either.
   std::size_t num_variables = 0;  ///< How many of the n are no padding; 0 for all.
 
+  /// How much constraint i is violated.
+  double violation(std::size_t i) const {
+    const double c = constraints[i];
+    if (i < num_equalities) return c < 0 ? -c : c;
+    return c < 0 ? -c : 0;
+  }
   /// Doubles from one row of the Jacobian to the next: n, rounded up to a whole cache line.
   static constexpr std::size_t stride(std::size_t n) { return (n + 7) / 8 * 8; }
 };
