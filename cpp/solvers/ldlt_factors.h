@@ -48,6 +48,9 @@ class LdltFactors {
   /// y = B·x
   void multiply(const double* x, double* y) const;
 
+  const AlignedArray<double>& l() const { return l_; }
+  const AlignedArray<double>& d() const { return d_; }
+
   /// Calls visit(pointer, bytes) for each piece of it.
   template <typename Visit>
   void visit(const Visit& visit) {
