@@ -14,7 +14,8 @@ RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
 # What of the Python tests runs under the sanitizers, where all is slower and an allocator of their own keeps memory.
 ASAN_TESTS ?= tests -m 'not resident_memory' \
-  --ignore=tests/test_scipy_suite.py --ignore=tests/test_parity.py --ignore=tests/test_examples.py
+  --ignore=tests/test_scipy_suite.py --ignore=tests/test_parity.py --ignore=tests/test_parity_slsqp.py \
+  --ignore=tests/test_examples.py
 
 # TensorFlow's start-up notes would hide what is said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -83,6 +84,7 @@ format: $(VENV)/.development
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
 	$(bin)/python benchmarks/solver.py
+	$(bin)/python benchmarks/slsqp.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

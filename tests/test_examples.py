@@ -56,3 +56,11 @@ def test_solver_benchmark_reports_every_size_with_and_without_bounds() -> None:
     report = json.loads(run(ROOT / "benchmarks" / "solver.py", "--sizes", "10", "--repetitions", "3", "--json"))
     assert [(row["n"], row["bounds"]) for row in report] == [(10, False), (10, True)]
     assert all(row["tfminimize_ns"] > 0 and row["scipy_1_thread_ns"] > 0 for row in report)
+
+
+def test_slsqp_benchmark_reports_every_problem() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "slsqp.py", "--small", "--json"))
+    assert [(row["n"], row["rows"]) for row in report["iterations"]] == [(16, 8), (32, 16), (32, 0)]
+    assert [(row["n"], row["rows"]) for row in report["memory"]] == [(64, 32), (64, 0)]
+    assert [row["mode"] for row in report["example"]] == ["graph", "jit"]
+    assert all(row["seconds"] > 0 and row["scipy_seconds"] > 0 for row in report["iterations"] + report["example"])
