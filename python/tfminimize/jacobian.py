@@ -47,12 +47,18 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
         return [None] * len(sources)
     if rows <= MAX_UNROLLED:
         return _unrolled(tape, value, sources)
-    if rows >= MIN_RATIO * columns:
+    if rows >= MIN_RATIO * columns and not _has_loops(value):
         try:
             return _forward(tape, value, sources)
         except (LookupError, NotImplementedError, TypeError, ValueError):
-            pass  # a loop, or an operation without a second derivative: the other way gives the same numbers
+            pass  # an operation without a second derivative: the other way gives the same numbers
     return _reverse(tape, value, sources)
+
+
+def _has_loops(value: tf.Tensor) -> bool:
+    """Whether there is a loop in the graph; the gradient of one has no derivative that could be vectorised."""
+    graph = getattr(value, "graph", None)
+    return graph is not None and any(op.type in ("While", "StatelessWhile") for op in graph.get_operations())
 
 
 def _unrolled(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
