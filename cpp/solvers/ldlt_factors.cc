@@ -105,7 +105,7 @@ void LdltFactors::multiply(const double* x, double* y) const {
   double* t = work_.data();  // D·Lᵀ·x
   kernels_.multiply(n_, stride_, l_.data(), stride_, x, t);
   std::fill(t + n_, t + stride_, 0.0);
-  for (std::size_t i = 0; i < n_; ++i) t[i] = d_[i] * (t[i] + x[i]);
+  for (std::size_t i = 0; i < order_; ++i) t[i] = d_[i] * (t[i] + x[i]);
   std::copy_n(t, stride_, y);
   kernels_.multiply_transposed(n_, stride_, l_.data(), stride_, t, y);
 }
