@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
+from tfminimize.tracing import scratch_handle
+from tfminimize.unknowns import Unknowns
 
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
 
@@ -123,3 +126,21 @@ def test_cleared_cache_lets_go_of_the_function() -> None:
     tfm.clear_cache()
     gc.collect()
     assert dead() is None
+
+
+@pytest.mark.resident_memory
+def test_stand_ins_of_variables_leave_nothing_behind() -> None:
+    segment = Unknowns(np.zeros(3)).layout.segments[0]
+
+    def resident_bytes() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    def make_and_destroy(count: int) -> None:
+        for _ in range(count):
+            tf.raw_ops.DestroyResourceOp(resource=scratch_handle("CPU:0", segment), ignore_lookup_error=True)
+
+    make_and_destroy(100)
+    before = resident_bytes()
+    make_and_destroy(1000)
+    assert resident_bytes() - before < 8_000_000  # 37 kB each where every one has a name of its own

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
-#   context                     the capsule that the C API takes, the options of Python's own calls, the compiled graphs
+#   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
+#                               graphs, the name of resources that share none
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
@@ -42,6 +43,7 @@ from tfminimize.binding import _native
 
 __all__ = [
     "Dispatchable",
+    "anonymous_name",
     "autograph",
     "bind",
     "context_capsule",
@@ -175,6 +177,12 @@ def _is_lambda_without_source(function: Any) -> bool:
     except Exception:  # of several kinds, such as where there is no module
         return True
     return False
+
+
+def anonymous_name() -> str:
+    """The ``shared_name`` of a resource of its own. TensorFlow keeps 37 kB for every other name, for good."""
+    name: str = eager_context.anonymous_name()
+    return name
 
 
 def copy_handle_data(source: Any, target: Any) -> None:

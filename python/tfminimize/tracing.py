@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -270,5 +269,5 @@ def scratch_handle(device: str, segment: Segment) -> tf.Tensor:
     """
     with tf.init_scope(), tf.device(device):
         return tf.raw_ops.VarHandleOp(
-            dtype=segment.dtype, shape=segment.shape, shared_name=f"tfminimize_scratch_{uuid.uuid4().hex}"
+            dtype=segment.dtype, shape=segment.shape, shared_name=_tensorflow.anonymous_name()
         )
