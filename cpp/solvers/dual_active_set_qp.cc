@@ -148,9 +148,9 @@ QpStatus DualActiveSetQp::add_equalities() {
       factors_.r().solve(target_.data());
       if (rest == 0 || active_.size() == b_->order() || depends(row, target_.data())) {
         const double scale = std::abs(rows_.bound(row)) + length * (start_length_ + norm(y_));
-        if (std::abs(missing) <= kContradiction * scale + kSmallestDistance * rows_.length(row))
-          continue;  // It says what the others say.
-        return QpStatus::kSingularEqualities;
+        const double small = kContradiction * scale + kSmallestDistance * rows_.length(row);
+        if (std::abs(missing) > small) return QpStatus::kSingularEqualities;
+        continue;  // It says what the others say.
       }
     }
     append(row, rest, missing / rest, 0);
