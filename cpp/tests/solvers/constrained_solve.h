@@ -244,8 +244,8 @@ inline ConstrainedProblem product_on_a_sphere() {
   return problem;
 }
 
-/// ½·Σ weight_i·x_i² + ¼·Σ x_i⁴ with n/2 linear inequalities, bounds and one linear equality; those after the first few
-/// are known to the solver as linear.
+/// ½·Σ weight_i·x_i² + ¼·Σ x_i⁴ with n/2 linear inequalities and one linear equality, most of which the solver knows to
+/// be linear, and bounds. It has a feasible point.
 inline ConstrainedProblem quartic(std::size_t n, std::uint64_t seed = 1) {
   Random random(seed);
   ConstrainedProblem problem;
@@ -259,14 +259,16 @@ inline ConstrainedProblem quartic(std::size_t n, std::uint64_t seed = 1) {
     }
     return f;
   };
+  const Vector feasible = random.vector(n, 0.3, 1);
   problem.x0 = random.vector(n, -2, 2);
   problem.lower = Vector(n, -kInf);
   problem.upper = Vector(n, 3);
   problem.num_equalities = 1;
-  for (std::size_t i = 0; i < n; i += 3) problem.lower[i] = random.uniform(0, 0.2);
+  for (std::size_t i = 0; i < n; i += 3) problem.lower[i] = random.uniform(0, 0.3);
   for (std::size_t i = 0; i < 1 + n / 2; ++i) {
-    const double offset = -random.uniform(0.2, 1);
-    problem.constraints.push_back(linear(random.vector(n), offset));
+    const Vector row = random.vector(n);
+    const double offset = (i == 0 ? 0 : random.uniform(0, 0.3)) - dot(row, feasible);
+    problem.constraints.push_back(linear(row, offset));
     problem.offsets.push_back(i % 4 == 3 ? kNaN : offset);
   }
   return problem;
@@ -304,6 +306,18 @@ inline ConstrainedProblem inconsistent_at_the_start() {
 
 inline ConstrainedProblem without_constraints(const Problem& problem) {
   return {problem.function, problem.x0, {}, 0, problem.lower, problem.upper, {}, 0};
+}
+
+/// One problem of each kind.
+inline std::vector<ConstrainedProblem> problems() {
+  return {without_constraints(rosenbrock_problem(5)),
+          without_constraints(bounded_rosenbrock(11, 4)),
+          without_constraints(quadratic(9, 30)),
+          rosen_suzuki(),
+          product_on_a_sphere(),
+          rosenbrock_on_a_circle(),
+          inconsistent_at_the_start(),
+          quartic(17)};
 }
 
 }  // namespace tfminimize::testing
