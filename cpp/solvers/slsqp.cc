@@ -298,7 +298,7 @@ Request Slsqp::State::after_trial(double f, bool with_derivatives) {
   ++s.nfev;
   complete_constraints();
   const bool finite = values_are_finite(f);
-  if (f == -std::numeric_limits<double>::infinity() && greatest_violation() <= options.ftol) {
+  if (f == -std::numeric_limits<double>::infinity() && values_are_finite(0) && greatest_violation() <= options.ftol) {
     s.f = f;
     s.has_derivatives = with_derivatives;
     s.violation = greatest_violation();

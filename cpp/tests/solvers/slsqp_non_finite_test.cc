@@ -281,6 +281,23 @@ TEST(SlsqpUnboundedBelowTest, MinusInfinityWhereAConstraintIsViolatedIsNoEnd) {
   EXPECT_TRUE(tried);
 }
 
+TEST(SlsqpUnboundedBelowTest, MinusInfinityWhereAConstraintIsNotANumberIsNoEnd) {
+  ConstrainedProblem problem;
+  problem.x0 = {0};
+  problem.function = [](const Vector& x, Vector& g) {
+    g = {-1};
+    return x[0] > 5 ? -kInf : -x[0];
+  };
+  problem.constraints = {[](const Vector& x, Vector& g) {
+    g = {0};
+    return x[0] > 5 ? kNaN : 1.0;
+  }};
+  ConstrainedSolve solve(problem);
+  solve.finish();
+  EXPECT_NE(solve.solver.status(), SlsqpStatus::kUnboundedBelow);
+  EXPECT_LE(solve.x()[0], 5);
+}
+
 TEST(SlsqpNonFiniteTest, ValueNobodyAskedForIsNotRead) {
   // advance() takes an f after each request; only that of an evaluation counts.
   ConstrainedSolve solve(without_constraints(rosenbrock_problem(3)), {}, Derivatives::kApart);

@@ -393,7 +393,7 @@ TEST_F(SlsqpArgumentsTest, JacobianMustFit) {
 
 TEST_F(SlsqpArgumentsTest, EqualitiesAreConstraints) {
   problem_.num_equalities = 3;
-  expect_refused("num_equalities must be at most the number of constraints.");
+  expect_refused("num_equalities must be at most the size of constraints.");
 }
 
 TEST_F(SlsqpArgumentsTest, VariablesAreElementsOfX) {
