@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import scipy.optimize
+from packaging.version import Version
 from scipy.optimize import OptimizeResult, _lbfgsb_py, _minimize, _slsqp_py
 
 import tfminimize.scipy
@@ -16,7 +17,11 @@ import tfminimize.scipy
 CALLS: collections.Counter[str] = collections.Counter()
 
 
-def _observer(callback: Any) -> Callable[..., None] | None:
+# SciPy 1.17 is the first whose SLSQP calls callback(intermediate_result).
+SLSQP_SHOWS_RESULT = Version(scipy.__version__) >= Version("1.17")
+
+
+def _observer(callback: Any, shows_result: bool = True) -> Callable[..., None] | None:
     """What calls the user's callback, of which SciPy hands over a wrapper."""
     if callback is None:
         return None
@@ -24,7 +29,7 @@ def _observer(callback: Any) -> Callable[..., None] | None:
     def observe(intermediate_result: OptimizeResult) -> None:
         # SciPy asks the wrapper afterwards whether it stopped the solve.
         try:
-            callback(intermediate_result)
+            callback(intermediate_result if shows_result else intermediate_result.x)
         except StopIteration:
             callback.stop_iteration = True
             raise
@@ -59,7 +64,14 @@ def _minimize_slsqp(
     """SciPy's private function, which `fmin_slsqp` calls too, by our public one."""
     CALLS["SLSQP"] += 1
     return tfminimize.scipy.slsqp(
-        func, x0, args, jac, bounds=bounds, constraints=constraints, callback=_observer(callback), **options
+        func,
+        x0,
+        args,
+        jac,
+        bounds=bounds,
+        constraints=constraints,
+        callback=_observer(callback, SLSQP_SHOWS_RESULT),
+        **options,
     )
 
 

@@ -70,7 +70,7 @@ def test_constraints_in_every_form_are_the_same_on_both_sides() -> None:
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_constraints_read_variables_in_variable_use(jit: bool) -> None:
-    v, w = tf.Variable([1.0, 2.0], dtype=tf.float64), tf.Variable(0.5, dtype=tf.float64)
+    v, w = tf.Variable([1.0, 2.0]), tf.Variable(0.5)  # SciPy's SLSQP takes nothing but float64
     comparison = tfm.compare(
         lambda: tf.reduce_sum((v - 3.0) ** 2) + w**2,
         [v, w],
@@ -80,7 +80,7 @@ def test_constraints_read_variables_in_variable_use(jit: bool) -> None:
         repeats=1,
     )
     np.testing.assert_allclose(comparison.scipy.x, [2.0, 3.0, -1.0], atol=1e-4)
-    assert comparison.x_difference < 1e-6
+    assert comparison.x_difference < 1e-4
     assert v.numpy().tolist() == [1.0, 2.0]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse
+from packaging.version import Version
 from scipy.optimize import (
     Bounds,
     LinearConstraint,
@@ -29,7 +30,9 @@ ROWS = LinearConstraint([[1, 1, 1, 1], [1, 0, 0, 2]], [0, -np.inf], [3.5, 2.5])
 
 
 def both(fun: Any = rosen, x0: Any = X0, **kwargs: Any) -> tuple[OptimizeResult, OptimizeResult]:
-    theirs = scipy.optimize.minimize(fun, x0, method="SLSQP", **kwargs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Values in x were outside bounds", RuntimeWarning)  # SciPy 1.15
+        theirs = scipy.optimize.minimize(fun, x0, method="SLSQP", **kwargs)
     ours = scipy.optimize.minimize(fun, x0, method=tfm.scipy.slsqp, **kwargs)
     return ours, theirs
 
@@ -56,7 +59,12 @@ def test_custom_method_takes_scipys_path(constraints: Any, bounds: Any) -> None:
 @pytest.mark.parametrize(
     "kwargs",
     [
-        {"options": {"maxiter": 3}},
+        pytest.param(
+            {"options": {"maxiter": 3}},
+            marks=pytest.mark.skipif(
+                Version(scipy.__version__) < Version("1.16"), reason="SciPy 1.15 makes one iteration less."
+            ),
+        ),
         {"options": {"ftol": 1e-12}},
         {"tol": 1e-2},
         {"bounds": [(-2, 2), (0.5, 0.5), (-2, None), (0.3, 0.3)]},

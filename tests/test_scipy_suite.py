@@ -6,8 +6,16 @@ import re
 import subprocess
 import sys
 
+import scipy
+from packaging.version import Version
+
 EXCEPTIONS: dict[str, str] = {}
-"""Tests of SciPy's that check what is deliberately different here, each with the reason. None does so far."""
+"""Tests of SciPy's that check what is deliberately different here, each with the reason. None does in SciPy 1.17."""
+
+if Version(scipy.__version__) < Version("1.16"):
+    EXCEPTIONS["::TestSLSQP::test_parameters_stay_within_bounds"] = (
+        "It expects the warning that x has left the bounds: ours never does."
+    )
 
 SUITE = [
     "scipy.optimize.tests.test_optimize",
