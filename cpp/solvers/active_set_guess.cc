@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace tfminimize {
 namespace {
@@ -12,9 +13,9 @@ constexpr int kMostRounds = 12;
 constexpr int kMostSteps = 25;
 // A residual this small, in units of the rounding of its terms, is none.
 constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
-// A normal of which less than this is independent of the others, or a multiplier or slack that is smaller than this,
+// A normal of which less than this is independent of those before, or a multiplier or slack that is smaller than this,
 // relatively, leaves room for other multipliers.
-constexpr double kIndependent = 1e-7;
+constexpr double kIndependent = 1e-4;
 constexpr double kPositive = 1e-10;
 
 }  // namespace
@@ -22,9 +23,12 @@ constexpr double kPositive = 1e-10;
 ActiveSetGuess::ActiveSetGuess(std::size_t n, std::size_t m)
     : n_(n), kernels_(dense_kernels()), is_active_(m + 2 * (n + 1)), r_(n + 1), step_(zeros(padded(n + 1))) {}
 
-void ActiveSetGuess::learn(const std::vector<Row>& active, const std::vector<double>& lambda, const UpperTriangle& r) {
+void ActiveSetGuess::learn(const ConstraintRows& rows, const std::vector<Row>& active,
+                           const std::vector<double>& lambda, const UpperTriangle& r) {
   active_ = active;
   lambda_ = lambda;
+  fingerprints_.clear();
+  for (const Row row : active_) fingerprints_.push_back(rows.fingerprint(row));
   r_ = r;
 }
 
@@ -42,12 +46,13 @@ void ActiveSetGuess::model_changes(const LdltFactors& b, const ConstraintRows& r
 bool ActiveSetGuess::solve(const LdltFactors& b, ConstraintRows& rows, const std::vector<Row>& candidates, double* s) {
   std::fill(is_active_.begin(), is_active_.end(), 0);
   for (const Row row : active_) is_active_[row] = 1;
-  for (int round = 0; round < kMostRounds; ++round) {
+  bool usable = replace_changed_rows(b, rows);
+  for (int round = 0; usable && round < kMostRounds; ++round) {
     if (!converge(b, rows, s)) break;
     rows.evaluate(s);
     bool changed = false;
-    if (!change_set(b, rows, candidates, changed)) break;
-    if (!changed) return true;
+    usable = change_set(b, rows, candidates, changed);
+    if (usable && !changed) return true;
   }
   forget();
   return false;
@@ -143,23 +148,54 @@ bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows
   for (std::size_t k = active_.size(); k-- > 0;) {
     if (rows.is_equality(active_[k])) continue;
     if (lambda_[k] <= 0) {
-      is_active_[active_[k]] = 0;
-      r_.remove(k, [](std::size_t, double, double) {});
-      active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(k));
-      lambda_.erase(lambda_.begin() + static_cast<std::ptrdiff_t>(k));
+      leave(k);
       changed = true;
     } else if (lambda_[k] <= kPositive * greatest) {
       certain = false;
     }
   }
   for (const Row row : entering) {
-    if (!enter(b, rows, row)) return false;
+    if (!enter(b, rows, row, 0)) return false;
     changed = true;
   }
-  return changed || certain;
+  return changed || (certain && is_well_conditioned());
 }
 
-bool ActiveSetGuess::enter(const LdltFactors& b, const ConstraintRows& rows, Row row) {
+bool ActiveSetGuess::is_well_conditioned() const {
+  for (std::size_t k = 0; k < r_.size(); ++k) {
+    double whole = 0;
+    for (std::size_t i = 0; i <= k; ++i) whole += r_(i, k) * r_(i, k);
+    if (!(r_(k, k) * r_(k, k) > kIndependent * kIndependent * whole)) return false;
+  }
+  return true;
+}
+
+/// Makes R one of the present normals. False if most are others: then the dual method is as fast.
+bool ActiveSetGuess::replace_changed_rows(const LdltFactors& b, const ConstraintRows& rows) {
+  std::vector<std::size_t> changed;
+  for (std::size_t k = active_.size(); k-- > 0;) {
+    if (rows.fingerprint(active_[k]) != fingerprints_[k]) changed.push_back(k);
+  }
+  if (2 * changed.size() > active_.size()) return false;
+  std::vector<std::pair<Row, double>> entering;
+  for (const std::size_t k : changed) {
+    entering.emplace_back(active_[k], lambda_[k]);
+    leave(k);
+  }
+  return std::all_of(entering.begin(), entering.end(),
+                     [&](const auto& entry) { return enter(b, rows, entry.first, entry.second); });
+}
+
+void ActiveSetGuess::leave(std::size_t k) {
+  const auto place = static_cast<std::ptrdiff_t>(k);
+  is_active_[active_[k]] = 0;
+  r_.remove(k, [](std::size_t, double, double) {});
+  active_.erase(active_.begin() + place);
+  lambda_.erase(lambda_.begin() + place);
+  fingerprints_.erase(fingerprints_.begin() + place);
+}
+
+bool ActiveSetGuess::enter(const LdltFactors& b, const ConstraintRows& rows, Row row, double lambda) {
   if (active_.size() == b.order()) return false;
   rows.write(row, step_.data());
   b.solve(step_.data());
@@ -172,7 +208,8 @@ bool ActiveSetGuess::enter(const LdltFactors& b, const ConstraintRows& rows, Row
   if (!(rest > kIndependent * kIndependent * whole)) return false;
   r_.append(residual_.data(), std::sqrt(rest));
   active_.push_back(row);
-  lambda_.push_back(0);
+  lambda_.push_back(lambda);
+  fingerprints_.push_back(rows.fingerprint(row));
   is_active_[row] = 1;
   return true;
 }

@@ -184,7 +184,7 @@ bool DualActiveSetQp::is_consistent(Row row, const Move& move) const {
 
 /// How λ changes while the entering constraint's multiplier grows: towards `target_`, where the constraint is active;
 /// or, if it depends on the active ones, along the ray -`target_`.
-DualActiveSetQp::Move DualActiveSetQp::find_move(Row entering) {
+DualActiveSetQp::Move DualActiveSetQp::find_move(Row entering, double multiplier) {
   Move move;
   const std::size_t size = active_.size();
   move.rest = factors_.project(v_.data(), d_.data(), z_.data());
@@ -196,8 +196,10 @@ DualActiveSetQp::Move DualActiveSetQp::find_move(Row entering) {
     std::copy_n(d_.data(), size, target_.data());
   }
   if (!move.dependent) {
-    move.alpha = (rows_.bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data())) / move.rest;
-    move.multiplier = move.alpha / move.rest;
+    const double missing = rows_.bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
+    // It only grows; where rounding says otherwise, the constraint is met already.
+    move.multiplier = std::max(missing / move.rest / move.rest, multiplier);
+    move.alpha = move.multiplier * move.rest;
     for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * move.multiplier;
   }
   factors_.r().solve(target_.data());
@@ -225,7 +227,7 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
   b_->to_factor_space(v_.data(), 1, rows_.first_nonzero(entering));
   double multiplier = 0;
   while (pivots_ <= most_pivots()) {
-    Move move = find_move(entering);
+    Move move = find_move(entering, multiplier);
     if (multiplier == 0 && is_consistent(entering, move)) {
       rejected_.push_back(entering);  // Only rounding violates it; it does not enter until another has.
       return QpStatus::kSolved;
@@ -296,7 +298,7 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
   const QpStatus status = solve_from_scratch();
   if (status != QpStatus::kSolved) return status;
   const bool complete = active_.size() == num_active_ + program.num_equalities && active_.size() < b.order();
-  if (usual && complete) guess_.learn(active_, lambda_, factors_.r());
+  if (usual && complete) guess_.learn(rows_, active_, lambda_, factors_.r());
   finish();
   return status;
 }

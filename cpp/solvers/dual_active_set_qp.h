@@ -93,7 +93,7 @@ class DualActiveSetQp {
   QpStatus add_equalities();
   QpStatus add_inequality(std::size_t position);
   std::size_t most_violated() const;
-  Move find_move(Row entering);
+  Move find_move(Row entering, double multiplier);
   void find_blocking(Move& move) const;
   bool is_consistent(Row row, const Move& move) const;
   void append(Row row, double norm, double alpha, double multiplier);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "solvers/snapshot.h"
+
 namespace tfminimize {
 namespace {
 
@@ -37,6 +39,11 @@ double ConstraintRows::length(Row row) const {
   if (row >= m_) return 1;
   const double extra = program_.relaxation.empty() ? 0 : program_.relaxation[row];
   return std::sqrt(kernels_.dot(padded(n_), normal(row), normal(row)) + extra * extra);
+}
+
+std::uint64_t ConstraintRows::fingerprint(Row row) const {
+  if (row >= m_) return 0;
+  return checksum(reinterpret_cast<const std::uint8_t*>(normal(row)), n_ * sizeof(double));
 }
 
 void ConstraintRows::write(Row row, double* v) const {

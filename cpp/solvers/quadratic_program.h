@@ -56,6 +56,8 @@ class ConstraintRows {
 
   double bound(Row row) const;   ///< b_i
   double length(Row row) const;  ///< ‖n_i‖
+  /// A number that is another for another n_i, for all that chance allows.
+  std::uint64_t fingerprint(Row row) const;
   /// v = n_i. v: [padded(n + 1)]
   void write(Row row, double* v) const;
   /// v += a·n_i

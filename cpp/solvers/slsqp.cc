@@ -65,8 +65,8 @@ struct Slsqp::State {
 
   const double* constraints() const { return problem.constraints.data(); }
   SnapshotShape shape() const {
-    return {
-        kSnapshotKind, n, m, problem.num_equalities, problem.lower.empty() ? 0U : 1U, problem.upper.empty() ? 0U : 1U};
+    const std::uint64_t given = (problem.lower.empty() ? 0U : 1U) + (problem.offsets.empty() ? 0U : 2U);
+    return {kSnapshotKind, n, m, problem.num_equalities, problem.num_variables, given};
   }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
@@ -151,7 +151,11 @@ double Slsqp::State::total_violation() const {
 
 double Slsqp::State::greatest_violation() const {
   double greatest = 0;
-  for (std::size_t i = 0; i < m; ++i) greatest = std::max(greatest, problem.violation(i));
+  for (std::size_t i = 0; i < m; ++i) {
+    const double violation = problem.violation(i);
+    if (std::isnan(violation)) return violation;
+    greatest = std::max(greatest, violation);
+  }
   return greatest;
 }
 
@@ -424,7 +428,8 @@ std::vector<std::uint8_t> Slsqp::save() const {
 }
 
 void Slsqp::restore(Span<const std::uint8_t> saved) {
-  restore_snapshot(saved, state_->shape(), "an SLSQP", "number of variables or constraints, or kind of bounds",
+  restore_snapshot(saved, state_->shape(), "an SLSQP",
+                   "number of variables or constraints, or kind of bounds or constraints",
                    [&](const auto& visitor) { state_->visit(visitor); });
 }
 

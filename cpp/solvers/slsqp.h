@@ -62,8 +62,8 @@ struct SlsqpProblem {
   /// How much constraint i is violated.
   double violation(std::size_t i) const {
     const double c = constraints[i];
-    if (i < num_equalities) return c < 0 ? -c : c;
-    return c < 0 ? -c : 0;
+    if (c >= 0) return i < num_equalities ? c : 0;
+    return -c;  // NaN stays NaN.
   }
   /// Doubles from one row of the Jacobian to the next: n, rounded up to a whole cache line.
   static constexpr std::size_t stride(std::size_t n) { return (n + 7) / 8 * 8; }
