@@ -211,6 +211,13 @@ def test_all_variables_fixed_returns_at_once_as_scipy(bounds: Any) -> None:
     assert (ours.constr_violation > 0) == (not ours.success)
 
 
+@pytest.mark.parametrize(("method", "status"), [(tfm.scipy.slsqp, 10), (tfm.scipy.lbfgsb, 2)])
+def test_all_variables_fixed_where_the_function_is_no_number_is_no_success(method: Any, status: int) -> None:
+    result = method(lambda x: np.nan, np.ones(2), bounds=[(1, 1), (1, 1)])
+    assert (result.status, result.success) == (status, False)
+    assert "where the function is nan" in result.message
+
+
 @pytest.mark.parametrize(
     ("constraint", "error", "sentence"),
     [

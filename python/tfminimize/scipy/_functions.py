@@ -13,11 +13,12 @@ from scipy.optimize import OptimizeWarning
 # SciPy's own evaluation: finite differences, the memory of the last x, and the counts that nfev and njev report.
 from scipy.optimize._optimize import MemoizeJac, _prepare_scalar_function
 
-__all__ = ["FIXED", "FreeVariables", "counted", "sorted_options", "split"]
+__all__ = ["FIXED", "FIXED_AT_NO_NUMBER", "FreeVariables", "counted", "sorted_options", "split"]
 
 Float64 = NDArray[np.float64]
 
 FIXED = "All independent variables were fixed by bounds."
+FIXED_AT_NO_NUMBER = "All independent variables were fixed by bounds, where the function is {}: change the bounds."
 """SciPy's message where nothing is left to optimise."""
 
 

@@ -17,7 +17,7 @@ from tfminimize.callback import Observer
 from tfminimize.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize.packing import Layout
 from tfminimize.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian
-from tfminimize.scipy._functions import FIXED, FreeVariables, counted, sorted_options, split
+from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb"]
@@ -259,16 +259,18 @@ def _solve_free(
     """Minimise over the elements that the bounds leave free."""
     variables = FreeVariables(x, free)
     if not free.any():
+        value = float(fun(x.copy(), *args))
+        finite = bool(np.isfinite(value))
         return OptimizeResult(
             x=x,
-            fun=float(fun(x.copy(), *args)),
+            fun=value,
             jac=np.full(x.size, np.nan),
             nit=0,
             nfev=1,
             njev=0,
-            status=0,
-            success=True,
-            message=FIXED,
+            status=0 if finite else 2,
+            success=finite,
+            message=FIXED if finite else FIXED_AT_NO_NUMBER.format(value),
             backend="host",
         )
     result = _solve(

@@ -18,7 +18,7 @@ from tfminimize.callback import Observer
 from tfminimize.options import SLSQP_DEFAULTS, slsqp_options
 from tfminimize.result import STOPPED_BY_CALLBACK
 from tfminimize.scipy._constraints import ConstraintRows, finite_differences, read_constraints
-from tfminimize.scipy._functions import FIXED, FreeVariables, counted, sorted_options, split
+from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["slsqp"]
@@ -219,10 +219,14 @@ def _solve(
 def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, Any]) -> OptimizeResult:
     """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold."""
     rows = problem.rows(loose)
+    fun = float(problem.fun(problem.x.copy(), *problem.args))
     violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0)) + 0.0  # not -0.0
     holds = violation <= settings["ftol"]
+    finite = bool(np.isfinite(fun))
     message = FIXED
-    if rows.size and holds:
+    if not finite:
+        message = FIXED_AT_NO_NUMBER.format(fun)
+    elif rows.size and holds:
         message = f"{FIXED[:-1]} at values that satisfy the constraints."
     elif not holds:
         message = (
@@ -231,13 +235,13 @@ def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, A
         )
     return OptimizeResult(
         x=problem.x,
-        fun=float(problem.fun(problem.x.copy(), *problem.args)),
+        fun=fun,
         jac=np.full(problem.x.size, np.nan),
         nit=0,
         nfev=1,
         njev=0,
-        status=0 if holds else 4,
-        success=holds,
+        status=10 if not finite else 0 if holds else 4,
+        success=finite and holds,
         message=message,
         multipliers=np.zeros(rows.size),
         constr_violation=violation,
