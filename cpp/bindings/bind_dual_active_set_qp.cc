@@ -90,7 +90,10 @@ void register_dual_active_set_qp(py::module_& m) {
                                 R"(The solver of the quadratic subproblems of Slsqp, by itself.
 
 Of n variables s and m constraints, it minimises s @ hessian @ s / 2 + gradient @ s subject to
-constraints[i] + jacobian[i] @ s = 0 for i < num_equalities, >= 0 for the others, and lower <= s <= upper.)")
+constraints[i] + jacobian[i] @ s = 0 for i < num_equalities, >= 0 for the others, and lower <= s <= upper.
+
+Programs that one of these solves one after another have the same num_equalities, and finite bounds at the same places:
+it begins with the active set of the last one.)")
       .def(py::init<std::size_t, std::size_t>(), py::arg("n"), py::arg("m"))
       .def("solve", &PyDualActiveSetQp::solve, py::arg("hessian"), py::arg("gradient"), py::arg("constraints"),
            py::arg("jacobian"), py::arg("num_equalities") = 0, py::arg("lower") = py::none(),

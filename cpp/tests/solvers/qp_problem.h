@@ -41,31 +41,16 @@ class QpSolve {
   explicit QpSolve(const QpProblem& problem) : QpSolve(problem.n(), problem.m()) { solve(problem); }
 
   QpStatus solve(const QpProblem& problem) {
-    const std::size_t n = problem.n();
-    const std::size_t m = problem.m();
-    LdltFactors b(n);
-    Vector elements;
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t j = 0; j < n; ++j) elements.push_back(problem.hessian(i, j));
-    }
-    EXPECT_TRUE(b.factorize(elements));
-    if (!problem.relaxation.empty()) b.extend(problem.penalty);
-    // The rows end exactly where they may be read.
-    AlignedVector<double> rows(m * padded(n));
-    for (std::size_t i = 0; i < m; ++i) {
-      for (std::size_t j = 0; j < n; ++j) rows[i * padded(n) + j] = problem.jacobian(i, j);
-    }
-    QuadraticProgram program;
-    program.gradient = problem.gradient;
-    program.constraints = problem.constraints;
-    program.jacobian = {rows.data(), rows.size()};
-    program.num_equalities = problem.num_equalities;
-    program.lower = problem.lower;
-    program.upper = problem.upper;
-    program.num_variables = problem.num_variables;
-    program.relaxation = problem.relaxation;
-    status = solver.solve(b, program);
+    const Memory memory(problem);
+    status = solver.solve(memory.b, memory.program);
     return status;
+  }
+  /// Tells the solver that sigma·z·zᵀ is about to be added to the Hessian.
+  void change_model(const QpProblem& problem, double sigma, const Vector& z) {
+    const Memory memory(problem);
+    const AlignedArray<double> room = zeros(padded(problem.n() + 1));
+    std::copy(z.begin(), z.end(), room.data());
+    solver.model_changes(memory.b, memory.program, sigma, room.data());
   }
 
   Vector s() const { return copy(solver.solution()); }
@@ -74,6 +59,28 @@ class QpSolve {
   Vector upper_multipliers() const { return copy(solver.upper_multipliers()); }
 
  private:
+  /// A program as the solver takes it.
+  struct Memory {
+    explicit Memory(const QpProblem& problem)
+        : b(problem.n()),
+          rows(problem.m() * padded(problem.n())),
+          program{problem.gradient,      problem.constraints, {}, problem.num_equalities, problem.lower, problem.upper,
+                  problem.num_variables, problem.relaxation} {
+      Vector elements;
+      for (std::size_t i = 0; i < problem.n(); ++i) {
+        for (std::size_t j = 0; j < problem.n(); ++j) elements.push_back(problem.hessian(i, j));
+        for (std::size_t k = 0; k < problem.m(); ++k) rows[k * padded(problem.n()) + i] = problem.jacobian(k, i);
+      }
+      EXPECT_TRUE(b.factorize(elements));
+      if (!problem.relaxation.empty()) b.extend(problem.penalty);
+      program.jacobian = {rows.data(), rows.size()};
+    }
+
+    LdltFactors b;
+    AlignedVector<double> rows;  ///< They end exactly where they may be read.
+    QuadraticProgram program;
+  };
+
   static Vector copy(Span<const double> span) { return {span.begin(), span.end()}; }
 
  public:

@@ -87,6 +87,8 @@ TEST(SlsqpNonFiniteStartTest, ConstraintEndsTheSolve) {
         solve.finish();
         EXPECT_EQ(solve.solver.status(), SlsqpStatus::kNonFiniteStart) << value;
         EXPECT_EQ(solve.solver.nfev(), 1);
+        // NaN is not taken for a constraint that holds.
+        EXPECT_EQ(std::isnan(solve.solver.constr_violation()), std::isnan(value));
       }
     }
   }

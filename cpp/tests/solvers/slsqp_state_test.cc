@@ -246,6 +246,20 @@ TEST(SlsqpForeignStateTest, BoundsWhereThereWereNoneAreRefused) {
   EXPECT_THROW(ConstrainedSolve(unbounded).solver.restore(with), std::invalid_argument);
 }
 
+TEST(SlsqpForeignStateTest, LinearConstraintsWhereThereWereNoneAreRefused) {
+  ConstrainedProblem problem = quartic(5);
+  const Bytes state = ConstrainedSolve(problem).solver.save();
+  problem.offsets.clear();
+  EXPECT_THROW(ConstrainedSolve(problem).solver.restore(state), std::invalid_argument);
+}
+
+TEST(SlsqpForeignStateTest, AnotherAmountOfPaddingIsRefused) {
+  ConstrainedProblem problem = rosen_suzuki();
+  const Bytes state = ConstrainedSolve(problem).solver.save();
+  problem.num_variables = 3;
+  EXPECT_THROW(ConstrainedSolve(problem).solver.restore(state), std::invalid_argument);
+}
+
 TEST(SlsqpForeignStateTest, StateOfAnotherSolverIsRefused) {
   const Bytes state = testing::Solve(rosenbrock_problem(5)).solver.save();
   EXPECT_THROW(ConstrainedSolve(without_constraints(rosenbrock_problem(5))).solver.restore(state),

@@ -119,8 +119,8 @@ TEST(SlsqpTest, AnswersSatisfyTheConditionsOfOptimality) {
       for (std::size_t k = 0; k < n; ++k) rest[k] -= lambda[i] * row[k];
     }
     for (std::size_t k = 0; k < n; ++k) {
-      const bool at_lower = solve.x()[k] == solve.problem().lower[k];
-      const bool at_upper = solve.x()[k] == solve.problem().upper[k];
+      const bool at_lower = solve.x()[k] - solve.problem().lower[k] < 1e-14;
+      const bool at_upper = solve.problem().upper[k] - solve.x()[k] < 1e-14;
       EXPECT_GE(rest[k], at_upper ? -kInf : -1e-5) << n << ' ' << k;
       EXPECT_LE(rest[k], at_lower ? kInf : 1e-5) << n << ' ' << k;
     }
