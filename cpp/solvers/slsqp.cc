@@ -349,8 +349,9 @@ void check(const SlsqpProblem& problem, const SlsqpOptions& options) {
   if (problem.jacobian.size() != m * SlsqpProblem::stride(n)) {
     throw std::invalid_argument("jacobian must have a row of stride elements for each constraint.");
   }
-  if (problem.num_equalities > m)
+  if (problem.num_equalities > m) {
     throw std::invalid_argument("num_equalities must be at most the size of constraints.");
+  }
   if (problem.num_variables > n) throw std::invalid_argument("num_variables must be at most the size of x.");
   if (!problem.offsets.empty() && problem.offsets.size() != m) {
     throw std::invalid_argument("offsets must be empty or have the size of constraints.");
