@@ -12,10 +12,10 @@ CXX ?= c++
 CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
-# What of the Python tests runs under the sanitizers, where all is slower and an allocator of their own keeps memory.
-ASAN_TESTS ?= tests -m 'not resident_memory' \
-  --ignore=tests/test_scipy_suite.py --ignore=tests/test_parity.py --ignore=tests/test_parity_slsqp.py \
-  --ignore=tests/test_examples.py
+# The Python tests that use the extension in every way; under the sanitizers all is slower, and an allocator of their own
+# keeps memory.
+ASAN_TESTS ?= $(wildcard tests/test_native_*.py) -m 'not resident_memory' \
+  $(patsubst %,tests/test_%.py,minimize minimizer slsqp constraints scipy scipy_slsqp threads faults)
 
 # TensorFlow's start-up notes would hide what is said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
