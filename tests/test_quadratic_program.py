@@ -356,26 +356,40 @@ def test_program_is_solved_if_anything_satisfies_its_constraints() -> None:
     assert min(statuses.count(status) for status in (QpStatus.SOLVED, QpStatus.INFEASIBLE)) > 100
 
 
+def disturb(rng: Random, program: Program, change: float, rows: bool) -> None:
+    """Make another program of one, more or less like it; with `rows`, by the Hessian and some rows as well."""
+    n, m = program.gradient.size, program.constraints.size
+    program.gradient = program.gradient + change * rng.standard_normal(n)
+    program.constraints = program.constraints + change * rng.random(m)
+    if rows:
+        factor = change * rng.standard_normal((n, n))
+        program.hessian = program.hessian + factor @ factor.T
+        changed = rng.random((m, 1)) < 0.2
+        program.jacobian = program.jacobian + np.where(changed, change * rng.standard_normal((m, n)), 0)
+
+
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("family", [inequalities, everything, degenerate_vertex, dependent_rows, maybe_infeasible])
-def test_solver_that_has_been_used_gives_the_same_answers(family: Callable[[Random], Program]) -> None:
+def test_solver_that_has_been_used_gives_the_same_answers(family: Callable[[Random], Program], rows: bool) -> None:
     """Whatever it remembers of a program may help with the next, but not change its answer."""
     rng = np.random.default_rng(1)
+    fast = 0
     for seed, program in enumerate(programs(family, 60)):
-        n, m = program.gradient.size, program.constraints.size
-        qp = _native.DualActiveSetQp(n, m)
+        qp = _native.DualActiveSetQp(program.gradient.size, program.constraints.size)
         change = 10.0 ** rng.integers(-8, 1)
         for _ in range(8):
             expected, solution = program.solve(), program.solve(qp)
             assert solution.status is expected.status, seed
             if solution.status is QpStatus.SOLVED:
+                fast += solution.pivots < expected.pivots
                 assert kkt_residual(program, solution) < TOLERANCE, seed
                 size = 1 + np.abs(expected.s).max()
                 np.testing.assert_allclose(solution.s, expected.s, atol=1e-9 * size, err_msg=str(seed))
+                largest = max(np.abs(part).max(initial=0) for part in _multipliers(expected))
                 for actual, wanted in zip(_multipliers(solution), _multipliers(expected), strict=True):
-                    atol = 1e-7 * (1 + np.abs(program.gradient).max())
-                    np.testing.assert_allclose(actual, wanted, atol=atol, err_msg=str(seed))
-            program.gradient = program.gradient + change * rng.standard_normal(n)
-            program.constraints = program.constraints + change * rng.random(m)
+                    np.testing.assert_allclose(actual, wanted, atol=1e-7 * (1 + largest), err_msg=str(seed))
+            disturb(rng, program, change, rows)
+    assert fast > 0
 
 
 def test_solution_at_a_vertex() -> None:

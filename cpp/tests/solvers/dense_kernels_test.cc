@@ -171,6 +171,24 @@ TEST_P(DenseKernelsTest, UpdateByZeroChangesNothing) {
   EXPECT_EQ(elements(p_.d, p_.d.size()), elements(before.d, before.d.size()));
 }
 
+TEST(DenseKernelsUpdateTest, TinyPivotBesideALargeElementIsUpdatedAccurately) {
+  // [d, d·l; d·l, d·l² + 1] + zzᵀ with d·l² = 1, one line away or in the same.
+  for (const std::size_t other : {1, 7, 12}) {
+    DenseProblem p(13);
+    std::fill_n(p.l.data(), p.l.size(), 0.0);
+    std::fill_n(p.d.data(), p.d.size(), 1.0);
+    std::fill_n(p.x.data(), p.x.size(), 0.0);
+    p.d[0] = 1e-16;
+    p.l[other] = 1e8;
+    p.x[0] = p.x[other] = 1;
+    dense_kernels().update(13, p.l.data(), p.stride, p.d.data(), 1, nullptr, p.x.data());
+    const Matrix b = p.product();
+    EXPECT_NEAR(b(0, 0), 1, 1e-15);
+    EXPECT_NEAR(b(other, 0), 1 + 1e-8, 1e-15);
+    EXPECT_NEAR(b(other, other), 3, 1e-14);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, DenseKernelsTest,
                          ::testing::Values(1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 24, 31, 32, 33, 40, 63, 65, 129));
 

@@ -341,6 +341,16 @@ TEST(RoundedQpTest, LargeGradientNeedsNoLargeStep) {
   }
 }
 
+TEST(RoundedQpTest, SmallViolationBesideALargeGradientIsNoRounding) {
+  QpProblem problem = with_rows({-1e12, -1.1}, {{0, -1, 1}});
+  problem.lower = {-1, -9};
+  problem.upper = {1, 9};
+  const QpSolve solve(problem);
+  expect_solved(problem, solve);
+  expect_near(solve.s(), {1, 1});
+  expect_near(solve.multipliers(), {0.1});
+}
+
 TEST(RoundedQpTest, ScaleOfTheRowsDoesNotMatter) {
   Random random(3);
   for (int trial = 0; trial < 50; ++trial) {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,8 @@ using testing::Function;
 using testing::kInf;
 using testing::kNaN;
 using testing::linear;
+using testing::quartic;
+using testing::Random;
 using testing::rosen_suzuki;
 using testing::rosenbrock_problem;
 using testing::Vector;
@@ -298,6 +302,39 @@ TEST(SlsqpUnboundedBelowTest, MinusInfinityWhereAConstraintIsNotANumberIsNoEnd) 
   solve.finish();
   EXPECT_NE(solve.solver.status(), SlsqpStatus::kUnboundedBelow);
   EXPECT_LE(solve.x()[0], 5);
+}
+
+TEST(SlsqpNonFiniteTest, WhateverIsReturnedIteratesAreFiniteAndWithinTheBounds) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    Random random(seed);
+    ConstrainedProblem problem = quartic(2 + seed % 7, seed);
+    for (double& bound : problem.lower) bound = std::max(bound, -2.0);
+    int calls = 0;
+    const auto fault = [&] { return ++calls > 20 && random.chance(0.1) ? kBad[random.below(3)] : 0.0; };
+    const auto spoil = [&](Function& function) {
+      function = [good = function, &fault](const Vector& x, Vector& g) {
+        const double f = good(x, g) + fault();
+        g[0] += fault();
+        return f;
+      };
+    };
+    spoil(problem.function);
+    for (std::size_t i = 0; i < problem.constraints.size(); ++i) {
+      if (std::isnan(problem.offsets[i])) spoil(problem.constraints[i]);
+    }
+    ConstrainedSolve solve(problem, {1e-9, 200}, seed % 2 == 0 ? Derivatives::kWithValues : Derivatives::kApart);
+    solve.finish();
+    for (const Vector& x : solve.evaluated) {
+      for (std::size_t k = 0; k < x.size(); ++k) {
+        EXPECT_GE(x[k], problem.lower[k]) << seed;  // NaN is not.
+        EXPECT_LE(x[k], problem.upper[k]) << seed;
+      }
+    }
+    if (solve.solver.status() != SlsqpStatus::kUnboundedBelow) {
+      EXPECT_TRUE(std::isfinite(solve.solver.fun())) << seed;
+    }
+    for (const double f : solve.values) EXPECT_TRUE(std::isfinite(f)) << seed;
+  }
 }
 
 TEST(SlsqpNonFiniteTest, ValueNobodyAskedForIsNotRead) {

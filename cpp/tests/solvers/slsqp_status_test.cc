@@ -380,7 +380,7 @@ TEST(SlsqpContradictionTest, LargeGradientIsNoContradiction) {
 
 // No descent.
 
-TEST(SlsqpNoDescentTest, StepThatRaisesTheMeritFunctionFivefoldEndsTheSolve) {
+TEST(SlsqpNoDescentTest, FiveStepsThatDoNotDescendEndTheSolve) {
   // At 0 the constraint -1 - x² >= 0 does not depend on x, and f is as low as it gets.
   ConstrainedProblem problem = sum_of_squares(1);
   problem.x0 = {0};
@@ -391,6 +391,7 @@ TEST(SlsqpNoDescentTest, StepThatRaisesTheMeritFunctionFivefoldEndsTheSolve) {
   ConstrainedSolve solve(problem);
   solve.finish();
   EXPECT_EQ(solve.solver.status(), SlsqpStatus::kNoDescent);
+  EXPECT_EQ(solve.solver.nit(), 5);  // Each time B became the identity again.
   EXPECT_EQ(solve.x(), Vector{0});
   EXPECT_EQ(solve.solver.nfev(), 1);
   EXPECT_EQ(solve.solver.constr_violation(), 1);
