@@ -139,8 +139,8 @@ bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows
     if (is_active_[row] != 0) continue;
     if (rows.is_violated(row)) {
       entering.push_back(row);
-    } else if (rows.slack(row) <= kPositive * rows.scale(row)) {
-      certain = false;
+    } else if (is_active_[rows.opposite(row)] == 0 && rows.slack(row) <= kPositive * rows.scale(row)) {
+      certain = false;  // Of a fixed variable, both bounds are active, and only their difference matters.
     }
   }
   double greatest = 0;

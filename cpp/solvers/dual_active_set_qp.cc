@@ -55,6 +55,10 @@ void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& progra
   b_ = &b;
   rows_.take(program);
   rows_.list_inequalities(candidates_);
+  if (candidates_ != inequalities_) {
+    guess_.forget();
+    inequalities_ = candidates_;
+  }
   factors_.clear();
   active_.clear();
   lambda_.clear();
@@ -297,7 +301,8 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
   guess_.forget();
   const QpStatus status = solve_from_scratch();
   if (status != QpStatus::kSolved) return status;
-  const bool complete = active_.size() == num_active_ + program.num_equalities && active_.size() < b.order();
+  const bool complete =
+      active_.size() == num_active_ + program.num_equalities && candidates_.size() == inequalities_.size();
   if (usual && complete) guess_.learn(rows_, active_, lambda_, factors_.r());
   finish();
   return status;

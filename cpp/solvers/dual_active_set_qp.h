@@ -54,6 +54,10 @@ class DualActiveSetQp {
   template <typename Visit>
   void visit(const Visit& visit) {
     guess_.visit(visit);
+    std::size_t size = inequalities_.size();
+    visit(&size, sizeof size);
+    inequalities_.resize(size);
+    visit(inequalities_.data(), size * sizeof(Row));
   }
 
   /// The solution, [n], within the bounds.
@@ -111,12 +115,13 @@ class DualActiveSetQp {
   ActiveSetGuess guess_;
   bool guessed_ = false;
   ActiveSetFactors factors_;
-  std::vector<Row> active_;      ///< The constraint of each column of V,
-  std::vector<double> lambda_;   ///< their multipliers,
-  std::vector<double> alpha_;    ///< and α.
-  std::vector<Row> candidates_;  ///< The inequalities in NNLS's order, the active ones first.
-  std::size_t num_active_ = 0;   ///< How many are.
-  std::vector<Row> rejected_;    ///< Those that only rounding violates.
+  std::vector<Row> active_;        ///< The constraint of each column of V,
+  std::vector<double> lambda_;     ///< their multipliers,
+  std::vector<double> alpha_;      ///< and α.
+  std::vector<Row> candidates_;    ///< The inequalities in NNLS's order, the active ones first.
+  std::vector<Row> inequalities_;  ///< Those of the last program.
+  std::size_t num_active_ = 0;     ///< How many are.
+  std::vector<Row> rejected_;      ///< Those that only rounding violates.
   std::size_t pivots_ = 0;
 
   AlignedArray<double> y_;

@@ -51,6 +51,11 @@ class ConstraintRows {
   /// One more than the greatest row.
   std::size_t end() const { return m_ + 2 * (n_ + 1); }
   bool is_equality(Row row) const { return row < program_.num_equalities; }
+  /// For a bound, the other bound of the variable; for a constraint, itself.
+  Row opposite(Row row) const {
+    if (row < m_) return row;
+    return is_lower(row) ? upper(variable(row)) : lower(variable(row));
+  }
   /// The inequalities, with the bounds that are finite, in order.
   void list_inequalities(std::vector<Row>& rows) const;
 

@@ -43,7 +43,7 @@ const char* message(SlsqpStatus status);
 /// The memory of a constrained problem. All of it stays with the caller, and stays where it is while the solver lives.
 ///
 /// The constraints are c_i(x) = 0 for i < num_equalities and c_i(x) >= 0 for the others. The Jacobian is held row by
-/// row, each of `stride()` doubles of which the first n are used:
+/// row, each of `stride()` doubles, those behind the first n zero:
 ///
 ///     jacobian[i * stride + j] = ∂c_i/∂x_j
 struct SlsqpProblem {

@@ -170,6 +170,45 @@ TEST(ActiveSetGuessRowsTest, AnswerOfNearlyParallelRowsIsAccurate) {
   }
 }
 
+TEST(ActiveSetGuessRowsTest, BoundsMayDisappear) {
+  QpProblem problem(2);
+  problem.gradient = {5, -5};
+  problem.lower = {-1, -1};
+  problem.upper = {1, 1};
+  QpSolve solve(problem);
+  problem.lower[0] = -testing::kInf;
+  solve.solve(problem);
+  expect_same(solve, problem);
+  problem.lower = problem.upper = {};
+  solve.solve(problem);
+  expect_same(solve, problem);
+}
+
+TEST(ActiveSetGuessRowsTest, InequalitiesMayBecomeEqualities) {
+  QpProblem problem = two_rows(1.5);
+  problem.constraints = {5, -1};  // The first is not active.
+  problem.gradient = {-5, 4, 3};
+  QpSolve solve(problem);
+  problem.num_equalities = 1;
+  solve.solve(problem);
+  expect_same(solve, problem);
+  problem.num_equalities = 0;
+  solve.solve(problem);
+  expect_same(solve, problem);
+}
+
+TEST(ActiveSetGuessRowsTest, FixedVariablesAreNoHindrance) {
+  QpProblem problem(2);
+  problem.gradient = {5, -5};
+  problem.lower = {0.5, -1};
+  problem.upper = {0.5, 1};
+  QpSolve solve(problem);
+  problem.gradient = {4, -6};
+  solve.solve(problem);
+  EXPECT_TRUE(solve.solver.guessed());
+  expect_same(solve, problem);
+}
+
 TEST(ActiveSetGuessVisitTest, SolverGoesOnFromThePieces) {
   Random random(3);
   QpProblem problem = random_qp({9, 7, 1, false, 0.1}, random);
