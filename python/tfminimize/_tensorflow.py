@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dis
 import functools
 import itertools
@@ -18,7 +19,7 @@ import tensorflow as tf
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
-#                               graphs, the name of resources that share none
+#                               graphs, the name of resources that share none, eager execution in TensorFlow 1's mode
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
@@ -27,6 +28,7 @@ import tensorflow as tf
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
 #   tf_decorator                the function inside of a decorated one
+#   op_def_registry             whether an operation in a GraphDef is stateful
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
@@ -34,7 +36,7 @@ from tensorflow.python.autograph.pyct import parser
 from tensorflow.python.eager import cancellation, execute
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
-from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer
+from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
 from tensorflow.python.framework import func_graph as func_graph_module
 from tensorflow.python.ops import handle_data_util
 from tensorflow.python.util import tf_decorator
@@ -48,9 +50,12 @@ __all__ = [
     "bind",
     "context_capsule",
     "copy_handle_data",
+    "destroy",
     "dispatchable",
+    "eagerly",
     "function_config",
     "is_read_only",
+    "is_stateful",
 ]
 
 
@@ -129,6 +134,27 @@ def context_capsule() -> Any:
     context = eager_context.context()
     context.ensure_initialized()
     return context._handle
+
+
+def eagerly() -> contextlib.AbstractContextManager[Any]:
+    """A context in which operations run eagerly: inside of a graph, and also where eager execution is disabled.
+
+    `tf.init_scope` stays in the graph where a session's graph is the outermost context.
+    """
+    mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
+    return mode
+
+
+def destroy(handle: tf.Tensor) -> None:
+    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
+    with eagerly():
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+
+
+def is_stateful(op_type: str) -> bool:
+    """Whether operations of a type have a state or an effect; an unknown type may have."""
+    definition = op_def_registry.get(op_type)
+    return definition is None or bool(definition.is_stateful)
 
 
 def function_config() -> tuple[bytes, str, str]:

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_bounds", "check_constraints", "method_name", "solve"]
 
-_WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
+WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
 _WITH_GRADIENT = ("cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
 _WITH_HESSIAN = ("dogleg", "trust-ncg", "trust-krylov", "trust-exact")
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")
-_WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
+WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
 _CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
-_KNOWN = (*_WITHOUT_GRADIENT, *_WITH_GRADIENT)
+_KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT)
 
 
 def method_name(method: Any, constraints: Any) -> Any:
@@ -61,7 +61,7 @@ def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None
     """Raise ValueError if this method cannot take these constraints, or cannot for these unknowns."""
     if not has_constraints(constraints) or callable(method) or method == "slsqp":
         return
-    if method not in _WITH_CONSTRAINTS:
+    if method not in WITH_CONSTRAINTS:
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
     if not unknowns.is_array or len(unknowns.layout.segments[0].shape) > 1:
@@ -92,7 +92,7 @@ def solve(
     if problem.packed_bounds[0] is not None:
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
-    has_gradient = problem.method not in _WITHOUT_GRADIENT
+    has_gradient = problem.method not in WITHOUT_GRADIENT
     begin = time.perf_counter()
     result = scipy.optimize.minimize(
         evaluation.loss_and_gradient if has_gradient else evaluation.loss,

@@ -40,9 +40,12 @@ class Unknowns:
     variables : tuple of tf.Variable
         Empty in functional use.
     layout : Layout
+    may_be_unused : bool
+        Whether it is no news that the loss does not depend on one of the components.
     """
 
-    def __init__(self, x0: Any) -> None:
+    def __init__(self, x0: Any, *, may_be_unused: bool = False) -> None:
+        self.may_be_unused = may_be_unused
         template = _with_arrays(x0)
         try:
             leaves = tf.nest.flatten(template)

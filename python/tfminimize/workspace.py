@@ -50,7 +50,7 @@ class Memory:
             if unknowns.variables:
                 device = unknowns.variables[i].device
                 self._scratch[i] = scratch_handle(device, segment)
-                weakref.finalize(self, _destroy, self._scratch[i]).atexit = False
+                weakref.finalize(self, _tensorflow.destroy, self._scratch[i]).atexit = False
                 if i not in by_value:
                     if segment.dtype == "float32":
                         staging = _native.aligned_zeros(segment.size, "float32")
@@ -144,8 +144,3 @@ def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
         return True
     finally:
         buffer[-1] = kept
-
-
-def _destroy(handle: tf.Tensor) -> None:
-    with tf.init_scope():
-        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
