@@ -54,6 +54,7 @@ __all__ = [
     "dispatchable",
     "eagerly",
     "function_config",
+    "is_operation",
     "is_read_only",
     "is_stateful",
 ]
@@ -149,6 +150,11 @@ def destroy(handle: tf.Tensor) -> None:
     """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
     with eagerly():
         tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+
+
+def is_operation(op_type: str) -> bool:
+    """Whether operations of a type are TensorFlow's, and not calls of a function of this name."""
+    return op_def_registry.get(op_type) is not None
 
 
 def is_stateful(op_type: str) -> bool:

@@ -1,4 +1,4 @@
-"""Functions of flat NumPy vectors around traced TensorFlow functions that read variables: what a solver in Python calls.
+"""Functions of flat NumPy vectors, for solvers in Python, around traced TensorFlow functions that read variables.
 
 The variables are not touched: the traced function reads stand-ins in their place, which are assigned from the vector.
 """
@@ -62,7 +62,8 @@ class FlatFunctions:
             begin = time.perf_counter()
             self._values = x.tobytes(), self._all_values(x)
             self.seconds += time.perf_counter() - begin
-        return self._values[1][i].copy()
+        found: Float64 = self._values[1][i].copy()
+        return found
 
     def jacobian(self, i: int, x: Any) -> Float64:
         """The Jacobian of a constraint function, shape (k, n)."""
@@ -71,7 +72,8 @@ class FlatFunctions:
             begin = time.perf_counter()
             self._jacobians = x.tobytes(), self._all_jacobians(x)
             self.seconds += time.perf_counter() - begin
-        return self._jacobians[1][i].copy()
+        found: Float64 = self._jacobians[1][i].copy()
+        return found
 
     def restore(self) -> None:
         """Undo what an evaluation may have changed, after an error."""
@@ -196,6 +198,7 @@ class TracedFunctions(FlatFunctions):
         super().__init__(*counts)
         self._problem = problem
         self._tensors = tensors
+        self.trace_seconds, problem.seconds = problem.seconds, 0.0  # of the first solve
 
     def _loss_and_gradient(self, x: Float64) -> tuple[float, Float64, list[Any]]:
         with _tensorflow.eagerly():

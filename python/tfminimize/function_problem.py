@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
+from tfminimize.constraints import NamedConstraint
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
@@ -43,7 +44,7 @@ class FunctionProblem:
         for name, _, fun in self.constraints:
             if not callable(fun):
                 raise ValueError(f"{name} is {fun!r}: the loss is a function, so give a function of no arguments.")
-        self._counts = len(equalities), len(inequalities)
+        self.counts = len(equalities), len(inequalities)
         variables = _read_variables(loss) if var_list is None else list(var_list)
         for variable in variables:
             if as_variable(variable) is None:
@@ -51,7 +52,8 @@ class FunctionProblem:
         self.unknowns = Unknowns(variables, may_be_unused=True)
         self.variables = self.unknowns.variables
         self._program: Program | None = None
-        self._traced: dict[Any, TracedProblem] = {}
+        self._traced: TracedProblem | None = None
+        self._traced_fetches: tuple[Any, ...] = ()
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> FunctionRun:
         """One solve."""
@@ -80,12 +82,14 @@ class FunctionProblem:
 
     def traced(self, fetches: Sequence[Any]) -> TracedProblem:
         """The problem with these fetches; the one that was traced before, if they are the same."""
-        key = tuple(id(fetch) for fetch in fetches)
-        if key not in self._traced:
-            self._traced.clear()
+        if len(fetches) != len(self._traced_fetches) or any(
+            a is not b for a, b in zip(fetches, self._traced_fetches, strict=True)
+        ):
+            self._traced = None
+        if self._traced is None:
             called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
             called = [inside_trace(fetch, False) for fetch in called]
-            traced = TracedProblem(
+            self._traced = TracedProblem(
                 self.unknowns,
                 (),
                 lambda: None,
@@ -93,9 +97,8 @@ class FunctionProblem:
                 [(name, fun) for name, _, fun in self.constraints],
                 lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
             )
-            traced.fetches = tuple(fetches)  # an id stays theirs as long as they live
-            self._traced[key] = traced
-        return self._traced[key]
+            self._traced_fetches = tuple(fetches)
+        return self._traced
 
 
 class FunctionRun:
@@ -117,7 +120,7 @@ class FunctionRun:
     ) -> OptimizeResult:
         """Solve on the compiled function, without Python between two evaluations."""
         problem = self._problem
-        constraints = [{"type": kind, "fun": fun} for _, kind, fun in problem.constraints]
+        constraints = [NamedConstraint(*constraint) for constraint in problem.constraints]
         return Problem(problem.unknowns, method, bounds, constraints).solve(
             problem.program(), None, (), tol, callback, options
         )
@@ -125,15 +128,7 @@ class FunctionRun:
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""
         problem = self._problem
-        before = problem._traced.get(tuple(id(f) for f in self._fetches))
-        traced = problem.traced(self._fetches)
-        functions = TracedFunctions(traced, (), problem._counts)
-        functions.trace_seconds = 0.0 if before is traced else traced.seconds
-        return functions
-
-    def fetched(self, values: list[Any]) -> list[Any]:
-        """What loss_callback gets."""
-        return values
+        return TracedFunctions(problem.traced(self._fetches), (), problem.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The user's function, as it is called from within the solve."""

@@ -121,7 +121,9 @@ class LiftedGraph:
 
     def feed(self, values: Sequence[tf.Tensor]) -> None:
         """Compute with these values of the fed tensors (those that are used) in the function that is being traced."""
-        self._computed_in(tf.compat.v1.get_default_graph()).update((tensor.name, value) for tensor, value in zip(self._fed, values, strict=True))
+        self._computed_in(tf.compat.v1.get_default_graph()).update(
+            (tensor.name, value) for tensor, value in zip(self._fed, values, strict=True)
+        )
 
     def tensors(self, wanted: Sequence[Any], given: Mapping[str, Any] | None = None) -> list[tf.Tensor]:
         """The tensors, in the function that is being traced.
@@ -210,7 +212,7 @@ def check_placeholders(ops: Iterable[Any]) -> None:
 
 def _library(graph: Any, ops: Sequence[Any]) -> Any:
     """The functions of the graph, if one of the operations calls any."""
-    if any(attr.HasField("func") or attr.list.func for op in ops for attr in op.node_def.attr.values()):
+    if any(_called(op.node_def) for op in ops):
         return graph.as_graph_def().library
     return None
 
@@ -220,7 +222,9 @@ def _check(ops: Sequence[Any], library: Any) -> None:
     checked: set[str] = set()
     waiting = []
     for op in ops:
-        _check_type(op.type, f"operation '{op.name}'", op.op_def.is_stateful)
+        _check_type(op.type, f"operation '{op.name}'", _is_stateful(op.type, functions))
+        if any(argument.is_ref for argument in op.op_def.input_arg):
+            raise NotLiftable(f"operation '{op.name}' is a {op.type}, which may change a variable")
         waiting += _called(op.node_def)
     while waiting:
         name = waiting.pop()
@@ -233,14 +237,16 @@ def _check(ops: Sequence[Any], library: Any) -> None:
 
 
 def _called(node: Any) -> list[str]:
-    return [
+    """The functions that a node calls."""
+    own = [] if _tensorflow.is_operation(node.op) else [node.op]
+    return own + [
         f.name for attr in node.attr.values() for f in ([attr.func] if attr.HasField("func") else attr.list.func)
     ]
 
 
 def _is_stateful(op_type: str, functions: Mapping[str, Any]) -> bool:
     if op_type in functions:
-        return bool(functions[op_type].signature.is_stateful)
+        return False  # what it calls says
     return _tensorflow.is_stateful(op_type)
 
 

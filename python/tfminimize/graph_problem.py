@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
 from tfminimize import _tensorflow
+from tfminimize.constraints import NamedConstraint
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.graph_lifting import LiftedGraph, NotLiftable, ancestors, check_placeholders
 from tfminimize.graph_session import SessionFunctions, VariableFeeds
@@ -41,7 +42,10 @@ class GraphProblem:
         self.loss = self._tensor(loss, "loss")
         self.constraints = [
             *((f"equalities[{i}]", "eq", self._tensor(c, f"equalities[{i}]")) for i, c in enumerate(equalities)),
-            *((f"inequalities[{i}]", "ineq", self._tensor(c, f"inequalities[{i}]")) for i, c in enumerate(inequalities)),
+            *(
+                (f"inequalities[{i}]", "ineq", self._tensor(c, f"inequalities[{i}]"))
+                for i, c in enumerate(inequalities)
+            ),
         ]
         for name, tensor in (("the loss", self.loss), *((name, tensor) for name, _, tensor in self.constraints)):
             if tensor.dtype not in (tf.float64, tf.float32):
@@ -105,7 +109,9 @@ class GraphProblem:
             raise ValueError("the session is one of another graph than the loss: give a session of the loss's graph.")
         for name in run_kwargs:
             if name not in ("options", "run_metadata"):
-                raise TypeError(f"minimize got an unexpected keyword argument {name!r}: session.run takes none.")
+                raise TypeError(
+                    f"minimize got an unexpected keyword argument {name!r}: session.run takes options and run_metadata."
+                )
         return GraphRun(self, session, self._feeds(feed_dict), self._fetches(fetches), run_kwargs)
 
     def lifted(self, fed: Sequence[Any], fetches: Sequence[Any]) -> Lifted:
@@ -182,7 +188,9 @@ class GraphProblem:
                     feeds[tensor] = value
                 continue
             keys = tf.nest.flatten(key, expand_composites=True)
-            values = [value] if len(keys) == 1 else tf.nest.flatten(value, expand_composites=True)
+            values = [value] if len(keys) == 1 else list(value)  # such as a SparseTensorValue
+            if len(values) != len(keys):
+                raise ValueError(f"feed_dict has {len(values)} values for the {len(keys)} tensors of {key!r}.")
             for one, part in zip(keys, values, strict=True):
                 feeds[self._tensor(one, "a key of feed_dict")] = part
         by_name = {tensor.name: (tensor, value) for tensor, value in feeds.items()}
@@ -207,7 +215,9 @@ class GraphProblem:
             try:
                 element = self.graph.as_graph_element(fetch)
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"fetches[{i}] is {fetch!r}, which is no tensor of the loss's graph: {error}") from None
+                raise ValueError(
+                    f"fetches[{i}] is {fetch!r}, which is no tensor of the loss's graph: {error}"
+                ) from None
             if isinstance(element, tf.Operation):
                 raise ValueError(
                     f"fetches[{i}] is the operation '{element.name}', which has no value that loss_callback could get: "
@@ -234,9 +244,7 @@ class Lifted:
 
     def __init__(self, problem: GraphProblem, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
         self._problem = problem
-        self._graph = LiftedGraph(
-            problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), problem.stand_in
-        )
+        self._graph = LiftedGraph(problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), problem.stand_in)
         self.used = self._graph.used
         self.variable_ops = self._graph.variable_ops
         self._fetches = list(fetches)
@@ -246,7 +254,7 @@ class Lifted:
             (name, kind, self._differentiable(tensor, *gradients))
             for (name, kind, tensor), gradients in zip(problem.constraints, problem.constraint_gradients, strict=True)
         ]
-        self.constraints = [{"type": kind, "fun": fun} for _, kind, fun in self._constraints]
+        self.constraints = [NamedConstraint(*constraint) for constraint in self._constraints]
 
         @tf.autograph.experimental.do_not_convert
         def loss_of_fed(*values: tf.Tensor) -> tf.Tensor:
@@ -349,16 +357,10 @@ class GraphRun:
         """The functions for a solver in Python."""
         problem = self._problem
         if self._lifted is None:
-            return SessionFunctions(
-                problem, self._session, self._feeds, self._fetches, self._run_kwargs, self._initial
-            )
+            return SessionFunctions(problem, self._session, self._feeds, self._fetches, self._run_kwargs, self._initial)
         with _tensorflow.eagerly():
             tensors = self._tensors()
-            before = list(self._lifted._traced.values())
-            traced = self._lifted.traced(tensors)
-        functions = TracedFunctions(traced, tensors, problem.counts)
-        functions.trace_seconds = 0.0 if traced in before else traced.seconds
-        return functions
+            return TracedFunctions(self._lifted.traced(tensors), tensors, problem.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The user's function, as it is called from within the solve: in the context of `minimize`."""
@@ -394,6 +396,15 @@ class GraphRun:
                 "a variable that the loss needs has no value in the session: run its initializer first, such as "
                 f"session.run(tf.compat.v1.global_variables_initializer()). {error.message}",
             ) from None
+        except tf.errors.InvalidArgumentError as error:
+            if "Connecting to invalid output" not in error.message:
+                raise
+            # TensorFlow adds outputs to a call, loop or branch when its gradient is made; the session has the old one.
+            raise ValueError(
+                "the session was in use before the interface was made, which added the gradients of a tf.function, "
+                "tf.cond or tf.while_loop to the graph: make the interface first, or use a new session, or call "
+                "tf.compat.v1.experimental.output_all_intermediates(True) before the graph is made."
+            ) from error
         with _tensorflow.eagerly():
             for op, value in zip(ops.values(), values, strict=True):
                 stand_in = problem.stand_in(op)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,8 @@ class VariableFeeds:
             self._values[op.name] = found[0]
         return self._values[op.name]
 
-    def is_complete(self, op: Any, ops: Sequence[Any]) -> bool:
-        """Whether these operations get the variable's value from such tensors only, not from its handle."""
+    def is_complete(self, op: Any, ops: Container[str]) -> bool:
+        """Whether the operations of these names get the variable's value from such tensors only, not from its handle."""
         if op.type != "VarHandleOp":
             return True
         readers = {reader.name: reader for reader in op.outputs[0].consumers()}
@@ -115,10 +116,10 @@ class SessionFunctions(FlatFunctions):
     def _all_jacobians(self, x: Float64) -> list[Float64]:
         problem = self._problem
         tensors = [tensor for _, _, tensor in problem.constraints]
-        shapes = [t.shape.as_list() if t.shape.is_fully_defined() else None for t in tensors]
+        shapes: list[Any] = [t.shape.as_list() if t.shape.is_fully_defined() else None for t in tensors]
         if any(shape is None for shape in shapes):
             shapes = [np.shape(value) for value in self._run(tensors, x)]
-        sizes = [int(np.prod(shape)) for shape in shapes]
+        sizes = [math.prod(shape) for shape in shapes]
         rows: list[list[Float64]] = [[] for _ in tensors]
         for row in range(max(sizes, default=0)):
             which = [i for i, size in enumerate(sizes) if row < size]

@@ -118,24 +118,25 @@ class ExternalOptimizerInterface:
     ) -> OptimizeResult:
         """Solve in Python, by `_minimize`."""
         functions: FlatFunctions = run.functions()
-        self._functions = functions
         self._result: OptimizeResult | None = None
+        layout = self._problem.unknowns.layout
         begin = time.perf_counter()
         try:
-            x = self._minimize(**self._arguments(run, functions, step_callback, loss_callback))
+            x = np.asarray(self._minimize(**self._arguments(run, functions, step_callback, loss_callback)), np.float64)
+            if x.size != layout.size:
+                raise ValueError(
+                    f"_minimize returned {x.size} values, but there are {layout.size} unknowns: return a flat vector "
+                    "of them all."
+                )
+            result = OptimizeResult() if self._result is None else self._result
+            result.x = layout.rounded(x.ravel())
+            if "constr_violation" not in result:
+                result.constr_violation = self._violation(functions, result.x)
         except BaseException:
             functions.restore()
             raise
         finally:
-            result, self._result, self._functions = self._result, None, None
-        x = np.asarray(x, np.float64).ravel()
-        size = self._problem.unknowns.layout.size
-        if x.size != size:
-            functions.restore()
-            raise ValueError(f"_minimize returned {x.size} values, but there are {size} unknowns: return all of them.")
-        if result is None:
-            result = OptimizeResult()
-        result.x = x
+            self._result = None
         result.backend = functions.backend
         if run.backend_reason is not None:
             result.backend_reason = run.backend_reason
@@ -184,6 +185,16 @@ class ExternalOptimizerInterface:
             "step_callback": step,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
+
+    def _violation(self, functions: FlatFunctions, x: Float64) -> float:
+        """The greatest violation of a constraint or bound, for solvers that do not tell it."""
+        violations = [0.0]
+        for i in range(functions.num_equalities + functions.num_inequalities):
+            values = functions.values(i, x)
+            violations.append(np.max(np.abs(values) if i < functions.num_equalities else -values, initial=0.0))
+        for value, (low, high) in zip(x, self._packed_bounds() or (), strict=False):
+            violations.append(max(low - value, value - high))
+        return float(max(violations))
 
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
         if self._bounds is None:
@@ -236,10 +247,12 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         constraints = [{"type": kind, "fun": _array(fun), "jac": _array(jac)} for kind, fun, jac in rows]
         result = scipy.optimize.minimize(
             (lambda x, *args: tuple(loss_grad_func(x))) if has_gradient else (lambda x, *args: loss_grad_func(x)[0]),
-            initial_val,
+            scipy_methods.start(name, initial_val, self._problem.unknowns.layout),
             jac=True if has_gradient else None,
-            callback=lambda xk: step_callback(xk),
-            method={"l-bfgs-b": native.lbfgsb, "slsqp": native.slsqp}.get(name, name) if isinstance(name, str) else name,
+            callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument
+            method={"l-bfgs-b": native.lbfgsb, "slsqp": native.slsqp}.get(name, name)
+            if isinstance(name, str)
+            else name,
             constraints=constraints,
             bounds=packed_bounds,
             **kwargs,
@@ -357,9 +370,7 @@ def _check_kwargs(kwargs: Mapping[str, Any]) -> None:
         if name == "bounds":
             raise ValueError("Bounds must be set using the var_to_bounds argument")
         if name in ("jac", "callback", "method", "constraints"):
-            raise ValueError(
-                f"Optimizer keyword arg '{name}' is set automatically and cannot be injected manually"
-            )
+            raise ValueError(f"Optimizer keyword arg '{name}' is set automatically and cannot be injected manually")
 
 
 def _meaningful(options: Mapping[str, Any] | None) -> dict[str, Any]:

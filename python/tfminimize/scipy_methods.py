@@ -17,6 +17,7 @@ from scipy.optimize._minimize import standardize_constraints
 
 from tfminimize.callback import takes_result
 from tfminimize.constraints import has_constraints
+from tfminimize.packing import Layout
 from tfminimize.program import Lease
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
@@ -77,6 +78,17 @@ def check_bounds(method: Any, low: Any) -> None:
         raise ValueError(f"method {method!r} cannot handle bounds: use method='L-BFGS-B', or remove the bounds.")
 
 
+def start(method: Any, x: NDArray[np.float64], layout: Layout) -> NDArray[Any]:
+    """The start in the precision in which a method is to compute its points.
+
+    The simplex of Nelder-Mead has the precision of the start. For a function of float32 it is float32 too: points that
+    differ by less are the same one to the function, and would let the simplex shrink too early.
+    """
+    if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
+        return x.astype(np.float32)
+    return x
+
+
 def solve(
     lease: Lease[Workspace],
     unknowns: Unknowns,
@@ -96,7 +108,7 @@ def solve(
     begin = time.perf_counter()
     result = scipy.optimize.minimize(
         evaluation.loss_and_gradient if has_gradient else evaluation.loss,
-        layout.flatten(lease.workspace.x),
+        start(problem.method, layout.flatten(lease.workspace.x), layout),
         jac=True if has_gradient else None,
         method=problem.method,
         bounds=bounds,

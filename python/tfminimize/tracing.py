@@ -177,8 +177,9 @@ def scalar(loss: Any) -> tf.Tensor:
             "tf.reduce_sum, or fix its shape by tf.ensure_shape(loss, [])."
         )
     if loss.shape.num_elements() != 1:
+        shape = tuple(loss.shape.as_list())
         raise ValueError(
-            f"the loss has shape {tuple(loss.shape.as_list())}, not that of a scalar: reduce it, for example by tf.reduce_sum."
+            f"the loss has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum."
         )
     return tf.reshape(loss, [])
 
