@@ -19,7 +19,7 @@ import tensorflow as tf
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
-#                               graphs, the name of resources that share none, eager execution in TensorFlow 1's mode
+#                               graphs, the name of resources that share none, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
@@ -50,13 +50,11 @@ __all__ = [
     "bind",
     "context_capsule",
     "copy_handle_data",
-    "destroy",
     "dispatchable",
     "eagerly",
     "function_config",
-    "is_operation",
     "is_read_only",
-    "is_stateful",
+    "op_def",
 ]
 
 
@@ -138,29 +136,14 @@ def context_capsule() -> Any:
 
 
 def eagerly() -> contextlib.AbstractContextManager[Any]:
-    """A context in which operations run eagerly: inside of a graph, and also where eager execution is disabled.
-
-    `tf.init_scope` stays in the graph where a session's graph is the outermost context.
-    """
+    """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
     mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
     return mode
 
 
-def destroy(handle: tf.Tensor) -> None:
-    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
-    with eagerly():
-        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
-
-
-def is_operation(op_type: str) -> bool:
-    """Whether operations of a type are TensorFlow's, and not calls of a function of this name."""
-    return op_def_registry.get(op_type) is not None
-
-
-def is_stateful(op_type: str) -> bool:
-    """Whether operations of a type have a state or an effect; an unknown type may have."""
-    definition = op_def_registry.get(op_type)
-    return definition is None or bool(definition.is_stateful)
+def op_def(op_type: str) -> Any:
+    """The OpDef of a type of operations; None if there is none, so that it is a call of a function of this name."""
+    return op_def_registry.get(op_type)
 
 
 def function_config() -> tuple[bytes, str, str]:

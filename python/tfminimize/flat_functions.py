@@ -19,6 +19,7 @@ from tfminimize.constrained_tracing import constraint_values
 from tfminimize.jacobian import jacobian
 from tfminimize.tracing import check_connected, check_writes, dense, inside_trace, scalar, scratch_handle
 from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import destroy
 
 __all__ = ["FlatFunctions", "TracedFunctions", "TracedProblem"]
 
@@ -126,7 +127,7 @@ class TracedProblem:
         self._handles: list[tf.Tensor] = []
         for variable, segment in zip(unknowns.variables, unknowns.layout.segments, strict=True):
             handle = scratch_handle(variable.device, segment)
-            weakref.finalize(self, _tensorflow.destroy, handle).atexit = False
+            weakref.finalize(self, destroy, handle).atexit = False
             _tensorflow.copy_handle_data(variable.handle, handle)
             self._handles.append(handle)
         self.loss_and_gradient = self._on_vectors(self._trace_loss)

@@ -238,16 +238,17 @@ def _check(ops: Sequence[Any], library: Any) -> None:
 
 def _called(node: Any) -> list[str]:
     """The functions that a node calls."""
-    own = [] if _tensorflow.is_operation(node.op) else [node.op]
+    own = [] if _tensorflow.op_def(node.op) is not None else [node.op]
     return own + [
         f.name for attr in node.attr.values() for f in ([attr.func] if attr.HasField("func") else attr.list.func)
     ]
 
 
 def _is_stateful(op_type: str, functions: Mapping[str, Any]) -> bool:
-    if op_type in functions:
-        return False  # what it calls says
-    return _tensorflow.is_stateful(op_type)
+    definition = _tensorflow.op_def(op_type)
+    if definition is None:
+        return op_type not in functions  # what is in a function says whether it is
+    return bool(definition.is_stateful)
 
 
 def _check_type(op_type: str, name: str, is_stateful: bool) -> None:

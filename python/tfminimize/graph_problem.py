@@ -256,13 +256,12 @@ class Lifted:
         ]
         self.constraints = [NamedConstraint(*constraint) for constraint in self._constraints]
 
-        @tf.autograph.experimental.do_not_convert
         def loss_of_fed(*values: tf.Tensor) -> tf.Tensor:
             self._graph.feed(values)
             return self._loss()
 
         with _tensorflow.eagerly():
-            self.program = Program(loss_of_fed, problem.unknowns, None)
+            self.program = Program(_unconverted(loss_of_fed), problem.unknowns, None)
         self._traced: dict[Any, TracedProblem] = {}
 
     def traced(self, tensors: Sequence[tf.Tensor]) -> TracedProblem:
@@ -285,7 +284,6 @@ class Lifted:
         stand_ins = self._problem.unknowns.variables
         connected = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
-        @tf.custom_gradient
         def compute(*_: tf.Tensor) -> Any:
             (value,) = self._graph.tensors([tensor])
 
@@ -294,14 +292,14 @@ class Lifted:
 
             return tf.identity(value), gradient
 
-        @tf.autograph.experimental.do_not_convert
+        differentiable = tf.custom_gradient(compute)
+
         def call() -> tf.Tensor:
             if not connected:
                 return tf.identity(self._graph.tensors([tensor])[0])
-            value: tf.Tensor = compute(*(tf.convert_to_tensor(stand_ins[i]) for i in connected))
-            return value
+            return differentiable(*(tf.convert_to_tensor(stand_ins[i]) for i in connected))
 
-        return call
+        return _unconverted(call)
 
 
 class GraphRun:
@@ -409,12 +407,19 @@ class GraphRun:
             for op, value in zip(ops.values(), values, strict=True):
                 stand_in = problem.stand_in(op)
                 tf.raw_ops.AssignVariableOp(resource=stand_in.handle, value=tf.constant(value, stand_in.dtype))
-        return values[: len(problem.variable_ops)]
+        found: list[Any] = values[: len(problem.variable_ops)]
+        return found
 
     def _tensors(self) -> list[tf.Tensor]:
         assert self._lifted is not None
         values = list(self._feeds.items())
         return [tf.constant(values[i][1], values[i][0].dtype.base_dtype) for i in self._lifted.used]
+
+
+def _unconverted(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, marked to be traced without AutoGraph."""
+    marked: Callable[..., Any] = tf.autograph.experimental.do_not_convert(fun)
+    return marked
 
 
 def _variable_op(variable: tf.Variable) -> Any:

@@ -49,7 +49,7 @@ class VariableFeeds:
         return self._values[op.name]
 
     def is_complete(self, op: Any, ops: Container[str]) -> bool:
-        """Whether the operations of these names get the variable's value from such tensors only, not from its handle."""
+        """Whether the operations of these names get the value from such tensors only, not by the handle."""
         if op.type != "VarHandleOp":
             return True
         readers = {reader.name: reader for reader in op.outputs[0].consumers()}

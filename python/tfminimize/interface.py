@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import scipy.optimize
-import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
@@ -18,15 +16,19 @@ from tfminimize import scipy as native
 from tfminimize import scipy_methods
 from tfminimize.bounds import flat_bounds, pack_bounds
 from tfminimize.flat_functions import FlatFunctions
-from tfminimize.function_problem import FunctionProblem
-from tfminimize.graph_problem import GraphProblem
-from tfminimize.unknowns import as_variable
+from tfminimize.interface_arguments import (
+    bounds_by_variable,
+    check_kwargs,
+    listed,
+    meaningful_options,
+    problem_class,
+    split_method,
+)
 
 __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
 
 Float64 = NDArray[np.float64]
 _LOGGER = logging.getLogger("tensorflow")
-_WITHOUT_EFFECT = ("disp", "iprint", "eps")
 
 
 class ExternalOptimizerInterface:
@@ -35,22 +37,48 @@ class ExternalOptimizerInterface:
     Parameters
     ----------
     loss : tf.Tensor or callable
-        What to minimise, a scalar: a tensor of a graph (TensorFlow 1), or a function of no arguments that reads
-        variables (TensorFlow 2).
+        What to minimise, a scalar of dtype float64 or float32: a tensor of a graph (TensorFlow 1), or a function of no
+        arguments that reads variables (TensorFlow 2).
     var_list : sequence of variables, optional
-        Those to optimise. Default: all in the graph's collection TRAINABLE_VARIABLES; or the trainable variables that
-        the function reads, in the order in which they were made.
+        Those to optimise, float64 or float32, also mixed. Default: the collection TRAINABLE_VARIABLES of the graph; or
+        the trainable variables that the function reads, in the order in which they were made. One that the loss does
+        not depend on keeps its value.
     equalities, inequalities : sequence of tf.Tensor or of callables, optional
-        Constraints: what is to be zero, and what is not to be negative, element by element.
+        Constraints: what is to be zero, and what is to be zero or greater, element by element, of any static shape.
     var_to_bounds : dict or list of pairs, optional
-        From a variable, or ``variable.ref()``, to ``(low, high)``; or a list of ``(variable, (low, high))``. Both are
-        broadcast to the shape of the variable; None and infinities mean no bound.
+        From a variable, or ``variable.ref()``, to ``(low, high)``; or a list of ``(variable, (low, high))``. Each of
+        the two is broadcast to the shape of the variable; None, also as an element, and infinities mean no bound.
     **optimizer_kwargs
         For the subclass.
+
+    Raises
+    ------
+    ValueError, TypeError
+        With a sentence that names the tensor or variable and the remedy.
 
     Attributes
     ----------
     optimizer_kwargs : dict
+
+    Notes
+    -----
+    In a graph, the operations of the gradients and of the assignment are added here, and none later. Make the
+    interface before the session is first used if the loss calls a `tf.function`, `tf.cond` or `tf.while_loop`.
+
+    Examples
+    --------
+    >>> class GradientDescent(ExternalOptimizerInterface):
+    ...     def _minimize(self, initial_val, loss_grad_func, step_callback, optimizer_kwargs, **unused):
+    ...         x = initial_val
+    ...         for _ in range(optimizer_kwargs["steps"]):
+    ...             loss, gradient = loss_grad_func(x)
+    ...             x = x - 0.1 * gradient
+    ...             step_callback(x)
+    ...         return x
+    >>> v = tf.Variable([2.0, 3.0])
+    >>> result = GradientDescent(lambda: tf.reduce_sum((v - 1.0) ** 2), steps=100).minimize()
+    >>> v.numpy().round(6)
+    array([1., 1.], dtype=float32)
     """
 
     def __init__(
@@ -63,11 +91,12 @@ class ExternalOptimizerInterface:
         **optimizer_kwargs: Any,
     ) -> None:
         self.optimizer_kwargs = optimizer_kwargs
-        constraints = _listed(equalities, "equalities"), _listed(inequalities, "inequalities")
-        variables = None if var_list is None else _listed(var_list, "var_list")
-        kind = _problem_class(loss)
+        self._result: Any = None  # of `_minimize`, while it runs
+        constraints = listed(equalities, "equalities"), listed(inequalities, "inequalities")
+        variables = None if var_list is None else listed(var_list, "var_list")
+        kind = problem_class(loss)
         self._problem: Any = kind(loss, variables, *constraints)
-        self._bounds = _bounds_by_variable(var_to_bounds, self._problem)
+        self._bounds = bounds_by_variable(var_to_bounds, self._problem)
 
     def minimize(
         self,
@@ -78,11 +107,42 @@ class ExternalOptimizerInterface:
         loss_callback: Callable[..., Any] | None = None,
         **run_kwargs: Any,
     ) -> OptimizeResult:
-        """Minimise from the present values of the variables, and assign them at the end, converged or not."""
+        """Minimise from the present values of the variables; these are assigned once, at the end, converged or not.
+
+        Parameters
+        ----------
+        session : tf.compat.v1.Session, optional
+            For tensors: where the variables are. Default: the default session.
+        feed_dict : dict, optional
+            For tensors: values for placeholders, or in place of any other tensor or variable. They are read once.
+        fetches : list, optional
+            What `loss_callback` gets: tensors or variables of the graph; or functions of no arguments, or variables.
+        step_callback : callable, optional
+            ``step_callback(xk)`` after each iteration, with a flat vector of all variables, one after the other, shape
+            (n,). `StopIteration` ends the solve.
+        loss_callback : callable, optional
+            ``loss_callback(*fetched)`` after each evaluation of loss and gradient, with the ``fetches`` there.
+        **run_kwargs
+            For tensors: ``options`` and ``run_metadata``, passed to ``session.run``.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+            ``x``, the flat vector, and what the method says. ``backend`` is what evaluated the loss: ``"tfe"``, a
+            compiled function; or ``"session"``, for a graph that cannot be lifted out of it; ``backend_reason`` then
+            says which operation is the reason. ``timing`` is in seconds, as in `tfminimize.minimize`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before anything is changed, with a sentence that names the culprit.
+        Exception
+            Whatever a callback raises; the variables are then as they were before.
+        """
         for name, function in (("step_callback", step_callback), ("loss_callback", loss_callback)):
             if function is not None and not callable(function):
                 raise ValueError(f"{name} is {function!r}: give a function.")
-        fetches = _listed(fetches, "fetches")
+        fetches = listed(fetches, "fetches")
         self._check()
         run = self._problem.start(session, feed_dict, fetches, run_kwargs)
         result = self._run(run, step_callback, loss_callback)
@@ -102,7 +162,30 @@ class ExternalOptimizerInterface:
         step_callback: Callable[[Any], Any],
         optimizer_kwargs: dict[str, Any],
     ) -> Any:
-        """Minimise a function of a flat vector; called with all arguments by keyword."""
+        """Minimise a function of a flat vector: what a subclass implements. All arguments are passed by keyword.
+
+        Parameters
+        ----------
+        initial_val : ndarray, shape (n,)
+            The start, float64: all variables, one after the other.
+        loss_grad_func : callable
+            ``loss_grad_func(x) -> [loss, gradient]``, a float and an array of shape (n,).
+        equality_funcs, inequality_funcs : list of callable
+            One for each constraint: ``f(x)`` is the list of its values, of one element for a scalar.
+        equality_grad_funcs, inequality_grad_funcs : list of callable
+            ``g(x)`` is the list of their gradients, of shape (n,) each.
+        packed_bounds : list of (low, high) or None
+            One pair for each element of x, infinite where there is no bound; None without ``var_to_bounds``.
+        step_callback : callable
+            To be called as ``step_callback(x)`` after each iteration.
+        optimizer_kwargs : dict
+            Those of the constructor.
+
+        Returns
+        -------
+        array_like, shape (n,)
+            The solution.
+        """
         raise NotImplementedError(
             "To use ExternalOptimizerInterface, subclass from it and implement the _minimize() method."
         )
@@ -118,7 +201,7 @@ class ExternalOptimizerInterface:
     ) -> OptimizeResult:
         """Solve in Python, by `_minimize`."""
         functions: FlatFunctions = run.functions()
-        self._result: OptimizeResult | None = None
+        self._result = None
         layout = self._problem.unknowns.layout
         begin = time.perf_counter()
         try:
@@ -208,21 +291,57 @@ class ExternalOptimizerInterface:
 
 
 class ScipyOptimizerInterface(ExternalOptimizerInterface):
-    """`scipy.optimize.minimize` for the loss and variables of a graph with a session, or of TensorFlow 2.
+    """`scipy.optimize.minimize` for the loss and the variables of a graph with a session, or of TensorFlow 2.
+
+    The class of TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, and SLSQP, which
+    takes constraints, are native: the part of a graph that computes the loss, its gradient and the constraints is
+    lifted out of it and compiled, and the solver calls it without Python and without the session in between.
+
+    Parameters
+    ----------
+    loss, var_list, equalities, inequalities, var_to_bounds
+        As in `ExternalOptimizerInterface`.
+    **optimizer_kwargs
+        ``method``, ``options`` and ``tol`` of `scipy.optimize.minimize`. The methods that are not native run in SciPy.
+
+    Notes
+    -----
+    A ``loss_callback`` is called from Python, so that each evaluation then comes back to it. A graph with operations
+    that have a state other than variables (random numbers, iterators, `tf.py_function`, control flow of TensorFlow 1)
+    is evaluated through the session.
 
     Examples
     --------
-    >>> import tensorflow as tf
     >>> vector = tf.Variable([7.0, 7.0])
-    >>> optimizer = ScipyOptimizerInterface(lambda: tf.reduce_sum(vector**2), options={"maxiter": 100})
-    >>> result = optimizer.minimize()
+    >>> def loss():
+    ...     return tf.reduce_sum(vector**2)
+    >>> result = ScipyOptimizerInterface(loss, options={"maxiter": 100}).minimize()
     >>> bool(abs(vector.numpy()).max() < 1e-5)
     True
+
+    With bounds, in a graph:
+
+    >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    ...     v = tf.Variable([7.0, 7.0])
+    ...     optimizer = ScipyOptimizerInterface(tf.reduce_sum(v**2), var_to_bounds={v.ref(): ([1, 2], np.inf)})
+    ...     session.run(tf.compat.v1.global_variables_initializer())
+    ...     result = optimizer.minimize(session)
+    ...     session.run(v)
+    array([1., 2.], dtype=float32)
+
+    With constraints: y = 1 and x >= 1.
+
+    >>> optimizer = ScipyOptimizerInterface(
+    ...     loss, equalities=[lambda: vector[1] - 1.0], inequalities=[lambda: vector[0] - 1.0], method="SLSQP"
+    ... )
+    >>> result = optimizer.minimize()
+    >>> vector.numpy().round(4)
+    array([1., 1.], dtype=float32)
     """
 
     _DEFAULT_METHOD = "L-BFGS-B"
 
-    def _minimize(  # the hook's arguments, by keyword
+    def _minimize(
         self,
         initial_val: Float64,
         loss_grad_func: Callable[[Any], list[Any]],
@@ -234,12 +353,12 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         step_callback: Callable[[Any], Any],
         optimizer_kwargs: dict[str, Any],
     ) -> Any:
-        method, kwargs = _split_method(optimizer_kwargs, self._DEFAULT_METHOD)
-        _check_kwargs(kwargs)
+        method, kwargs = split_method(optimizer_kwargs, self._DEFAULT_METHOD)
+        check_kwargs(kwargs)
         name = scipy_methods.method_name(method, equality_funcs or inequality_funcs)
         has_gradient = callable(name) or name not in scipy_methods.WITHOUT_GRADIENT
         if name in ("l-bfgs-b", "slsqp"):
-            kwargs = {**kwargs, "options": _meaningful(kwargs.get("options"))}
+            kwargs = {**kwargs, "options": meaningful_options(kwargs.get("options"))}
         rows = [
             *(("eq", *pair) for pair in zip(equality_funcs, equality_grad_funcs, strict=True)),
             *(("ineq", *pair) for pair in zip(inequality_funcs, inequality_grad_funcs, strict=True)),
@@ -261,8 +380,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         return result.x
 
     def _check(self) -> None:
-        method, kwargs = _split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
-        _check_kwargs(kwargs)
+        method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
+        check_kwargs(kwargs)
         name = scipy_methods.method_name(method, self._problem.constraints)
         if self._problem.constraints and isinstance(name, str) and name not in scipy_methods.WITH_CONSTRAINTS:
             raise ValueError(f"method {method!r} cannot handle constraints: use method='SLSQP', or remove them.")
@@ -272,7 +391,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     def _run(
         self, run: Any, step_callback: Callable[..., Any] | None, loss_callback: Callable[..., Any] | None
     ) -> OptimizeResult:
-        method, kwargs = _split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
+        method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
         name = scipy_methods.method_name(method, self._problem.constraints)
         is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and loss_callback is None
         of_solver = name == "slsqp" or not self._problem.constraints
@@ -280,7 +399,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             return super()._run(run, step_callback, loss_callback)
         options = kwargs.get("options")
         if name in ("l-bfgs-b", "slsqp"):
-            options = _meaningful(options)
+            options = meaningful_options(options)
         callback = None
         if step_callback is not None:
             in_context = run.callback(step_callback)
@@ -297,90 +416,6 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             lines.append("  Number of functions evaluations: %d")
             values.append(result.nfev)
         _LOGGER.info("\n".join(lines), *values)
-
-
-def _problem_class(loss: Any) -> Any:
-    """Whether the loss is one of TensorFlow 1 or 2."""
-    if isinstance(loss, tf.Variable) or tf.is_tensor(loss):
-        graph = None if tf.executing_eagerly() and not tf.is_symbolic_tensor(loss) else getattr(loss, "graph", None)
-        if graph is None:
-            raise ValueError(
-                f"the loss is the value {loss!r}, from which nothing can be computed again: give a function of no "
-                "arguments that returns the loss."
-            )
-        if hasattr(graph, "outer_graph"):
-            raise ValueError(f"the loss {loss!r} is a tensor inside of a tf.function: use the interface outside of it.")
-        return GraphProblem
-    if callable(loss):
-        return FunctionProblem
-    raise ValueError(f"the loss is {loss!r}: give a function of no arguments, or a tensor of a TensorFlow 1 graph.")
-
-
-def _listed(values: Any, name: str) -> list[Any]:
-    if values is None:
-        return []
-    if isinstance(values, (str, bytes)) or tf.is_tensor(values) or isinstance(values, tf.Variable) or callable(values):
-        raise ValueError(f"{name} is {values!r}: give a list, such as [{values!r}].")
-    try:
-        return list(values)
-    except TypeError:
-        raise ValueError(f"{name} is {values!r}: give a list.") from None
-
-
-def _bounds_by_variable(var_to_bounds: Any, problem: Any) -> list[Any] | None:
-    """The bounds parallel to the variables; checked."""
-    if var_to_bounds is None:
-        return None
-    pairs = var_to_bounds.items() if isinstance(var_to_bounds, Mapping) else _pairs(var_to_bounds)
-    places = {id(variable): i for i, variable in enumerate(problem.variables)}
-    found: list[Any] = [None] * len(places)
-    for key, bounds in pairs:
-        given = key.deref() if hasattr(key, "deref") else key
-        variable = as_variable(given)
-        if variable is None:
-            raise ValueError(f"var_to_bounds has the key {key!r}, which is no variable: give a variable, or its ref().")
-        if id(variable) not in places:
-            raise ValueError(
-                f"var_to_bounds has bounds for variable '{variable.name}', which is not optimised: remove them, or add "
-                "the variable to var_list."
-            )
-        found[places[id(variable)]] = bounds
-    pack_bounds(found, problem.unknowns)
-    return found
-
-
-def _pairs(var_to_bounds: Any) -> Sequence[Any]:
-    try:
-        pairs = [(variable, bounds) for variable, bounds in var_to_bounds]
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"var_to_bounds is {var_to_bounds!r}: give a dict {{variable.ref(): (low, high)}} or a list of "
-            "(variable, (low, high))."
-        ) from None
-    return pairs
-
-
-def _split_method(optimizer_kwargs: Mapping[str, Any], default: str) -> tuple[Any, dict[str, Any]]:
-    kwargs = dict(optimizer_kwargs)
-    return kwargs.pop("method", default), kwargs
-
-
-def _check_kwargs(kwargs: Mapping[str, Any]) -> None:
-    for name in kwargs:
-        if name == "bounds":
-            raise ValueError("Bounds must be set using the var_to_bounds argument")
-        if name in ("jac", "callback", "method", "constraints"):
-            raise ValueError(f"Optimizer keyword arg '{name}' is set automatically and cannot be injected manually")
-
-
-def _meaningful(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options without those that SciPy's solvers have and the native ones do not need."""
-    options = dict(options or {})
-    ignored = [name for name in _WITHOUT_EFFECT if name in options]
-    shown = [f"'{name}'" for name in ignored if options[name] not in (None, False)]
-    if shown:
-        warnings.warn(f"the option {', '.join(shown)} has no effect here: remove it.", UserWarning, stacklevel=4)
-    return {name: value for name, value in options.items() if name not in ignored}
 
 
 def _array(function: Callable[[Any], list[Any]]) -> Callable[..., Float64]:

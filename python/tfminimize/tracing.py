@@ -178,9 +178,7 @@ def scalar(loss: Any) -> tf.Tensor:
         )
     if loss.shape.num_elements() != 1:
         shape = tuple(loss.shape.as_list())
-        raise ValueError(
-            f"the loss has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum."
-        )
+        raise ValueError(f"the loss has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum.")
     return tf.reshape(loss, [])
 
 
