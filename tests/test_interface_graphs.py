@@ -193,6 +193,25 @@ def test_summaries_are_fetched(session: Any) -> None:
     )
 
 
+def test_fetches_keep_their_structure(session: Any) -> None:
+    x = v1.Variable([2.0, 3.0], name="x")
+    loss = tf.identity(squared_distance(x, 1.0), name="loss")
+    seen: list[Any] = []
+    tfm.ScipyOptimizerInterface(loss).minimize(
+        initialised(session),
+        fetches=["loss:0", (x, {"first": x[0]})],
+        loss_callback=lambda *values: seen.append(values),
+    )
+    value, (point, named) = seen[0]
+    assert (value, point.tolist(), named) == (5.0, [2.0, 3.0], {"first": 2.0})
+
+
+def test_optimised_variable_that_is_fed_has_the_fed_value_but_starts_from_its_own(session: Any) -> None:
+    x = v1.Variable([2.0])
+    result = solved(session, squared_distance(x, 1.0), {x: [5.0]}, options={"maxiter": 0})
+    assert (result.x, result.fun, result.jac) == ([2.0], 16.0, [8.0])
+
+
 def test_monitored_session(session: Any) -> None:
     x = v1.Variable([2.0, 3.0])
     optimizer = tfm.ScipyOptimizerInterface(squared_distance(x, 1.0))

@@ -122,6 +122,19 @@ def test_fetch_that_cannot_be_lifted(session: Any) -> None:
     assert seen[0][1] == 32.0
 
 
+def test_operation_that_is_fetched_is_run_at_every_evaluation(session: Any) -> None:
+    x, counter = v1.Variable([5.0, 5.0]), v1.Variable(0, trainable=False)
+    count = v1.assign_add(counter, 1).op
+    optimizer = tfm.ScipyOptimizerInterface(squared_distance(x, 1.0))
+    session.run(v1.global_variables_initializer())
+    seen: list[Any] = []
+    result = optimizer.minimize(session, fetches=[count], loss_callback=seen.append)
+    assert result.backend == "session"
+    assert count.name in result.backend_reason
+    assert seen == [None] * result.nfev
+    assert session.run(counter) == result.nfev
+
+
 def test_placeholders_and_intermediate_tensors_are_fed(session: Any) -> None:
     x = v1.Variable([5.0, 5.0])
     scale = v1.placeholder(tf.float32, [])

@@ -134,6 +134,10 @@ class FunctionRun:
         """The user's function, as it is called from within the solve."""
         return function
 
+    def fetched(self, values: Sequence[Any]) -> Any:
+        """The values of all fetches, in their structure."""
+        return values
+
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
         self._problem.unknowns.assign(x)

@@ -59,7 +59,7 @@ def is_variable_op(op: Any) -> bool:
 def ancestors(tensors: Iterable[Any], known: Container[str]) -> list[Any]:
     """The operations that compute the tensors, as far as the tensors' and the operations' names are not known."""
     found: dict[str, Any] = {}
-    waiting = [tensor.op for tensor in tensors if tensor.name not in known]
+    waiting = [t if isinstance(t, tf.Operation) else t.op for t in tensors if t.name not in known]
     while waiting:
         op = waiting.pop()
         if op.name not in found:

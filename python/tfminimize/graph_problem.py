@@ -112,7 +112,8 @@ class GraphProblem:
                 raise TypeError(
                     f"minimize got an unexpected keyword argument {name!r}: session.run takes options and run_metadata."
                 )
-        return GraphRun(self, session, self._feeds(feed_dict), self._fetches(fetches), run_kwargs)
+        fetches = tf.nest.map_structure(self._fetched, fetches)
+        return GraphRun(self, session, self._feeds(feed_dict), fetches, run_kwargs)
 
     def lifted(self, fed: Sequence[Any], fetches: Sequence[Any]) -> Lifted:
         """The graph with these tensors fed, as functions.
@@ -209,22 +210,13 @@ class GraphProblem:
             converted[tensor] = array
         return converted
 
-    def _fetches(self, fetches: Sequence[Any]) -> list[Any]:
-        found = []
-        for i, fetch in enumerate(fetches):
-            try:
-                element = self.graph.as_graph_element(fetch)
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"fetches[{i}] is {fetch!r}, which is no tensor of the loss's graph: {error}"
-                ) from None
-            if isinstance(element, tf.Operation):
-                raise ValueError(
-                    f"fetches[{i}] is the operation '{element.name}', which has no value that loss_callback could get: "
-                    "give a tensor or a variable."
-                )
-            found.append(element)
-        return found
+    def _fetched(self, fetch: Any) -> Any:
+        try:
+            return self.graph.as_graph_element(fetch)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"fetches holds {fetch!r}, which is no tensor or operation of the loss's graph: {error}"
+            ) from None
 
 
 class Lifted:
@@ -243,6 +235,9 @@ class Lifted:
     """
 
     def __init__(self, problem: GraphProblem, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
+        for fetch in fetches:
+            if isinstance(fetch, tf.Operation):
+                raise NotLiftable(f"operation '{fetch.name}' is fetched, which has no value but an effect")
         self._problem = problem
         self._graph = LiftedGraph(problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), problem.stand_in)
         self.used = self._graph.used
@@ -324,7 +319,8 @@ class GraphRun:
         self._problem = problem
         self._session = session
         self._feeds = feeds
-        self._fetches = fetches
+        self._structure = fetches
+        self._fetches = fetches = tf.nest.flatten(fetches)
         self._run_kwargs = run_kwargs
         self._context = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self.backend_reason = None
@@ -371,6 +367,10 @@ class GraphRun:
                 return function(*args)
 
         return call
+
+    def fetched(self, values: Sequence[Any]) -> Any:
+        """The values of all fetches, in their structure."""
+        return tf.nest.pack_sequence_as(self._structure, values)
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""

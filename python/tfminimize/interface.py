@@ -243,7 +243,7 @@ class ExternalOptimizerInterface:
         def loss_grad_func(x: Any) -> list[Any]:
             loss, gradient, fetched = functions.loss_and_gradient(x)
             if loss_callback is not None:
-                loss_callback(*fetched)
+                loss_callback(*run.fetched(fetched))
             return [loss, gradient]
 
         def step(xk: Any) -> Any:
