@@ -58,6 +58,18 @@ def test_var_list_is_what_the_loss_reads() -> None:
     assert result.x.shape == (2,)
 
 
+def test_counter_that_the_loss_increases_is_not_optimised() -> None:
+    x, counter = tf.Variable(1.0), tf.Variable(0)
+
+    def loss() -> tf.Tensor:
+        counter.assign_add(1)
+        return tf.square(x - 5.0)
+
+    result = tfm.ScipyOptimizerInterface(loss).minimize()
+    np.testing.assert_allclose(result.x, [5.0], atol=1e-5)
+    assert counter.numpy() == result.nfev
+
+
 def test_variable_that_only_a_nested_function_reads_is_found() -> None:
     a = tf.Variable(1.0)
 

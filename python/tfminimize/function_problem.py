@@ -155,7 +155,7 @@ def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
     def traced() -> None:
         with tf.GradientTape() as tape:
             called()
-        found[:] = tape.watched_variables()
+        found[:] = [v for v in tape.watched_variables() if v.dtype.is_floating]
 
     tf.function(traced, autograph=False).get_concrete_function()
     if not found:
