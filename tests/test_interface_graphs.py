@@ -97,6 +97,16 @@ def test_rows_that_are_gathered(session: Any, use_resource: bool) -> None:
     np.testing.assert_array_equal(session.run(table), [[3, 3], [1, 1], [3, 3], [1, 1], [1, 1]])
 
 
+@pytest.mark.parametrize("use_resource", [True, False])
+@pytest.mark.parametrize("watched", [False, True])
+def test_variable_itself_is_loss_and_constraint(session: Any, use_resource: bool, watched: bool) -> None:
+    x = v1.Variable(3.0, use_resource=use_resource)
+    optimizer = tfm.ScipyOptimizerInterface(x, inequalities=[x], method="SLSQP")
+    session.run(v1.global_variables_initializer())
+    optimizer.minimize(session, fetches=[x], loss_callback=(lambda value: None) if watched else None)
+    np.testing.assert_allclose(session.run(x), 0.0, atol=1e-6)
+
+
 def test_variables_of_other_dtypes_are_read(session: Any) -> None:
     x = v1.Variable([1.0, 2.0, 3.0])
     index = v1.Variable([0, 2], trainable=False)

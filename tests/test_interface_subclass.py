@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import tensorflow as tf
 from interface_modes import MODES, Mode, entered
 
@@ -173,6 +174,19 @@ def test_subclass_of_the_scipy_interface_may_change_the_hook(mode: Mode) -> None
     mode.minimize(Shifted(mode.expression(loss)))
     np.testing.assert_allclose(mode.value(matrix), 1.0, atol=1e-5)
     np.testing.assert_allclose(mode.value(vector), 2.0, atol=1e-5)
+
+
+def test_subclass_of_the_scipy_interface_may_solve_by_itself(mode: Mode) -> None:
+    class Own(tfm.ScipyOptimizerInterface):
+        def _minimize(self, initial_val: Any, loss_grad_func: Any, **given: Any) -> Any:
+            return scipy.optimize.minimize(loss_grad_func, initial_val, jac=True, method="BFGS")["x"]
+
+    matrix, vector, loss = problem(mode)
+    result = mode.minimize(Own(mode.expression(loss)))
+    np.testing.assert_allclose(mode.value(matrix), 1.0, atol=1e-5)
+    np.testing.assert_allclose(mode.value(vector), 2.0, atol=1e-5)
+    np.testing.assert_allclose(result.x, [1.0] * 4 + [2.0] * 2, atol=1e-5)
+    assert "message" not in result
 
 
 def test_base_class_says_what_to_implement(mode: Mode) -> None:

@@ -48,7 +48,7 @@ class GraphProblem:
             ),
         ]
         for name, tensor in (("the loss", self.loss), *((name, tensor) for name, _, tensor in self.constraints)):
-            if tensor.dtype not in (tf.float64, tf.float32):
+            if tensor.dtype.base_dtype not in (tf.float64, tf.float32):  # a reference variable's is float32_ref
                 raise ValueError(
                     f"{name}, '{tensor.name}', has dtype {tensor.dtype.name}: give a real tensor, float64 or float32."
                 )

@@ -407,6 +407,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         return run.solve(name, self._bounds, kwargs.get("tol"), options, callback)
 
     def _report(self, result: OptimizeResult) -> None:
+        if "message" not in result:
+            return  # of a subclass whose `_minimize` calls a solver of its own: only that knows how it ended
         lines = ["Optimization terminated with:", "  Message: %s", "  Objective function value: %f"]
         values = [result.message, result.fun]
         if hasattr(result, "nit"):
