@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import threading
 from collections.abc import Iterator
@@ -270,3 +271,18 @@ def test_constraints_that_contradict_each_other_are_no_success(session: Any) -> 
     assert not result.success
     assert result.constr_violation >= 0.5
     np.testing.assert_array_equal(session.run(x), result.x)
+
+
+def test_traces_for_other_shapes_do_not_accumulate(session: Any) -> None:
+    x = v1.Variable([5.0, 5.0])
+    data = v1.placeholder(tf.float32, [None, 2])
+    optimizer = tfm.ScipyOptimizerInterface(tf.reduce_sum(tf.square(x - data)))
+    session.run(v1.global_variables_initializer())
+
+    def num_operations(rows: range) -> int:
+        for n in rows:
+            optimizer.minimize(session, {data: np.ones((n, 2))})
+        gc.collect()
+        return sum(isinstance(found, tf.Operation) for found in gc.get_objects())
+
+    assert num_operations(range(1, 13)) == num_operations(range(13, 25))

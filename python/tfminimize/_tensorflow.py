@@ -21,6 +21,8 @@ import tensorflow as tf
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
 #                               graphs, the name of resources that share none, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
+#   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
+#                               each trace, which then keeps the graph of the trace for ever
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
 #   parser                      whether AutoGraph finds the source of a lambda
@@ -33,7 +35,7 @@ import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
-from tensorflow.python.eager import cancellation, execute
+from tensorflow.python.eager import cancellation, execute, record
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
@@ -55,6 +57,7 @@ __all__ = [
     "function_config",
     "is_read_only",
     "op_def",
+    "with_gradient",
 ]
 
 
@@ -139,6 +142,23 @@ def eagerly() -> contextlib.AbstractContextManager[Any]:
     """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
     mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
     return mode
+
+
+def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:
+    """What a function computes, while tapes take its gradient by some tensors from another function.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute() -> tf.Tensor``, hidden from tapes.
+    gradient : callable
+        ``gradient(upstream)`` is the list of gradients, one for each of the inputs.
+    inputs : list of tf.Tensor
+    """
+    with record.stop_recording():
+        value = tf.identity(compute())
+    record.record_operation("Lifted", [value], inputs, gradient)
+    return value
 
 
 def op_def(op_type: str) -> Any:

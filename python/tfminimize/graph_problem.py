@@ -279,20 +279,16 @@ class Lifted:
         stand_ins = self._problem.unknowns.variables
         connected = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
-        def compute(*_: tf.Tensor) -> Any:
-            (value,) = self._graph.tensors([tensor])
+        def compute() -> tf.Tensor:
+            return self._graph.tensors([tensor])[0]
 
-            def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-                return self._graph.tensors([gradients[i] for i in connected], {seed.name: upstream})
-
-            return tf.identity(value), gradient
-
-        differentiable = tf.custom_gradient(compute)
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            return self._graph.tensors([gradients[i] for i in connected], {seed.name: upstream})
 
         def call() -> tf.Tensor:
             if not connected:
-                return tf.identity(self._graph.tensors([tensor])[0])
-            return differentiable(*(tf.convert_to_tensor(stand_ins[i]) for i in connected))
+                return tf.identity(compute())
+            return _tensorflow.with_gradient(compute, gradient, [tf.convert_to_tensor(stand_ins[i]) for i in connected])
 
         return _unconverted(call)
 
