@@ -199,3 +199,50 @@ def test_callback_that_cannot_be_called(mode: Mode) -> None:
     for name in ("step_callback", "loss_callback"):
         with pytest.raises((TypeError, ValueError), match=name):
             mode.minimize(tfm.ScipyOptimizerInterface(loss_of(mode, vector)), **{name: 3})
+
+
+def test_messages_name_var_list(mode: Mode) -> None:
+    vector = mode.variable([1.0, 2.0], name="vector")
+    with pytest.raises(ValueError, match=r"'vector:0' is in var_list twice"):
+        tfm.ScipyOptimizerInterface(loss_of(mode, vector), [vector, vector])
+    with pytest.raises(ValueError, match=r"var_list is empty: give at least one variable"):
+        tfm.ScipyOptimizerInterface(loss_of(mode, vector), [])
+    counter = tf.Variable(1, name="counter") if mode.session is None else v1.Variable(1, name="counter")
+    with pytest.raises(ValueError, match=r"'counter:0'.*int32.*out of var_list"):
+        tfm.ScipyOptimizerInterface(loss_of(mode, vector), [vector, counter])
+
+
+def test_message_on_a_loss_that_writes_names_var_list() -> None:
+    variable = tf.Variable(1.0, name="written")
+    optimizer = tfm.ScipyOptimizerInterface(lambda: tf.square(variable.assign_add(1.0) + variable), [variable])
+    with pytest.raises(ValueError, match=r"'written:0'.*out of var_list"):
+        optimizer.minimize()
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize("callback", [None, lambda *_: None])
+def test_loss_whose_shape_is_found_when_it_is_traced(callback: Any) -> None:
+    data = v1.placeholder(tf.float32, [None])
+    loss = tf.square(v1.Variable(1.0) - data, name="residuals")
+    optimizer = tfm.ScipyOptimizerInterface(loss)
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        with pytest.raises(ValueError, match=r"the loss 'residuals:0' has shape \(3,\), not.*reduce"):
+            optimizer.minimize(session, {data: [1.0, 2.0, 3.0]}, loss_callback=callback)
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize("key", ["unknown:0", "unknown"])
+def test_unknown_name_in_feed_dict(key: str) -> None:
+    optimizer = tfm.ScipyOptimizerInterface(tf.square(v1.Variable(1.0)))
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        with pytest.raises(ValueError, match=rf"a key of feed_dict is '{key}', .*give a tensor, or its name"):
+            optimizer.minimize(session, {key: 1.0})
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+def test_options_that_are_no_dict(mode: Mode, method: str) -> None:
+    vector = mode.variable([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"options is 5: give a dict"):
+        mode.minimize(tfm.ScipyOptimizerInterface(loss_of(mode, vector), method=method, options=5))

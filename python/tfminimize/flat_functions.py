@@ -5,6 +5,7 @@ The variables are not touched: the traced function reads stand-ins in their plac
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -125,6 +126,7 @@ class TracedProblem:
         self._fetches = fetches
         self._kept: list[Any] = []
         self._handles: list[tf.Tensor] = []
+        self._lock = threading.Lock()  # while a call uses the handles
         for variable, segment in zip(unknowns.variables, unknowns.layout.segments, strict=True):
             handle = scratch_handle(variable.device, segment)
             weakref.finalize(self, destroy, handle).atexit = False
@@ -189,7 +191,12 @@ class TracedProblem:
         spec = tf.TensorSpec([unknowns.layout.size], tf.float64)
         outer = tf.function(assign_and_call, autograph=False).get_concrete_function(spec, *self._specs)
         self._kept.append(concrete)
-        return lambda x, tensors: list(outer(tf.constant(x), *tensors))
+
+        def call(x: Float64, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            with self._lock:
+                return list(outer(tf.constant(x), *tensors))
+
+        return call
 
 
 class TracedFunctions(FlatFunctions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,10 @@ class FunctionProblem:
         for variable in variables:
             if as_variable(variable) is None:
                 raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable or Keras ones.")
-        self.unknowns = Unknowns(variables, may_be_unused=True)
+        self.unknowns = Unknowns(variables, "var_list", may_be_unused=True)
         self.variables = self.unknowns.variables
         self._program: Program | None = None
+        self._lock = threading.RLock()
         self._traced: TracedProblem | None = None
         self._traced_fetches: tuple[Any, ...] = ()
 
@@ -82,23 +84,24 @@ class FunctionProblem:
 
     def traced(self, fetches: Sequence[Any]) -> TracedProblem:
         """The problem with these fetches; the one that was traced before, if they are the same."""
-        if len(fetches) != len(self._traced_fetches) or any(
-            a is not b for a, b in zip(fetches, self._traced_fetches, strict=True)
-        ):
-            self._traced = None
-        if self._traced is None:
-            called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
-            called = [inside_trace(fetch, False) for fetch in called]
-            self._traced = TracedProblem(
-                self.unknowns,
-                (),
-                lambda: None,
-                self._loss,
-                [(name, fun) for name, _, fun in self.constraints],
-                lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
-            )
-            self._traced_fetches = tuple(fetches)
-        return self._traced
+        with self._lock:
+            if len(fetches) != len(self._traced_fetches) or any(
+                a is not b for a, b in zip(fetches, self._traced_fetches, strict=True)
+            ):
+                self._traced = None
+            if self._traced is None:
+                called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
+                called = [inside_trace(fetch, False) for fetch in called]
+                self._traced = TracedProblem(
+                    self.unknowns,
+                    (),
+                    lambda: None,
+                    self._loss,
+                    [(name, fun) for name, _, fun in self.constraints],
+                    lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
+                )
+                self._traced_fetches = tuple(fetches)
+            return self._traced
 
 
 class FunctionRun:
@@ -137,6 +140,9 @@ class FunctionRun:
     def fetched(self, values: Sequence[Any]) -> Any:
         """The values of all fetches, in their structure."""
         return values
+
+    def release(self) -> None:
+        """Give back what only one solve uses at a time: nothing."""
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from tfminimize.graph_lifting import LiftedGraph, NotLiftable, ancestors, check_
 from tfminimize.graph_session import SessionFunctions, VariableFeeds
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.tracing import scalar
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["GraphProblem"]
@@ -70,31 +72,17 @@ class GraphProblem:
                 raise ValueError(f"variable '{variable.name}' in var_list is of another graph than the loss.")
         self.variable_ops = [_variable_op(v) for v in self.variables]
         with _tensorflow.eagerly():
-            self._stand_ins: dict[str, tf.Variable] = {}
-            stand_ins = [self.stand_in(op) for op in self.variable_ops]
-            self.unknowns = Unknowns(stand_ins, may_be_unused=True)
+            stand_ins = {op.name: _stand_in(op) for op in self.variable_ops}
+            self.unknowns = Unknowns([stand_ins[op.name] for op in self.variable_ops], "var_list", may_be_unused=True)
         with self._building():
             self.loss_gradients, self.loss_seed = self._gradients(self.loss)
             self.constraint_gradients = [self._gradients(tensor) for _, _, tensor in self.constraints]
             self._add_assignments()
         self._check_connected()
         self.feeds = VariableFeeds(self.graph, self.variable_ops)
-        self._lifted: dict[Any, Lifted | NotLiftable] = {}
-
-    def stand_in(self, op: Any) -> tf.Variable:
-        """The eager variable that stands for a variable of the graph."""
-        if op.name not in self._stand_ins:
-            dtype = tf.as_dtype(op.get_attr("dtype")).base_dtype
-            shape = tf.TensorShape(op.get_attr("shape"))
-            with _tensorflow.eagerly():
-                self._stand_ins[op.name] = tf.Variable(
-                    tf.zeros([n or 0 for n in shape.as_list()] if shape.rank is not None else [0], dtype),
-                    shape=shape,
-                    dtype=dtype,
-                    name=op.name,
-                    trainable=True,
-                )
-        return self._stand_ins[op.name]
+        self._lock = threading.Lock()
+        self._lifted: dict[Any, list[Lifted]] = {}
+        self._not_liftable: dict[Any, str] = {}
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> GraphRun:
         """One solve."""
@@ -116,22 +104,33 @@ class GraphProblem:
         return GraphRun(self, session, self._feeds(feed_dict), fetches, run_kwargs)
 
     def lifted(self, fed: Sequence[Any], fetches: Sequence[Any]) -> Lifted:
-        """The graph with these tensors fed, as functions.
+        """The graph with these tensors fed, as functions; until `release`.
+
+        If they read variables that are not optimised, then no other solve gets them meanwhile, in another thread or in
+        a callback of this one: it gets another copy, and never waits.
 
         Raises
         ------
         NotLiftable
         """
         key = tuple(t.name for t in fed), tuple(t.name for t in fetches)
-        if key not in self._lifted:
-            try:
-                self._lifted[key] = Lifted(self, fed, fetches)
-            except NotLiftable as error:
-                self._lifted[key] = error
-        found = self._lifted[key]
-        if isinstance(found, NotLiftable):
-            raise found
-        return found
+        with self._lock:
+            if key in self._not_liftable:
+                raise NotLiftable(self._not_liftable[key])
+            free = self._lifted.setdefault(key, [])
+            if not free:
+                try:
+                    free.append(Lifted(self, key, fed, fetches))
+                except NotLiftable as error:
+                    self._not_liftable[key] = str(error)
+                    raise
+            return free.pop() if free[-1].other_ops else free[-1]
+
+    def release(self, lifted: Lifted) -> None:
+        """Give back what `lifted` returned, for the next solve."""
+        with self._lock:
+            if lifted.other_ops:
+                self._lifted[lifted.key].append(lifted)
 
     def outputs(self) -> list[Any]:
         """All that a solve needs."""
@@ -147,8 +146,11 @@ class GraphProblem:
     def _tensor(self, value: Any, name: str) -> Any:
         try:
             return self.graph.as_graph_element(value, allow_tensor=True, allow_operation=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} is {value!r}, which is no tensor of the loss's graph: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} is {value!r}, which is no tensor of the loss's graph ({error.args[0]}): give a tensor, or its "
+                "name, such as 'x:0'."
+            ) from None
 
     @contextlib.contextmanager
     def _building(self) -> Any:
@@ -215,7 +217,7 @@ class GraphProblem:
             return self.graph.as_graph_element(fetch)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"fetches holds {fetch!r}, which is no tensor or operation of the loss's graph: {error}"
+                f"fetches holds {fetch!r}, which is no tensor or operation of the loss's graph: {error.args[0]}"
             ) from None
 
 
@@ -224,27 +226,37 @@ class Lifted:
 
     Attributes
     ----------
+    key : object
+        What the problem knows it by.
     used : list of int
         Which of the fed tensors are arguments.
-    variable_ops : list of tf.Operation
-        The variables that are read.
+    other_ops : list of tf.Operation
+        The variables that are read and not optimised. Their stand-ins belong to these functions alone.
     program : Program
         The loss, ready to be compiled for the native solvers.
     constraints : list of dict
         Likewise. They are called after the loss in each trace, which makes known what is fed.
     """
 
-    def __init__(self, problem: GraphProblem, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
+    def __init__(self, problem: GraphProblem, key: Any, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
+        self.key = key
         for fetch in fetches:
             if isinstance(fetch, tf.Operation):
                 raise NotLiftable(f"operation '{fetch.name}' is fetched, which has no value but an effect")
         self._problem = problem
-        self._graph = LiftedGraph(problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), problem.stand_in)
+        names = [op.name for op in problem.variable_ops]
+        stand_ins = dict(zip(names, problem.unknowns.variables, strict=True))
+        self._graph = LiftedGraph(
+            problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), lambda op: stand_ins[op.name]
+        )
         self.used = self._graph.used
-        self.variable_ops = self._graph.variable_ops
+        self.other_ops = [op for op in self._graph.variable_ops if op.name not in stand_ins]
+        self._others = [_stand_in(op) for op in self.other_ops]
+        stand_ins.update((op.name, other) for op, other in zip(self.other_ops, self._others, strict=True))
         self._fetches = list(fetches)
         losses = problem.loss, problem.loss_gradients, problem.loss_seed
-        self._loss = self._differentiable(*losses)
+        loss = self._differentiable(*losses)
+        self._loss = _unconverted(lambda: scalar(loss(), f"the loss '{problem.loss.name}'"))
         self._constraints = [
             (name, kind, self._differentiable(tensor, *gradients))
             for (name, kind, tensor), gradients in zip(problem.constraints, problem.constraint_gradients, strict=True)
@@ -257,22 +269,30 @@ class Lifted:
 
         with _tensorflow.eagerly():
             self.program = Program(_unconverted(loss_of_fed), problem.unknowns, None)
+        self._lock = threading.Lock()
         self._traced: dict[Any, TracedProblem] = {}
+
+    def assign_others(self, values: Sequence[Any]) -> None:
+        """Give the variables that are not optimised the values that they have in a session."""
+        with _tensorflow.eagerly():
+            for variable, value in zip(self._others, values, strict=True):
+                tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
 
     def traced(self, tensors: Sequence[tf.Tensor]) -> TracedProblem:
         """The same for solvers in Python, traced for these arguments."""
         key = tuple((t.dtype, tuple(t.shape.as_list())) for t in tensors)
-        if key not in self._traced:
-            self._traced.clear()
-            self._traced[key] = TracedProblem(
-                self._problem.unknowns,
-                tensors,
-                lambda *values: self._graph.feed(values),
-                self._loss,
-                [(name, fun) for name, _, fun in self._constraints],
-                lambda: [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)],
-            )
-        return self._traced[key]
+        with self._lock:
+            if key not in self._traced:
+                self._traced.clear()
+                self._traced[key] = TracedProblem(
+                    self._problem.unknowns,
+                    tensors,
+                    lambda *values: self._graph.feed(values),
+                    self._loss,
+                    [(name, fun) for name, _, fun in self._constraints],
+                    lambda: [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)],
+                )
+            return self._traced[key]
 
     def _differentiable(self, tensor: Any, gradients: Sequence[Any], seed: Any) -> Callable[[], tf.Tensor]:
         """A function that computes a tensor, and whose gradient is the one of the graph."""
@@ -328,7 +348,17 @@ class GraphRun:
             known = {tensor.name for tensor in feeds}
             check_placeholders(ancestors([*problem.outputs(), *fetches], known | {t.name for t in problem.seeds()}))
         self.can_be_native = self._lifted is not None
-        self._initial = self._read()
+        try:
+            self._initial = self._read()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give back what only one solve uses at a time."""
+        if self._lifted is not None:
+            self._problem.release(self._lifted)
+            self._lifted = None
 
     def initial(self) -> Float64:
         """The values of the variables in the session, flat."""
@@ -341,7 +371,8 @@ class GraphRun:
         assert self._lifted is not None
         with _tensorflow.eagerly():
             problem = Problem(self._problem.unknowns, method, bounds, self._lifted.constraints)
-            return problem.solve(self._lifted.program, None, tuple(self._tensors()), tol, callback, options)
+            args = tuple(self._tensors())
+            return problem.solve(self._lifted.program, None, args, tol, callback, options, self._initial)
 
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""
@@ -376,13 +407,12 @@ class GraphRun:
         self._session.run(problem.assignments, values, **self._run_kwargs)
 
     def _read(self) -> list[Any]:
-        """Read the variables that are optimised; and all that are read give to their stand-ins."""
+        """Read the variables that are optimised; and give the others that are read to their stand-ins."""
         problem = self._problem
-        ops = {op.name: op for op in problem.variable_ops}
-        if self._lifted is not None:
-            ops |= {op.name: op for op in self._lifted.variable_ops}
+        others = [] if self._lifted is None else self._lifted.other_ops
+        reads = [problem.feeds.value(op) for op in (*problem.variable_ops, *others)]
         try:
-            values = self._session.run([problem.feeds.value(op) for op in ops.values()], **self._run_kwargs)
+            values = self._session.run(reads, **self._run_kwargs)
         except tf.errors.FailedPreconditionError as error:
             raise tf.errors.FailedPreconditionError(
                 error.node_def,
@@ -399,17 +429,24 @@ class GraphRun:
                 "tf.cond or tf.while_loop to the graph: make the interface first, or use a new session, or call "
                 "tf.compat.v1.experimental.output_all_intermediates(True) before the graph is made."
             ) from error
-        with _tensorflow.eagerly():
-            for op, value in zip(ops.values(), values, strict=True):
-                stand_in = problem.stand_in(op)
-                tf.raw_ops.AssignVariableOp(resource=stand_in.handle, value=tf.constant(value, stand_in.dtype))
-        found: list[Any] = values[: len(problem.variable_ops)]
-        return found
+        number = len(problem.variable_ops)
+        if self._lifted is not None:
+            self._lifted.assign_others(values[number:])
+        return [np.asarray(value) for value in values[:number]]
 
     def _tensors(self) -> list[tf.Tensor]:
         assert self._lifted is not None
         values = list(self._feeds.items())
         return [tf.constant(values[i][1], values[i][0].dtype.base_dtype) for i in self._lifted.used]
+
+
+def _stand_in(op: Any) -> tf.Variable:
+    """An eager variable that stands for a variable of the graph."""
+    dtype = tf.as_dtype(op.get_attr("dtype")).base_dtype
+    shape = tf.TensorShape(op.get_attr("shape"))
+    with _tensorflow.eagerly():
+        value = tf.zeros([n or 0 for n in shape.as_list()] if shape.rank is not None else [0], dtype)
+        return tf.Variable(value, shape=shape, dtype=dtype, name=op.name, trainable=True)
 
 
 def _unconverted(fun: Callable[..., Any]) -> Callable[..., Any]:

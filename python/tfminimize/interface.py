@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,9 +92,11 @@ class ExternalOptimizerInterface:
         **optimizer_kwargs: Any,
     ) -> None:
         self.optimizer_kwargs = optimizer_kwargs
-        self._result: Any = None  # of `_minimize`, while it runs
+        self._of_thread = threading.local()  # `result`: that of `_minimize`, while it runs
         constraints = listed(equalities, "equalities"), listed(inequalities, "inequalities")
         variables = None if var_list is None else listed(var_list, "var_list")
+        if variables is not None and not variables:
+            raise ValueError("var_list is empty: give at least one variable, or leave it out.")
         kind = problem_class(loss)
         self._problem: Any = kind(loss, variables, *constraints)
         self._bounds = bounds_by_variable(var_to_bounds, self._problem)
@@ -145,7 +148,10 @@ class ExternalOptimizerInterface:
         fetches = listed(fetches, "fetches")
         self._check()
         run = self._problem.start(session, feed_dict, fetches, run_kwargs)
-        result = self._run(run, step_callback, loss_callback)
+        try:
+            result = self._run(run, step_callback, loss_callback)
+        finally:
+            run.release()
         run.assign(result.x)
         self._report(result)
         return result
@@ -201,7 +207,7 @@ class ExternalOptimizerInterface:
     ) -> OptimizeResult:
         """Solve in Python, by `_minimize`."""
         functions: FlatFunctions = run.functions()
-        self._result = None
+        self._of_thread.result = None
         layout = self._problem.unknowns.layout
         begin = time.perf_counter()
         try:
@@ -211,7 +217,7 @@ class ExternalOptimizerInterface:
                     f"_minimize returned {x.size} values, but there are {layout.size} unknowns: return a flat vector "
                     "of them all."
                 )
-            result = OptimizeResult() if self._result is None else self._result
+            result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
             result.x = layout.rounded(x.ravel())
             if "constr_violation" not in result:
                 result.constr_violation = self._violation(functions, result.x)
@@ -219,7 +225,7 @@ class ExternalOptimizerInterface:
             functions.restore()
             raise
         finally:
-            self._result = None
+            self._of_thread.result = None
         result.backend = functions.backend
         if run.backend_reason is not None:
             result.backend_reason = run.backend_reason
@@ -376,7 +382,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             bounds=packed_bounds,
             **kwargs,
         )
-        self._result = result
+        self._of_thread.result = result
         return result.x
 
     def _check(self) -> None:

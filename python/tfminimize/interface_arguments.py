@@ -94,8 +94,10 @@ def split_method(optimizer_kwargs: Mapping[str, Any], default: str) -> tuple[Any
 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> None:
-    """Raise ValueError for what the interface sets itself."""
-    for name in kwargs:
+    """Raise ValueError for what the interface sets itself, and for options that are no dict."""
+    for name, value in kwargs.items():
+        if name == "options" and value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"options is {value!r}: give a dict such as {{'maxiter': 100}}.")
         if name == "bounds":
             raise ValueError("Bounds must be set using the var_to_bounds argument")
         if name in ("jac", "callback", "method", "constraints"):

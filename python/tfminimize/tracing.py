@@ -156,7 +156,7 @@ def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: 
     return tf.function(traced, autograph=False, jit_compile=jit or None)
 
 
-def scalar(loss: Any) -> tf.Tensor:
+def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
     """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
     if loss is None:
         raise ValueError("fun returned None: return the loss, a real scalar tensor.")
@@ -173,12 +173,12 @@ def scalar(loss: Any) -> tf.Tensor:
         raise ValueError(f"the loss has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
     if not loss.shape.is_fully_defined():
         raise ValueError(
-            f"the loss has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "
+            f"{name} has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "
             "tf.reduce_sum, or fix its shape by tf.ensure_shape(loss, [])."
         )
     if loss.shape.num_elements() != 1:
         shape = tuple(loss.shape.as_list())
-        raise ValueError(f"the loss has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum.")
+        raise ValueError(f"{name} has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum.")
     return tf.reshape(loss, [])
 
 
@@ -212,7 +212,7 @@ def check_writes(concrete: Any, unknowns: Unknowns) -> None:
         if not _tensorflow.is_read_only(concrete.graph, variable.handle):
             raise ValueError(
                 f"the loss or a constraint writes to variable '{variable.name}', which is being optimised: "
-                "remove the assignment from the function, or leave the variable out of x0."
+                f"remove the assignment from the function, or leave the variable out of {unknowns.name}."
             )
 
 
