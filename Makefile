@@ -32,6 +32,9 @@ has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
 	$(bin)/python examples/scipy_optimizer_interface.py
+	$(bin)/python examples/keras_classifier.py
+	$(bin)/python examples/burgers_session.py
+	$(bin)/python examples/burgers_keras.py
 
 test: test-cpp test-python
 
@@ -85,6 +88,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py
+	$(bin)/python benchmarks/interface.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -102,7 +106,8 @@ $(VENV)/.installed: $(VENV)/.requirements $(sources)
 	$(bin)/python -m pip install --quiet --no-build-isolation '.[bench]'
 	touch $@
 
-# The package is there, so this only adds what its extras name.
+# The package is there, so this only adds what its extras name; and GPflow, which would bring back NumPy 1 if asked.
 $(VENV)/.development: $(VENV)/.installed
 	$(bin)/python -m pip install --quiet 'tfminimize[dev]'
+	$(bin)/python -m pip install --quiet --no-deps 'gpflow>=2.11'
 	touch $@

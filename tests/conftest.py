@@ -1,9 +1,16 @@
-"""TensorFlow is imported once, before the tests turn warnings into errors: its own are not ours to fix."""
+"""TensorFlow is imported once, before the tests turn warnings into errors: its own are not ours to fix.
+
+Nor are those of the libraries below, which few tests need.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
+from types import ModuleType
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with warnings.catch_warnings():
@@ -12,3 +19,24 @@ with warnings.catch_warnings():
     import tensorflow as tf
 
     tf.constant(0.0)
+
+
+@pytest.fixture(scope="session")
+def tensorflow_probability() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = importlib.import_module("tensorflow_probability")
+        _ = module.math.minimize, module.optimizer.lbfgs_minimize  # loaded, with warnings, by their first use
+    return module
+
+
+@pytest.fixture(scope="session")
+def gpflow(tensorflow_probability: ModuleType) -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("gpflow")
+    except ModuleNotFoundError as error:
+        if error.name != "gpflow":
+            raise
+        pytest.skip("GPflow cannot be installed beside NumPy 2 without --no-deps, as `make test` does it")

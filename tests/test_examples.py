@@ -34,16 +34,62 @@ def test_example_runs(example: Path) -> None:
     assert run(example)
 
 
+def run_blocks(page: str, text: str, start: int = 0, end: int | None = None) -> dict[str, Any]:
+    """The names that the blocks of Python define, of which the earlier ones are known to the later ones."""
+    names: dict[str, Any] = {}
+    for block in re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE).finditer(text, start, end or len(text)):
+        lines_before = text.count("\n", 0, block.start(1))  # AutoGraph reads the source at its place in the page
+        exec(compile("\n" * lines_before + block[1], f"docs/{page}", "exec"), names)
+    return names
+
+
+def run_section(heading: str) -> dict[str, Any]:
+    """The names that a section of the migration page defines."""
+    page = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+    start = page.index(f"\n## {heading}\n")
+    end = page.find("\n## ", start + 1)
+    names = run_blocks("migration.md", page, start, end if end >= 0 else None)
+    assert names
+    return names
+
+
 def test_user_guide_runs_from_top_to_bottom() -> None:
     guide = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
-    for block in re.finditer(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE):
-        lines_before = guide.count("\n", 0, block.start(1))  # AutoGraph reads the source at its place in the guide
-        exec(compile("\n" * lines_before + block[1], "docs/user-guide.md", "exec"), names)
+    names = run_blocks("user-guide.md", guide)
     np.testing.assert_allclose(names["matrix"], [[1.0, 2.0]] * 3)
     portfolio, reserve = names["portfolio"].numpy(), names["reserve"].numpy()
     np.testing.assert_allclose(names["gains"].numpy() @ portfolio, 0.05, atol=1e-5)
     np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
+
+
+def test_migration_from_contrib() -> None:
+    names = run_section("From `tf.contrib.opt`")
+    np.testing.assert_allclose(names["fitted"], [2.0, 1.5], atol=1e-3)
+    assert names["result"].backend == "tfe"
+    assert names["result"].success
+
+
+def test_migration_from_a_loop_around_scipy() -> None:
+    names = run_section("From a loop around `scipy.optimize.minimize`")
+    assert names["by_hand"].fun < 0.02
+    assert names["result"].fun == pytest.approx(names["by_hand"].fun, rel=0.05)
+
+
+@pytest.mark.usefixtures("gpflow")
+def test_migration_from_gpflow() -> None:
+    names = run_section("From `gpflow.optimizers.Scipy`")
+    assert names["result"].fun == pytest.approx(names["before"].fun, rel=1e-6)
+    assert names["losses"]
+
+
+@pytest.mark.usefixtures("tensorflow_probability")
+def test_migration_from_tensorflow_probability() -> None:
+    names = run_section("From `tfp.optimizer.lbfgs_minimize`")
+    assert names["before"].converged
+    assert names["result"].success
+    np.testing.assert_allclose(names["before"].position, 1.0, rtol=1e-6)
+    np.testing.assert_allclose(names["result"].x, 1.0, rtol=1e-6)
+    np.testing.assert_allclose([result.x for result in names["results"]], 1.0, rtol=1e-3)
 
 
 def test_overhead_benchmark_reports_every_size_and_mode() -> None:
@@ -64,3 +110,13 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
     assert [(row["n"], row["rows"]) for row in report["memory"]] == [(64, 32), (64, 0)]
     assert [row["mode"] for row in report["example"]] == ["graph", "jit"]
     assert all(row["seconds"] > 0 and row["scipy_seconds"] > 0 for row in report["iterations"] + report["example"])
+
+
+def test_interface_benchmark_reports_every_problem() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "interface.py", "--small", "--json"))
+    assert [row["problem"] for row in report[:2]] == ["Rosenbrock, n = 4", "Burgers, 1 x 5, 50 points"]
+    assert {row["backend"] for row in report} == {"tfe"}
+    for row in report:
+        assert row["other"]["fun"] == pytest.approx(row["tfminimize"]["fun"], rel=1e-3)
+        assert row["ratio"] > 0
+        assert 0 < row["tfminimize"]["outside"] < 1

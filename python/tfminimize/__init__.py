@@ -6,11 +6,14 @@ from tfminimize import scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
+from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize.minimizer import Minimizer
 
 __all__ = [
     "Comparison",
+    "ExternalOptimizerInterface",
     "Minimizer",
+    "ScipyOptimizerInterface",
     "__version__",
     "build_info",
     "clear_cache",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dis
 import functools
 import itertools
@@ -18,8 +19,10 @@ import tensorflow as tf
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
-#                               graphs, the name of resources that share none
+#                               graphs, the name of resources that share none, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
+#   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
+#                               each trace, which then keeps the graph of the trace for ever
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
 #   parser                      whether AutoGraph finds the source of a lambda
@@ -27,14 +30,15 @@ import tensorflow as tf
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
 #   tf_decorator                the function inside of a decorated one
+#   op_def_registry             whether an operation in a GraphDef is stateful
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
-from tensorflow.python.eager import cancellation, execute
+from tensorflow.python.eager import cancellation, execute, record
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
-from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer
+from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
 from tensorflow.python.framework import func_graph as func_graph_module
 from tensorflow.python.ops import handle_data_util
 from tensorflow.python.util import tf_decorator
@@ -49,8 +53,11 @@ __all__ = [
     "context_capsule",
     "copy_handle_data",
     "dispatchable",
+    "eagerly",
     "function_config",
     "is_read_only",
+    "op_def",
+    "with_gradient",
 ]
 
 
@@ -129,6 +136,34 @@ def context_capsule() -> Any:
     context = eager_context.context()
     context.ensure_initialized()
     return context._handle
+
+
+def eagerly() -> contextlib.AbstractContextManager[Any]:
+    """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
+    mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
+    return mode
+
+
+def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:
+    """What a function computes, while tapes take its gradient by some tensors from another function.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute() -> tf.Tensor``, hidden from tapes.
+    gradient : callable
+        ``gradient(upstream)`` is the list of gradients, one for each of the inputs.
+    inputs : list of tf.Tensor
+    """
+    with record.stop_recording():
+        value = tf.identity(compute())
+    record.record_operation("Lifted", [value], inputs, gradient)
+    return value
+
+
+def op_def(op_type: str) -> Any:
+    """The OpDef of a type of operations; None if there is none, so that it is a call of a function of this name."""
+    return op_def_registry.get(op_type)
 
 
 def function_config() -> tuple[bytes, str, str]:

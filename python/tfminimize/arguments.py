@@ -43,7 +43,7 @@ class Arguments:
             else:
                 self._leaves.append(_DATA)
                 self.tensors.append(tensor)
-                parts.append((tensor.dtype, tuple(tensor.shape)))
+                parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
         self.key: Hashable = tuple(parts)
 
     def rebuilder(self) -> Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]:

@@ -11,12 +11,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize.arguments import Arguments
-from tfminimize.constraints import ConstraintFunction, Constraints
+from tfminimize.constraints import Constraints
 from tfminimize.jacobian import jacobian
 from tfminimize.tracing import check_connected, dense, follows_jit, inside_trace, scalar, trace_functions
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["ConstrainedTrace"]
+__all__ = ["ConstrainedTrace", "constraint_values"]
 
 
 class ConstrainedTrace:
@@ -112,7 +112,7 @@ class _Problem:
         jacobians = [self._jacobian(i, tape, value, sources) for i, value in enumerate(values)]
         self._check_connected(gradients, jacobians)
         by_source = zip(*jacobians, strict=True) if jacobians else ()
-        sizes = [value.shape[0] for value in values]
+        sizes = [value.shape.num_elements() for value in values]
         joined = [_joined(parts, sizes, source) for parts, source in zip(by_source, sources, strict=False)]
         return [loss, *self._joined(values), *map(dense, gradients, sources), *joined]
 
@@ -131,7 +131,7 @@ class _Problem:
         self._is_in_python = []
         for (constraint, fun), args in zip(self._constraints, arguments[1:], strict=True):
             before = len(_python_functions())
-            values.append(_values(constraint, fun, (*x, *args)))
+            values.append(constraint_values(constraint.name, fun, (*x, *args)))
             self._is_in_python.append(len(_python_functions()) > before)
         self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
         if all(value.dtype == tf.float32 for value in values) and values:
@@ -140,7 +140,7 @@ class _Problem:
 
     def _jacobian(self, i: int, tape: tf.GradientTape, value: tf.Tensor, sources: list[Any]) -> list[tf.Tensor | None]:
         name = self._constraints[i][0].name
-        rows = value.shape[0]
+        rows = value.shape.num_elements()
         if rows > 1 and self._is_in_python[i]:
             raise ValueError(
                 f"{name} returns {rows} values of a tf.py_function, whose derivative TensorFlow can take only once a "
@@ -178,9 +178,8 @@ def _joined(parts: Sequence[tf.Tensor | None], sizes: Sequence[int], source: Any
     return tf.concat(filled, 0)
 
 
-def _values(constraint: ConstraintFunction, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
+def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
     """What a constraint function returns, as a real tensor of static shape."""
-    name = constraint.name
     try:
         value = fun(*args)
     except (AttributeError, NotImplementedError) as error:

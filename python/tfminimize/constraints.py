@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tfminimize.arguments import Arguments
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["ConstraintFunction", "Constraints", "Rows", "has_constraints"]
+__all__ = ["ConstraintFunction", "Constraints", "NamedConstraint", "Rows", "has_constraints"]
 
 Float64 = NDArray[np.float64]
 _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a LinearConstraint"
@@ -43,6 +43,14 @@ _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a Line
 def has_constraints(constraints: Any) -> bool:
     """Whether there are any: None and an empty list or tuple are none."""
     return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
+
+
+class NamedConstraint(dict[str, Any]):
+    """A constraint as a dict, with a name of its own in messages."""
+
+    def __init__(self, name: str, kind: str, fun: Callable[..., Any]) -> None:
+        super().__init__(type=kind, fun=fun)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -300,7 +308,7 @@ def _named(constraints: Any) -> list[tuple[str, Any]]:
         return [("the constraint", constraints)]
     if not isinstance(constraints, Iterable):
         raise ValueError(f"constraints is {_shown(constraints)}: give {_FORMS}, or a list of them.")
-    return [(f"constraints[{i}]", constraint) for i, constraint in enumerate(constraints)]
+    return [(getattr(c, "name", f"constraints[{i}]"), c) for i, c in enumerate(constraints)]
 
 
 def _limits(item: _Constraint, shape: tuple[int, ...]) -> tuple[Float64, Float64]:

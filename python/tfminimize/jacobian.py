@@ -41,7 +41,7 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
     array([[2., 0., 0.],
            [0., 4., 0.]], dtype=float32)
     """
-    (rows,) = value.shape
+    (rows,) = value.shape.as_list()
     columns = sum(source.shape.num_elements() for source in sources)
     if rows == 0:
         return [None] * len(sources)
@@ -62,7 +62,7 @@ def _has_loops(value: tf.Tensor) -> bool:
 
 
 def _unrolled(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
-    rows = value.shape[0]
+    rows = value.shape.num_elements()
     unit = [tf.one_hot(i, rows, dtype=value.dtype) for i in range(rows)]
     gradients = [tape.gradient(value, sources, output_gradients=row) for row in unit]
     by_source = zip(*gradients, strict=True)
@@ -102,5 +102,5 @@ def _forward(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
         transposed = outer.jacobian(gradient, u)
         if transposed is None:
             raise _NotLinear
-        found.append(tf.reshape(tf.cast(tf.transpose(transposed), source.dtype), [*value.shape, *source.shape]))
+        found.append(tf.reshape(tf.cast(tf.transpose(transposed), source.dtype), value.shape + source.shape))
     return found

@@ -51,13 +51,17 @@ class Problem:
         tol: float | None,
         callback: Callback | None,
         options: Mapping[str, Any] | None,
+        values: Sequence[NDArray[Any]] | None = None,
     ) -> OptimizeResult:
-        """One solve from ``x0``, or from the present values of the variables; these are assigned at the end."""
+        """One solve from ``x0``, or from the present values of the variables; these are assigned at the end.
+
+        For variables there may be other ``values`` to start from.
+        """
         unknowns = program.unknowns
         checked = self.options(options, tol)
         check_callback(callback)
         arguments = program.arguments(args)
-        values = unknowns.start(x0)
+        values = unknowns.start(x0) if values is None else unknowns.checked(values)
         if self.packed_constraints is not None:
             result = self._solve_constrained(program, values, arguments, checked, callback)
         else:

@@ -110,6 +110,10 @@ class Layout:
         """The components of a flat vector, as copies in their own shape and dtype."""
         return [flat[s.flat].reshape(s.shape).astype(s.dtype) for s in self.segments]
 
+    def rounded(self, flat: Array) -> Array:
+        """A copy of a flat vector, whose float32 components have values of float32."""
+        return np.concatenate([part.ravel().astype(np.float64) for part in self.split(flat)])
+
     def name_of(self, index: int) -> str:
         """How messages name an element of the flat vector, such as ``x0['w'][1, 2]``.
 

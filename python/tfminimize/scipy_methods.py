@@ -17,6 +17,7 @@ from scipy.optimize._minimize import standardize_constraints
 
 from tfminimize.callback import takes_result
 from tfminimize.constraints import has_constraints
+from tfminimize.packing import Layout
 from tfminimize.program import Lease
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_bounds", "check_constraints", "method_name", "solve"]
 
-_WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
+WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
 _WITH_GRADIENT = ("cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
 _WITH_HESSIAN = ("dogleg", "trust-ncg", "trust-krylov", "trust-exact")
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")
-_WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
+WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
 _CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
-_KNOWN = (*_WITHOUT_GRADIENT, *_WITH_GRADIENT)
+_KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT)
 
 
 def method_name(method: Any, constraints: Any) -> Any:
@@ -61,7 +62,7 @@ def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None
     """Raise ValueError if this method cannot take these constraints, or cannot for these unknowns."""
     if not has_constraints(constraints) or callable(method) or method == "slsqp":
         return
-    if method not in _WITH_CONSTRAINTS:
+    if method not in WITH_CONSTRAINTS:
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
     if not unknowns.is_array or len(unknowns.layout.segments[0].shape) > 1:
@@ -75,6 +76,17 @@ def check_bounds(method: Any, low: Any) -> None:
     """Raise ValueError if there are bounds and the method ignores them."""
     if low is not None and not callable(method) and method not in _WITH_BOUNDS:
         raise ValueError(f"method {method!r} cannot handle bounds: use method='L-BFGS-B', or remove the bounds.")
+
+
+def start(method: Any, x: NDArray[np.float64], layout: Layout) -> NDArray[Any]:
+    """The start in the precision in which a method is to compute its points.
+
+    The simplex of Nelder-Mead has the precision of the start. For a function of float32 it is float32 too: points that
+    differ by less are the same one to the function, and would let the simplex shrink too early.
+    """
+    if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
+        return x.astype(np.float32)
+    return x
 
 
 def solve(
@@ -92,11 +104,11 @@ def solve(
     if problem.packed_bounds[0] is not None:
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
-    has_gradient = problem.method not in _WITHOUT_GRADIENT
+    has_gradient = problem.method not in WITHOUT_GRADIENT
     begin = time.perf_counter()
     result = scipy.optimize.minimize(
         evaluation.loss_and_gradient if has_gradient else evaluation.loss,
-        layout.flatten(lease.workspace.x),
+        start(problem.method, layout.flatten(lease.workspace.x), layout),
         jac=True if has_gradient else None,
         method=problem.method,
         bounds=bounds,

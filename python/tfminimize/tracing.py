@@ -20,6 +20,7 @@ __all__ = [
     "TracedFunction",
     "check_connected",
     "check_context",
+    "check_writes",
     "dense",
     "follows_jit",
     "inside_trace",
@@ -99,7 +100,7 @@ def trace_functions(
     specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
     traced = [function.get_concrete_function(*specs) for function in functions]
     for concrete in traced:
-        _check_writes(concrete, unknowns)
+        check_writes(concrete, unknowns)
     assigned = _assigned(traced, unknowns, jit)
     by_value = assigned if unknowns.variables else tuple(range(len(segments)))
     return [TracedFunction(concrete, unknowns, specs, assigned, jit) for concrete in traced], by_value
@@ -155,7 +156,7 @@ def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: 
     return tf.function(traced, autograph=False, jit_compile=jit or None)
 
 
-def scalar(loss: Any) -> tf.Tensor:
+def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
     """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
     if loss is None:
         raise ValueError("fun returned None: return the loss, a real scalar tensor.")
@@ -172,13 +173,12 @@ def scalar(loss: Any) -> tf.Tensor:
         raise ValueError(f"the loss has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
     if not loss.shape.is_fully_defined():
         raise ValueError(
-            f"the loss has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "
+            f"{name} has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "
             "tf.reduce_sum, or fix its shape by tf.ensure_shape(loss, [])."
         )
     if loss.shape.num_elements() != 1:
-        raise ValueError(
-            f"the loss has shape {tuple(loss.shape)}, not that of a scalar: reduce it, for example by tf.reduce_sum."
-        )
+        shape = tuple(loss.shape.as_list())
+        raise ValueError(f"{name} has shape {shape}, not that of a scalar: reduce it, for example by tf.reduce_sum.")
     return tf.reshape(loss, [])
 
 
@@ -191,7 +191,7 @@ def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str |
             f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: "
             "compute it from them with TensorFlow operations, without .numpy() or integer casts."
         )
-    for name in names:
+    for name in () if unknowns.may_be_unused else names:
         warnings.warn(
             f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value.",
             UserWarning,
@@ -206,12 +206,13 @@ def dense(gradient: Any, source: Any) -> tf.Tensor:
     return tf.ensure_shape(tf.convert_to_tensor(gradient), source.shape)
 
 
-def _check_writes(concrete: Any, unknowns: Unknowns) -> None:
+def check_writes(concrete: Any, unknowns: Unknowns) -> None:
+    """Raise ValueError if a function writes to a variable that is optimised."""
     for variable in unknowns.variables:
         if not _tensorflow.is_read_only(concrete.graph, variable.handle):
             raise ValueError(
                 f"the loss or a constraint writes to variable '{variable.name}', which is being optimised: "
-                "remove the assignment from the function, or leave the variable out of x0."
+                f"remove the assignment from the function, or leave the variable out of {unknowns.name}."
             )
 
 

@@ -37,27 +37,33 @@ class Unknowns:
 
     Attributes
     ----------
+    name : str
+        How messages name ``x0``.
     variables : tuple of tf.Variable
         Empty in functional use.
     layout : Layout
+    may_be_unused : bool
+        Whether it is no news that the loss does not depend on one of the components.
     """
 
-    def __init__(self, x0: Any) -> None:
+    def __init__(self, x0: Any, name: str = "x0", *, may_be_unused: bool = False) -> None:
+        self.name = name
+        self.may_be_unused = may_be_unused
         template = _with_arrays(x0)
         try:
             leaves = tf.nest.flatten(template)
         except TypeError as error:
             raise ValueError(
-                f"x0 has a dict whose keys cannot be sorted ({error}): give it keys of one type."
+                f"{name} has a dict whose keys cannot be sorted ({error}): give it keys of one type."
             ) from None
         if not leaves:
-            raise ValueError("x0 is empty: give at least one number, array, tensor or variable to optimise.")
+            raise ValueError(f"{name} is empty: give at least one number, array, tensor or variable to optimise.")
         self._is_leaf = not tf.nest.is_nested(template)
         self._template = template if self._is_leaf else tf.nest.map_structure(lambda _: None, template)
         variables = [as_variable(leaf) for leaf in leaves]
         self.variables: tuple[tf.Variable, ...] = ()
         if any(v is not None for v in variables):
-            self.variables = _checked_variables(variables, leaves)
+            self.variables = _checked_variables(variables, leaves, name)
             components = [(f"variable '{v.name}'", _static_shape(v), v.dtype.name) for v in self.variables]
         else:
             arrays = [_as_array(leaf, name) for leaf, name in zip(leaves, self.names(), strict=True)]
@@ -68,7 +74,7 @@ class Unknowns:
         doubles = all(segment.dtype == "float64" for segment in self.layout.segments)
         self._is_plain = doubles and (self._is_leaf or bool(self.variables))
         if self.layout.size == 0:
-            raise ValueError("x0 has no elements: there is nothing to optimise.")
+            raise ValueError(f"{name} has no elements: there is nothing to optimise.")
 
     @property
     def is_array(self) -> bool:
@@ -90,8 +96,8 @@ class Unknowns:
     def names(self) -> list[str]:
         """How messages name the leaves."""
         if self._is_leaf:
-            return ["x0"]
-        return [name for name, _ in _walk(self._template, "x0")]
+            return [self.name]
+        return [name for name, _ in _walk(self._template, self.name)]
 
     def start(self, x0: Any) -> list[Array]:
         """The values of ``x0``, leaf by leaf, or of the variables; checked to be those of this problem and finite."""
@@ -105,6 +111,10 @@ class Unknowns:
                 raise ValueError(f"x0 must be {self._describe()}, as the one that was compiled for, not {_shown(x0)}.")
             leaves = tf.nest.flatten(template)
             values = [_as_array(leaf, s.name) for leaf, s in zip(leaves, self.layout.segments, strict=True)]
+        return self.checked(values)
+
+    def checked(self, values: Sequence[Array]) -> list[Array]:
+        """The same values, leaf by leaf; an error unless they have the shapes of this problem and are finite."""
         for value, segment in zip(values, self.layout.segments, strict=True):
             if value.shape != segment.shape:
                 raise ValueError(
@@ -112,7 +122,7 @@ class Unknowns:
                     "make a new Minimizer for another shape."
                 )
             _check_finite(value, segment.name)
-        return values
+        return list(values)
 
     def check_same_variables(self, x0: Any) -> None:
         """Raise ValueError unless ``x0`` is None or made of these variables."""
@@ -272,22 +282,22 @@ def _static_shape(variable: tf.Variable) -> tuple[int, ...]:
     return tuple(variable.shape.as_list())
 
 
-def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any]) -> tuple[tf.Variable, ...]:
+def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], name: str) -> tuple[tf.Variable, ...]:
     checked: list[tf.Variable] = []
     seen: set[Any] = set()
     for i, (variable, leaf) in enumerate(zip(variables, leaves, strict=True)):
         if variable is None:
             raise ValueError(
-                f"x0 mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
+                f"{name} mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
                 "give either variables only, or arrays and tensors only."
             )
         if variable.dtype.name not in _FLOATS:
             raise ValueError(
                 f"variable '{variable.name}' has dtype {variable.dtype.name}, but only float32 and float64 variables "
-                "can be optimised: leave it out of x0, or make it a float variable."
+                f"can be optimised: leave it out of {name}, or make it a float variable."
             )
         if variable.ref() in seen:
-            raise ValueError(f"variable '{variable.name}' is in x0 twice: give each variable once.")
+            raise ValueError(f"variable '{variable.name}' is in {name} twice: give each variable once.")
         seen.add(variable.ref())
         checked.append(variable)
     return tuple(checked)

@@ -16,7 +16,7 @@ from tfminimize.packing import Segment
 from tfminimize.tracing import Trace, TracedFunction, scratch_handle
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Memory", "Workspace"]
+__all__ = ["Memory", "Workspace", "destroy"]
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ class Memory:
             if unknowns.variables:
                 device = unknowns.variables[i].device
                 self._scratch[i] = scratch_handle(device, segment)
-                weakref.finalize(self, _destroy, self._scratch[i]).atexit = False
+                weakref.finalize(self, destroy, self._scratch[i]).atexit = False
                 if i not in by_value:
                     if segment.dtype == "float32":
                         staging = _native.aligned_zeros(segment.size, "float32")
@@ -146,6 +146,7 @@ def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
         buffer[-1] = kept
 
 
-def _destroy(handle: tf.Tensor) -> None:
-    with tf.init_scope():
+def destroy(handle: tf.Tensor) -> None:
+    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
+    with _tensorflow.eagerly():
         tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
