@@ -127,12 +127,10 @@ void DualActiveSetQp::remove(std::size_t index) {
 /// Whether the row is the sum of the active ones with these coefficients.
 bool DualActiveSetQp::depends(Row row, const double* coefficients) const {
   std::vector<double> rest(b_->stride());
-  std::vector<double> normal(b_->stride());
   rows_.write(row, rest.data());
   double scale = rows_.length(row);
   for (std::size_t k = 0; k < active_.size(); ++k) {
-    rows_.write(active_[k], normal.data());
-    for (std::size_t i = 0; i < b_->order(); ++i) rest[i] -= coefficients[k] * normal[i];
+    rows_.add(active_[k], -coefficients[k], rest.data());
     scale += std::abs(coefficients[k]) * rows_.length(active_[k]);
   }
   double squares = 0;

@@ -15,7 +15,7 @@ from tfminimize.constraints import Rows
 from tfminimize.packing import ALIGNMENT
 from tfminimize.tracing import TracedFunction
 from tfminimize.unknowns import Unknowns
-from tfminimize.workspace import Memory
+from tfminimize.workspace import Memory, call_options
 
 __all__ = ["ConstrainedWorkspace"]
 
@@ -35,6 +35,8 @@ class ConstrainedWorkspace(Memory):
     num_equalities : int
     objective : _native.ConstrainedFunction
     """
+
+    objective: _native.ConstrainedFunction
 
     def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         super().__init__(trace.by_value, unknowns, tensors)
@@ -78,21 +80,5 @@ class ConstrainedWorkspace(Memory):
         columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
         self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
 
-    def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
-        """Pass these tensors of ``args`` from now on."""
-        for position, tensor in self.changed(tensors):
-            self.objective.set_input(position, tensor)
-
     def _bound(self, function: TracedFunction) -> _native.FunctionCall:
-        call = function.call
-        return _native.FunctionCall(
-            call.name,
-            self.inputs(function),
-            dispatch=call.dispatch,
-            config_proto=call.config_proto,
-            executor_type=call.executor_type,
-            device=call.device,
-            optimized=call.optimized,
-            repeatable=call.repeatable,
-            make_error=call.make_error,
-        )
+        return _native.FunctionCall(function.call.name, self.inputs(function), **call_options(function.call))

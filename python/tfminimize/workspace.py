@@ -16,7 +16,7 @@ from tfminimize.packing import Segment
 from tfminimize.tracing import Trace, TracedFunction, scratch_handle
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["Memory", "Workspace", "destroy"]
+__all__ = ["Memory", "Workspace", "call_options", "destroy"]
 
 Array = NDArray[Any]
 
@@ -33,7 +33,11 @@ class Memory:
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
     components : list of _native.Component
+    objective : object
+        What evaluates the functions; subclasses make it.
     """
+
+    objective: _native.ConcreteFunction | _native.ConstrainedFunction
 
     def __init__(self, by_value: tuple[int, ...], unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         self.layout = layout = unknowns.layout
@@ -67,14 +71,12 @@ class Memory:
         stand_ins = [self._scratch.get(function.handles.get(id(tensor), -1), tensor) for tensor in captured]
         return [*self._by_value, *self._tensors, *stand_ins]
 
-    def changed(self, tensors: Sequence[tf.Tensor]) -> list[tuple[int, tf.Tensor]]:
-        """The tensors of ``args`` that differ from those before, with their positions among the inputs."""
-        found = []
+    def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
+        """Pass these tensors of ``args`` from now on."""
         for i, tensor in enumerate(tensors):
             if tensor is not self._tensors[i]:
-                found.append((len(self._by_value) + i, tensor))
+                self.objective.set_input(len(self._by_value) + i, tensor)
                 self._tensors[i] = tensor
-        return found
 
     def start(self, values: Sequence[Array]) -> None:
         """Put a start into x, one array for each component."""
@@ -102,6 +104,8 @@ class Workspace(Memory):
     objective : _native.ConcreteFunction
     """
 
+    objective: _native.ConcreteFunction
+
     def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         super().__init__(trace.by_value, unknowns, tensors)
         call = trace.function.call
@@ -110,20 +114,15 @@ class Workspace(Memory):
             call.name,
             self.inputs(trace.function),
             self.components,
-            dispatch=call.dispatch,
-            config_proto=call.config_proto,
-            executor_type=call.executor_type,
-            device=call.device,
             loss_dtype=call.loss_dtype,
-            optimized=call.optimized,
-            repeatable=call.repeatable,
-            make_error=call.make_error,
+            **call_options(call),
         )
 
-    def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
-        """Pass these tensors of ``args`` from now on."""
-        for position, tensor in self.changed(tensors):
-            self.objective.set_input(position, tensor)
+
+def call_options(call: _tensorflow.Dispatchable) -> dict[str, Any]:
+    """How a function is called, as `_native.ConcreteFunction` and `_native.FunctionCall` take it."""
+    names = ("dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "make_error")
+    return {name: getattr(call, name) for name in names}
 
 
 def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:
