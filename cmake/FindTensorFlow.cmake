@@ -1,7 +1,12 @@
-# Finds the headers of the TensorFlow wheel that belongs to Python_EXECUTABLE.
+# Finds the TensorFlow wheel that belongs to Python_EXECUTABLE.
 #
-# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and the target TensorFlow::headers. There is no target to link to,
-# and none is missing: the extension asks the TensorFlow that Python has imported for what it calls.
+# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and the targets
+#
+#   TensorFlow::headers     its headers: enough for what asks the TensorFlow that Python has imported for what it calls
+#   TensorFlow::framework   what operations and kernels link to
+#   TensorFlow::cc          all the rest, XLA included
+#
+# What links to the last two works with this minor version of TensorFlow only.
 #
 # TensorFlow is looked up, not imported: an import takes seconds, and may fail on a machine that only builds.
 
@@ -46,4 +51,17 @@ if(TensorFlow_FOUND AND NOT TARGET TensorFlow::headers)
   add_library(TensorFlow::headers INTERFACE IMPORTED)
   # Headers of an imported target are SYSTEM: their warnings are not ours.
   target_include_directories(TensorFlow::headers INTERFACE "${TensorFlow_INCLUDE_DIR}")
+
+  # How the wheel was compiled: what of it stands in headers must agree.
+  add_library(TensorFlow::framework SHARED IMPORTED)
+  set_target_properties(
+    TensorFlow::framework
+    PROPERTIES IMPORTED_LOCATION "${TensorFlow_INCLUDE_DIR}/../libtensorflow_framework.so.2"
+               IMPORTED_SONAME libtensorflow_framework.so.2)
+  target_link_libraries(TensorFlow::framework INTERFACE TensorFlow::headers)
+  target_compile_definitions(TensorFlow::framework INTERFACE NDEBUG _GLIBCXX_USE_CXX11_ABI=1 EIGEN_MAX_ALIGN_BYTES=64)
+  add_library(TensorFlow::cc SHARED IMPORTED)
+  set_target_properties(TensorFlow::cc PROPERTIES IMPORTED_LOCATION "${TensorFlow_INCLUDE_DIR}/../libtensorflow_cc.so.2"
+                                                  IMPORTED_SONAME libtensorflow_cc.so.2)
+  target_link_libraries(TensorFlow::cc INTERFACE TensorFlow::framework)
 endif()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NoReturn
 
-__all__ = ["_native", "require"]
+from tfminimize.build_info import build_info
+
+__all__ = ["_native", "check_version", "require"]
 
 
 class _Missing:
@@ -43,3 +45,19 @@ def require() -> None:
     from tfminimize import _tensorflow
 
     _tensorflow.bind()
+
+
+def check_version(binary: str) -> None:
+    """Raise ImportError unless TensorFlow is of the minor version that a binary was built for.
+
+    For those that link to TensorFlow: loading one into another version may end the process.
+    """
+    import tensorflow as tf
+
+    built, found = build_info()["tensorflow"], tf.__version__
+    if built.split(".")[:2] != found.split(".")[:2]:
+        minor = ".".join(built.split(".")[:2])
+        raise ImportError(
+            f"tfminimize's {binary} was built for TensorFlow {built}, and TensorFlow {found} is installed: install "
+            f"TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`), or a tfminimize that was built for {found}."
+        )
