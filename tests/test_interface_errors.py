@@ -241,6 +241,17 @@ def test_unknown_name_in_feed_dict(key: str) -> None:
             optimizer.minimize(session, {key: 1.0})
 
 
+@pytest.mark.usefixtures("graph")
+def test_what_is_no_session_or_feed_dict() -> None:
+    optimizer = tfm.ScipyOptimizerInterface(tf.square(v1.Variable(1.0)))
+    with pytest.raises(ValueError, match=r"session is 'local': give a tf\.compat\.v1\.Session"):
+        optimizer.minimize("local")
+    with v1.Session() as session:
+        session.run(v1.global_variables_initializer())
+        with pytest.raises(ValueError, match=r"feed_dict is \[1\.0\]: give a dict"):
+            optimizer.minimize(session, [1.0])
+
+
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
 def test_options_that_are_no_dict(mode: Mode, method: str) -> None:
     vector = mode.variable([1.0, 2.0])

@@ -141,7 +141,7 @@ def test_disp_is_deprecated_as_in_scipy() -> None:
 
 
 def test_constraints_are_an_error() -> None:
-    with pytest.raises(ValueError, match="SLSQP"):
+    with pytest.raises(ValueError, match=r"use tfminimize\.scipy\.slsqp"):
         tfm.scipy.lbfgsb(rosen, X0, constraints=[{"type": "eq", "fun": lambda x: x[0]}])
 
 

@@ -60,7 +60,7 @@ class FunctionProblem:
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> FunctionRun:
         """One solve."""
         if session is not None:
-            raise ValueError("session is given, but the loss is a function, which needs none: remove it.")
+            raise ValueError(f"session is {session!r}, but the loss is a function, which needs none: remove it.")
         if feed_dict:
             raise ValueError(
                 "feed_dict is given, but the loss is a function: let it read the data from a tf.Variable or a tensor."

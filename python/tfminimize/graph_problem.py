@@ -69,7 +69,10 @@ class GraphProblem:
             if not isinstance(variable, tf.Variable):
                 raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable objects.")
             if variable.graph is not self.graph:
-                raise ValueError(f"variable '{variable.name}' in var_list is of another graph than the loss.")
+                raise ValueError(
+                    f"variable '{variable.name}' in var_list is of another graph than the loss '{self.loss.name}': "
+                    "give variables of the loss's graph."
+                )
         self.variable_ops = [_variable_op(v) for v in self.variables]
         with _tensorflow.eagerly():
             stand_ins = {op.name: _stand_in(op) for op in self.variable_ops}
@@ -93,6 +96,8 @@ class GraphProblem:
                 "there is no session: give one, as in minimize(session), or call minimize in `with "
                 "tf.compat.v1.Session():`."
             )
+        if not hasattr(session, "graph"):  # a wrapper of a session will do
+            raise ValueError(f"session is {session!r}: give a tf.compat.v1.Session of the loss's graph.")
         if session.graph is not self.graph:
             raise ValueError("the session is one of another graph than the loss: give a session of the loss's graph.")
         for name in run_kwargs:
@@ -182,11 +187,15 @@ class GraphProblem:
     def _feeds(self, feed_dict: Any) -> dict[Any, Any]:
         """What is fed, by tensors."""
         feeds: dict[Any, Any] = {}
+        if feed_dict is not None and not isinstance(feed_dict, Mapping):
+            raise ValueError(f"feed_dict is {feed_dict!r}: give a dict such as {{placeholder: value}}.")
         for key, value in (feed_dict or {}).items():
             if isinstance(key, tf.Variable):
                 op = _variable_op(key)
                 if op.graph is not self.graph:
-                    raise ValueError(f"feed_dict has variable '{key.name}', which is of another graph than the loss.")
+                    raise ValueError(
+                        f"feed_dict has variable '{key.name}', which is of another graph than the loss: remove it."
+                    )
                 for tensor in self.feeds.reads(op):
                     feeds[tensor] = value
                 continue
@@ -207,7 +216,8 @@ class GraphProblem:
                 raise ValueError(f"feed_dict has no {dtype.name} for '{name}' ({error}).") from None
             if not tensor.shape.is_compatible_with(array.shape):
                 raise ValueError(
-                    f"feed_dict has a value of shape {array.shape} for '{name}', whose shape is {tensor.shape}."
+                    f"feed_dict has a value of shape {array.shape} for '{name}', whose shape is {tensor.shape}: "
+                    "give a value of that shape."
                 )
             converted[tensor] = array
         return converted

@@ -77,7 +77,7 @@ def lbfgsb(
     array([1., 1.])
     """
     if constraints is not None and len(np.atleast_1d(constraints)):
-        raise ValueError("lbfgsb cannot handle constraints: use SciPy's method='SLSQP', or remove them.")
+        raise ValueError("lbfgsb cannot handle constraints: use tfminimize.scipy.slsqp, or remove them.")
     if hess is not None or hessp is not None:
         warnings.warn("lbfgsb uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
     settings, differences = _settings(options)
