@@ -1,9 +1,7 @@
 #ifndef TFMINIMIZE_DRIVER_DRIVE_H_
 #define TFMINIMIZE_DRIVER_DRIVE_H_
 
-#include <cstdint>
-#include <functional>
-
+#include "driver/loop.h"
 #include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
 #include "solvers/lbfgsb.h"
@@ -11,19 +9,6 @@
 #include "solvers/span.h"
 
 namespace tfminimize {
-
-/// Where the time of a solve went, in seconds; observers and polls count for neither.
-struct Timing {
-  double evaluate = 0;           ///< In the objective.
-  double solver = 0;             ///< In the solver.
-  std::int64_t evaluations = 0;  ///< Of the objective: values, derivatives, or both at once.
-};
-
-/// Called after every iteration; true asks the solver to stop.
-using Observer = std::function<bool()>;
-
-/// Called every 50 ms or so, between two evaluations; throws to end the solve.
-using InterruptPoll = std::function<void()>;
 
 /// Solves to the end: asks the solver, evaluates, tells the observer.
 ///
