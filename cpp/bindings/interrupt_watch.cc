@@ -44,7 +44,7 @@ bool InterruptWatch::applies() {
   return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
 }
 
-InterruptWatch::InterruptWatch(Cancellable& evaluator) : evaluator_(evaluator), signal_(py::module_::import("signal")) {
+InterruptWatch::InterruptWatch(Evaluator& evaluator) : evaluator_(evaluator), signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
   try {
     // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
@@ -102,7 +102,7 @@ void InterruptWatch::watch() {
   }
 }
 
-LongEvaluationWatch::LongEvaluationWatch(const PyEvaluator& objective, Cancellable& bound) {
+LongEvaluationWatch::LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound) {
   const bool is_long = objective.expected_seconds > kLongEvaluation;
   if (objective.can_be_cancelled() && is_long && InterruptWatch::applies()) watch_.emplace(bound);
 }

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "bindings/objective.h"
-#include "objectives/cancellable.h"
+#include "objectives/evaluator.h"
 
 namespace tfminimize {
 
@@ -21,7 +21,7 @@ namespace py = pybind11;
 /// Made and destroyed in Python's main thread, with the GIL held.
 class InterruptWatch {
  public:
-  explicit InterruptWatch(Cancellable& evaluator);
+  explicit InterruptWatch(Evaluator& evaluator);
   ~InterruptWatch();
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
@@ -34,7 +34,7 @@ class InterruptWatch {
   void finish();
   void close_pipe();
 
-  Cancellable& evaluator_;
+  Evaluator& evaluator_;
   py::module_ signal_;
   std::array<int, 2> pipe_{-1, -1};
   std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
@@ -46,7 +46,7 @@ class InterruptWatch {
 class LongEvaluationWatch {
  public:
   /// `bound` is `objective` in use.
-  LongEvaluationWatch(const PyEvaluator& objective, Cancellable& bound);
+  LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound);
 
  private:
   std::optional<InterruptWatch> watch_;

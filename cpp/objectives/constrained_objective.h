@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "objectives/cancellable.h"
+#include "objectives/evaluator.h"
 #include "solvers/span.h"
 
 namespace tfminimize {
@@ -21,7 +21,7 @@ struct Derivatives {
 ///
 /// x: [n], 64-byte aligned; c: [m], the constraints; nothing overlaps. What the functions throw comes through, and what
 /// they were to write is then of no use.
-class ConstrainedObjective : public Cancellable {
+class ConstrainedObjective : public Evaluator {
  public:
   /// Returns f(x) and writes c(x).
   virtual double evaluate_values(Span<const double> x, Span<double> c) = 0;
