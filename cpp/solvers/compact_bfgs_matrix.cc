@@ -27,8 +27,13 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
       k_ss_(bounded ? m : 0),
       k_v_(bounded ? m : 0),
       small_(2 * m) {
+  restart();
+}
+
+void CompactBfgsMatrix::restart() {
+  spare_ = 0;
   reset();
-  for (std::size_t t = 0; t < num_tiles(n); ++t) std::fill_n(tiles_.at(t, spare_), kTile, 0.0);
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) std::fill_n(tiles_.at(t, spare_), kTile, 0.0);
 }
 
 void CompactBfgsMatrix::reset() {

@@ -37,6 +37,8 @@ class CompactBfgsMatrix {
 
   /// B = I again.
   void reset();
+  /// The same, and the search direction is zero: as new.
+  void restart();
 
   /// The search direction becomes the newest s; the oldest pair goes if there are m. Returns the column for y.
   std::size_t begin_pair();

@@ -50,6 +50,11 @@ class DualActiveSetQp {
   void model_changes(const LdltFactors& b, const QuadraticProgram& program, double sigma, const double* z);
   /// Forgets the active set of the last program.
   void forget() { guess_.forget(); }
+  /// Forgets all of it: as new.
+  void restart() {
+    forget();
+    inequalities_.clear();
+  }
   /// Calls visit(pointer, bytes) for each piece of what is kept from one program to the next.
   template <typename Visit>
   void visit(const Visit& visit) {

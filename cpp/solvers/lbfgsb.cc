@@ -36,6 +36,8 @@ struct Lbfgsb::State {
   State(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
         const LbfgsbOptions& options);
 
+  void begin();
+
   Request after_start();
   Request after_trial(double f);
   Request after_iteration();
@@ -72,7 +74,7 @@ struct Lbfgsb::State {
 
   LbfgsbOptions options;
   bool bounded;
-  bool boxed;  ///< Every variable has two bounds.
+  bool boxed = false;  ///< Every variable has two bounds.
   double* gradient;
   AlignedArray<double> line_start;
   Vectors v;
@@ -102,17 +104,23 @@ Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> 
                      const LbfgsbOptions& options_)
     : options(options_),
       bounded(!lower.empty()),
-      boxed(bounded),
       gradient(gradient_.data()),
       line_start(2 * num_tiles(x.size()) * kTile),
       v(view(x, gradient_, lower, upper, line_start.data())),
       model(v, static_cast<std::size_t>(options_.maxcor)),
       kernels(tfminimize::kernels()) {
   std::fill_n(line_start.data(), line_start.size(), 0.0);  // A state saved before the first line search has it too.
+  begin();
+}
+
+/// All that a solve starts with, of which the model is new or restarted.
+void Lbfgsb::State::begin() {
+  s = Scalars();
+  boxed = bounded;
   if (!bounded) return;
   for (std::size_t i = 0; i < v.n; ++i) {
-    v.x[i] = std::min(std::max(v.x[i], lower[i]), upper[i]);
-    boxed = boxed && std::isfinite(lower[i]) && std::isfinite(upper[i]);
+    v.x[i] = std::min(std::max(v.x[i], v.lower[i]), v.upper[i]);
+    boxed = boxed && std::isfinite(v.lower[i]) && std::isfinite(v.upper[i]);
   }
 }
 
@@ -224,13 +232,9 @@ void Lbfgsb::State::visit(const Visit& visit) {
   model.visit_state(visit);
 }
 
-Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
-               const LbfgsbOptions& options) {
-  if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
-  if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
-  if (lower.size() != upper.size() || (!lower.empty() && lower.size() != x.size())) {
-    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
-  }
+namespace {
+
+void check(Span<const double> lower, Span<const double> upper, const LbfgsbOptions& options) {
   if (options.maxcor < 1) throw std::invalid_argument("maxcor must be at least 1.");
   if (options.maxcor > kMostPairs) {
     throw std::invalid_argument("maxcor must be at most " + std::to_string(kMostPairs) + ".");
@@ -239,6 +243,18 @@ Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, 
   for (std::size_t i = 0; i < lower.size(); ++i) {
     if (!(lower[i] <= upper[i])) throw std::invalid_argument("each lower bound must be at most its upper bound.");
   }
+}
+
+}  // namespace
+
+Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+               const LbfgsbOptions& options) {
+  if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
+  if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
+  if (lower.size() != upper.size() || (!lower.empty() && lower.size() != x.size())) {
+    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
+  }
+  check(lower, upper, options);
   state_ = std::make_unique<State>(x, gradient, lower, upper, options);
 }
 
@@ -270,6 +286,20 @@ void Lbfgsb::stop() {
   }
   state_->s.request = state_->stop(Status::kCallerStopped);
 }
+
+void Lbfgsb::restart(const LbfgsbOptions& options) {
+  const Vectors& v = state_->v;
+  if (options.maxcor != state_->options.maxcor) {
+    throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
+  }
+  const std::size_t bounds = state_->bounded ? v.n : 0;
+  check({v.lower, bounds}, {v.upper, bounds}, options);
+  state_->options = options;
+  state_->model.restart();
+  state_->begin();
+}
+
+void Lbfgsb::restart() { restart(state_->options); }
 
 Request Lbfgsb::request() const { return state_->s.request; }
 Status Lbfgsb::status() const { return state_->s.status; }

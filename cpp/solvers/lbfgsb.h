@@ -52,6 +52,13 @@ class Lbfgsb {
   /// Ends the solve with kCallerStopped; allowed after kIteration.
   void stop();
 
+  /// Begins anew from what x holds: what comes is, bit for bit, what a new solver with these options on the same
+  /// buffers would do, without its allocations. The bounds may hold other numbers than before; options.maxcor must be
+  /// what it was. Throws std::invalid_argument as the constructor does, and then changes nothing.
+  void restart(const LbfgsbOptions& options);
+  /// The same, with the options it has.
+  void restart();
+
   /// What the last advance() returned; kEvaluate before the first.
   Request request() const;
   Status status() const;

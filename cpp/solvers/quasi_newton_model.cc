@@ -21,10 +21,16 @@ QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m)
   const std::size_t rows = num_tiles(v.n) * kTile;
   positions_ = AlignedArray<std::uint8_t>(rows);
   new_positions_ = AlignedArray<std::uint8_t>(rows);
-  std::fill_n(positions_.data(), rows, kFree);
   free_dots_.resize(2 * m + 1);
   other_dots_.resize(2 * m + 1);
   small_.resize(2 * m);
+  restart();
+}
+
+void QuasiNewtonModel::restart() {
+  matrix_.restart();
+  num_bound_ = 0;
+  if (bounded_) std::fill_n(positions_.data(), positions_.size(), kFree);
 }
 
 void QuasiNewtonModel::look_around() {

@@ -38,6 +38,8 @@ class QuasiNewtonModel {
 
   /// Forgets all pairs: B = I.
   void reset();
+  /// Forgets all that it knows of a solve: as new.
+  void restart();
 
   /// Calls visit(pointer, bytes) for each piece of the state that is not in `Vectors`.
   template <typename Visit>

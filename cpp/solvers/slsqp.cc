@@ -39,6 +39,8 @@ bool all_finite(const double* values, std::size_t size) {
 struct Slsqp::State {
   State(const SlsqpProblem& problem, const SlsqpOptions& options);
 
+  void begin(const SlsqpOptions& options);
+
   Request after_start(double f, bool with_derivatives);
   Request after_trial(double f, bool with_derivatives);
   Request after_iteration();
@@ -111,7 +113,6 @@ struct Slsqp::State {
 
 Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
     : problem(problem_),
-      options(options_),
       n(problem_.x.size()),
       m(problem_.constraints.size()),
       stride(padded(n + 1)),
@@ -124,7 +125,15 @@ Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
       lagrangian(zeros(stride)),
       change(zeros(stride)),
       weights(m) {
+  begin(options_);
+}
+
+/// All that a solve starts with, of which the subproblem is new or restarted.
+void Slsqp::State::begin(const SlsqpOptions& options_) {
+  s = Scalars();
+  options = options_;
   options.ftol = std::abs(options.ftol);
+  std::fill(weights.begin(), weights.end(), 0.0);
   for (std::size_t i = 0; i < problem.lower.size(); ++i) problem.x[i] = std::max(problem.x[i], problem.lower[i]);
   for (std::size_t i = 0; i < problem.upper.size(); ++i) problem.x[i] = std::min(problem.x[i], problem.upper[i]);
 }
@@ -406,6 +415,14 @@ void Slsqp::stop() {
   }
   state_->s.request = state_->stop(SlsqpStatus::kCallerStopped);
 }
+
+void Slsqp::restart(const SlsqpOptions& options) {
+  check(state_->problem, options);
+  state_->subproblem.restart();
+  state_->begin(options);
+}
+
+void Slsqp::restart() { restart(state_->options); }
 
 Request Slsqp::request() const { return state_->s.request; }
 SlsqpStatus Slsqp::status() const {

@@ -99,6 +99,14 @@ class Slsqp {
   /// Ends the solve with kCallerStopped; allowed after kIteration.
   void stop();
 
+  /// Begins anew from what x holds: what comes is, bit for bit, what a new solver with these options on the same
+  /// problem would do, without its allocations. Bounds, offsets and the rows of linear constraints may hold other
+  /// numbers than before; which constraints are linear must stay. Throws std::invalid_argument as the constructor does,
+  /// and then changes nothing.
+  void restart(const SlsqpOptions& options);
+  /// The same, with the options it has.
+  void restart();
+
   /// What the last advance() returned; kEvaluate before the first.
   Request request() const;
   SlsqpStatus status() const;

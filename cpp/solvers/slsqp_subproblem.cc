@@ -114,4 +114,13 @@ void SlsqpSubproblem::reset() {
   qp_.forget();
 }
 
+void SlsqpSubproblem::restart() {
+  b_.set_identity();
+  qp_.restart();
+  std::fill(lambda_.begin(), lambda_.end(), 0.0);
+  relaxed_ = false;
+  singular_ = false;
+  progress_ = 1;
+}
+
 }  // namespace tfminimize

@@ -45,7 +45,10 @@ class SlsqpSubproblem {
   /// M. J. D. Powell's damped update of B, from a step and the change of the gradient of the Lagrangian along it, both
   /// [padded(n + 1)]; change is destroyed. False if they say nothing of B.
   bool update(const double* step, double* change);
+  /// B is the identity again.
   void reset();
+  /// Forgets all that it knows of a solve: as new.
+  void restart();
 
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>

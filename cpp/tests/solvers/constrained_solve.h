@@ -94,6 +94,13 @@ class ConstrainedSolve {
     }
     return *this;
   }
+  /// Begins anew at x.
+  void restart(const Vector& x) {
+    std::copy(x.begin(), x.end(), x_.begin());
+    std::fill(constraints_.begin(), constraints_.end(), kNaN);
+    forget_derivatives();
+    solver.restart();
+  }
   /// Until this is asked for, or to the end.
   void advance_to(Request request) {
     while (solver.request() != Request::kStopped && advance() != request) {
@@ -114,6 +121,7 @@ class ConstrainedSolve {
     view.upper = {upper_.data(), upper_.size()};
     view.offsets = {offsets_.data(), offsets_.size()};
     view.num_variables = problem_.num_variables;
+    forget_derivatives();
     for (std::size_t i = 0; i < m(); ++i) {
       if (is_linear(i)) write_row(i, problem_.x0);
     }

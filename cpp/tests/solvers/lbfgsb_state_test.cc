@@ -118,6 +118,19 @@ TEST_P(LbfgsbStateTest, UsedSolverGoesOnWithTheSameBits) {
   });
 }
 
+TEST_P(LbfgsbStateTest, RestartedSolverGoesTheWayOfANewOne) {
+  Solve other(elsewhere(problem_), few_corrections());
+  other.finish();
+  other.restart(problem_.x0);
+  Solve fresh(problem_, few_corrections());
+  expect_same_ways(other, fresh);
+  after_each_step([&](Solve& solve) {
+    solve.restart(problem_.x0);
+    Solve unused(problem_, few_corrections());
+    expect_same_ways(solve, unused);
+  });
+}
+
 TEST_P(LbfgsbStateTest, SavingChangesNothing) {
   Solve undisturbed(problem_, few_corrections());
   undisturbed.finish();

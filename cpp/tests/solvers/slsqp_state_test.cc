@@ -123,6 +123,19 @@ TEST_P(SlsqpStateTest, UsedSolverGoesOnWithTheSameBits) {
   });
 }
 
+TEST_P(SlsqpStateTest, RestartedSolverGoesTheWayOfANewOne) {
+  Start other(elsewhere(problem_));
+  other.finish();
+  other.restart(problem_.x0);
+  Start fresh(problem_);
+  expect_same_ways(other, fresh);
+  after_each_step([&](Start& solve) {
+    solve.restart(problem_.x0);
+    Start unused(problem_);
+    expect_same_ways(solve, unused);
+  });
+}
+
 TEST_P(SlsqpStateTest, SavingChangesNothing) {
   Start undisturbed(problem_);
   undisturbed.finish();

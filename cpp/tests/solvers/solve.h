@@ -78,6 +78,12 @@ class Solve {
     }
     return *this;
   }
+  /// Begins anew at x.
+  void restart(const Vector& x) {
+    std::copy(x.begin(), x.end(), x_.begin());
+    std::fill(gradient_.begin(), gradient_.end(), kNaN);
+    solver.restart();
+  }
   /// Until this is asked for, or to the end.
   void advance_to(Request request) {
     while (solver.request() != Request::kStopped && advance() != request) {
