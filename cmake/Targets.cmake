@@ -1,12 +1,14 @@
 # How the folders of cpp/ become targets.
 
-# What every target of the project is compiled with.
+# tfminimize_common(<target> [NO_SANITIZER])
+# What every target of the project is compiled with. What links to TensorFlow takes no sanitizer: the inline functions of
+# its headers must be those that it was compiled with.
 function(tfminimize_common target)
   target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
   target_compile_options(
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
                       -Wno-sign-conversion -Wold-style-cast $<$<BOOL:${TFMINIMIZE_WERROR}>:-Werror>)
-  if(TFMINIMIZE_SANITIZE)
+  if(TFMINIMIZE_SANITIZE AND NOT "NO_SANITIZER" IN_LIST ARGN)
     target_compile_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE})
@@ -67,10 +69,10 @@ function(tfminimize_add_levels folder)
   endif()
 endfunction()
 
-# tfminimize_add_extension(<name> FOLDER <folder> [LINK <target>...])
+# tfminimize_add_extension(<name> FOLDER <folder> [NO_SANITIZER] [LINK <target>...])
 # cpp/<folder>/*.cc as a Python extension, installed into the package.
 function(tfminimize_add_extension name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "NO_SANITIZER" "FOLDER" "LINK")
   set(PYBIND11_FINDPYTHON ON)
   find_package(pybind11 CONFIG QUIET)
   if(NOT pybind11_FOUND)
@@ -85,7 +87,11 @@ function(tfminimize_add_extension name)
     return()
   endif()
   pybind11_add_module(${name} MODULE ${sources})
-  tfminimize_common(${name})
+  set(sanitizer "")
+  if(arg_NO_SANITIZER)
+    set(sanitizer NO_SANITIZER)
+  endif()
+  tfminimize_common(${name} ${sanitizer})
   target_link_libraries(${name} PRIVATE ${arg_LINK})
   # A symbol of a static library must not meet one of the same name in TensorFlow's.
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)

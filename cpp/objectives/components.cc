@@ -48,8 +48,7 @@ std::size_t element_count(const Component& component) {
   return static_cast<std::size_t>(size);
 }
 
-Components::Components(const TfeApi& api, TFE_Context* context, std::vector<Component> components)
-    : api_(api), context_(context), status_(api) {
+Components::Components(std::vector<Component> components) {
   for (Component& component : components) {
     const std::size_t size = element_count(component);
     required_size_ = std::max(required_size_, component.offset + size);
@@ -82,18 +81,5 @@ void Components::stage(Span<const double> x) const {
     for (std::size_t i = 0; i < segment.size; ++i) staging[i] = static_cast<float>(source[i]);
   }
 }
-
-TensorHandle Components::tensor(std::size_t index, Span<const double> x) const {
-  const Component& component = segments_[index].component;
-  if (component.dtype == TF_FLOAT) {
-    return import_memory(api_, context_, component.staging.get(), component.shape, TF_FLOAT, component.staging,
-                         status_);
-  }
-  // TensorFlow has no read-only tensors; it never writes to an input that somebody else holds too, and we do.
-  auto* data = const_cast<double*>(x.data() + component.offset);
-  return import_memory(api_, context_, data, component.shape, TF_DOUBLE, owner_, status_);
-}
-
-void Components::set_owner(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
 
 }  // namespace tfminimize

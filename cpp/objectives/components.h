@@ -25,23 +25,27 @@ std::size_t element_count(const Component& component);
 /// "float64" or "float32", or what is said of any other dtype.
 const char* name_of(TF_DataType dtype);
 
-/// The segments of x as tensors that share its memory:
+/// The segments of x, where a function reads them:
 ///
 ///     x:  [ component 0 | pad | component 1 | pad | ... ]      float64, segments start at multiples of 64 bytes
 ///           |  in place (float64), or cast into a staging buffer (float32)
 ///           v
-///         tensors
+///         inputs of the function
 class Components {
  public:
-  /// `api` must outlive the object. Throws std::invalid_argument for components that cannot be passed.
-  Components(const TfeApi& api, TFE_Context* context, std::vector<Component> components);
+  /// Throws std::invalid_argument for components that cannot be passed.
+  explicit Components(std::vector<Component> components);
 
   std::size_t count() const { return segments_.size(); }
   std::size_t size(std::size_t index) const { return segments_[index].size; }
   std::size_t offset(std::size_t index) const { return segments_[index].component.offset; }
   TF_DataType dtype(std::size_t index) const { return segments_[index].component.dtype; }
+  const std::vector<std::int64_t>& shape(std::size_t index) const { return segments_[index].component.shape; }
 
-  /// Prepares for tensor(index). Throws std::invalid_argument if there is no such component.
+  /// The buffer that a float32 component is cast to, if it has been prepared.
+  const std::shared_ptr<float>& staging(std::size_t index) const { return segments_[index].component.staging; }
+
+  /// Prepares for address(index). Throws std::invalid_argument if there is no such component.
   void prepare(std::size_t index);
 
   /// Throws std::invalid_argument if an x of `size` elements ends before the components.
@@ -52,11 +56,12 @@ class Components {
   /// Casts the float32 components into their staging buffers.
   void stage(Span<const double> x) const;
 
-  /// A tensor of the memory of one component of x, as it was staged if it is float32.
-  TensorHandle tensor(std::size_t index, Span<const double> x) const;
-
-  /// What keeps the memory of x alive as long as TensorFlow holds a tensor made of it.
-  void set_owner(std::shared_ptr<const void> owner);
+  /// The memory of one component of x, as it was staged if it is float32.
+  const void* address(std::size_t index, Span<const double> x) const {
+    const Component& component = segments_[index].component;
+    if (component.dtype == TF_FLOAT) return component.staging.get();
+    return x.data() + component.offset;
+  }
 
  private:
   struct Segment {
@@ -66,12 +71,8 @@ class Components {
 
   [[noreturn]] void fail_size(std::size_t size) const;
 
-  const TfeApi& api_;
-  TFE_Context* context_;
-  TfStatus status_;
   std::vector<Segment> segments_;
   std::size_t required_size_ = 0;
-  std::shared_ptr<const void> owner_;
 };
 
 }  // namespace tfminimize

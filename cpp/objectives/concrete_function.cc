@@ -1,25 +1,13 @@
 #include "objectives/concrete_function.h"
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
 namespace tfminimize {
-namespace {
-
-std::vector<Output> loss_and_gradients(const Components& components, TF_DataType loss_dtype) {
-  std::vector<Output> outputs{{"loss", loss_dtype, 1}};
-  for (std::size_t i = 0; i < components.count(); ++i) {
-    outputs.push_back({"gradient of component " + std::to_string(i), components.dtype(i), components.size(i)});
-  }
-  return outputs;
-}
-
-}  // namespace
 
 ConcreteFunction::ConcreteFunction(const TfeApi& api, TFE_Context* context, FunctionOptions options,
                                    std::vector<Component> components, TF_DataType loss_dtype)
-    : components_(api, context, std::move(components)),
+    : components_(std::move(components)),
       function_(api, context, components_, std::move(options), loss_and_gradients(components_, loss_dtype)) {}
 
 double ConcreteFunction::evaluate(Span<const double> x, Span<double> g) {

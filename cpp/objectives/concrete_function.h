@@ -42,7 +42,7 @@ class ConcreteFunction final : public Objective {
   void set_input(std::size_t position, TensorHandle tensor) { function_.set_input(position, std::move(tensor)); }
 
   /// What keeps the memory of x alive as long as TensorFlow holds a tensor made of it.
-  void set_owner(std::shared_ptr<const void> owner) { components_.set_owner(std::move(owner)); }
+  void set_owner(std::shared_ptr<const void> owner) { function_.set_owner(std::move(owner)); }
 
   /// How the function is called: the faster way, as far as it is known.
   Dispatch dispatch() const { return function_.dispatch(); }

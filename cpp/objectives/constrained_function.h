@@ -4,31 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "objectives/components.h"
 #include "objectives/constrained_objective.h"
+#include "objectives/constraint_rows.h"
 #include "objectives/function_call.h"
+#include "objectives/outputs.h"
 #include "objectives/tfe_api.h"
 
 namespace tfminimize {
-
-/// How one constraint of the solver is made of the values v that TensorFlow computes:
-///
-///     c[row] = sign * v[source] + offset
-struct ConstraintRow {
-  std::size_t row = 0;
-  std::size_t source = 0;
-  double sign = 1;  ///< 1 or -1.
-  double offset = 0;
-};
-
-/// What TensorFlow computes, besides gradients.
-struct ConstrainedOutputs {
-  TF_DataType loss_dtype = TF_DOUBLE;
-  TF_DataType values_dtype = TF_DOUBLE;
-  std::size_t num_values = 0;  ///< k
-};
 
 /// Two concrete functions of TensorFlow, of the same components:
 ///
@@ -58,10 +44,10 @@ class ConstrainedFunction final : public ConstrainedObjective {
   bool is_joint() const override { return true; }
   void cancel() override;
 
-  const std::vector<ConstraintRow>& rows() const { return rows_; }
+  const std::vector<ConstraintRow>& rows() const { return rows_.rows(); }
 
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
-  void set_rows(std::vector<ConstraintRow> rows);
+  void set_rows(std::vector<ConstraintRow> rows) { rows_.set_rows(std::move(rows)); }
 
   /// The function that was called last, which is the one that has thrown, if one has.
   Part last() const { return last_; }
@@ -70,7 +56,10 @@ class ConstrainedFunction final : public ConstrainedObjective {
   void set_input(std::size_t position, const TensorHandle& tensor);
 
   /// What keeps the memory of x alive as long as TensorFlow holds a tensor made of it.
-  void set_owner(std::shared_ptr<const void> owner) { components_.set_owner(std::move(owner)); }
+  void set_owner(const std::shared_ptr<const void>& owner) {
+    values_.set_owner(owner);
+    derivatives_.set_owner(owner);
+  }
 
   /// How a function is called: the faster way, as far as it is known.
   Dispatch dispatch(Part part) const { return (part == Part::kValues ? values_ : derivatives_).dispatch(); }
@@ -84,18 +73,12 @@ class ConstrainedFunction final : public ConstrainedObjective {
  private:
   FunctionCall& function(Part part) { return part == Part::kValues ? values_ : derivatives_; }
   void begin(Part part, Span<const double> x);
-  void check_constraints(std::size_t size) const;
-  void check_derivatives(const Derivatives& derivatives) const;
-  void write_constraints(const FunctionCall::Results& results, Span<double> c) const;
-  void write_derivatives(const FunctionCall::Results& results, const Derivatives& derivatives) const;
 
   const TfeApi& api_;
   Components components_;
   FunctionCall values_;
   FunctionCall derivatives_;
-  std::size_t num_values_;
-  std::vector<ConstraintRow> rows_;
-  std::size_t required_rows_ = 0;
+  ConstraintRows rows_;
   Part last_ = Part::kValues;
 };
 

@@ -10,6 +10,7 @@ namespace tfminimize {
 FunctionCall::FunctionCall(const TfeApi& api, TFE_Context* context, Components& components, FunctionOptions options,
                            std::vector<Output> outputs)
     : api_(api),
+      context_(context),
       components_(components),
       inputs_(std::move(options.inputs)),
       outputs_(std::move(outputs)),
@@ -70,13 +71,22 @@ FunctionCall::Results::Results(FunctionCall& function, Span<const double> x) : f
   function.checked_ = true;
 }
 
+/// A tensor of the memory of one component of x.
+TensorHandle FunctionCall::tensor(std::size_t component, Span<const double> x) const {
+  // TensorFlow has no read-only tensors; it never writes to an input that somebody else holds too, and we do.
+  void* const data = const_cast<void*>(components_.address(component, x));
+  const TF_DataType dtype = components_.dtype(component);
+  return import_memory(api_, context_, data, components_.shape(component), dtype,
+                       dtype == TF_FLOAT ? components_.staging(component) : owner_, status_);
+}
+
 void FunctionCall::prepare_arguments(Span<const double> x) {
   arguments_.clear();
   for (const Input& input : inputs_) {
     if (const auto* index = std::get_if<std::size_t>(&input)) {
       // A fresh handle for every evaluation: TensorFlow believes that a tensor never changes, and a handle may keep a
       // copy of it on another device.
-      fresh_.push_back(components_.tensor(*index, x));
+      fresh_.push_back(tensor(*index, x));
       arguments_.push_back(fresh_.back().get());
     } else {
       arguments_.push_back(std::get<TensorHandle>(input).get());
@@ -175,7 +185,7 @@ double FunctionCall::repeat(Span<const double> x, std::int64_t count) {
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       const auto* index = std::get_if<std::size_t>(&inputs_[k]);
       if (index == nullptr) continue;
-      fresh_.push_back(components_.tensor(*index, x));
+      fresh_.push_back(tensor(*index, x));
       arguments_[k] = fresh_.back().get();
     }
     call.run(arguments_, results_);
@@ -189,7 +199,7 @@ double FunctionCall::repeat(Span<const double> x, std::int64_t count) {
 const void* FunctionCall::input_address(Span<const double> x, std::size_t position) {
   const auto* index = position < inputs_.size() ? std::get_if<std::size_t>(&inputs_[position]) : nullptr;
   if (index == nullptr) throw std::invalid_argument("Input " + std::to_string(position) + " is not a component.");
-  const TensorHandle handle = components_.tensor(*index, x);
+  const TensorHandle handle = tensor(*index, x);
   const void* address = api_.tensor_handle_device_pointer(handle.get(), status_.get());
   status_.check();
   return address;

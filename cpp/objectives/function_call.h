@@ -10,6 +10,7 @@
 
 #include "objectives/components.h"
 #include "objectives/op_call.h"
+#include "objectives/outputs.h"
 #include "objectives/tfe_api.h"
 #include "objectives/trial.h"
 #include "solvers/span.h"
@@ -41,13 +42,6 @@ struct FunctionOptions {
   bool repeatable = false;  ///< It has no side effects; what fails in the first way is called again in the second.
 };
 
-/// One result of a function, as it must be.
-struct Output {
-  std::string name;
-  TF_DataType dtype = TF_DOUBLE;  ///< TF_DOUBLE or TF_FLOAT.
-  std::size_t size = 0;           ///< Elements.
-};
-
 /// A function of TensorFlow, called through the eager C API on the memory of x itself.
 ///
 /// One object is called in one thread at a time, which its user sees to; several objects may be at once.
@@ -63,7 +57,7 @@ class FunctionCall {
   FunctionCall(const TfeApi& api, TFE_Context* context, Components& components, FunctionOptions options,
                std::vector<Output> outputs);
 
-  /// See Cancellable.
+  /// See Evaluator.
   void cancel();
 
   /// Replaces a tensor that is passed as it is by another of the same dtype.
@@ -78,6 +72,9 @@ class FunctionCall {
   /// Seconds of one call, the mean of `count` in a bare loop of the same calls of TensorFlow, which reads nothing.
   double repeat(Span<const double> x, std::int64_t count);
 
+  /// What keeps the memory of x alive as long as TensorFlow holds a tensor made of it.
+  void set_owner(std::shared_ptr<const void> owner) { owner_ = std::move(owner); }
+
   /// The address that TensorFlow reads for the input at `position`, which must be a component.
   const void* input_address(Span<const double> x, std::size_t position);
 
@@ -86,6 +83,7 @@ class FunctionCall {
   class Cleanup;
 
   OpDescription describe(const CallOptions& options) const;
+  TensorHandle tensor(std::size_t component, Span<const double> x) const;
   void prepare_arguments(Span<const double> x);
   void run();
   void call(std::size_t way);
@@ -93,6 +91,7 @@ class FunctionCall {
   [[noreturn]] void fail_size(std::size_t index, std::int64_t size) const;
 
   const TfeApi& api_;
+  TFE_Context* context_;
   Components& components_;
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
@@ -106,6 +105,7 @@ class FunctionCall {
   std::vector<TensorHandle> fresh_;
   std::vector<TFE_TensorHandle*> arguments_;
   std::vector<TensorHandle> results_;
+  std::shared_ptr<const void> owner_;
   bool checked_ = false;
 };
 

@@ -57,6 +57,7 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.get_code, "TF_GetCode");
   library.find(api.message, "TF_Message");
   library.find(api.tensor_data, "TF_TensorData");
+  library.find(api.tensor_byte_size, "TF_TensorByteSize");
   library.find(api.delete_tensor, "TF_DeleteTensor");
   library.find(api.new_buffer, "TF_NewBuffer");
   library.find(api.delete_buffer, "TF_DeleteBuffer");
@@ -84,6 +85,7 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.tensor_handle_num_elements, "TFE_TensorHandleNumElements");
   library.find(api.tensor_handle_backing_device_name, "TFE_TensorHandleBackingDeviceName");
   library.find(api.tensor_handle_device_pointer, "TFE_TensorHandleDevicePointer");
+  library.find(api.tensor_handle_device_memory_size, "TFE_TensorHandleDeviceMemorySize");
   library.find(api.tensor_handle_resolve, "TFE_TensorHandleResolve");
   library.find(api.handle_from_dlpack, kHandleFromDlpack);
   return api;

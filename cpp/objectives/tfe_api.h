@@ -23,6 +23,7 @@ struct TfeApi {
   decltype(&TF_GetCode) get_code;
   decltype(&TF_Message) message;
   decltype(&TF_TensorData) tensor_data;
+  decltype(&TF_TensorByteSize) tensor_byte_size;
   decltype(&TF_DeleteTensor) delete_tensor;
   decltype(&TF_NewBuffer) new_buffer;
   decltype(&TF_DeleteBuffer) delete_buffer;
@@ -50,6 +51,7 @@ struct TfeApi {
   decltype(&TFE_TensorHandleNumElements) tensor_handle_num_elements;
   decltype(&TFE_TensorHandleBackingDeviceName) tensor_handle_backing_device_name;
   decltype(&TFE_TensorHandleDevicePointer) tensor_handle_device_pointer;
+  decltype(&TFE_TensorHandleDeviceMemorySize) tensor_handle_device_memory_size;
   decltype(&TFE_TensorHandleResolve) tensor_handle_resolve;
   decltype(&tensorflow::TFE_HandleFromDLPack) handle_from_dlpack;
 

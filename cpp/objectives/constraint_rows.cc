@@ -1,0 +1,59 @@
+#include "objectives/constraint_rows.h"
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace tfminimize {
+namespace {
+
+void check_rows(std::vector<ConstraintRow> rows, std::size_t num_values) {
+  for (const ConstraintRow& row : rows) {
+    if (row.source >= num_values) {
+      throw std::invalid_argument("Row " + std::to_string(row.row) + " is made of value " + std::to_string(row.source) +
+                                  ", and there are only " + std::to_string(num_values) + ".");
+    }
+    if (std::abs(row.sign) != 1 || !std::isfinite(row.offset)) {
+      throw std::invalid_argument("Row " + std::to_string(row.row) + " has the sign " + std::to_string(row.sign) +
+                                  " and the offset " + std::to_string(row.offset) +
+                                  "; they must be 1 or -1, and finite.");
+    }
+  }
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.row < b.row; });
+  const auto twice =
+      std::adjacent_find(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.row == b.row; });
+  if (twice != rows.end()) throw std::invalid_argument("Row " + std::to_string(twice->row) + " is given twice.");
+}
+
+}  // namespace
+
+ConstraintRows::ConstraintRows(std::vector<ConstraintRow> rows, std::size_t num_values) : num_values_(num_values) {
+  set_rows(std::move(rows));
+}
+
+void ConstraintRows::set_rows(std::vector<ConstraintRow> rows) {
+  check_rows(rows, num_values_);
+  rows_ = std::move(rows);
+  required_rows_ = 0;
+  for (const ConstraintRow& row : rows_) required_rows_ = std::max(required_rows_, row.row + 1);
+}
+
+void ConstraintRows::check_constraints(std::size_t size) const {
+  if (size < required_rows_) {
+    throw std::invalid_argument("c has " + std::to_string(size) + " elements, and the rows end at " +
+                                std::to_string(required_rows_) + ".");
+  }
+}
+
+void ConstraintRows::check_derivatives(const Derivatives& derivatives, const Components& components) const {
+  components.check_size(derivatives.gradient.size());
+  components.check_size(derivatives.stride);
+  if (derivatives.jacobian.size() < required_rows_ * derivatives.stride) {
+    throw std::invalid_argument("The Jacobian has " + std::to_string(derivatives.jacobian.size()) +
+                                " elements, and the rows end at " +
+                                std::to_string(required_rows_ * derivatives.stride) + ".");
+  }
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,4 @@
+// See farmhash.h.
+#pragma once
+
+#define HH_TARGET_PREFERRED 0
