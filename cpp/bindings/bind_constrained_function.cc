@@ -1,6 +1,5 @@
 #include <pybind11/stl.h>
 
-#include <cmath>
 #include <utility>
 
 #include "bindings/arrays.h"
@@ -29,22 +28,7 @@ class PyConstrainedFunction final : public PyConstrainedObjective {
   bool can_be_cancelled() const override { return true; }
 
   void check_rows(std::size_t m, Span<const double> offsets) const override {
-    std::vector<bool> written(m, false);
-    for (const ConstraintRow& row : function_.rows()) {
-      if (row.row >= m) {
-        throw py::value_error("The objective writes row " + std::to_string(row.row) + ", and the solver has " +
-                              std::to_string(m) + " constraints.");
-      }
-      written[row.row] = true;
-    }
-    for (std::size_t i = 0; i < m; ++i) {
-      const bool is_linear = !offsets.empty() && !std::isnan(offsets[i]);
-      if (written[i] == is_linear) {
-        throw py::value_error("Constraint " + std::to_string(i) +
-                              (is_linear ? " is linear for the solver, and the objective writes it."
-                                         : " is in no row of the objective, and the solver has no offset for it."));
-      }
-    }
+    function_.rows().check_complete(m, offsets);
   }
 
   py::tuple dispatch() const {

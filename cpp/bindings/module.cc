@@ -9,6 +9,7 @@ void register_concrete_function(py::module_& m);
 void register_constrained_function(py::module_& m);
 void register_constrained_host_function(py::module_& m);
 void register_constrained_objective(py::module_& m);
+void register_constrained_xla_executable(py::module_& m);
 void register_drive(py::module_& m);
 void register_dual_active_set_qp(py::module_& m);
 void register_function_call(py::module_& m);
@@ -17,6 +18,8 @@ void register_lbfgsb(py::module_& m);
 void register_objective(py::module_& m);
 void register_slsqp(py::module_& m);
 void register_tensorflow(py::module_& m);
+void register_xla_call(py::module_& m);
+void register_xla_executable(py::module_& m);
 
 }  // namespace tfminimize
 
@@ -34,5 +37,8 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::register_constrained_objective(m);
   tfminimize::register_constrained_host_function(m);
   tfminimize::register_constrained_function(m);
+  tfminimize::register_xla_call(m);
+  tfminimize::register_xla_executable(m);
+  tfminimize::register_constrained_xla_executable(m);
   tfminimize::register_drive(m);
 }

@@ -52,6 +52,26 @@ void ConstrainedFunction::cancel() {
   derivatives_.cancel();
 }
 
+void ConstrainedFunction::begin_batch(const std::vector<BatchedInput>& inputs) {
+  values_.begin_batch(inputs);
+  try {
+    derivatives_.begin_batch(inputs);
+  } catch (...) {
+    values_.end_batch();
+    throw;
+  }
+}
+
+void ConstrainedFunction::select(std::size_t problem) {
+  values_.select(problem);
+  derivatives_.select(problem);
+}
+
+void ConstrainedFunction::end_batch() {
+  values_.end_batch();
+  derivatives_.end_batch();
+}
+
 void ConstrainedFunction::set_input(std::size_t position, const TensorHandle& tensor) {
   values_.check_input(position, tensor);
   derivatives_.check_input(position, tensor);

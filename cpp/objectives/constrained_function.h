@@ -9,7 +9,7 @@
 
 #include "objectives/components.h"
 #include "objectives/constrained_objective.h"
-#include "objectives/constraint_rows.h"
+#include "objectives/constraint_assembly.h"
 #include "objectives/function_call.h"
 #include "objectives/outputs.h"
 #include "objectives/tfe_api.h"
@@ -43,8 +43,11 @@ class ConstrainedFunction final : public ConstrainedObjective {
 
   bool is_joint() const override { return true; }
   void cancel() override;
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+  void select(std::size_t problem) override;
+  void end_batch() override;
 
-  const std::vector<ConstraintRow>& rows() const { return rows_.rows(); }
+  const ConstraintAssembly& rows() const { return rows_; }
 
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows) { rows_.set_rows(std::move(rows)); }
@@ -78,7 +81,7 @@ class ConstrainedFunction final : public ConstrainedObjective {
   Components components_;
   FunctionCall values_;
   FunctionCall derivatives_;
-  ConstraintRows rows_;
+  ConstraintAssembly rows_;
   Part last_ = Part::kValues;
 };
 

@@ -1,5 +1,5 @@
-#ifndef TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_
-#define TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_
+#ifndef TFMINIMIZE_OBJECTIVES_CONSTRAINT_ASSEMBLY_H_
+#define TFMINIMIZE_OBJECTIVES_CONSTRAINT_ASSEMBLY_H_
 
 #include <algorithm>
 #include <cstddef>
@@ -21,19 +21,21 @@ struct ConstraintRow {
   double offset = 0;
 };
 
-/// All of them, and the way of the results of a function (see values_and_derivatives()) into the solver's memory. What
-/// is in no row is never written.
+/// Makes the constraints: all rows, and the way of the results of a function (see values_and_derivatives()) into the
+/// solver's memory. What is in no row is never written.
 ///
 /// `Results` reads and copies the results of a call by their index, as FunctionCall::Results does.
-class ConstraintRows {
+class ConstraintAssembly {
  public:
   /// Of `num_values` values v. Throws std::invalid_argument for rows that do not fit.
-  ConstraintRows(std::vector<ConstraintRow> rows, std::size_t num_values);
-
-  const std::vector<ConstraintRow>& rows() const { return rows_; }
+  ConstraintAssembly(std::vector<ConstraintRow> rows, std::size_t num_values);
 
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows);
+
+  /// Throws std::invalid_argument unless these are those of m constraints that the solver does not compute itself: all
+  /// whose offset is NaN, or simply all if there are no offsets.
+  void check_complete(std::size_t m, Span<const double> offsets) const;
 
   // Throw std::invalid_argument if the memory ends before the rows do, or before the components.
   void check_constraints(std::size_t size) const;
@@ -80,4 +82,4 @@ class ConstraintRows {
 
 }  // namespace tfminimize
 
-#endif  // TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_
+#endif  // TFMINIMIZE_OBJECTIVES_CONSTRAINT_ASSEMBLY_H_

@@ -1,4 +1,4 @@
-#include "objectives/constraint_rows.h"
+#include "objectives/constraint_assembly.h"
 
 #include <cmath>
 #include <stdexcept>
@@ -28,31 +28,51 @@ void check_rows(std::vector<ConstraintRow> rows, std::size_t num_values) {
 
 }  // namespace
 
-ConstraintRows::ConstraintRows(std::vector<ConstraintRow> rows, std::size_t num_values) : num_values_(num_values) {
+ConstraintAssembly::ConstraintAssembly(std::vector<ConstraintRow> rows, std::size_t num_values)
+    : num_values_(num_values) {
   set_rows(std::move(rows));
 }
 
-void ConstraintRows::set_rows(std::vector<ConstraintRow> rows) {
+void ConstraintAssembly::set_rows(std::vector<ConstraintRow> rows) {
   check_rows(rows, num_values_);
   rows_ = std::move(rows);
   required_rows_ = 0;
   for (const ConstraintRow& row : rows_) required_rows_ = std::max(required_rows_, row.row + 1);
 }
 
-void ConstraintRows::check_constraints(std::size_t size) const {
+void ConstraintAssembly::check_constraints(std::size_t size) const {
   if (size < required_rows_) {
     throw std::invalid_argument("c has " + std::to_string(size) + " elements, and the rows end at " +
                                 std::to_string(required_rows_) + ".");
   }
 }
 
-void ConstraintRows::check_derivatives(const Derivatives& derivatives, const Components& components) const {
+void ConstraintAssembly::check_derivatives(const Derivatives& derivatives, const Components& components) const {
   components.check_size(derivatives.gradient.size());
   components.check_size(derivatives.stride);
   if (derivatives.jacobian.size() < required_rows_ * derivatives.stride) {
     throw std::invalid_argument("The Jacobian has " + std::to_string(derivatives.jacobian.size()) +
                                 " elements, and the rows end at " +
                                 std::to_string(required_rows_ * derivatives.stride) + ".");
+  }
+}
+
+void ConstraintAssembly::check_complete(std::size_t m, Span<const double> offsets) const {
+  std::vector<bool> written(m, false);
+  for (const ConstraintRow& row : rows_) {
+    if (row.row >= m) {
+      throw std::invalid_argument("The objective writes row " + std::to_string(row.row) + ", and the solver has " +
+                                  std::to_string(m) + " constraints.");
+    }
+    written[row.row] = true;
+  }
+  for (std::size_t i = 0; i < m; ++i) {
+    const bool is_linear = !offsets.empty() && !std::isnan(offsets[i]);
+    if (written[i] == is_linear) {
+      throw std::invalid_argument("Constraint " + std::to_string(i) +
+                                  (is_linear ? " is linear for the solver, and the objective writes it."
+                                             : " is in no row of the objective, and the solver has no offset for it."));
+    }
   }
 }
 
