@@ -51,14 +51,19 @@ class PyConcreteFunction final : public PyObjective {
     return address;
   }
 
+  void translate(const std::function<void()>& evaluate) const override {
+    try {
+      evaluate();
+    } catch (const TensorFlowError& error) {
+      const GilHeld gil;
+      call_.fail(error);
+    }
+  }
+
  private:
   void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
     const Owner<ConcreteFunction> owner(function_, x);
-    try {
-      use(function_);
-    } catch (const TensorFlowError& error) {
-      call_.fail(error);
-    }
+    translate([&] { use(function_); });
   }
 
   py::capsule context_;

@@ -70,14 +70,19 @@ class PyConstrainedFunction final : public PyConstrainedObjective {
     return addresses;
   }
 
+  void translate(const std::function<void()>& evaluate) const override {
+    try {
+      evaluate();
+    } catch (const TensorFlowError& error) {
+      const GilHeld gil;
+      (function_.last() == Part::kValues ? values_ : derivatives_).fail(error);
+    }
+  }
+
  private:
   void with_exclusively(const py::array& x, const std::function<void(ConstrainedObjective&)>& use) override {
     const Owner<ConstrainedFunction> owner(function_, x);
-    try {
-      use(function_);
-    } catch (const TensorFlowError& error) {
-      (function_.last() == Part::kValues ? values_ : derivatives_).fail(error);
-    }
+    translate([&] { use(function_); });
   }
 
   py::capsule context_;

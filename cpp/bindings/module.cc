@@ -5,6 +5,7 @@ namespace py = pybind11;
 namespace tfminimize {
 
 void register_arrays(py::module_& m);
+void register_batch(py::module_& m);
 void register_concrete_function(py::module_& m);
 void register_constrained_function(py::module_& m);
 void register_constrained_host_function(py::module_& m);
@@ -41,4 +42,5 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::register_xla_executable(m);
   tfminimize::register_constrained_xla_executable(m);
   tfminimize::register_drive(m);
+  tfminimize::register_batch(m);
 }

@@ -50,6 +50,9 @@ class PyObjectiveOf : public PyEvaluator {
     use_alone([&] { with_exclusively(x, use); });
   }
 
+  /// Calls evaluate(), and throws what Python sees in place of an error of the objective. Needs no GIL.
+  virtual void translate(const std::function<void()>& evaluate) const { evaluate(); }
+
  protected:
   /// with(), once it is known that nobody else uses the objective.
   virtual void with_exclusively(const py::array& x, const std::function<void(Core&)>& use) = 0;

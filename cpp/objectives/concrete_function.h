@@ -37,6 +37,9 @@ class ConcreteFunction final : public Objective {
   double evaluate(Span<const double> x, Span<double> g) override;
 
   void cancel() override { function_.cancel(); }
+  void begin_batch(const std::vector<BatchedInput>& inputs) override { function_.begin_batch(inputs); }
+  void select(std::size_t problem) override { function_.select(problem); }
+  void end_batch() override { function_.end_batch(); }
 
   /// Replaces a tensor that is passed as it is by another of the same dtype.
   void set_input(std::size_t position, TensorHandle tensor) { function_.set_input(position, std::move(tensor)); }

@@ -53,13 +53,7 @@ void ConstrainedFunction::cancel() {
 }
 
 void ConstrainedFunction::begin_batch(const std::vector<BatchedInput>& inputs) {
-  values_.begin_batch(inputs);
-  try {
-    derivatives_.begin_batch(inputs);
-  } catch (...) {
-    values_.end_batch();
-    throw;
-  }
+  tfminimize::begin_batch(values_, derivatives_, inputs);
 }
 
 void ConstrainedFunction::select(std::size_t problem) {

@@ -45,6 +45,20 @@ void ConstrainedXlaExecutable::run_derivatives(Span<const double> x, const Deriv
   rows_.write_derivatives(derivatives_, components_, derivatives);
 }
 
+void ConstrainedXlaExecutable::begin_batch(const std::vector<BatchedInput>& inputs) {
+  tfminimize::begin_batch(values_, derivatives_, inputs);
+}
+
+void ConstrainedXlaExecutable::select(std::size_t problem) {
+  values_.select(problem);
+  derivatives_.select(problem);
+}
+
+void ConstrainedXlaExecutable::end_batch() {
+  values_.end_batch();
+  derivatives_.end_batch();
+}
+
 void ConstrainedXlaExecutable::set_input(std::size_t position, const HostTensor& tensor) {
   values_.check_input(position, tensor);
   derivatives_.check_input(position, tensor);

@@ -29,6 +29,9 @@ class ConstrainedXlaExecutable final : public ConstrainedObjective {
   double evaluate(Span<const double> x, Span<double> c, const Derivatives& derivatives) override;
 
   bool is_joint() const override { return true; }
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+  void select(std::size_t problem) override;
+  void end_batch() override;
 
   const ConstraintAssembly& rows() const { return rows_; }
 

@@ -158,12 +158,17 @@ void FunctionCall::Results::copy(std::size_t index, double* target) const {
   });
 }
 
-void FunctionCall::check_input(std::size_t position, const TensorHandle& tensor) const {
+/// The tensor that is passed as it is at a position.
+const TensorHandle& FunctionCall::replaceable(std::size_t position) const {
   const auto* current = position < inputs_.size() ? std::get_if<TensorHandle>(&inputs_[position]) : nullptr;
   if (current == nullptr) {
     throw std::invalid_argument("Input " + std::to_string(position) + " is not a tensor that can be replaced.");
   }
-  if (api_.tensor_handle_data_type(current->get()) != api_.tensor_handle_data_type(tensor.get())) {
+  return *current;
+}
+
+void FunctionCall::check_input(std::size_t position, const TensorHandle& tensor) const {
+  if (api_.tensor_handle_data_type(replaceable(position).get()) != api_.tensor_handle_data_type(tensor.get())) {
     throw std::invalid_argument("The tensor for input " + std::to_string(position) +
                                 " has another dtype than the one that it replaces.");
   }
@@ -172,6 +177,31 @@ void FunctionCall::check_input(std::size_t position, const TensorHandle& tensor)
 void FunctionCall::set_input(std::size_t position, TensorHandle tensor) {
   check_input(position, tensor);
   inputs_[position] = std::move(tensor);
+}
+
+void FunctionCall::begin_batch(const std::vector<BatchedInput>& inputs) {
+  std::vector<Batched> batch;
+  for (const BatchedInput& input : inputs) {
+    const TensorHandle& usual = replaceable(input.position);
+    if (api_.tensor_handle_data_type(usual.get()) != input.dtype) {
+      throw std::invalid_argument("The array for input " + std::to_string(input.position) +
+                                  " has another dtype than the tensor that it replaces.");
+    }
+    batch.push_back({input, share(api_, usual.get())});
+  }
+  batch_ = std::move(batch);
+}
+
+void FunctionCall::select(std::size_t problem) {
+  for (const auto& [input, usual] : batch_) {
+    // A fresh tensor, see prepare_arguments(); and a copy, as rows of an array are seldom aligned.
+    inputs_[input.position] = copy_memory(api_, input.value(problem), input.bytes, input.shape, input.dtype, status_);
+  }
+}
+
+void FunctionCall::end_batch() {
+  for (auto& [input, usual] : batch_) inputs_[input.position] = std::move(usual);
+  batch_.clear();
 }
 
 double FunctionCall::repeat(Span<const double> x, std::int64_t count) {

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "objectives/batched_input.h"
 #include "objectives/components.h"
 #include "objectives/op_call.h"
 #include "objectives/outputs.h"
@@ -66,6 +67,11 @@ class FunctionCall {
   /// Throws std::invalid_argument if set_input() would.
   void check_input(std::size_t position, const TensorHandle& tensor) const;
 
+  /// See Evaluator.
+  void begin_batch(const std::vector<BatchedInput>& inputs);
+  void select(std::size_t problem);
+  void end_batch();
+
   /// How the function is called: the faster way, as far as it is known.
   Dispatch dispatch() const { return dispatches_[calls_.size() > 1 ? trial_.winner() : 0]; }
 
@@ -82,7 +88,14 @@ class FunctionCall {
   /// Lets go of the tensors of one call, however it ends.
   class Cleanup;
 
+  /// An input of the batch, and the tensor that is passed otherwise.
+  struct Batched {
+    BatchedInput input;
+    TensorHandle usual;
+  };
+
   OpDescription describe(const CallOptions& options) const;
+  const TensorHandle& replaceable(std::size_t position) const;
   TensorHandle tensor(std::size_t component, Span<const double> x) const;
   void prepare_arguments(Span<const double> x);
   void run();
@@ -94,6 +107,7 @@ class FunctionCall {
   TFE_Context* context_;
   Components& components_;
   std::vector<Input> inputs_;
+  std::vector<Batched> batch_;
   std::vector<Output> outputs_;
   bool repeatable_;
   std::string host_device_;

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <cstring>
+#include <new>
 #include <utility>
 
 #include "external/dlpack/include/dlpack/dlpack.h"
@@ -58,6 +60,7 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.message, "TF_Message");
   library.find(api.tensor_data, "TF_TensorData");
   library.find(api.tensor_byte_size, "TF_TensorByteSize");
+  library.find(api.allocate_tensor, "TF_AllocateTensor");
   library.find(api.delete_tensor, "TF_DeleteTensor");
   library.find(api.new_buffer, "TF_NewBuffer");
   library.find(api.delete_buffer, "TF_DeleteBuffer");
@@ -79,6 +82,7 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.delete_cancellation_manager, "TFE_DeleteCancellationManager");
   library.find(api.cancellation_manager_start_cancel, "TFE_CancellationManagerStartCancel");
   library.find(api.execute, "TFE_Execute");
+  library.find(api.new_tensor_handle, "TFE_NewTensorHandle");
   library.find(api.delete_tensor_handle, "TFE_DeleteTensorHandle");
   library.find(api.tensor_handle_copy_sharing_tensor, "TFE_TensorHandleCopySharingTensor");
   library.find(api.tensor_handle_data_type, "TFE_TensorHandleDataType");
@@ -117,6 +121,17 @@ TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, 
   // TensorFlow owns it from here and calls the deleter, also when it does not know the device.
   DLManagedTensor* managed = &import.release()->managed;
   TensorHandle handle(api.handle_from_dlpack(managed, status.get(), context), api.delete_tensor_handle);
+  status.check();
+  return handle;
+}
+
+TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes, Span<const std::int64_t> shape,
+                         TF_DataType dtype, const TfStatus& status) {
+  const TfTensor tensor(api.allocate_tensor(dtype, shape.data(), static_cast<int>(shape.size()), bytes),
+                        api.delete_tensor);
+  if (!tensor) throw std::bad_alloc();
+  if (bytes > 0) std::memcpy(api.tensor_data(tensor.get()), data, bytes);
+  TensorHandle handle(api.new_tensor_handle(tensor.get(), status.get()), api.delete_tensor_handle);
   status.check();
   return handle;
 }

@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_OBJECTIVES_TFE_API_H_
 #define TFMINIMIZE_OBJECTIVES_TFE_API_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
@@ -24,6 +25,7 @@ struct TfeApi {
   decltype(&TF_Message) message;
   decltype(&TF_TensorData) tensor_data;
   decltype(&TF_TensorByteSize) tensor_byte_size;
+  decltype(&TF_AllocateTensor) allocate_tensor;
   decltype(&TF_DeleteTensor) delete_tensor;
   decltype(&TF_NewBuffer) new_buffer;
   decltype(&TF_DeleteBuffer) delete_buffer;
@@ -45,6 +47,7 @@ struct TfeApi {
   decltype(&TFE_DeleteCancellationManager) delete_cancellation_manager;
   decltype(&TFE_CancellationManagerStartCancel) cancellation_manager_start_cancel;
   decltype(&TFE_Execute) execute;
+  TFE_TensorHandle* (*new_tensor_handle)(const TF_Tensor*, TF_Status*);  // the name has a second meaning in C++
   decltype(&TFE_DeleteTensorHandle) delete_tensor_handle;
   decltype(&TFE_TensorHandleCopySharingTensor) tensor_handle_copy_sharing_tensor;
   decltype(&TFE_TensorHandleDataType) tensor_handle_data_type;
@@ -100,6 +103,10 @@ TensorHandle share(const TfeApi& api, TFE_TensorHandle* handle);
 /// `owner` is kept until TensorFlow has let go of the memory.
 TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, Span<const std::int64_t> shape,
                            TF_DataType dtype, const std::shared_ptr<const void>& owner, const TfStatus& status);
+
+/// A tensor that is a copy of the `bytes` at `data`, which must be as many as a tensor of this shape and dtype has.
+TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes, Span<const std::int64_t> shape,
+                         TF_DataType dtype, const TfStatus& status);
 
 /// The name of the device whose memory is the host's.
 std::string host_device_name(const TfeApi& api, TFE_Context* context);

@@ -26,6 +26,10 @@ class XlaExecutable final : public Objective {
   /// Throws std::runtime_error with the error of XLA.
   double evaluate(Span<const double> x, Span<double> g) override;
 
+  void begin_batch(const std::vector<BatchedInput>& inputs) override { function_.begin_batch(inputs); }
+  void select(std::size_t problem) override { function_.select(problem); }
+  void end_batch() override { function_.end_batch(); }
+
   /// Replaces a tensor that is passed as it is by another of the same dtype and size.
   void set_input(std::size_t position, HostTensor tensor) { function_.set_input(position, std::move(tensor)); }
 

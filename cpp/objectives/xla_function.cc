@@ -117,12 +117,18 @@ void XlaFunction::set_result(std::size_t index, void* memory) {
   results_[index] = memory;
 }
 
-void XlaFunction::check_input(std::size_t position, const HostTensor& tensor) const {
+/// The tensor that is passed as it is at a position.
+const HostTensor& XlaFunction::replaceable(std::size_t position) const {
   const auto* current = position < inputs_.size() ? std::get_if<HostTensor>(&inputs_[position]) : nullptr;
   if (current == nullptr) {
     throw std::invalid_argument("Input " + std::to_string(position) + " is not a tensor that can be replaced.");
   }
-  if (current->dtype != tensor.dtype || current->bytes != tensor.bytes) {
+  return *current;
+}
+
+void XlaFunction::check_input(std::size_t position, const HostTensor& tensor) const {
+  const HostTensor& current = replaceable(position);
+  if (current.dtype != tensor.dtype || current.bytes != tensor.bytes) {
     throw std::invalid_argument("The tensor for input " + std::to_string(position) +
                                 " has another dtype or size than the one that it replaces.");
   }
@@ -132,6 +138,45 @@ void XlaFunction::set_input(std::size_t position, HostTensor tensor) {
   check_input(position, tensor);
   call_->set_argument(position, tensor.memory.get());
   inputs_[position] = std::move(tensor);
+}
+
+/// Calls through `call` from now on, on the same memory.
+void XlaFunction::use(std::unique_ptr<XlaCall> call) {
+  call_ = std::move(call);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    if (const auto* tensor = std::get_if<HostTensor>(&inputs_[i])) call_->set_argument(i, tensor->memory.get());
+  }
+  for (std::size_t i = 0; i < results_.size(); ++i) call_->set_result(i, results_[i]);
+  x_ = nullptr;
+}
+
+void XlaFunction::begin_batch(const std::vector<BatchedInput>& inputs) {
+  std::vector<Batched> batch;
+  for (const BatchedInput& input : inputs) {
+    const HostTensor& usual = replaceable(input.position);
+    if (usual.dtype != input.dtype || usual.bytes != input.bytes) {
+      throw std::invalid_argument("The array for input " + std::to_string(input.position) +
+                                  " has another dtype or size than the tensor that it replaces.");
+    }
+    batch.push_back({input, AlignedBuffer<unsigned char>(input.bytes)});
+  }
+  std::unique_ptr<XlaCall> call = program_->call(false);
+  usual_call_ = std::move(call_);
+  use(std::move(call));
+  batch_ = std::move(batch);
+}
+
+void XlaFunction::select(std::size_t problem) {
+  for (const auto& [input, copy] : batch_) {
+    const void* value = input.value(problem);
+    if (!is_aligned(value)) value = std::memcpy(copy.data(), value, input.bytes);
+    call_->set_argument(input.position, value);
+  }
+}
+
+void XlaFunction::end_batch() {
+  batch_.clear();
+  use(std::move(usual_call_));
 }
 
 const void* XlaFunction::input_address(Span<const double> x, std::size_t position) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "objectives/aligned_buffer.h"
+#include "objectives/batched_input.h"
 #include "objectives/components.h"
 #include "objectives/outputs.h"
 #include "objectives/tfe_api.h"
@@ -85,11 +86,24 @@ class XlaFunction {
   /// Throws std::invalid_argument if set_input() would.
   void check_input(std::size_t position, const HostTensor& tensor) const;
 
+  /// See Evaluator.
+  void begin_batch(const std::vector<BatchedInput>& inputs);
+  void select(std::size_t problem);
+  void end_batch();
+
   /// The address that the program reads for the input at `position`.
   const void* input_address(Span<const double> x, std::size_t position) const;
 
  private:
+  /// An input of the batch, and memory for the values that are not aligned.
+  struct Batched {
+    BatchedInput input;
+    AlignedBuffer<unsigned char> copy;
+  };
+
   void check_outputs() const;
+  const HostTensor& replaceable(std::size_t position) const;
+  void use(std::unique_ptr<XlaCall> call);
   void set_x(Span<const double> x);
   void set_target(std::size_t index, double* target);
   void set_result(std::size_t index, void* memory);
@@ -98,9 +112,11 @@ class XlaFunction {
   std::shared_ptr<XlaProgram> program_;
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
+  std::vector<Batched> batch_;
   std::unique_ptr<XlaCall> call_;
+  std::unique_ptr<XlaCall> usual_call_;            ///< While a batch has another.
   std::vector<AlignedBuffer<unsigned char>> own_;  ///< Memory for the results that are not written elsewhere.
-  std::vector<const void*> results_;               ///< Where each result is written.
+  std::vector<void*> results_;                     ///< Where each result is written.
   std::vector<const double*> targets_;             ///< Where each was asked for.
   const double* x_ = nullptr;
 };

@@ -1,0 +1,254 @@
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/gil.h"
+#include "bindings/interrupt_watch.h"
+#include "bindings/lbfgsb.h"
+#include "bindings/objective.h"
+#include "bindings/slsqp.h"
+#include "driver/batch.h"
+
+namespace tfminimize {
+namespace {
+
+using Progress = std::optional<py::function>;
+
+/// TensorFlow's dtype of this name; throws py::value_error for those whose elements are not simply bytes.
+TF_DataType parse_any_dtype(const std::string& name) {
+  static const std::unordered_map<std::string, TF_DataType> kDtypes{
+      {"float64", TF_DOUBLE}, {"float32", TF_FLOAT},       {"float16", TF_HALF},         {"bfloat16", TF_BFLOAT16},
+      {"int64", TF_INT64},    {"int32", TF_INT32},         {"int16", TF_INT16},          {"int8", TF_INT8},
+      {"uint64", TF_UINT64},  {"uint32", TF_UINT32},       {"uint16", TF_UINT16},        {"uint8", TF_UINT8},
+      {"bool", TF_BOOL},      {"complex64", TF_COMPLEX64}, {"complex128", TF_COMPLEX128}};
+  const auto found = kDtypes.find(name);
+  if (found == kDtypes.end()) throw py::value_error("An input of a batch has dtype " + name + ", which is no number.");
+  return found->second;
+}
+
+/// The values of one input for all `count` problems.
+BatchedInput make_input(std::size_t position, const py::array& array, std::size_t count) {
+  if ((array.flags() & py::array::c_style) == 0 || array.ndim() == 0 ||
+      static_cast<std::size_t>(array.shape(0)) != count) {
+    throw py::value_error("The array for input " + std::to_string(position) + " must be contiguous and have " +
+                          std::to_string(count) + " rows.");
+  }
+  BatchedInput input;
+  input.position = position;
+  input.dtype = parse_any_dtype(py::str(array.dtype().attr("name")));
+  input.shape.assign(array.shape() + 1, array.shape() + array.ndim());
+  input.bytes = static_cast<std::size_t>(array.nbytes()) / count;
+  input.count = count;
+  input.data = static_cast<const std::byte*>(array.data());
+  input.owner = keep_alive(array);
+  return input;
+}
+
+std::vector<BatchedInput> make_inputs(const std::vector<std::pair<std::size_t, py::array>>& arrays, std::size_t count) {
+  std::vector<BatchedInput> inputs;
+  for (const auto& [position, array] : arrays) inputs.push_back(make_input(position, array, count));
+  return inputs;
+}
+
+/// The rows of a batch as arrays of Python.
+class PyRows {
+ public:
+  /// x: [B, n], the starts, written in place. n: the size of the solvers; m: the number of constraints.
+  PyRows(py::array x, std::size_t n, std::size_t m)
+      : count_(x.ndim() == 2 ? x.shape(0) : 0),
+        x_(std::move(x)),
+        gradient_({count_, static_cast<py::ssize_t>(n)}),
+        multipliers_({count_, static_cast<py::ssize_t>(m)}),
+        messages_(size()) {
+    const bool fits = count_ > 0 && x_.shape(1) == static_cast<py::ssize_t>(n) && x_.writeable() &&
+                      (x_.flags() & py::array::c_style) != 0 && py::isinstance<py::array_t<double>>(x_);
+    if (!fits) {
+      throw py::value_error("x must be a contiguous, writeable float64 array of at least one row of " +
+                            std::to_string(n) + " elements.");
+    }
+    for (Doubles& values : doubles_) values = Doubles(count_);
+    for (Counts& values : counts_) values = Counts(count_);
+  }
+
+  std::size_t size() const { return static_cast<std::size_t>(count_); }
+
+  BatchRows rows() {
+    BatchRows rows;
+    rows.x = {static_cast<double*>(x_.mutable_data()), static_cast<std::size_t>(x_.size())};
+    rows.gradient = span(gradient_);
+    rows.multipliers = span(multipliers_);
+    rows.fun = span(doubles_[0]);
+    rows.constr_violation = span(doubles_[1]);
+    rows.nit = span(counts_[0]);
+    rows.nfev = span(counts_[1]);
+    rows.njev = span(counts_[2]);
+    rows.status = span(counts_[3]);
+    rows.message = messages_;
+    return rows;
+  }
+
+  /// All but x.
+  py::dict to_python(const BatchOutcome& outcome) const {
+    py::dict errors;
+    py::list messages;
+    for (std::size_t i = 0; i < size(); ++i) {
+      const py::object error = outcome.errors[i] ? exception(outcome.errors[i]) : py::none();
+      if (!error.is_none()) errors[py::int_(i)] = error;
+      messages.append(error.is_none() ? text(messages_[i]) : py::str(error));
+    }
+    py::dict result;
+    result["fun"] = doubles_[0];
+    result["jac"] = gradient_;
+    result["nit"] = counts_[0];
+    result["nfev"] = counts_[1];
+    result["njev"] = counts_[2];
+    result["status"] = counts_[3];
+    result["message"] = messages;
+    result["constr_violation"] = doubles_[1];
+    result["multipliers"] = multipliers_;
+    result["errors"] = errors;
+    return result;
+  }
+
+ private:
+  using Doubles = py::array_t<double>;
+  using Counts = py::array_t<std::int64_t>;
+
+  template <typename T>
+  static Span<T> span(py::array_t<T>& array) {
+    return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+  }
+
+  /// What Python would have caught. pybind11 knows how exceptions of C++ are translated, on the way out of a function.
+  static py::object exception(const std::exception_ptr& error) {
+    try {
+      py::cpp_function([&error] { std::rethrow_exception(error); })();
+    } catch (const py::error_already_set& raised) {
+      return raised.value();
+    }
+    return py::none();
+  }
+
+  /// A solver has a few messages only, and there may be many problems.
+  const py::str& text(const char* message) const { return texts_.try_emplace(message, message).first->second; }
+
+  py::ssize_t count_;
+  py::array x_;
+  Doubles gradient_;
+  Doubles multipliers_;
+  std::array<Doubles, 2> doubles_;
+  std::array<Counts, 4> counts_;
+  std::vector<const char*> messages_;
+  mutable std::unordered_map<const char*, py::str> texts_;
+};
+
+LbfgsbWorker make_worker(const PyLbfgsb& solver, Lbfgsb& core, Objective& objective) {
+  return {core, solver.x_span(), solver.gradient_span(), objective};
+}
+
+SlsqpWorker make_worker(const PySlsqp& solver, Slsqp& core, ConstrainedObjective& objective) {
+  return {core, solver.problem(), objective};
+}
+
+void check(const PyLbfgsb& /*solver*/, const PyObjective& /*objective*/) {}
+
+void check(const PySlsqp& solver, const PyConstrainedObjective& objective) {
+  objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
+}
+
+std::size_t num_constraints(const PyLbfgsb& /*solver*/) { return 0; }
+std::size_t num_constraints(const PySlsqp& solver) { return solver.problem().constraints.size(); }
+
+template <typename Worker, typename Solver, typename Objective>
+struct Crew {
+  std::vector<Solver*> solvers;
+  std::vector<Objective*> objectives;
+  std::vector<Worker> workers;
+
+  /// Calls use() when all solvers and objectives have been lent.
+  void lend(const std::function<void()>& use) {
+    const std::size_t i = workers.size();
+    if (i == solvers.size()) return use();
+    solvers[i]->lend([&](auto& core) {
+      objectives[i]->with(solvers[i]->x(), [&](auto& bound) {
+        workers.push_back(make_worker(*solvers[i], core, bound));
+        lend(use);
+      });
+    });
+  }
+};
+
+/// The elements of a tuple, which keeps them alive.
+template <typename T>
+std::vector<T*> pointers(const py::tuple& tuple) {
+  std::vector<T*> result;
+  for (const py::handle item : tuple) result.push_back(item.cast<T*>());
+  return result;
+}
+
+template <typename Worker, typename Solver, typename Objective>
+py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
+                      const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
+  Crew<Worker, Solver, Objective> crew{pointers<Solver>(solvers), pointers<Objective>(objectives), {}};
+  if (crew.solvers.empty() || crew.solvers.size() != crew.objectives.size()) {
+    throw py::value_error("There must be as many objectives as solvers, and at least one.");
+  }
+  const std::size_t n = crew.solvers[0]->look().size();
+  const std::size_t m = num_constraints(*crew.solvers[0]);
+  for (std::size_t i = 0; i < crew.solvers.size(); ++i) {
+    if (crew.solvers[i]->look().size() != n || num_constraints(*crew.solvers[i]) != m) {
+      throw py::value_error("All solvers must have the same size.");
+    }
+    check(*crew.solvers[i], *crew.objectives[i]);
+  }
+  PyRows rows(x, n, m);
+  BatchHooks hooks;
+  hooks.progress = [&](std::size_t done) {
+    poll_signals();
+    if (!progress) return;
+    const GilHeld gil;
+    (*progress)(done);
+  };
+  hooks.translate = [&](std::size_t worker) { crew.objectives[worker]->translate([] { throw; }); };
+  BatchOutcome outcome;
+  const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
+  crew.lend([&] {
+    const BatchRows memory = rows.rows();
+    const GilReleased no_gil;
+    outcome = solve_batch(crew.workers, batched, memory, hooks);
+  });
+  return py::make_tuple(rows.to_python(outcome), outcome.timing);
+}
+
+}  // namespace
+
+void register_batch(py::module_& m) {
+  m.def(
+      "drive_batch",
+      [](const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
+         const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
+        const bool constrained = !solvers.empty() && py::isinstance<PySlsqp>(solvers[0]);
+        return constrained
+                   ? drive_batch<SlsqpWorker, PySlsqp, PyConstrainedObjective>(solvers, objectives, x, inputs, progress)
+                   : drive_batch<LbfgsbWorker, PyLbfgsb, PyObjective>(solvers, objectives, x, inputs, progress);
+      },
+      py::arg("solvers"), py::arg("objectives"), py::arg("x"), py::arg("inputs"), py::arg("progress") = py::none(),
+      R"(Solves one problem for each row of x, which holds the starts, in as many threads as there are solvers.
+
+The solvers are all of one kind and size, each with an objective of its own; they begin anew for every problem, with the
+options they have. inputs: (position, array [B, ...]), the inputs of the objectives of which each problem takes a row.
+progress(done) is called every 50 ms or so with the number of problems that are done. What it raises comes through, and
+so does KeyboardInterrupt.
+
+Returns a dict of SciPy's fields, arrays with an element or row for each problem, and the summed Timing. x holds the
+results. What the objective raises for a problem is in `errors`, by its index; it keeps its start, its other results are
+NaN, and its status is -1.)");
+}
+
+}  // namespace tfminimize

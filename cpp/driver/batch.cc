@@ -1,0 +1,229 @@
+#include "driver/batch.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <limits>
+#include <list>
+#include <mutex>
+#include <thread>
+
+#include "driver/drive.h"
+
+namespace tfminimize {
+namespace {
+
+/// An evaluation may begin just after it was cancelled; so it is cancelled again.
+constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
+
+/// Ends a solve of a batch that has been stopped.
+struct Stopped {};
+
+Timing drive(const LbfgsbWorker& worker, const InterruptPoll& poll) {
+  return drive(worker.solver, worker.x, worker.gradient, worker.objective, {}, poll);
+}
+
+Timing drive(const SlsqpWorker& worker, const InterruptPoll& poll) {
+  return drive(worker.solver, worker.problem, worker.objective, {}, poll);
+}
+
+Span<double> x_of(const LbfgsbWorker& worker) { return worker.x; }
+Span<double> x_of(const SlsqpWorker& worker) { return worker.problem.x; }
+
+Span<const double> gradient_of(const LbfgsbWorker& worker) { return worker.gradient; }
+Span<const double> gradient_of(const SlsqpWorker& worker) { return worker.problem.gradient; }
+
+/// Row i of a matrix whose rows have this size.
+Span<double> row(Span<double> matrix, std::size_t i, std::size_t size) { return {matrix.data() + i * size, size}; }
+
+void copy(Span<const double> source, Span<double> target) { std::copy(source.begin(), source.end(), target.begin()); }
+
+std::int64_t njev(const Lbfgsb& solver) { return solver.nfev(); }
+std::int64_t njev(const Slsqp& solver) { return solver.njev(); }
+
+void write_constraints(const Lbfgsb& /*solver*/, const BatchRows& rows, std::size_t i) {
+  rows.constr_violation[i] = 0;  // bounds hold all along the way
+}
+
+void write_constraints(const Slsqp& solver, const BatchRows& rows, std::size_t i) {
+  const Span<const double> multipliers = solver.multipliers();
+  copy(multipliers, row(rows.multipliers, i, multipliers.size()));
+  rows.constr_violation[i] = solver.constr_violation();
+}
+
+template <typename Solver>
+void write_counts(const Solver& solver, const BatchRows& rows, std::size_t i) {
+  rows.nit[i] = solver.nit();
+  rows.nfev[i] = solver.nfev();
+  rows.njev[i] = njev(solver);
+}
+
+template <typename Worker>
+void write(const Worker& worker, const BatchRows& rows, std::size_t i) {
+  const auto& solver = worker.solver;
+  copy(x_of(worker), row(rows.x, i, solver.size()));
+  copy(gradient_of(worker), row(rows.gradient, i, solver.size()));
+  rows.fun[i] = solver.fun();
+  rows.status[i] = scipy_code(solver.status());
+  rows.message[i] = message(solver.status());
+  write_constraints(solver, rows, i);
+  write_counts(solver, rows, i);
+}
+
+/// What remains of a problem that ended with an exception.
+template <typename Worker>
+void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  const std::size_t m = rows.multipliers.size() / rows.fun.size();
+  for (const Span<double> values : {row(rows.gradient, i, worker.solver.size()), row(rows.multipliers, i, m)}) {
+    std::fill(values.begin(), values.end(), kNaN);
+  }
+  rows.fun[i] = rows.constr_violation[i] = kNaN;
+  rows.status[i] = BatchRows::kFailed;
+  rows.message[i] = nullptr;
+  write_counts(worker.solver, rows, i);
+}
+
+/// The threads of one batch.
+template <typename Worker>
+class Pool {
+ public:
+  Pool(const std::vector<Worker>& workers, const BatchRows& rows, const BatchHooks& hooks)
+      : workers_(workers), rows_(rows), hooks_(hooks) {
+    outcome_.errors.resize(rows.fun.size());
+  }
+
+  BatchOutcome run() {
+    const Joined joined(*this);
+    running_ = workers_.size();
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      try {
+        threads_.emplace_back([this, i] { work(i); });
+      } catch (...) {
+        stopped_ = true;
+        throw;
+      }
+    }
+    wait();
+    if (interrupt_) std::rethrow_exception(interrupt_);
+    return std::move(outcome_);
+  }
+
+ private:
+  /// Waits for the end of all threads, however the scope ends.
+  class Joined {
+   public:
+    explicit Joined(Pool& pool) : pool_(pool) {}
+    ~Joined() {
+      for (std::thread& thread : pool_.threads_) thread.join();
+    }
+    Joined(const Joined&) = delete;
+    Joined& operator=(const Joined&) = delete;
+
+   private:
+    Pool& pool_;
+  };
+
+  /// One thread: problem after problem.
+  void work(std::size_t index) {
+    const Worker& worker = workers_[index];
+    const InterruptPoll poll = [this] {
+      if (stopped_) throw Stopped();
+    };
+    Timing timing;
+    while (!stopped_) {
+      const std::size_t i = next_.fetch_add(1, std::memory_order_relaxed);
+      if (i >= rows_.fun.size()) break;
+      try {
+        worker.objective.select(i);
+        copy(row(rows_.x, i, worker.solver.size()), x_of(worker));
+        worker.solver.restart();
+        const Timing spent = drive(worker, poll);
+        timing.evaluate += spent.evaluate;
+        timing.solver += spent.solver;
+        timing.evaluations += spent.evaluations;
+        write(worker, rows_, i);
+      } catch (const Stopped&) {
+        break;
+      } catch (...) {
+        outcome_.errors[i] = translated(index);
+        write_failed(worker, rows_, i);
+      }
+      done_.fetch_add(1, std::memory_order_relaxed);
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    outcome_.timing.evaluate += timing.evaluate;
+    outcome_.timing.solver += timing.solver;
+    outcome_.timing.evaluations += timing.evaluations;
+    if (--running_ == 0) ended_.notify_one();
+  }
+
+  /// The exception that is being handled, as the caller wants to see it.
+  std::exception_ptr translated(std::size_t index) const {
+    if (hooks_.translate) {
+      try {
+        hooks_.translate(index);
+      } catch (...) {
+        return std::current_exception();
+      }
+    }
+    return std::current_exception();
+  }
+
+  void wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto all_ended = [this] { return running_ == 0; };
+    while (!ended_.wait_for(lock, stopped_ ? kRepeatCancel : kPollInterval, all_ended)) {
+      lock.unlock();
+      tick();
+      lock.lock();
+    }
+  }
+
+  void tick() {
+    try {
+      if (!stopped_ && hooks_.progress) hooks_.progress(done_);
+    } catch (...) {
+      interrupt_ = std::current_exception();
+      stopped_ = true;
+    }
+    if (!stopped_) return;
+    for (const Worker& worker : workers_) worker.objective.cancel();
+  }
+
+  const std::vector<Worker>& workers_;
+  const BatchRows& rows_;
+  const BatchHooks& hooks_;
+  BatchOutcome outcome_;
+  std::exception_ptr interrupt_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::size_t> done_{0};
+  std::atomic<bool> stopped_{false};
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::size_t running_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+template <typename Worker>
+BatchOutcome solve(const std::vector<Worker>& workers, const std::vector<BatchedInput>& inputs, const BatchRows& rows,
+                   const BatchHooks& hooks) {
+  std::list<BatchScope> scopes;
+  for (const Worker& worker : workers) scopes.emplace_back(worker.objective, inputs);
+  return Pool<Worker>(workers, rows, hooks).run();
+}
+
+}  // namespace
+
+BatchOutcome solve_batch(const std::vector<LbfgsbWorker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchHooks& hooks) {
+  return solve(workers, inputs, rows, hooks);
+}
+
+BatchOutcome solve_batch(const std::vector<SlsqpWorker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchHooks& hooks) {
+  return solve(workers, inputs, rows, hooks);
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,81 @@
+#ifndef TFMINIMIZE_DRIVER_BATCH_H_
+#define TFMINIMIZE_DRIVER_BATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <vector>
+
+#include "driver/loop.h"
+#include "objectives/batched_input.h"
+#include "objectives/constrained_objective.h"
+#include "objectives/objective.h"
+#include "solvers/lbfgsb.h"
+#include "solvers/slsqp.h"
+#include "solvers/span.h"
+
+namespace tfminimize {
+
+/// What one thread of a batch solves with; it solves one problem after the other.
+struct LbfgsbWorker {
+  Lbfgsb& solver;
+  Span<double> x;         ///< [n], the solver's.
+  Span<double> gradient;  ///< [n], the solver's.
+  Objective& objective;
+};
+
+/// The same for constrained problems.
+struct SlsqpWorker {
+  Slsqp& solver;
+  const SlsqpProblem& problem;  ///< The solver's.
+  ConstrainedObjective& objective;
+};
+
+/// What becomes of B problems of n variables and m constraints: row or element i is what problem i has come to.
+///
+/// A problem that ended with an exception keeps its start in x, its floating-point results are NaN, and its status is
+/// kFailed.
+struct BatchRows {
+  static constexpr std::int64_t kFailed = -1;
+
+  Span<double> x;                 ///< [B * n], the starts to begin with.
+  Span<double> gradient;          ///< [B * n]
+  Span<double> fun;               ///< [B]
+  Span<double> constr_violation;  ///< [B]
+  Span<double> multipliers;       ///< [B * m]
+  Span<std::int64_t> nit;         ///< [B]
+  Span<std::int64_t> nfev;        ///< [B]
+  Span<std::int64_t> njev;        ///< [B]
+  Span<std::int64_t> status;      ///< [B], SciPy's codes.
+  Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
+};
+
+/// What a batch asks of its caller. Both may be empty.
+struct BatchHooks {
+  /// Called every 50 ms or so, in the thread that has called, with the number of problems that are done; throws to end
+  /// the batch.
+  std::function<void(std::size_t done)> progress;
+  /// Called by a worker in the handler of what a solve has thrown; throws what is kept in its place.
+  std::function<void(std::size_t worker)> translate;
+};
+
+/// The outcome of a batch, besides its rows.
+struct BatchOutcome {
+  Timing timing;                           ///< The sum of all solves.
+  std::vector<std::exception_ptr> errors;  ///< [B], what the objective threw, or null.
+};
+
+/// Solves B independent problems, in as many threads as there are workers: each takes the next problem until none is
+/// left. A problem that throws does not stop the others, and no row depends on the number of workers.
+///
+/// `inputs` are those of the objectives that differ from problem to problem. What the progress throws comes through,
+/// after all threads have ended; the rows are then of no use.
+BatchOutcome solve_batch(const std::vector<LbfgsbWorker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchHooks& hooks);
+BatchOutcome solve_batch(const std::vector<SlsqpWorker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchHooks& hooks);
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_DRIVER_BATCH_H_

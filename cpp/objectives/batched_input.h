@@ -1,0 +1,47 @@
+#ifndef TFMINIMIZE_OBJECTIVES_BATCHED_INPUT_H_
+#define TFMINIMIZE_OBJECTIVES_BATCHED_INPUT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tensorflow/c/tf_datatype.h"
+
+namespace tfminimize {
+
+/// An input of a function that has another value for each problem of a batch, all in one array, one after the other.
+struct BatchedInput {
+  std::size_t position = 0;  ///< Among the inputs of the function.
+  TF_DataType dtype = TF_DOUBLE;
+  std::vector<std::int64_t> shape;  ///< Of one value.
+  std::size_t bytes = 0;            ///< Of one value.
+  std::size_t count = 0;            ///< Problems.
+  const std::byte* data = nullptr;
+  std::shared_ptr<const void> owner;  ///< Keeps `data` alive.
+
+  /// The value for one problem. Throws std::out_of_range if there is no such problem.
+  const void* value(std::size_t problem) const {
+    if (problem < count) return data + problem * bytes;
+    throw std::out_of_range("Problem " + std::to_string(problem) + " is asked for, and input " +
+                            std::to_string(position) + " has values for " + std::to_string(count) + ".");
+  }
+};
+
+/// Begins a batch for two functions of the same inputs; if the second refuses, the first is as it was.
+template <typename Function>
+void begin_batch(Function& first, Function& second, const std::vector<BatchedInput>& inputs) {
+  first.begin_batch(inputs);
+  try {
+    second.begin_batch(inputs);
+  } catch (...) {
+    first.end_batch();
+    throw;
+  }
+}
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OBJECTIVES_BATCHED_INPUT_H_
