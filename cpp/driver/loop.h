@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_DRIVER_LOOP_H_
 #define TFMINIMIZE_DRIVER_LOOP_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,51 +26,98 @@ using InterruptPoll = std::function<void()>;
 inline constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
 /// Does the parts of a solve that are not the solver's, and times all.
+///
+/// Two readings of the clock would take as long as a short evaluation. So where evaluation follows evaluation quickly,
+/// only one in several is timed, and stands for the others.
 class Stopwatch {
  public:
-  explicit Stopwatch(const InterruptPoll& poll) : poll_(poll), mark_(Clock::now()), next_poll_(mark_ + kPollInterval) {}
+  explicit Stopwatch(const InterruptPoll& poll)
+      : poll_(poll), begin_(Clock::now()), mark_(begin_), next_poll_(begin_ + kPollInterval) {}
 
   /// An evaluation that was cancelled because of an interrupt ends as that interrupt, not as its own error.
   template <typename Evaluate>
   void evaluate(const Evaluate& evaluate) {
+    ++evaluations_;
+    if (untimed_left_ > 0) {
+      --untimed_left_;
+      call(evaluate);
+      return;
+    }
     const Clock::time_point start = Clock::now();
-    timing_.solver += Seconds(start - mark_).count();
-    try {
-      evaluate();
-    } catch (...) {
-      if (poll_) poll_();
-      throw;
+    call(evaluate);
+    const Clock::time_point end = Clock::now();
+    const bool is_short = end - start < kShortEvaluation && end - mark_ < kShortRound;
+    mark_ = end;
+    if (is_short) {
+      untimed_left_ = kUntimed;
+      short_ += end - start;
+      ++num_short_;
+    } else {
+      long_ += end - start;
+      ++num_long_;
     }
-    mark_ = Clock::now();
-    timing_.evaluate += Seconds(mark_ - start).count();
-    ++timing_.evaluations;
-    if (mark_ >= next_poll_) {
-      if (poll_) poll_();
-      mark_ = Clock::now();
-      next_poll_ = mark_ + kPollInterval;
-    }
+    if (end >= next_poll_) poll_outside();
   }
 
   bool observe(const Observer& observer) {
-    timing_.solver += Seconds(Clock::now() - mark_).count();
+    const Clock::time_point start = Clock::now();
     const bool stop = observer();
-    mark_ = Clock::now();
+    leave_out(start);
     return stop;
   }
 
-  Timing finish() {
-    timing_.solver += Seconds(Clock::now() - mark_).count();
-    return timing_;
+  Timing finish() const {
+    const Clock::duration total = Clock::now() - begin_;
+    Clock::duration spent = long_;
+    if (num_short_ > 0) spent += short_ * (evaluations_ - num_long_) / num_short_;
+    Timing timing;
+    timing.evaluate = Seconds(std::min(spent, total)).count();
+    timing.solver = Seconds(total).count() - timing.evaluate;
+    timing.evaluations = evaluations_;
+    return timing;
   }
 
  private:
   using Clock = std::chrono::steady_clock;
   using Seconds = std::chrono::duration<double>;
 
+  static constexpr auto kShortEvaluation = std::chrono::microseconds(1);
+  static constexpr auto kShortRound = std::chrono::microseconds(50);  ///< From the end of one that was timed to this.
+  static constexpr int kUntimed = 15;                                 ///< Evaluations after a short one.
+
+  template <typename Evaluate>
+  void call(const Evaluate& evaluate) {
+    try {
+      evaluate();
+    } catch (...) {
+      if (poll_) poll_();
+      throw;
+    }
+  }
+
+  void poll_outside() {
+    const Clock::time_point start = mark_;
+    if (poll_) poll_();
+    leave_out(start);
+    next_poll_ = mark_ + kPollInterval;
+  }
+
+  /// What has happened since `start` does not count.
+  void leave_out(Clock::time_point start) {
+    mark_ = Clock::now();
+    begin_ += mark_ - start;
+  }
+
   const InterruptPoll& poll_;
-  Timing timing_;
-  Clock::time_point mark_;
+  Clock::time_point begin_;  ///< Moved on by what does not count.
+  Clock::time_point mark_;   ///< The last reading.
   Clock::time_point next_poll_;
+  Clock::duration short_{};  ///< Of the timed evaluations that were short, ...
+  Clock::duration long_{};   ///< ... and of the others.
+  std::int64_t num_short_ = 0;
+  std::int64_t num_long_ = 0;
+  std::int64_t evaluations_ = 0;
+  int untimed_left_ = 0;
 };
 
 /// The loop of all solvers: evaluate(request) does what the solver asks for, advance() hands it over.
