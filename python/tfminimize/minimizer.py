@@ -10,6 +10,7 @@ from scipy.optimize import OptimizeResult
 
 from tfminimize import lbfgsb, scipy_methods, slsqp
 from tfminimize.arguments import Arguments
+from tfminimize.batch import BatchedArguments, solve_batch
 from tfminimize.bounds import pack_bounds
 from tfminimize.callback import check_callback
 from tfminimize.constraints import Constraints
@@ -187,3 +188,73 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         return self._problem.solve(self._program, x0, self._args if args is None else args, tol, callback, options)
+
+    def minimize_batch(
+        self,
+        x0s: Any = None,
+        args: Any = None,
+        batched_args: Any = (),
+        num_threads: int | None = None,
+        *,
+        tol: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        progress: bool = False,
+    ) -> OptimizeResult:
+        """Minimise B independent problems, which differ in their start, in some arguments, or in both.
+
+        A pool of threads solves them, each with a solver of its own; all share the compiled function. The results do
+        not depend on the number of threads. They are those of `minimize` for one problem after the other, except that
+        XLA may round differently where `minimize` lets it compute a large function in several threads.
+
+        Parameters
+        ----------
+        x0s : optional
+            The starts, in the structure of the constructor's x0, every leaf an array with a leading dimension of B; or
+            one start of the shapes of x0 that all problems share. Default: the start of the constructor; for variables
+            their present values.
+        args : tuple, optional
+            The arguments that all problems share. Default: those of the constructor without the last
+            ``len(batched_args)``, in whose place the batched ones are.
+        batched_args : tuple, optional
+            Arrays, tensors or nested structures of them, with a leading dimension of B. ``fun`` is called as
+            ``fun(x, *args, *slices)``, for variables as ``fun(*args, *slices)``.
+        num_threads : int, optional
+            Default: all cores.
+        tol, options : optional
+            As in `tfminimize.minimize`. Bounds and constraints are the same for all problems.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+            ``fun``, ``nit``, ``nfev``, ``njev``, ``status``, ``success`` and ``constr_violation`` are arrays ``[B]``,
+            ``message`` is a list of B, ``multipliers`` (of SLSQP) an array ``[B, m]``. ``x`` and ``jac`` have the
+            structure of x0 with arrays ``[B, ...]`` in the place of its leaves; variables keep their values.
+            ``errors`` is a dict from the index of a problem in which ``fun`` raised an exception to that exception:
+            it keeps its start, has status -1, and NaN for its other results. ``timing`` has the seconds of ``trace``,
+            of ``evaluate`` and ``solver``, summed over all threads, and the ``total`` that passed.
+
+        Raises
+        ------
+        ValueError
+            Before anything runs, with a sentence that names the value and the remedy.
+
+        Examples
+        --------
+        >>> import tensorflow as tf
+        >>> solver = Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=np.zeros(2))
+        >>> batch = solver.minimize_batch(batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+        >>> batch.x.round(6)
+        array([[1., 2.],
+               [3., 4.],
+               [5., 6.]])
+        >>> batch.success
+        array([ True,  True,  True])
+        """
+        batched = BatchedArguments(batched_args)
+        if args is None:
+            args = batched.replace(self._args)
+        if x0s is None:
+            x0s = self._x0
+        return solve_batch(self._program, self._problem, x0s, args, batched, num_threads, tol, options, progress)

@@ -124,6 +124,33 @@ class Unknowns:
             _check_finite(value, segment.name)
         return list(values)
 
+    def starts(self, x0s: Any) -> tuple[list[Array], int | None]:
+        """The starts of a batch, leaf by leaf with a leading dimension, and their number.
+
+        For one start that all problems share, and for None, which are the present values of the variables, the leading
+        dimension is 1 and the number None.
+        """
+        if self.variables and all(as_variable(leaf) is not None for leaf in tf.nest.flatten(x0s) if leaf is not None):
+            self.check_same_variables(x0s)
+            return [value[np.newaxis] for value in self.start(None)], None
+        template = _with_arrays(x0s)
+        if not self._has_structure(template):
+            raise ValueError(f"x0s must be {self._describe()}, as x0 is, with arrays for leaves, not {_shown(x0s)}.")
+        names = ["x0s"] if self._is_leaf else [name for name, _ in _walk(template, "x0s")]
+        values = [_as_array(leaf, name) for leaf, name in zip(tf.nest.flatten(template), names, strict=True)]
+        shapes = [segment.shape for segment in self.layout.segments]
+        is_one = all(value.shape == shape for value, shape in zip(values, shapes, strict=True))
+        if is_one:
+            values = [value[np.newaxis] for value in values]
+        for name, value, shape in zip(names, values, shapes, strict=True):
+            if value.shape != (len(values[0]) if values[0].ndim else 0, *shape):
+                raise ValueError(
+                    f"{name} has shape {value.shape}, but x0 has {shape} there: give every leaf a leading dimension of "
+                    "the number of problems, or none of them, for a start that all share."
+                )
+            _check_finite(value, name)
+        return values, None if is_one else len(values[0])
+
     def check_same_variables(self, x0: Any) -> None:
         """Raise ValueError unless ``x0`` is None or made of these variables."""
         if x0 is None:
@@ -151,6 +178,14 @@ class Unknowns:
         leaves = [packed[s.packed].reshape(s.shape).astype(s.dtype) for s in layout.segments]
         if self.variables:
             return np.concatenate([leaf.ravel().astype(np.float64) for leaf in leaves])
+        return self.rebuild(leaves)
+
+    def report_batch(self, packed: Array) -> Any:
+        """What users see of ``[B, packed_size]``: the structure of ``x0``, for variables too, of ``[B, ...]``."""
+        leaves = [
+            np.ascontiguousarray(packed[:, s.packed].reshape(len(packed), *s.shape), s.dtype)
+            for s in self.layout.segments
+        ]
         return self.rebuild(leaves)
 
     def assign(self, flat: Array) -> None:
