@@ -18,9 +18,8 @@ Lbfgsb make_core(const SolverArrays& arrays, const LbfgsbOptions& options) {
           optional_span(arrays.upper, "upper", x.size(), "x"), options};
 }
 
-std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::optional<py::array> lower,
-                                      std::optional<py::array> upper, std::int64_t maxcor, double ftol, double gtol,
-                                      std::int64_t maxfun, std::int64_t maxiter, std::int64_t maxls) {
+LbfgsbOptions make_options(std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun, std::int64_t maxiter,
+                           std::int64_t maxls) {
   LbfgsbOptions options;
   options.maxcor = maxcor;
   options.ftol = ftol;
@@ -28,8 +27,14 @@ std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::opti
   options.maxfun = maxfun;
   options.maxiter = maxiter;
   options.maxls = maxls;
+  return options;
+}
+
+std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::optional<py::array> lower,
+                                      std::optional<py::array> upper, std::int64_t maxcor, double ftol, double gtol,
+                                      std::int64_t maxfun, std::int64_t maxiter, std::int64_t maxls) {
   const SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
-  return std::make_unique<PyLbfgsb>(arrays, options);
+  return std::make_unique<PyLbfgsb>(arrays, make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls));
 }
 
 py::tuple corrections(const PyLbfgsb& self) {
@@ -88,6 +93,14 @@ changed (RuntimeError).)");
       .def(
           "advance", [](PyLbfgsb& self, double f) { return self.advancing().advance(f); }, py::arg("f"),
           "Goes on as far as it can; f is the value at x after EVALUATE.")
+      .def(
+          "restart",
+          [](PyLbfgsb& self, std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun, std::int64_t maxiter,
+             std::int64_t maxls) { self.change().restart(make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls)); },
+          py::kw_only(), py::arg("maxcor") = defaults.maxcor, py::arg("ftol") = defaults.ftol,
+          py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun, py::arg("maxiter") = defaults.maxiter,
+          py::arg("maxls") = defaults.maxls,
+          "Begins anew at what x holds, as a new solver with these options would; maxcor must stay.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });
   define_solver(binding);

@@ -111,6 +111,16 @@ all. While drive() runs with it, it can be read in the callback only, and not be
           py::arg("f"), py::arg("with_derivatives") = false,
           "Goes on as far as it can. After EVALUATE, f is the value at x and constraints holds theirs; "
           "with_derivatives: gradient and jacobian hold theirs too, as they do after DERIVATIVES.")
+      .def(
+          "restart",
+          [](PySlsqp& self, double ftol, std::int64_t maxiter) {
+            SlsqpOptions options;
+            options.ftol = ftol;
+            options.maxiter = maxiter;
+            self.change().restart(options);
+          },
+          py::kw_only(), py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter,
+          "Begins anew at what x holds, as a new solver with these options would.")
       .def("multipliers", &multipliers, "The multipliers of the constraints in the last quadratic subproblem, [m].")
       .def_property_readonly("constraints", [](const PySlsqp& self) { return self.constraints(); })
       .def_property_readonly("jacobian", [](const PySlsqp& self) { return self.jacobian(); })

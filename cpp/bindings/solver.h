@@ -117,6 +117,14 @@ void define_solver(py::class_<Py, Options...>& binding) {
             self.change().restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
           },
           py::arg("state"), "Takes a state saved by a solver of the same sizes and bounds.")
+      .def_property_readonly(
+          "outcome",
+          [](const Py& self) {
+            const auto& core = self.look();
+            return py::make_tuple(scipy_code(core.status()), message(core.status()), core.fun(), core.nit(),
+                                  core.nfev());
+          },
+          "status_code, message, fun, nit and nfev at once.")
       .def_property_readonly("x", [](const Py& self) { return self.x(); })
       .def_property_readonly("gradient", [](const Py& self) { return self.gradient(); })
       .def_property_readonly("request", [](const Py& self) { return self.look().request(); })

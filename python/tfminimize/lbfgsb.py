@@ -14,7 +14,28 @@ from tfminimize.result import InverseHessian
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
 
-__all__ = ["solve"]
+__all__ = ["make_solver", "solve"]
+
+
+def make_solver(
+    workspace: Workspace, unknowns: Unknowns, bounds: tuple[Any, Any], options: Mapping[str, Any]
+) -> _native.Lbfgsb:
+    """A solver that begins at the x in the workspace."""
+    low, high = bounds
+    maxcor = options["maxcor"]
+    try:
+        return native_solve.solver_for(
+            workspace,
+            (id(low), id(high), maxcor),
+            (2 * maxcor + 6) * unknowns.layout.packed_size,
+            lambda **kwargs: _native.Lbfgsb(workspace.x, workspace.gradient, low, high, **kwargs),
+            options,
+        )
+    except MemoryError:
+        raise MemoryError(
+            f"maxcor is {maxcor}: there is no memory for so many pairs of vectors of {unknowns.layout.size} elements; "
+            "give a smaller one."
+        ) from None
 
 
 def solve(
@@ -26,13 +47,7 @@ def solve(
 ) -> OptimizeResult:
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
-    try:
-        solver = _native.Lbfgsb(workspace.x, workspace.gradient, *bounds, **options)
-    except MemoryError:
-        raise MemoryError(
-            f"maxcor is {options['maxcor']}: there is no memory for so many pairs of vectors of "
-            f"{unknowns.layout.size} elements; give a smaller one."
-        ) from None
+    solver = make_solver(workspace, unknowns, bounds, options)
     result = native_solve.run(
         solver,
         lease,
@@ -40,6 +55,9 @@ def solve(
         lambda: solver.advance(workspace.objective.evaluate(workspace.x, workspace.gradient)),
         callback,
     )
+    hess_inv = InverseHessian(solver, unknowns.layout)
+    if workspace.kept_solver is not None:
+        hess_inv.take_pairs()  # the next solve is the solver's too
     # Bounds hold all along the way.
-    result.update(njev=solver.nfev, constr_violation=0.0, hess_inv=InverseHessian(solver, unknowns.layout))
+    result.update(njev=result.nfev, constr_violation=0.0, hess_inv=hess_inv)
     return result

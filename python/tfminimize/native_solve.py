@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
 
 from scipy.optimize import OptimizeResult
 
@@ -13,8 +13,42 @@ from tfminimize.callback import Observer
 from tfminimize.program import Lease
 from tfminimize.result import STOPPED_BY_CALLBACK
 from tfminimize.unknowns import Unknowns
+from tfminimize.workspace import Memory
 
-__all__ = ["run"]
+__all__ = ["KeptSolver", "run", "solver_for"]
+
+MOST_DOUBLES_KEPT = 1 << 17
+"""A solver of at most so many doubles stays with the workspace: making one takes as long as a few iterations."""
+
+
+class KeptSolver(NamedTuple):
+    """A solver, and what it was made for."""
+
+    solver: Any
+    key: Hashable
+
+
+def solver_for(
+    workspace: Memory, key: Hashable, num_doubles: int, make: Callable[..., Any], options: Mapping[str, Any]
+) -> Any:
+    """A solver that begins at what the workspace holds.
+
+    That of the last solve, if it was made for the same, or else a new one, ``make(**options)``.
+
+    Parameters
+    ----------
+    key : hashable
+        The arrays (as ``id``; the solver keeps them alive) and options that a solver cannot exchange.
+    num_doubles : int
+        The size of its memory.
+    """
+    kept: KeptSolver | None = workspace.kept_solver
+    if kept is not None and kept.key == key:
+        kept.solver.restart(**options)
+        return kept.solver
+    solver = make(**options)
+    workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
+    return solver
 
 
 def run(
@@ -38,16 +72,16 @@ def run(
         observer = Observer(callback)
         on_iteration = lambda: observer(unknowns.report(workspace.x), solver.fun)  # noqa: E731
     timing = _native.drive(solver, workspace.objective, on_iteration)
-    status = solver.status_code
+    status, message, fun, nit, nfev = solver.outcome
     return OptimizeResult(
         x=unknowns.report(workspace.x),
-        fun=solver.fun,
+        fun=fun,
         jac=unknowns.report(workspace.gradient),
-        nit=solver.nit,
-        nfev=solver.nfev,
+        nit=nit,
+        nfev=nfev,
         status=status,
         success=status == 0,
-        message=STOPPED_BY_CALLBACK if observer is not None and observer.stopped else solver.message,
+        message=STOPPED_BY_CALLBACK if observer is not None and observer.stopped else message,
         backend="tfe",
         timing={
             "trace": lease.trace_seconds,

@@ -39,16 +39,21 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     """
 
     def __init__(self, solver: Any, layout: Layout) -> None:
-        LinearOperator.__init__(self, np.float64, (layout.size, layout.size))  # not that of its class: no pairs yet
+        vars(self).update(_operator_attributes(layout.size))
         self._solver = solver
         self._layout = layout
 
     @functools.cached_property
     def _pairs(self) -> tuple[Float64, Float64]:
         steps, differences = self._solver.corrections()
-        pairs = self._layout.flatten(steps), self._layout.flatten(differences)
         self._solver = None
-        return pairs
+        if self._layout.is_contiguous:
+            return steps, differences
+        return self._layout.flatten(steps), self._layout.flatten(differences)
+
+    def take_pairs(self) -> None:
+        """Take the pairs from the solver now, as it goes on to other things."""
+        self._pairs  # noqa: B018
 
     @property
     def sk(self) -> Float64:
@@ -73,3 +78,11 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LbfgsInvHessProduct, (self.sk, self.yk)
+
+
+@functools.lru_cache(maxsize=64)
+def _operator_attributes(size: int) -> dict[str, Any]:
+    """What every operator of this size has: checking them takes SciPy as long as ten iterations."""
+    operator = InverseHessian.__new__(InverseHessian)
+    LinearOperator.__init__(operator, np.float64, (size, size))  # not that of its class, which wants pairs
+    return vars(operator)

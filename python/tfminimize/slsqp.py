@@ -13,7 +13,38 @@ from tfminimize.constrained_workspace import ConstrainedWorkspace
 from tfminimize.program import Lease
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["solve"]
+__all__ = ["make_solver", "solve"]
+
+
+def make_solver(
+    workspace: ConstrainedWorkspace, unknowns: Unknowns, bounds: tuple[Any, Any], options: Mapping[str, Any]
+) -> _native.Slsqp:
+    """A solver that begins at the x in the workspace."""
+    arrays = workspace.constraints, workspace.jacobian, workspace.offsets, *bounds
+    n = unknowns.layout.packed_size
+    try:
+        return native_solve.solver_for(
+            workspace,
+            (*map(id, arrays), workspace.num_equalities),
+            3 * n * (n + len(workspace.constraints)),
+            lambda **kwargs: _native.Slsqp(
+                workspace.x,
+                workspace.gradient,
+                workspace.constraints,
+                workspace.jacobian,
+                workspace.num_equalities,
+                *bounds,
+                workspace.offsets,
+                num_variables=unknowns.layout.size,
+                **kwargs,
+            ),
+            options,
+        )
+    except MemoryError:
+        raise MemoryError(
+            f"there is no memory for the matrices of SLSQP, of {unknowns.layout.size} unknowns and "
+            f"{len(workspace.constraints)} constraints: use L-BFGS-B if there are no constraints but bounds."
+        ) from None
 
 
 def solve(
@@ -26,20 +57,7 @@ def solve(
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
     memory = workspace.x, workspace.gradient, workspace.constraints, workspace.jacobian
-    try:
-        solver = _native.Slsqp(
-            *memory,
-            workspace.num_equalities,
-            *bounds,
-            workspace.offsets,
-            num_variables=unknowns.layout.size,
-            **options,
-        )
-    except MemoryError:
-        raise MemoryError(
-            f"there is no memory for the matrices of SLSQP, of {unknowns.layout.size} unknowns and "
-            f"{len(workspace.constraints)} constraints: use L-BFGS-B if there are no constraints but bounds."
-        ) from None
+    solver = make_solver(workspace, unknowns, bounds, options)
     result = native_solve.run(
         solver, lease, unknowns, lambda: solver.advance(workspace.objective.evaluate(*memory), True), callback
     )

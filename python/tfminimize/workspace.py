@@ -35,6 +35,8 @@ class Memory:
     components : list of _native.Component
     objective : object
         What evaluates the functions; subclasses make it.
+    kept_solver : object
+        What `native_solve` keeps for the next solve.
     """
 
     objective: _native.ConcreteFunction | _native.ConstrainedFunction
@@ -45,6 +47,7 @@ class Memory:
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
         self.components: list[_native.Component] = []
         self._views = layout.views(self.x)
+        self.kept_solver: Any = None
         self._by_value = by_value
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
