@@ -26,6 +26,14 @@ class Arguments:
     >>> arguments = Arguments((np.ones(3), 2.0, 5), "float32")
     >>> [t.dtype.name for t in arguments.tensors]
     ['float64', 'float32']
+
+    Attributes
+    ----------
+    tensors : list of tf.Tensor
+    key : hashable
+        What two ``args`` must share to be served by the same trace.
+    is_constant : bool
+        Whether nobody can change what is in ``args``, so that this is right as long as it is the same tuple.
     """
 
     def __init__(self, args: Any, float_dtype: str) -> None:
@@ -33,6 +41,7 @@ class Arguments:
             args = (args,)
         self.tensors: list[tf.Tensor] = []
         self._args = args
+        self.is_constant = all(isinstance(arg, (tf.Tensor, float, int, str)) for arg in args)
         self._leaves: list[Any] = []
         parts: list[Hashable] = [_structure(args)]
         for leaf in tf.nest.flatten(args, expand_composites=True) if args else ():
@@ -45,6 +54,10 @@ class Arguments:
                 self.tensors.append(tensor)
                 parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
         self.key: Hashable = tuple(parts)
+
+    def are(self, args: Any) -> bool:
+        """Whether these are surely made of ``args``, as they are now."""
+        return self.is_constant and args is self._args
 
     def rebuilder(self) -> Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]:
         """A function from tensors to ``args``, for the trace; it does not hold the data."""

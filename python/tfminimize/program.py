@@ -78,13 +78,17 @@ class Program:
         self._jit_compile = jit_compile
         self._pools: OrderedDict[Hashable, _Pool[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
+        self._latest: Arguments | None = None
         dtypes = {s.dtype for s in unknowns.layout.segments}
         self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
 
     def arguments(self, args: Any) -> Arguments:
         """``args`` as this program passes them; an error where it cannot be called."""
         check_context()
-        return Arguments(args, self._float_dtype)
+        latest = self._latest
+        if latest is None or not latest.are(args):
+            self._latest = latest = Arguments(args, self._float_dtype)
+        return latest
 
     def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
         """Trace for these now, not in the first solve; an error where the limits do not fit the constraints."""
