@@ -28,6 +28,12 @@ class PyConstrainedXlaExecutable final : public PyConstrainedObjective {
     function_.set_input(position, host_tensor(context_, tensor, "input " + std::to_string(position)));
   }
 
+  void set_captured(std::size_t function, std::size_t position, const py::object& tensor) {
+    check_idle();
+    if (function > 1) throw py::value_error("function is " + std::to_string(function) + "; it must be 0 or 1.");
+    function_.set_captured(function, position, host_tensor(context_, tensor, "input " + std::to_string(position)));
+  }
+
   void set_rows(const std::vector<ConstraintRow>& rows) {
     check_idle();
     function_.set_rows(rows);
@@ -62,6 +68,8 @@ void register_constrained_xla_executable(py::module_& m) {
            py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
       .def("set_input", &PyConstrainedXlaExecutable::set_input, py::arg("position"), py::arg("tensor"),
            "Passes both functions another tensor of the same dtype and size from now on.")
+      .def("set_captured", &PyConstrainedXlaExecutable::set_captured, py::arg("function"), py::arg("position"),
+           py::arg("tensor"), "The same for one of the functions, values (0) or derivatives (1).")
       .def("set_rows", &PyConstrainedXlaExecutable::set_rows, py::arg("rows"), "Makes other constraints from now on.");
 }
 

@@ -42,6 +42,11 @@ class ConstrainedXlaExecutable final : public ConstrainedObjective {
   /// and size.
   void set_input(std::size_t position, const HostTensor& tensor);
 
+  /// The same for one of the functions, values (0) or derivatives (1).
+  void set_captured(std::size_t function, std::size_t position, HostTensor tensor) {
+    (function == 0 ? values_ : derivatives_).set_input(position, std::move(tensor));
+  }
+
  private:
   void run_derivatives(Span<const double> x, const Derivatives& derivatives);
 

@@ -19,7 +19,8 @@ import tensorflow as tf
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
-#                               graphs, the name of resources that share none, eager execution inside of a graph
+#                               graphs and the programs for XLA, the name of resources that share none, the device
+#                               that functions run on, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
 #                               each trace, which then keeps the graph of the trace for ever
@@ -55,8 +56,11 @@ __all__ = [
     "dispatchable",
     "eagerly",
     "function_config",
+    "function_device",
+    "hlo",
     "is_read_only",
     "op_def",
+    "resource_value",
     "with_gradient",
 ]
 
@@ -171,6 +175,39 @@ def function_config() -> tuple[bytes, str, str]:
     context = eager_context.context()
     attributes = context.function_call_options.as_attrs()
     return attributes["config_proto"], attributes["executor_type"], context.device_name or ""
+
+
+def function_device() -> str:
+    """The device on which Python's own calls of functions run in this thread."""
+    context = eager_context.context()
+    name: str = context.device_name
+    return name or (f"{context.host_address_space()}/device:GPU:0" if context.num_gpus() else _host())
+
+
+def hlo(concrete: Any) -> bytes:
+    """What a concrete function computes, for XLA on the CPU: a serialized ``xla.HloModuleProto``.
+
+    Raises
+    ------
+    ValueError
+        With what XLA says, if it cannot compile the function.
+    """
+    # Not experimental_get_compiler_ir(), which draws a random number of the user's sequence to find a device.
+    module: bytes = eager_context.context().get_compiler_ir(
+        device_name=_host(),
+        platform_name=None,
+        function_name=concrete.name,
+        flat_args=tf.nest.flatten(concrete.structured_input_signature),
+        captured_inputs=concrete.captured_inputs,
+        stage="hlo_serialized",
+    )
+    return module
+
+
+def resource_value(handle: Any) -> Any:
+    """The present value of a variable, by its handle; nobody's tape sees it."""
+    dtype = handle._handle_data.shape_and_type[0].dtype
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
 
 
 def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tfminimize.build_info import build_info
 
-__all__ = ["_native", "check_version", "require"]
+__all__ = ["_native", "check_version", "require", "xla"]
 
 
 class _Missing:
@@ -45,6 +45,26 @@ def require() -> None:
     from tfminimize import _tensorflow
 
     _tensorflow.bind()
+
+
+@functools.cache
+def xla() -> Any:
+    """The extension that links to XLA.
+
+    Raises
+    ------
+    ImportError
+        If it was built for another TensorFlow, or cannot be loaded.
+    """
+    check_version("_xla")
+    try:
+        import tfminimize._xla as extension
+    except ImportError as error:
+        raise ImportError(
+            f"tfminimize's _xla could not be loaded ({error}): install tfminimize again with "
+            "`pip install --force-reinstall tfminimize`."
+        ) from error
+    return extension
 
 
 def check_version(binary: str) -> None:

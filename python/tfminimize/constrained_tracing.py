@@ -47,8 +47,7 @@ class ConstrainedTrace:
     Attributes
     ----------
     values, derivatives : TracedFunction
-    by_value : tuple of int
-        The components of x that are their first inputs.
+    backend : Backend
     shapes : tuple of tuple of int
         Those that the constraint functions return.
     num_values : int
@@ -69,14 +68,19 @@ class ConstrainedTrace:
     ) -> None:
         begin = time.perf_counter()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        problem = _Problem(fun, constraints, unknowns, arguments, jit)
-        functions = [tf.function(f, autograph=False, jit_compile=jit or None) for f in (problem.values, problem.all)]
+        problems: list[_Problem] = []
+
+        def make(jit: bool) -> list[Any]:
+            problem = _Problem(fun, constraints, unknowns, arguments, jit)
+            problems.append(problem)
+            return [tf.function(f, autograph=False, jit_compile=jit or None) for f in (problem.values, problem.all)]
+
         tensors = [*arguments.tensors, *constraints.tensors]
-        (self.values, self.derivatives), self.by_value = trace_functions(functions, unknowns, tensors, jit)
-        self.shapes = problem.shapes
-        self.num_values = sum(math.prod(shape) for shape in problem.shapes)
-        self.values_dtype = problem.values_dtype
-        self.seconds = time.perf_counter() - begin
+        (self.values, self.derivatives), self.backend = trace_functions(make, unknowns, tensors, jit)
+        self.shapes = problems[-1].shapes
+        self.num_values = sum(math.prod(shape) for shape in self.shapes)
+        self.values_dtype = problems[-1].values_dtype
+        self.seconds = time.perf_counter() - begin - self.backend.seconds
 
 
 class _Problem:

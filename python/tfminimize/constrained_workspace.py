@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from tfminimize import _tensorflow
 from tfminimize.binding import _native
 from tfminimize.constrained_tracing import ConstrainedTrace
 from tfminimize.constraints import Rows
+from tfminimize.machine_code import MachineCode
 from tfminimize.packing import ALIGNMENT
 from tfminimize.tracing import TracedFunction
 from tfminimize.unknowns import Unknowns
@@ -33,21 +35,24 @@ class ConstrainedWorkspace(Memory):
     offsets : ndarray, shape (m,)
         Of the linear constraints; NaN for the others.
     num_equalities : int
-    objective : _native.ConstrainedFunction
+    objective : _native.ConstrainedXlaExecutable or _native.ConstrainedFunction
     """
 
-    objective: _native.ConstrainedFunction
+    objective: _native.ConstrainedXlaExecutable | _native.ConstrainedFunction
 
     def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        super().__init__(trace.by_value, unknowns, tensors)
-        self.objective = _native.ConstrainedFunction(
+        functions = [trace.values, trace.derivatives]
+        super().__init__(functions, trace.backend, unknowns, tensors)
+        make: Any = _native.ConstrainedFunction
+        if trace.backend.name == "xla":
+            make = _native.ConstrainedXlaExecutable
+        self.objective = make(
             _tensorflow.context_capsule(),
-            self._bound(trace.values),
-            self._bound(trace.derivatives),
+            *map(self._bound, functions),
             self.components,
             [],
             num_values=trace.num_values,
-            loss_dtype=trace.values.call.loss_dtype,
+            loss_dtype=trace.values.loss_dtype,
             values_dtype=trace.values_dtype,
         )
         self._key: Hashable = None
@@ -80,5 +85,13 @@ class ConstrainedWorkspace(Memory):
         columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
         self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
 
-    def _bound(self, function: TracedFunction) -> _native.FunctionCall:
-        return _native.FunctionCall(function.call.name, self.inputs(function), **call_options(function.call))
+    def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
+        """Pass values (0) or derivatives (1) this tensor from now on."""
+        assert isinstance(self.objective, _native.ConstrainedXlaExecutable)
+        self.objective.set_captured(function, position, tensor)
+
+    def _bound(self, function: TracedFunction) -> _native.XlaCall | _native.FunctionCall:
+        call, inputs = function.call, self.inputs(function)
+        if isinstance(call, MachineCode):
+            return _native.XlaCall(call.program, inputs)
+        return _native.FunctionCall(call.name, inputs, **call_options(call))

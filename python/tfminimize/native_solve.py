@@ -60,12 +60,12 @@ def run(
 ) -> OptimizeResult:
     """Drive a solver to its end. ``evaluate_start()`` makes the first evaluation and advances the solver by it."""
     workspace = lease.workspace
-    compile_seconds = 0.0
+    compile_seconds = lease.compile_seconds
     if lease.is_first:
         # TensorFlow compiles a function when it runs for the first time.
         begin = time.perf_counter()
         evaluate_start()
-        compile_seconds = time.perf_counter() - begin
+        compile_seconds += time.perf_counter() - begin
         workspace.check_sharing()
     observer = on_iteration = None
     if callback is not None:
@@ -82,7 +82,8 @@ def run(
         status=status,
         success=status == 0,
         message=STOPPED_BY_CALLBACK if observer is not None and observer.stopped else message,
-        backend="tfe",
+        backend=workspace.backend.name,
+        backend_reason=workspace.backend.reason,
         timing={
             "trace": lease.trace_seconds,
             "compile": compile_seconds,

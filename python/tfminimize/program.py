@@ -44,17 +44,20 @@ class Lease(Generic[AnyWorkspace]):
     ----------
     trace_seconds : float
         What tracing took, if this is the first solve with the trace, else 0.
+    compile_seconds : float
+        What compiling to machine code took, likewise.
     is_first : bool
-        Whether it is, so that its first evaluation compiles the function.
+        Whether it is, so that its first evaluation compiles the function, if TensorFlow calls it.
     """
 
-    __slots__ = ("_pool", "is_first", "trace_seconds", "workspace")
+    __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
 
     def __init__(self, pool: _Pool[Any, AnyWorkspace], workspace: AnyWorkspace) -> None:
         self._pool = pool
         self.workspace = workspace
         self.is_first, pool.is_fresh = pool.is_fresh, False
         self.trace_seconds = pool.trace.seconds if self.is_first else 0.0
+        self.compile_seconds = pool.trace.backend.seconds if self.is_first else 0.0
 
     def release(self) -> None:
         """Give the workspace back, for the next solve."""

@@ -123,10 +123,11 @@ def solve(
     for name in ("x", "jac"):
         if np.shape(result.get(name)) == (layout.size,):
             result[name] = unknowns.report(layout.pack(result[name]))
-    result.backend = "tfe"
+    backend = lease.workspace.backend
+    result.backend, result.backend_reason = backend.name, backend.reason
     result.timing = {
         "trace": lease.trace_seconds,
-        "compile": evaluation.compile_seconds,
+        "compile": lease.compile_seconds + evaluation.compile_seconds,
         "evaluate": evaluation.seconds,
         "solver": seconds - evaluation.seconds - evaluation.compile_seconds,
     }

@@ -6,16 +6,17 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfminimize import _tensorflow
+from tfminimize import _tensorflow, machine_code
 from tfminimize.arguments import Arguments
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
 __all__ = [
+    "Backend",
     "Trace",
     "TracedFunction",
     "check_connected",
@@ -31,6 +32,19 @@ __all__ = [
 ]
 
 
+class Backend(NamedTuple):
+    """What evaluates a trace."""
+
+    name: str
+    """"xla": machine code, called without TensorFlow; "tfe": TensorFlow."""
+    reason: str
+    """A sentence that says why."""
+    by_value: tuple[int, ...]
+    """The components of x that are the first inputs of its functions."""
+    seconds: float = 0.0
+    """What compiling to machine code took."""
+
+
 class TracedFunction:
     """One TensorFlow function of x, traced and ready to be called from C++.
 
@@ -39,19 +53,25 @@ class TracedFunction:
 
     Attributes
     ----------
-    call : _tensorflow.Dispatchable
+    call : _tensorflow.Dispatchable or machine_code.MachineCode
         How to call the function.
+    captured_inputs : list of tf.Tensor
     handles : dict
-        From the `id` of a captured handle that a scratch variable replaces to the component that it stands for.
+        From the `id` of a captured handle to the component that takes its place.
+    loss_dtype : str
     """
 
     def __init__(
-        self, concrete: Any, unknowns: Unknowns, specs: list[tf.TensorSpec], assigned: tuple[int, ...], jit: bool
+        self,
+        call: _tensorflow.Dispatchable | machine_code.MachineCode,
+        concrete: Any,
+        unknowns: Unknowns,
+        handles: dict[int, int] | None = None,
     ) -> None:
-        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)}
-        if assigned:
-            concrete, self.handles = _with_assignments(concrete, unknowns, assigned, specs)
-        self.call = _tensorflow.dispatchable(concrete, jit and not assigned)
+        self.call = call
+        self.captured_inputs = list(concrete.captured_inputs)
+        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)} if handles is None else handles
+        self.loss_dtype: str = concrete.outputs[0].dtype.name
 
 
 class Trace:
@@ -76,8 +96,7 @@ class Trace:
     Attributes
     ----------
     function : TracedFunction
-    by_value : tuple of int
-        The components of x that are its first inputs.
+    backend : Backend
     seconds : float
         What tracing took.
     """
@@ -85,25 +104,60 @@ class Trace:
     def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit_compile: bool | None):
         begin = time.perf_counter()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        (self.function,), self.by_value = trace_functions(
-            [value_and_gradients(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
+        (self.function,), self.backend = trace_functions(
+            lambda jit: [value_and_gradients(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
         )
-        self.seconds = time.perf_counter() - begin
+        self.seconds = time.perf_counter() - begin - self.backend.seconds
 
 
 def trace_functions(
-    functions: Sequence[Any], unknowns: Unknowns, tensors: Sequence[tf.Tensor], jit: bool
-) -> tuple[list[TracedFunction], tuple[int, ...]]:
-    """Trace functions of the same inputs; and which components of x are passed to them by value."""
+    make: Callable[[bool], Sequence[Any]], unknowns: Unknowns, tensors: Sequence[tf.Tensor], jit: bool
+) -> tuple[list[TracedFunction], Backend]:
+    """Trace functions of the same inputs, ready for what evaluates them.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(jit)`` returns each as a `tf.function`.
+    unknowns : Unknowns
+    tensors : sequence of tf.Tensor
+        Those of ``args``.
+    jit : bool
+        Whether XLA is to compile them. What it cannot compile runs without it.
+    """
     segments = () if unknowns.variables else unknowns.layout.segments
     specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
     specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-    traced = [function.get_concrete_function(*specs) for function in functions]
-    for concrete in traced:
-        check_writes(concrete, unknowns)
-    assigned = _assigned(traced, unknowns, jit)
-    by_value = assigned if unknowns.variables else tuple(range(len(segments)))
-    return [TracedFunction(concrete, unknowns, specs, assigned, jit) for concrete in traced], by_value
+
+    def traced(jit: bool) -> list[Any]:
+        functions = [function.get_concrete_function(*specs) for function in make(jit)]
+        for concrete in functions:
+            check_writes(concrete, unknowns)
+        return functions
+
+    functions = traced(jit)
+    by_value = tuple(range(len(segments)))
+    reason = "jit_compile is not set, so TensorFlow runs the function"
+    if jit:
+        begin = time.perf_counter()
+        try:
+            codes = machine_code.compile_functions(functions)
+        except machine_code.NotCompiled as error:
+            reason = str(error)
+        except machine_code.NotCompilable as error:
+            jit, reason, functions = False, str(error), traced(False)
+        else:
+            backend = Backend("xla", machine_code.COMPILED, by_value, time.perf_counter() - begin)
+            return [TracedFunction(code, code.concrete, unknowns) for code in codes], backend
+    assigned = _assigned(functions, unknowns, jit)
+    found = []
+    for concrete in functions:
+        handles = None
+        if assigned:
+            concrete, handles = _with_assignments(concrete, unknowns, assigned, specs)
+        call = _tensorflow.dispatchable(concrete, jit and not assigned)
+        found.append(TracedFunction(call, concrete, unknowns, handles))
+    return found, Backend("tfe", reason, assigned if unknowns.variables else by_value)
 
 
 def follows_jit(fun: Callable[..., Any]) -> bool:

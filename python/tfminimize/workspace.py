@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tfminimize import _tensorflow
 from tfminimize.binding import _native
+from tfminimize.machine_code import MachineCode
 from tfminimize.packing import Segment
-from tfminimize.tracing import Trace, TracedFunction, scratch_handle
+from tfminimize.tracing import Backend, Trace, TracedFunction, scratch_handle
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Memory", "Workspace", "call_options", "destroy"]
@@ -24,12 +25,14 @@ Array = NDArray[Any]
 class Memory:
     """The packed x and gradient, and what TensorFlow reads of them.
 
-    In variable use the traced functions read *scratch variables* in place of the user's, which are not touched:
+    In variable use TensorFlow's functions read *scratch variables* in place of the user's, which are not touched:
     resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
-    `tracing`), resources that the functions assign before they read them.
+    `tracing`), resources that the functions assign before they read them. Machine code reads x itself, and of other
+    variables the values that they had when the solve began.
 
     Attributes
     ----------
+    backend : Backend
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
     components : list of _native.Component
@@ -39,26 +42,33 @@ class Memory:
         What `native_solve` keeps for the next solve.
     """
 
-    objective: _native.ConcreteFunction | _native.ConstrainedFunction
+    objective: Any
 
-    def __init__(self, by_value: tuple[int, ...], unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
+    def __init__(
+        self,
+        functions: Sequence[TracedFunction],
+        backend: Backend,
+        unknowns: Unknowns,
+        tensors: Sequence[tf.Tensor],
+    ) -> None:
+        self.backend = backend
         self.layout = layout = unknowns.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
         self.components: list[_native.Component] = []
         self._views = layout.views(self.x)
         self.kept_solver: Any = None
-        self._by_value = by_value
+        self._functions = functions
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
         self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
         for i, segment in enumerate(layout.segments):
             staging = None
-            if unknowns.variables:
+            if unknowns.variables and backend.name == "tfe":
                 device = unknowns.variables[i].device
                 self._scratch[i] = scratch_handle(device, segment)
                 weakref.finalize(self, destroy, self._scratch[i]).atexit = False
-                if i not in by_value:
+                if i not in backend.by_value:
                     if segment.dtype == "float32":
                         staging = _native.aligned_zeros(segment.size, "float32")
                     buffer = self.x[segment.packed] if staging is None else staging
@@ -70,16 +80,36 @@ class Memory:
 
     def inputs(self, function: TracedFunction) -> list[Any]:
         """What a traced function is called with: indices of components, and tensors."""
-        captured = function.call.captured_inputs
-        stand_ins = [self._scratch.get(function.handles.get(id(tensor), -1), tensor) for tensor in captured]
-        return [*self._by_value, *self._tensors, *stand_ins]
+        captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
+        return [*self.backend.by_value, *self._tensors, *captured]
 
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
-        """Pass these tensors of ``args`` from now on."""
+        """Pass these tensors of ``args`` from now on, and machine code the present values of variables."""
         for i, tensor in enumerate(tensors):
             if tensor is not self._tensors[i]:
-                self.objective.set_input(len(self._by_value) + i, tensor)
+                self.objective.set_input(self.position(i), tensor)
                 self._tensors[i] = tensor
+        if self.backend.name == "xla":
+            for i, function in enumerate(self._functions):
+                for position, captured in enumerate(function.captured_inputs, self.position(len(tensors))):
+                    if captured.dtype == tf.resource and id(captured) not in function.handles:
+                        self.set_captured(i, position, _tensorflow.resource_value(captured))
+
+    def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
+        """Pass one of the functions this tensor from now on."""
+        raise NotImplementedError
+
+    def position(self, index: int) -> int:
+        """Where a tensor of ``args`` is among the inputs of the functions."""
+        return len(self.backend.by_value) + index
+
+    def _input(self, captured: tf.Tensor, component: int | None) -> Any:
+        """What takes the place of a captured tensor."""
+        if self.backend.name == "tfe":
+            return captured if component is None else self._scratch.get(component, captured)
+        if component is not None:
+            return component
+        return _tensorflow.resource_value(captured) if captured.dtype == tf.resource else captured
 
     def start(self, values: Sequence[Array]) -> None:
         """Put a start into x, one array for each component."""
@@ -104,22 +134,26 @@ class Workspace(Memory):
 
     Attributes
     ----------
-    objective : _native.ConcreteFunction
+    objective : _native.XlaExecutable or _native.ConcreteFunction
     """
 
-    objective: _native.ConcreteFunction
+    objective: _native.XlaExecutable | _native.ConcreteFunction
 
     def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        super().__init__(trace.by_value, unknowns, tensors)
-        call = trace.function.call
-        self.objective = _native.ConcreteFunction(
-            _tensorflow.context_capsule(),
-            call.name,
-            self.inputs(trace.function),
-            self.components,
-            loss_dtype=call.loss_dtype,
-            **call_options(call),
-        )
+        super().__init__([trace.function], trace.backend, unknowns, tensors)
+        context, inputs = _tensorflow.context_capsule(), self.inputs(trace.function)
+        call, dtype = trace.function.call, trace.function.loss_dtype
+        if isinstance(call, MachineCode):
+            bound = _native.XlaCall(call.program, inputs)
+            self.objective = _native.XlaExecutable(context, bound, self.components, loss_dtype=dtype)
+        else:
+            self.objective = _native.ConcreteFunction(
+                context, call.name, inputs, self.components, loss_dtype=dtype, **call_options(call)
+            )
+
+    def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
+        """Pass the function this tensor from now on."""
+        self.objective.set_input(position, tensor)
 
 
 def call_options(call: _tensorflow.Dispatchable) -> dict[str, Any]:
