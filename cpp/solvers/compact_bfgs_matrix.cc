@@ -94,7 +94,7 @@ void CompactBfgsMatrix::add_s_products(double scale, const double* free_dots, co
   ss_other_[last][last] = scale * scale * other_dots[last + skip];
 }
 
-bool CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double* y_dots) {
+void CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double* y_dots) {
   const std::size_t last = k_ - 1;
   d_[last] = s_dot_y;
   theta_ = y_dot_y / s_dot_y;
@@ -102,7 +102,6 @@ bool CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double
     sy_free_[i][last] = y_dots[i];
     yy_free_[last][i] = yy_free_[i][last] = y_dots[k_ + i];
   }
-  return !bounded_ || factorize_middle();
 }
 
 bool CompactBfgsMatrix::factorize_middle() {

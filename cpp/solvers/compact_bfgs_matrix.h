@@ -45,11 +45,13 @@ class CompactBfgsMatrix {
   /// scale·(W, d)ᵀd over F and over A, as the products of columns_with_direction() with the direction, taken before
   /// begin_pair() (with `dropped` true if that dropped a pair).
   void add_s_products(double scale, const double* free_dots, const double* other_dots, bool dropped);
-  /// sᵀy as the line search measured it, yᵀy, and the products of columns() with the new y (over F). False if the new
-  /// matrix is not positive definite in floating point arithmetic.
-  bool finish_pair(double s_dot_y, double y_dot_y, const double* y_dots);
+  /// sᵀy as the line search measured it, yᵀy, and the products of columns() with the new y (over F).
+  void finish_pair(double s_dot_y, double y_dot_y, const double* y_dots);
 
-  /// v = M·v.
+  /// Factorizes M of the present pairs. False if it is not positive definite where it must be, in floating point
+  /// arithmetic.
+  bool factorize_middle();
+  /// v = M·v, after factorize_middle().
   void multiply_middle(double* v) const;
   /// The coefficients of -B⁻¹g = -g/θ + Σ coefficients·(S, Y), from (S, Y)ᵀg. Needs all variables free.
   void newton_coefficients(const double* g_dots, double* coefficients) const;
@@ -74,7 +76,6 @@ class CompactBfgsMatrix {
   void visit_state(const Visit& visit);
 
  private:
-  bool factorize_middle();
   void renew_column_ids();
   double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_other_[i][j]; }
 
@@ -113,7 +114,7 @@ void CompactBfgsMatrix::visit_state(const Visit& visit) {
   visit(s_slots_.data(), s_slots_.size() * sizeof(std::int32_t));
   visit(y_slots_.data(), y_slots_.size() * sizeof(std::int32_t));
   visit(d_.data(), d_.size() * sizeof(double));
-  for (SquareMatrix* a : {&sy_free_, &sy_other_, &ss_free_, &ss_other_, &yy_free_, &middle_}) {
+  for (SquareMatrix* a : {&sy_free_, &sy_other_, &ss_free_, &ss_other_, &yy_free_}) {
     visit(a->elements().data(), a->elements().size() * sizeof(double));
   }
   renew_column_ids();

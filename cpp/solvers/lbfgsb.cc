@@ -25,7 +25,7 @@ constexpr double kSurelyNotRounding = 1e-6;
 // A fall of f within this may be one: the last steps of a search uphill are that short.
 constexpr double kMaybeRounding = 1e-12;
 
-constexpr std::uint64_t kSnapshotKind = 0x4C42464753420002;  // "LBFGSB" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420003;  // "LBFGSB" and the version of the format.
 
 /// What advance() is called after.
 enum class Phase { kStart, kTrial, kIteration };

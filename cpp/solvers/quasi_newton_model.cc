@@ -65,7 +65,7 @@ void QuasiNewtonModel::accept(double step, double s_dot_y, bool stores_pair) {
     kernels_.update(v_, s_column, step, y_column, matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
     y_dot_y = y_dots_[2 * matrix_.size() - 1];
   }
-  if (!matrix_.finish_pair(s_dot_y, y_dot_y, y_dots_.data())) reset();
+  matrix_.finish_pair(s_dot_y, y_dot_y, y_dots_.data());
 }
 
 std::optional<DirectionSums> QuasiNewtonModel::find_direction() {
@@ -85,29 +85,68 @@ std::optional<DirectionSums> QuasiNewtonModel::find_direction() {
 }
 
 std::optional<DirectionSums> QuasiNewtonModel::find_bounded_direction() {
+  change_free_set();
+  std::optional<Combination> step;
+  if (matrix_.size() > 0 && num_bound_ < v_.n) step = newton_step();
+  const bool knows_cauchy_point = !step || !is_before_first_breakpoint(*step);
+  bool begins_at_x = step.has_value();
+  if (knows_cauchy_point) {
+    std::copy_n(positions_.data(), positions_.size(), new_positions_.data());
+    if (!find_cauchy_point(cauchy_sums_)) return std::nullopt;
+    const bool changed = change_free_set();
+    if (matrix_.size() == 0 || num_bound_ == v_.n) return step_from_cauchy_point(v_.x, cauchy_.step(), {});
+    if (changed || !step) {
+      begins_at_x = false;
+      step = subspace_step();
+      if (!step) return std::nullopt;
+    }
+  }
+  const DirectionSums sums = step_from_cauchy_point(v_.x, begins_at_x ? 0 : cauchy_.step(), *step);
+  if (!sums.clipped || !(sums.slope > 0)) return sums;
+  if (begins_at_x) {
+    if (!knows_cauchy_point) {
+      CauchySums without_breakpoints = cauchy_sums_;
+      without_breakpoints.num_breakpoints = 0;
+      if (!find_cauchy_point(without_breakpoints)) return sums;
+    }
+    step = subspace_step();
+    if (!step) return sums;
+  }
+  return shorten(*step);
+}
+
+bool QuasiNewtonModel::find_cauchy_point(const CauchySums& sums) {
+  if (matrix_.size() > 0 && !matrix_.factorize_middle()) return false;
   // The line search is over: where it started is room for the breakpoints, two doubles a variable.
   static_assert(sizeof(Breakpoint) == 2 * sizeof(double));
   const Span<Breakpoint> room(reinterpret_cast<Breakpoint*>(v_.start), v_.n);
-  cauchy_.find(v_, matrix_, cauchy_sums_, g_dots_.data(), new_positions_.data(), room);
-  change_free_set();
+  cauchy_.find(v_, matrix_, sums, g_dots_.data(), new_positions_.data(), room);
+  return true;
+}
 
-  if (matrix_.size() == 0 || num_bound_ == v_.n) return step_from_cauchy_point(v_.x, cauchy_.step(), {});
-  DirectionSums sums;
+std::optional<Combination> QuasiNewtonModel::newton_step() {
+  const std::size_t k = matrix_.size();
+  const double theta = matrix_.theta();
   if (num_bound_ == 0) {
-    // All variables are free, d_c is -g, and the minimizer of the model is that without bounds.
-    for (double& dot : g_dots_) dot = -dot;
-    matrix_.newton_coefficients(g_dots_.data(), coefficients_.data());
-    sums = step_from_cauchy_point(v_.x, 0, {-1 / matrix_.theta(), coefficients_.data(), matrix_.columns()});
-    if (!sums.clipped || !(sums.slope > 0)) return sums;
-    const std::optional<Combination> step = subspace_step();
-    if (step) return shorten(*step);
+    for (std::size_t j = 0; j < 2 * k; ++j) small_[j] = -g_dots_[j];
+    matrix_.newton_coefficients(small_.data(), coefficients_.data());
   } else {
-    const std::optional<Combination> step = subspace_step();
-    if (!step) return std::nullopt;
-    sums = step_from_cauchy_point(v_.x, cauchy_.step(), *step);
-    if (sums.clipped && sums.slope > 0) sums = shorten(*step);
+    if (!matrix_.factorize_subspace()) return std::nullopt;
+    for (std::size_t j = 0; j < k; ++j) coefficients_[j] = theta * g_dots_[j];
+    std::copy_n(g_dots_.begin() + static_cast<std::ptrdiff_t>(k), k,
+                coefficients_.begin() + static_cast<std::ptrdiff_t>(k));
+    matrix_.solve_subspace(coefficients_.data());
+    for (std::size_t j = 0; j < k; ++j) coefficients_[j] /= theta;
+    for (std::size_t j = k; j < 2 * k; ++j) coefficients_[j] /= theta * theta;
   }
-  return sums;
+  return Combination{-1 / theta, coefficients_.data(), matrix_.columns()};
+}
+
+bool QuasiNewtonModel::is_before_first_breakpoint(const Combination& newton_step) const {
+  // gᵀB⁻¹g, of which (S, Y)ᵀg is known: -g_dots.
+  double decrease = -newton_step.g_coefficient * cauchy_sums_.squared_norm;
+  for (std::size_t j = 0; j < newton_step.columns.count; ++j) decrease += newton_step.coefficients[j] * g_dots_[j];
+  return decrease < cauchy_sums_.first_breakpoint * cauchy_sums_.squared_norm;
 }
 
 DirectionSums QuasiNewtonModel::step_from_cauchy_point(const double* from, double cauchy_step,
@@ -167,8 +206,9 @@ DirectionSums QuasiNewtonModel::shorten(const Combination& step) {
   return step_from_cauchy_point(v_.start, cauchy_.step(), {0, &alpha, {&column, 1}});
 }
 
-void QuasiNewtonModel::change_free_set() {
+bool QuasiNewtonModel::change_free_set() {
   const bool has_pairs = matrix_.size() > 0;
+  bool changed = false;
   std::size_t num_bound = 0;
   for (std::size_t t = 0; t < num_tiles(v_.n); ++t) {
     const std::uint8_t* before = positions_.data() + t * kTile;
@@ -181,12 +221,15 @@ void QuasiNewtonModel::change_free_set() {
     for (std::size_t i = 0; i < kTile; ++i) {
       const bool enters = after[i] == kFree;
       if (!enters) ++num_bound;
-      if (has_pairs && enters != (before[i] == kFree)) matrix_.change_set(t * kTile + i, enters);
+      if (enters == (before[i] == kFree)) continue;
+      changed = true;
+      if (has_pairs) matrix_.change_set(t * kTile + i, enters);
     }
   }
   num_bound_ = num_bound;
   if (num_bound == 0) matrix_.clear_other();
   std::swap(positions_, new_positions_);
+  return changed;
 }
 
 }  // namespace tfminimize

@@ -16,7 +16,8 @@ namespace tfminimize {
 ///
 /// Without bounds the direction is -B⁻¹g. With bounds it leads to the minimizer of the model over the variables that
 /// are free at the generalized Cauchy point, projected into the bounds (Byrd, Lu, Nocedal & Zhu 1995, section 5.1;
-/// J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 3).
+/// J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 3). The Cauchy point itself is looked for only
+/// where it may have other free variables than x.
 ///
 /// An iteration makes two passes over W = (S, Y): one to form the direction and its products with W, one to form
 /// y and the products with it. Everything between is done with matrices of order 2m.
@@ -49,13 +50,23 @@ class QuasiNewtonModel {
   /// After a change of x without a new pair: what find_direction() needs to know of x.
   void look_around();
   std::optional<DirectionSums> find_bounded_direction();
+  /// The step from x to the minimizer of the model over the variables that are free there. Nothing where the
+  /// arithmetic breaks down.
+  std::optional<Combination> newton_step();
+  /// Whether the Cauchy point surely comes before the path meets a bound, so that this step leads to the minimizer.
+  /// With d = -g over the free variables it lies at t = dᵀd / dᵀBd, and by L. V. Kantorovich's inequality (that of
+  /// Cauchy, Bunyakovsky and Schwarz for B^½d and B^-½d) this is at most dᵀB⁻¹d / dᵀd.
+  bool is_before_first_breakpoint(const Combination& newton_step) const;
+  /// Finds it, and who is at a bound there. False where the arithmetic breaks down.
+  bool find_cauchy_point(const CauchySums& sums);
   /// The step from the Cauchy point to the minimizer of the model over the free variables.
   std::optional<Combination> subspace_step();
   /// Shortens that step until it meets its first bound, where its projection does not descend.
   DirectionSums shorten(const Combination& step);
   DirectionSums step_from_cauchy_point(const double* from, double cauchy_step, const Combination& step);
-  /// Makes the positions at the Cauchy point those that the products in the matrix are taken over.
-  void change_free_set();
+  /// Makes new_positions_ the present ones, over which the products in the matrix are taken. True if the set of free
+  /// variables has changed.
+  bool change_free_set();
 
   Vectors& v_;
   const bool bounded_;
@@ -69,8 +80,8 @@ class QuasiNewtonModel {
   // With bounds only.
   GeneralizedCauchyPoint cauchy_;
   CauchySums cauchy_sums_;
-  AlignedArray<std::uint8_t> positions_;        ///< At the Cauchy point of the present direction.
-  AlignedArray<std::uint8_t> new_positions_;    ///< At the next one.
+  AlignedArray<std::uint8_t> positions_;        ///< Those that the products in the matrix are taken over,
+  AlignedArray<std::uint8_t> new_positions_;    ///< and the next.
   std::size_t num_bound_ = 0;                   ///< How many variables are not free.
   std::vector<double> free_dots_, other_dots_;  ///< [2m + 1], (S, d, Y)ᵀd over the free variables and the others.
   std::vector<double> small_;                   ///< [2m]

@@ -48,7 +48,8 @@ inline bool add_pair(CompactBfgsMatrix& b, const Pair& pair, const std::vector<b
   set_column(b, pair.y, y_column);
   b.add_s_products(scale, free_dots.data(), other_dots.data(), old_size == b.size());
   const Vector y_dots = column_dots(b, b.columns(), pair.y, free, true);
-  return b.finish_pair(dot(pair.s, pair.y), dot(pair.y, pair.y), y_dots.data());
+  b.finish_pair(dot(pair.s, pair.y), dot(pair.y, pair.y), y_dots.data());
+  return b.factorize_middle();
 }
 
 /// A matrix, and the pairs that it should hold.
