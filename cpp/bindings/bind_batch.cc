@@ -52,6 +52,7 @@ BatchedInput make_input(std::size_t position, const py::array& array, std::size_
 
 std::vector<BatchedInput> make_inputs(const std::vector<std::pair<std::size_t, py::array>>& arrays, std::size_t count) {
   std::vector<BatchedInput> inputs;
+  inputs.reserve(arrays.size());
   for (const auto& [position, array] : arrays) inputs.push_back(make_input(position, array, count));
   return inputs;
 }

@@ -108,8 +108,6 @@ def solve_batch(
     with contextlib.ExitStack() as stack:
         leases = _leases(program, problem, arguments, num_threads, stack)
         workspaces = [lease.workspace for lease in leases]
-        for workspace in workspaces:
-            workspace.start([start[0] for start in starts])
         native = slsqp if problem.method == "slsqp" else lbfgsb
         first = len(arguments.tensors) - len(batched.arrays)
         fields, timing = _native.drive_batch(
@@ -129,9 +127,11 @@ def solve_batch(
         x=unknowns.report_batch(x),
         **fields,
         success=fields["status"] == 0,
-        backend="tfe",
+        backend=workspaces[0].backend.name,
+        backend_reason=workspaces[0].backend.reason,
         timing={
             "trace": leases[0].trace_seconds,
+            "compile": leases[0].compile_seconds,
             "evaluate": timing.evaluate,
             "solver": timing.solver,
             "total": time.perf_counter() - begin,

@@ -233,7 +233,7 @@ class Minimizer:
             structure of x0 with arrays ``[B, ...]`` in the place of its leaves; variables keep their values.
             ``errors`` is a dict from the index of a problem in which ``fun`` raised an exception to that exception:
             it keeps its start, has status -1, and NaN for its other results. ``timing`` has the seconds of ``trace``,
-            of ``evaluate`` and ``solver``, summed over all threads, and the ``total`` that passed.
+            ``compile``, of ``evaluate`` and ``solver``, summed over all threads, and the ``total`` that passed.
 
         Raises
         ------
