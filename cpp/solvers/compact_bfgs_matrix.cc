@@ -23,9 +23,11 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
       yy_free_(m),
       middle_(bounded ? m : 0),
       k_yy_(bounded ? m : 0),
-      k_sy_(bounded ? m : 0),
       k_ss_(bounded ? m : 0),
       k_v_(bounded ? m : 0),
+      middle_reciprocals_(bounded ? m : 0),
+      k_yy_reciprocals_(bounded ? m : 0),
+      k_ss_reciprocals_(bounded ? m : 0),
       small_(2 * m) {
   restart();
 }
@@ -106,14 +108,16 @@ void CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double
 
 bool CompactBfgsMatrix::factorize_middle() {
   for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t p = 0; p < i; ++p) small_[p] = l(i, p) / d_[p];
-    for (std::size_t j = 0; j <= i; ++j) {
-      double value = theta_ * (ss_free_[i][j] + ss_other_[i][j]);
-      for (std::size_t p = 0; p < j; ++p) value += small_[p] * l(j, p);
-      middle_[i][j] = value;
+    for (std::size_t j = i; j < k_; ++j) middle_[i][j] = theta_ * (ss_free_[i][j] + ss_other_[i][j]);
+  }
+  for (std::size_t p = 0; p < k_; ++p) {
+    for (std::size_t j = p + 1; j < k_; ++j) small_[j] = l(j, p);
+    for (std::size_t i = p + 1; i < k_; ++i) {
+      const double factor = small_[i] / d_[p];
+      for (std::size_t j = i; j < k_; ++j) middle_[i][j] += factor * small_[j];
     }
   }
-  return cholesky(middle_, k_);
+  return cholesky(middle_, k_, middle_reciprocals_.data());
 }
 
 void CompactBfgsMatrix::multiply_middle(double* v) const {
@@ -124,8 +128,8 @@ void CompactBfgsMatrix::multiply_middle(double* v) const {
   for (std::size_t i = 1; i < k_; ++i) {
     for (std::size_t j = 0; j < i; ++j) s[i] += l(i, j) * y[j];
   }
-  solve_lower(middle_, k_, s);
-  solve_lower_transposed(middle_, k_, s);
+  solve_upper_transposed(middle_, middle_reciprocals_.data(), k_, s);
+  solve_upper(middle_, middle_reciprocals_.data(), k_, s);
   for (std::size_t j = 0; j < k_; ++j) {
     double value = 0;
     for (std::size_t i = j + 1; i < k_; ++i) value += l(i, j) * s[i];
@@ -138,14 +142,17 @@ void CompactBfgsMatrix::newton_coefficients(const double* g_dots, double* coeffi
   const double gamma = 1 / theta_;
   double* s = coefficients;
   double* u = coefficients + k_;
+  double* reciprocals = small_.data();
+  invert_diagonal(sy_free_, k_, reciprocals);
   std::copy_n(g_dots, k_, u);
-  solve_upper(sy_free_, k_, u);
-  for (std::size_t i = 0; i < k_; ++i) {
-    double value = 0;
-    for (std::size_t j = 0; j < k_; ++j) value += yy_free_[i][j] * u[j];
-    s[i] = gamma * (g_dots[k_ + i] - value) - d_[i] * u[i];
+  solve_upper(sy_free_, reciprocals, k_, u);
+  std::copy_n(g_dots + k_, k_, s);
+  for (std::size_t j = 0; j < k_; ++j) {
+    const double* row = yy_free_[j];
+    for (std::size_t i = 0; i < k_; ++i) s[i] -= row[i] * u[j];
   }
-  solve_upper_transposed(sy_free_, k_, s);
+  for (std::size_t i = 0; i < k_; ++i) s[i] = gamma * s[i] - d_[i] * u[i];
+  solve_upper_transposed(sy_free_, reciprocals, k_, s);
   for (std::size_t i = 0; i < k_; ++i) u[i] *= gamma;
 }
 
@@ -163,44 +170,49 @@ void CompactBfgsMatrix::add_free_gram_product(const double* v, double* result) c
 }
 
 bool CompactBfgsMatrix::factorize_subspace() {
+  const double gamma = 1 / theta_;
   for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t j = 0; j <= i; ++j) k_yy_[i][j] = yy_free_[i][j] / theta_;
+    for (std::size_t j = i; j < k_; ++j) k_yy_[i][j] = gamma * yy_free_[i][j];
     k_yy_[i][i] += d_[i];
-    for (std::size_t j = 0; j < k_; ++j) k_sy_[i][j] = i > j ? sy_other_[i][j] : -sy_free_[i][j];
   }
-  if (!cholesky(k_yy_, k_)) return false;
+  if (!cholesky(k_yy_, k_, k_yy_reciprocals_.data())) return false;
 
   for (std::size_t i = 0; i < k_; ++i) {
-    std::copy_n(k_sy_[i], k_, k_v_[i]);
-    solve_lower(k_yy_, k_, k_v_[i]);
-    for (std::size_t j = 0; j <= i; ++j) {
-      double value = theta_ * ss_other_[i][j];
-      for (std::size_t p = 0; p < k_; ++p) value += k_v_[i][p] * k_v_[j][p];
-      k_ss_[i][j] = value;
+    for (std::size_t j = 0; j < k_; ++j) k_v_[j][i] = i > j ? sy_other_[i][j] : -sy_free_[i][j];
+    for (std::size_t j = i; j < k_; ++j) k_ss_[i][j] = theta_ * ss_other_[i][j];
+  }
+  for (std::size_t p = 0; p < k_; ++p) {
+    double* row_p = k_v_[p];
+    for (std::size_t i = 0; i < k_; ++i) row_p[i] *= k_yy_reciprocals_[p];
+    for (std::size_t j = p + 1; j < k_; ++j) {
+      const double factor = k_yy_[p][j];
+      double* row_j = k_v_[j];
+      for (std::size_t i = 0; i < k_; ++i) row_j[i] -= factor * row_p[i];
+    }
+    for (std::size_t j = 0; j < k_; ++j) {
+      double* row_j = k_ss_[j];
+      for (std::size_t i = j; i < k_; ++i) row_j[i] += row_p[j] * row_p[i];
     }
   }
-  return cholesky(k_ss_, k_);
+  return cholesky(k_ss_, k_, k_ss_reciprocals_.data());
 }
 
 void CompactBfgsMatrix::solve_subspace(double* v) const {
+  // Eliminates y: J·Jᵀ·s' = s + V·C⁻¹·y,   y' = C⁻ᵀ(Vᵀ·s' - C⁻¹·y).
   double* s = v;
   double* y = v + k_;
-  double* q = small_.data();
-  // Eliminates y: J·Jᵀ·s' = s + K_sy·(C·Cᵀ)⁻¹·y,   C·Cᵀ·y' = K_syᵀ·s' - y.
-  std::copy_n(y, k_, q);
-  solve_lower(k_yy_, k_, q);
-  solve_lower_transposed(k_yy_, k_, q);
-  for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t j = 0; j < k_; ++j) s[i] += k_sy_[i][j] * q[j];
+  solve_upper_transposed(k_yy_, k_yy_reciprocals_.data(), k_, y);
+  for (std::size_t j = 0; j < k_; ++j) {
+    const double* row = k_v_[j];
+    for (std::size_t i = 0; i < k_; ++i) s[i] += row[i] * y[j];
   }
-  solve_lower(k_ss_, k_, s);
-  solve_lower_transposed(k_ss_, k_, s);
-  for (std::size_t j = 0; j < k_; ++j) y[j] = -y[j];
-  for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t j = 0; j < k_; ++j) y[j] += k_sy_[i][j] * s[i];
+  solve_upper_transposed(k_ss_, k_ss_reciprocals_.data(), k_, s);
+  solve_upper(k_ss_, k_ss_reciprocals_.data(), k_, s);
+  for (std::size_t j = 0; j < k_; ++j) {
+    y[j] = -y[j];
+    for (std::size_t i = 0; i < k_; ++i) y[j] += k_v_[j][i] * s[i];
   }
-  solve_lower(k_yy_, k_, y);
-  solve_lower_transposed(k_yy_, k_, y);
+  solve_upper(k_yy_, k_yy_reciprocals_.data(), k_, y);
 }
 
 void CompactBfgsMatrix::row(std::size_t i, double* w) const {

@@ -92,18 +92,18 @@ class CompactBfgsMatrix {
   std::vector<std::int32_t> column_ids_;
   std::vector<std::int32_t> direction_ids_;
 
-  std::vector<double> d_;              ///< D.
-  SquareMatrix sy_free_;               ///< S_FᵀY_F.
-  SquareMatrix sy_other_;              ///< S_AᵀY_A, below the diagonal.
-  SquareMatrix ss_free_;               ///< S_FᵀS_F.
-  SquareMatrix ss_other_;              ///< S_AᵀS_A.
-  SquareMatrix yy_free_;               ///< Y_FᵀY_F.
-  SquareMatrix middle_;                ///< Cholesky factor of θSᵀS + L·D⁻¹·Lᵀ.
-  SquareMatrix k_yy_;                  ///< C with C·Cᵀ = D + Y_FᵀY_F/θ.
-  SquareMatrix k_sy_;                  ///< L_A - R_F.
-  SquareMatrix k_ss_;                  ///< J with J·Jᵀ = θS_AᵀS_A + V·Vᵀ, V = (L_A - R_F)·C⁻ᵀ.
-  SquareMatrix k_v_;                   ///< That V.
-  mutable std::vector<double> small_;  ///< [2m], for products.
+  std::vector<double> d_;  ///< D.
+  SquareMatrix sy_free_;   ///< S_FᵀY_F.
+  SquareMatrix sy_other_;  ///< S_AᵀY_A, below the diagonal.
+  SquareMatrix ss_free_;   ///< S_FᵀS_F.
+  SquareMatrix ss_other_;  ///< S_AᵀS_A.
+  SquareMatrix yy_free_;   ///< Y_FᵀY_F.
+  SquareMatrix middle_;    ///< Cholesky factor of θSᵀS + L·D⁻¹·Lᵀ, transposed as are the others.
+  SquareMatrix k_yy_;      ///< C with C·Cᵀ = D + Y_FᵀY_F/θ.
+  SquareMatrix k_ss_;      ///< J with J·Jᵀ = θS_AᵀS_A + V·Vᵀ, V = (L_A - R_F)·C⁻ᵀ.
+  SquareMatrix k_v_;       ///< That V.
+  std::vector<double> middle_reciprocals_, k_yy_reciprocals_, k_ss_reciprocals_;  ///< Of their diagonals.
+  mutable std::vector<double> small_;                                             ///< [2m], for products.
 };
 
 template <typename Visit>

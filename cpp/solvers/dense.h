@@ -29,57 +29,48 @@ class SquareMatrix {
   std::vector<double> elements_;
 };
 
-/// A = L·Lᵀ in the lower triangle of the leading k rows, in place. False if A is not positive definite.
-inline bool cholesky(SquareMatrix& a, std::size_t k) {
-  for (std::size_t j = 0; j < k; ++j) {
-    double* row_j = a[j];
-    double pivot = row_j[j];
-    for (std::size_t p = 0; p < j; ++p) pivot -= row_j[p] * row_j[p];
-    if (!(pivot > 0)) return false;
-    const double root = std::sqrt(pivot);
-    row_j[j] = root;
-    const double inverse = 1 / root;
-    for (std::size_t i = j + 1; i < k; ++i) {
-      double* row_i = a[i];
-      double value = row_i[j];
-      for (std::size_t p = 0; p < j; ++p) value -= row_i[p] * row_j[p];
-      row_i[j] = value * inverse;
+// All triangles are upper ones, so that the inner loops run along rows, and divisions, which are slow, are made once,
+// in advance.
+
+/// A = UᵀU in the upper triangle of the leading k rows, in place, with the reciprocals of its diagonal, [k]. False if A
+/// is not positive definite.
+inline bool cholesky(SquareMatrix& a, std::size_t k, double* reciprocals) {
+  for (std::size_t p = 0; p < k; ++p) {
+    double* row_p = a[p];
+    if (!(row_p[p] > 0)) return false;
+    row_p[p] = std::sqrt(row_p[p]);
+    reciprocals[p] = 1 / row_p[p];
+    for (std::size_t i = p + 1; i < k; ++i) row_p[i] *= reciprocals[p];
+    for (std::size_t j = p + 1; j < k; ++j) {
+      double* row_j = a[j];
+      const double factor = row_p[j];
+      for (std::size_t i = j; i < k; ++i) row_j[i] -= factor * row_p[i];
     }
   }
   return true;
 }
 
-/// x = L⁻¹x
-inline void solve_lower(const SquareMatrix& l, std::size_t k, double* x) {
-  for (std::size_t i = 0; i < k; ++i) {
-    double value = x[i];
-    for (std::size_t p = 0; p < i; ++p) value -= l[i][p] * x[p];
-    x[i] = value / l[i][i];
-  }
+/// The reciprocals of the diagonal of U, [k].
+inline void invert_diagonal(const SquareMatrix& u, std::size_t k, double* reciprocals) {
+  for (std::size_t i = 0; i < k; ++i) reciprocals[i] = 1 / u[i][i];
 }
 
-/// x = L⁻ᵀx
-inline void solve_lower_transposed(const SquareMatrix& l, std::size_t k, double* x) {
-  for (std::size_t i = k; i-- > 0;) {
-    x[i] /= l[i][i];
-    for (std::size_t p = 0; p < i; ++p) x[p] -= l[i][p] * x[i];
-  }
-}
-
-/// x = R⁻¹x, R the upper triangle.
-inline void solve_upper(const SquareMatrix& r, std::size_t k, double* x) {
+/// x = U⁻¹x
+inline void solve_upper(const SquareMatrix& u, const double* reciprocals, std::size_t k, double* x) {
   for (std::size_t i = k; i-- > 0;) {
     double value = x[i];
-    for (std::size_t p = i + 1; p < k; ++p) value -= r[i][p] * x[p];
-    x[i] = value / r[i][i];
+    for (std::size_t p = k; p-- > i + 1;) value -= u[i][p] * x[p];  // The one that is known last comes last.
+    x[i] = value * reciprocals[i];
   }
 }
 
-/// x = R⁻ᵀx, R the upper triangle.
-inline void solve_upper_transposed(const SquareMatrix& r, std::size_t k, double* x) {
+/// x = U⁻ᵀx
+inline void solve_upper_transposed(const SquareMatrix& u, const double* reciprocals, std::size_t k, double* x) {
   for (std::size_t i = 0; i < k; ++i) {
-    x[i] /= r[i][i];
-    for (std::size_t p = i + 1; p < k; ++p) x[p] -= r[i][p] * x[i];
+    const double value = x[i] * reciprocals[i];
+    x[i] = value;
+    const double* row = u[i];
+    for (std::size_t p = i + 1; p < k; ++p) x[p] -= row[p] * value;
   }
 }
 
