@@ -120,3 +120,17 @@ def test_interface_benchmark_reports_every_problem() -> None:
         assert row["other"]["fun"] == pytest.approx(row["tfminimize"]["fun"], rel=1e-3)
         assert row["ratio"] > 0
         assert 0 < row["tfminimize"]["outside"] < 1
+
+
+def test_batch_benchmark_reports_every_solver() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "batch.py", "--small", "--json"))
+    ours = [(row["solver"], row["bounds"], row["threads"]) for row in report if row["solver"].startswith("tfminimize")]
+    assert ours == [
+        *(("tfminimize, XLA", True, threads) for threads in "12"),
+        *(("tfminimize, graph", True, threads) for threads in "12"),
+        *(("tfminimize, XLA", False, threads) for threads in "12"),
+    ]
+    assert [row["fits"] for row in report if row["solver"].startswith("SciPy")] == [3, 3]
+    for row in report:
+        assert row["per_fit"] > 0
+        assert set(row["ratios"]) == {"1", "2"}
