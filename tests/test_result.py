@@ -30,7 +30,7 @@ def test_result_has_scipys_fields_and_its_own() -> None:
     result = tfm.minimize(rosenbrock, X0)
     assert isinstance(result, OptimizeResult)
     theirs = scipy.optimize.minimize(scipy.optimize.rosen, X0, method="L-BFGS-B")
-    assert set(result) == {*theirs, "constr_violation", "backend", "timing"}
+    assert set(result) == {*theirs, "constr_violation", "backend", "backend_reason", "timing"}
     assert result.backend == "tfe"
     assert set(result.timing) == {"trace", "compile", "evaluate", "solver"}
     assert all(seconds > 0 for seconds in result.timing.values())

@@ -19,7 +19,7 @@ import tensorflow as tf
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
-#                               graphs and the programs for XLA, the name of resources that share none, the device
+#                               graphs, what XLA cannot compile, the name of resources that share none, the device
 #                               that functions run on, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
@@ -51,16 +51,17 @@ __all__ = [
     "anonymous_name",
     "autograph",
     "bind",
+    "check_compilable",
     "context_capsule",
     "copy_handle_data",
     "dispatchable",
     "eagerly",
     "function_config",
     "function_device",
-    "hlo",
     "is_read_only",
     "op_def",
     "resource_value",
+    "variable_type",
     "with_gradient",
 ]
 
@@ -184,16 +185,13 @@ def function_device() -> str:
     return name or (f"{context.host_address_space()}/device:GPU:0" if context.num_gpus() else _host())
 
 
-def hlo(concrete: Any) -> bytes:
-    """What a concrete function computes, for XLA on the CPU: a serialized ``xla.HloModuleProto``.
+def check_compilable(concrete: Any) -> None:
+    """Raise ValueError with what XLA says if it cannot compile a function.
 
-    Raises
-    ------
-    ValueError
-        With what XLA says, if it cannot compile the function.
+    TensorFlow keeps half a megabyte for each function that is asked about.
     """
     # Not experimental_get_compiler_ir(), which draws a random number of the user's sequence to find a device.
-    module: bytes = eager_context.context().get_compiler_ir(
+    eager_context.context().get_compiler_ir(
         device_name=_host(),
         platform_name=None,
         function_name=concrete.name,
@@ -201,13 +199,17 @@ def hlo(concrete: Any) -> bytes:
         captured_inputs=concrete.captured_inputs,
         stage="hlo_serialized",
     )
-    return module
+
+
+def variable_type(handle: Any) -> tuple[tf.DType, tf.TensorShape]:
+    """The dtype and shape of a variable, by its handle."""
+    data = handle._handle_data.shape_and_type[0]
+    return tf.as_dtype(data.dtype), tf.TensorShape(data.shape)
 
 
 def resource_value(handle: Any) -> Any:
     """The present value of a variable, by its handle; nobody's tape sees it."""
-    dtype = handle._handle_data.shape_and_type[0].dtype
-    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable_type(handle)[0])
 
 
 def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,13 @@
 # What each of these does is said in the extension's own docstrings.
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, final
 
+@final
+class Argument:
+    def __init__(
+        self, dtype: int, shape: Sequence[int], *, is_variable: bool = False, constant: bytes = b""
+    ) -> None: ...
+
+def lower(function: str, library: bytes, arguments: Sequence[Argument]) -> bytes: ...
 def compile(hlo: bytes) -> Any: ...

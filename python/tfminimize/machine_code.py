@@ -1,4 +1,4 @@
-"""Machine code: what XLA makes of a function for the solver to call without TensorFlow, and why of others it does not."""
+"""Machine code: what XLA makes of a function for the solver to call without TensorFlow, and of which it does not."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class MachineCode(NamedTuple):
     """A function as XLA has compiled it."""
 
     program: Any
-    """The capsule for `_native.XlaCall`: one parameter for each input, in which a variable is given by its value."""
-    concrete: Any
-    """The concrete function that it was made of."""
+    """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
+    captured_inputs: list[tf.Tensor]
+    """...what it captures, but for constants. A variable is given by its value."""
 
 
 def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
@@ -46,54 +46,83 @@ def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
     NotCompiled, NotCompilable
         With a sentence that says why not.
     """
-    modules = [_module(function) for function in functions]
-    for concrete, _ in modules:
-        _check_effects(concrete)
-        _check_devices(concrete)
     try:
         xla = binding.xla()
     except ImportError as error:
+        for function in functions:
+            _check_with_tensorflow(function)
         raise NotCompiled(str(error)) from error
+    for function in functions:
+        _check_resources(function)
+    modules = [_lowered(function, xla) for function in functions]
+    for function in functions:
+        _check_effects(function)
+        _check_devices(function)
     try:
-        return [MachineCode(xla.compile(module), concrete) for concrete, module in modules]
+        programs = [xla.compile(module) for module in modules]
     except RuntimeError as error:
-        raise NotCompiled(f"XLA cannot compile it for use without TensorFlow: {_first_line(error)}") from error
+        raise NotCompiled(_refusal(error)) from error
+    captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
+    return [MachineCode(*pair) for pair in zip(programs, captured, strict=True)]
 
 
-def _module(concrete: Any) -> tuple[Any, bytes]:
-    """The function and its program for XLA, which may need the values of some of the captured tensors."""
+def _lowered(concrete: Any, xla: Any) -> bytes:
+    """The function as a program of XLA."""
+    library = concrete.graph.as_graph_def().library
+    library.function.append(concrete.function_def)
+    num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
+    inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
     try:
-        return concrete, _tensorflow.hlo(concrete)
+        module: bytes = xla.lower(
+            concrete.name.decode(), library.SerializeToString(), [_argument(tensor, xla) for tensor in inputs]
+        )
+    except RuntimeError as error:
+        raise NotCompilable(_refusal(error)) from error
+    return module
+
+
+def _argument(tensor: Any, xla: Any) -> Any:
+    """An input of a function, as XLA gets to know it."""
+    if tensor.dtype == tf.resource:
+        dtype, shape = _tensorflow.variable_type(tensor)
+        return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True)
+    constant = tf.make_tensor_proto(tensor).SerializeToString() if _is_size(tensor) else b""
+    return xla.Argument(tensor.dtype.as_datatype_enum, tensor.shape.as_list(), constant=constant)
+
+
+def _is_size(tensor: Any) -> bool:
+    """Whether a captured tensor, which never changes, may be a shape or an axis, which XLA has to know."""
+    is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in (tf.int32, tf.int64)
+    return is_known and tensor.shape.rank <= 1 and tensor.shape.num_elements() < 100
+
+
+def _check_with_tensorflow(concrete: Any) -> None:
+    try:
+        _tensorflow.check_compilable(concrete)
     except (ValueError, tf.errors.OpError) as error:
-        try:
-            with_sizes = _with_sizes(concrete)
-            return with_sizes, _tensorflow.hlo(with_sizes)
-        except (ValueError, tf.errors.OpError):
-            raise NotCompilable(f"XLA cannot compile it: {_first_line(error)}") from error
+        raise NotCompilable(_refusal(error)) from error
 
 
-def _with_sizes(concrete: Any) -> Any:
-    """The function with constants for captured tensors that may be shapes or axes; they never change."""
-
-    def call(*inputs: tf.Tensor) -> Any:
-        captured = [tf.constant(t.numpy()) if _is_size(t) else t for t in concrete.captured_inputs]
-        outputs = [tensor.dtype for tensor in concrete.outputs]
-        return tf.raw_ops.StatefulPartitionedCall(args=[*inputs, *captured], Tout=outputs, f=concrete)
-
-    specs = tf.nest.flatten(concrete.structured_input_signature)
-    return tf.function(call, autograph=False, jit_compile=True).get_concrete_function(*specs)
+def _check_resources(concrete: Any) -> None:
+    """Of resources, machine code can be given the values of variables."""
+    for variable in _variables(concrete):
+        if not variable.shape.is_fully_defined():
+            raise NotCompiled(f"the function uses variable '{variable.name}', which has no static shape")
+    num_resources = sum(t.dtype == tf.resource for t in concrete.captured_inputs)
+    if len(_variables(concrete)) != num_resources:
+        raise NotCompiled("the function uses a resource that is no variable")
 
 
-def _is_size(tensor: tf.Tensor) -> bool:
-    return tensor.dtype in (tf.int32, tf.int64) and tensor.shape.rank <= 1 and tensor.shape.num_elements() < 100
+def _variables(concrete: Any) -> list[tf.Variable]:
+    handles = {id(t) for t in concrete.captured_inputs}
+    return [v for v in concrete.graph.variables if id(v.handle) in handles]
 
 
 def _check_effects(concrete: Any) -> None:
     """Machine code must only compute: it runs as often as the solver likes, and in several threads."""
-    for captured in concrete.captured_inputs:
-        if captured.dtype == tf.resource and not _tensorflow.is_read_only(concrete.graph, captured):
-            names = [f"variable '{v.name}'" for v in concrete.graph.variables if v.handle is captured]
-            raise NotCompiled(f"the function writes to {names[0] if names else 'a resource'}")
+    for variable in _variables(concrete):
+        if not _tensorflow.is_read_only(concrete.graph, variable.handle):
+            raise NotCompiled(f"the function writes to variable '{variable.name}'")
     graph = concrete.graph.as_graph_def()
     for node in itertools.chain(graph.node, *(f.node_def for f in graph.library.function)):
         if _keeps_state(node.op):
@@ -129,8 +158,8 @@ def _check_devices(concrete: Any) -> None:
             raise NotCompiled(f"the function runs on device {spec.device_type}:{spec.device_index}")
 
 
-def _first_line(error: Exception) -> str:
-    """What XLA says, without what TensorFlow puts around it."""
+def _refusal(error: Exception) -> str:
+    """A sentence with what XLA says, without what TensorFlow puts around it."""
     text = str(error).removeprefix("Failed getting HLO text: '").strip()
     line = text.splitlines()[0].rstrip("'") if text else type(error).__name__
-    return line if len(line) <= 300 else f"{line[:297]}..."
+    return f"XLA cannot compile it: {line if len(line) <= 300 else f'{line[:297]}...'}"

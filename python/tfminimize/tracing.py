@@ -69,7 +69,7 @@ class TracedFunction:
         handles: dict[int, int] | None = None,
     ) -> None:
         self.call = call
-        self.captured_inputs = list(concrete.captured_inputs)
+        self.captured_inputs = list(call.captured_inputs)
         self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)} if handles is None else handles
         self.loss_dtype: str = concrete.outputs[0].dtype.name
 
@@ -148,7 +148,7 @@ def trace_functions(
             jit, reason, functions = False, str(error), traced(False)
         else:
             backend = Backend("xla", machine_code.COMPILED, by_value, time.perf_counter() - begin)
-            return [TracedFunction(code, code.concrete, unknowns) for code in codes], backend
+            return [TracedFunction(*pair, unknowns) for pair in zip(codes, functions, strict=True)], backend
     assigned = _assigned(functions, unknowns, jit)
     found = []
     for concrete in functions:
