@@ -1,31 +1,40 @@
 """What does a solve cost beyond the function itself?
 
 Rosenbrock's function from (-1.2, 1, -1.2, 1, ...), L-BFGS-B with default options, float64. Beside each other, in one
-process and in turn: `scipy.optimize.minimize` on a `tf.function`, as users write it, and `tfminimize.Minimizer`, both
-as a graph and with `jit_compile=True`. Every function is traced and compiled before the clock starts. All figures are
-medians.
+process and in turn: `tfminimize.Minimizer` with each of its backends,
+
+- graph: a TensorFlow function, called through TensorFlow;
+- tfe-jit: the same, compiled by XLA, but called through TensorFlow, as where XLA's code cannot be called directly;
+- xla: XLA's machine code, called directly: what `jit_compile=True` gives;
+
+`scipy.optimize.minimize` on a `tf.function`, as users write it, with and without `jit_compile=True`; and TensorFlow
+Probability's `lbfgs_minimize` as one function compiled by XLA (if it is installed), with the same number of pairs and
+the same tolerances as far as it has them. Every function is traced and compiled before the clock starts. All figures
+are medians.
 
 SciPy's linear algebra is held to one thread, which makes SciPy faster: its default is a thread for each core, and these
 wait in a busy loop where TensorFlow's threads should run. `--blas-threads 0` leaves it as it is installed.
 
-Three tables: the whole solve; one evaluation, beside a C++ loop that makes the same TensorFlow calls and does nothing
-else; and what `Minimizer.minimize` adds to the evaluations and the solver when solve follows solve (the C++ loop's own
-clock, read twice an evaluation, is in it).
+Three tables: the whole solve; one evaluation, beside a C++ loop that makes the same calls and does nothing else; and
+the rest of the solve, that is the solver itself and what `Minimizer.minimize` adds to both when solve follows solve.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -39,8 +48,10 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import tfminimize as tfm
+from tfminimize import machine_code
 
-MODES = {"graph": False, "jit": True}
+MODES = ("graph", "tfe-jit", "xla")
+TOLERANCE = 2.2204460492503131e-09
 
 
 @dataclass(frozen=True)
@@ -51,21 +62,47 @@ class Row:
     mode: str
     repetitions: int
     scipy_solve: float
+    """By SciPy, on a `tf.function` with jit_compile as in this mode."""
+    tfp_solve: float | None
     solve: float
     scipy_evaluations: int
+    tfp_evaluations: int | None
     evaluations: int
+    iterations: int
     scipy_fun: float
+    tfp_fun: float | None
     fun: float
     evaluate: float
     """Time in TensorFlow and around its calls, per evaluation, within a solve."""
     bare: float
     """The same calls in a loop of their own, per evaluation."""
+    solver: float
+    """In the solver, per iteration."""
     added: float
     """What a solve takes beyond evaluations and solver, right after another solve."""
 
     @property
     def ratio(self) -> float:
         return self.scipy_solve / self.solve
+
+    @property
+    def tfp_ratio(self) -> float | None:
+        return None if self.tfp_solve is None else self.tfp_solve / self.solve
+
+
+@dataclass
+class Peer:
+    """Another way to solve the problem: its times, and (evaluations, loss) at the end."""
+
+    solve: Callable[[], tuple[int, float]]
+    times: list[float] = field(default_factory=list)
+    evaluations: int = 0
+    fun: float = 0.0
+
+    def run(self) -> None:
+        begin = time.perf_counter()
+        self.evaluations, self.fun = self.solve()
+        self.times.append(time.perf_counter() - begin)
 
 
 def rosenbrock(x: tf.Tensor) -> tf.Tensor:
@@ -76,7 +113,7 @@ def start(n: int) -> np.ndarray:
     return np.resize([-1.2, 1.0], n)
 
 
-def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], scipy.optimize.OptimizeResult]:
+def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[int, float]]:
     """A solve by SciPy, as it is usually written."""
 
     @tf.function(jit_compile=jit_compile)
@@ -90,7 +127,50 @@ def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], scipy.optimiz
         value, gradient = value_and_gradient(tf.constant(x))
         return value.numpy(), gradient.numpy()
 
-    return lambda: scipy.optimize.minimize(fun, x0, jac=True, method="L-BFGS-B")
+    def solve() -> tuple[int, float]:
+        result = scipy.optimize.minimize(fun, x0, jac=True, method="L-BFGS-B")
+        return result.nfev, float(result.fun)
+
+    return solve
+
+
+def tfp_solve(x0: np.ndarray) -> Callable[[], tuple[int, float]] | None:
+    """A solve by TensorFlow Probability, all of it compiled; None if that is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tfp = importlib.import_module("tensorflow_probability")
+            lbfgs_minimize = tfp.optimizer.lbfgs_minimize
+    except ModuleNotFoundError:
+        return None
+
+    @tf.function(jit_compile=True)
+    def minimize(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        found = lbfgs_minimize(
+            lambda x: tfp.math.value_and_gradient(rosenbrock, x),
+            start,
+            num_correction_pairs=10,
+            tolerance=1e-5,
+            f_relative_tolerance=TOLERANCE,
+            max_iterations=15000,
+        )
+        return found.position, found.num_objective_evaluations, found.objective_value
+
+    def solve() -> tuple[int, float]:
+        position, evaluations, value = minimize(tf.constant(x0))
+        position.numpy()
+        return int(evaluations), float(value)
+
+    return solve
+
+
+def make_minimizer(x0: np.ndarray, mode: str) -> tfm.Minimizer:
+    """A Minimizer that evaluates in this mode."""
+    if mode != "tfe-jit":
+        return tfm.Minimizer(rosenbrock, x0, jit_compile=mode == "xla")
+    refusal = machine_code.NotCompiled("the benchmark wants TensorFlow to call it")
+    with mock.patch.object(machine_code, "compile_functions", side_effect=refusal):
+        return tfm.Minimizer(rosenbrock, x0, jit_compile=True)
 
 
 def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> float:
@@ -104,48 +184,81 @@ def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> flo
     return seconds
 
 
-def measure(n: int, mode: str, repetitions: int, advance: Callable[[], None]) -> Row:
-    x0 = start(n)
-    theirs = scipy_solve(x0, MODES[mode])
-    minimizer = tfm.Minimizer(rosenbrock, x0, jit_compile=MODES[mode])
-    for _ in range(2):  # trace, compile, warm up
-        scipy_result, result = theirs(), minimizer.minimize(x0)
+class Ours:
+    """A Minimizer in one mode, and what its solves have taken."""
 
-    scipy_times: list[float] = []
-    times: list[float] = []
-    evaluate: list[float] = []
-    added: list[float] = []
-    bare: list[float] = []
-    for _ in range(repetitions):
-        begin = time.perf_counter()
-        theirs()
-        scipy_times.append(time.perf_counter() - begin)
+    def __init__(self, x0: np.ndarray, mode: str) -> None:
+        self.mode = mode
+        self._x0 = x0
+        self._minimizer = make_minimizer(x0, mode)
+        self.times: list[float] = []
+        self.evaluate: list[float] = []
+        self.solver: list[float] = []
+        self.added: list[float] = []
+        self.bare: list[float] = []
 
-        for taken in (times, added):  # the second solve meets caches that SciPy's has not filled
+    def run(self) -> None:
+        taken = []
+        for _ in range(2):  # the second solve meets caches that nobody else has filled
             begin = time.perf_counter()
-            ours = minimizer.minimize(x0)
+            result = self._minimizer.minimize(self._x0)
             taken.append(time.perf_counter() - begin)
-        evaluate.append(ours.timing["evaluate"] / ours.nfev)
-        added[-1] -= ours.timing["evaluate"] + ours.timing["solver"]
+        expected = "xla" if self.mode == "xla" else "tfe"
+        if result.backend != expected:
+            raise RuntimeError(f"The backend is {result.backend}, not {expected}: {result.backend_reason}")
+        self.result = result
+        self.times.append(taken[0])
+        self.evaluate.append(result.timing["evaluate"] / result.nfev)
+        self.solver.append(result.timing["solver"] / result.nit)
+        self.added.append(taken[1] - result.timing["evaluate"] - result.timing["solver"])
+        self.bare.append(bare_evaluation(self._minimizer, self._x0, max(50, result.nfev)))
 
-        bare.append(bare_evaluation(minimizer, x0, max(50, ours.nfev)))
-        advance()
+
+def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
+    x0 = start(n)
+    ours = [Ours(x0, mode) for mode in MODES]
+    theirs = {jit: Peer(scipy_solve(x0, jit)) for jit in (False, True)}
+    compiled = tfp_solve(x0)
+    tfp = None if compiled is None else Peer(compiled)
+    contenders = [*ours, *theirs.values(), *([] if tfp is None else [tfp])]
+    for warm in (True, False):
+        for _ in range(2 if warm else repetitions):
+            for contender in contenders:
+                contender.run()
+            if not warm:
+                advance()
+        if warm:  # traced and compiled
+            for contender in contenders:
+                for taken in vars(contender).values():
+                    if isinstance(taken, list):
+                        taken.clear()
 
     median = statistics.median
-    return Row(
-        n=n,
-        mode=mode,
-        repetitions=repetitions,
-        scipy_solve=median(scipy_times),
-        solve=median(times),
-        scipy_evaluations=scipy_result.nfev,
-        evaluations=result.nfev,
-        scipy_fun=float(scipy_result.fun),
-        fun=float(result.fun),
-        evaluate=median(evaluate),
-        bare=median(bare),
-        added=median(added),
-    )
+    rows = []
+    for mine in ours:
+        peer = theirs[mine.mode != "graph"]
+        rows.append(
+            Row(
+                n=n,
+                mode=mine.mode,
+                repetitions=repetitions,
+                scipy_solve=median(peer.times),
+                tfp_solve=None if tfp is None else median(tfp.times),
+                solve=median(mine.times),
+                scipy_evaluations=peer.evaluations,
+                tfp_evaluations=None if tfp is None else tfp.evaluations,
+                evaluations=mine.result.nfev,
+                iterations=mine.result.nit,
+                scipy_fun=peer.fun,
+                tfp_fun=None if tfp is None else tfp.fun,
+                fun=float(mine.result.fun),
+                evaluate=median(mine.evaluate),
+                bare=median(mine.bare),
+                solver=median(mine.solver),
+                added=median(mine.added),
+            )
+        )
+    return rows
 
 
 def machine() -> dict[str, Any]:
@@ -175,41 +288,47 @@ def microseconds(seconds: float) -> str:
 
 
 def print_tables(rows: list[Row], console: Console) -> None:
-    solve = Table(title="Whole solve, ms")
-    for name in ("n", "mode", "SciPy's evaluations", "ours", "SciPy's time", "ours", "SciPy / ours"):
-        solve.add_column(name, justify="right")
+    def table(title: str, names: tuple[str, ...]) -> Table:
+        made = Table(title=title)
+        for name in names:
+            made.add_column(name, justify="right")
+        return made
+
+    def shown(value: float | None, show: Callable[[float], str]) -> str:
+        return "-" if value is None else show(value)
+
+    solve = table(
+        "Whole solve, ms (evaluations)", ("n", "mode", "SciPy", "tfp with XLA", "ours", "SciPy / ours", "tfp / ours")
+    )
+    evaluation = table(
+        "One evaluation, µs", ("n", "mode", "SciPy's solve / evaluations", "in our solve", "bare C++ loop")
+    )
+    rest = table(
+        "Beyond evaluations, µs",
+        ("n", "mode", "solver, per iteration", "minimize adds, per solve", "which is of the solve"),
+    )
     for row in rows:
         solve.add_row(
             str(row.n),
             row.mode,
-            str(row.scipy_evaluations),
-            str(row.evaluations),
-            milliseconds(row.scipy_solve),
-            milliseconds(row.solve),
+            f"{milliseconds(row.scipy_solve)} ({row.scipy_evaluations:,})",
+            shown(row.tfp_solve, lambda value: f"{milliseconds(value)} ({row.tfp_evaluations:,})"),  # noqa: B023
+            f"{milliseconds(row.solve)} ({row.evaluations:,})",
             f"{row.ratio:.1f}",
+            shown(row.tfp_ratio, lambda value: f"{value:.1f}"),
         )
-
-    evaluation = Table(title="One evaluation, µs")
-    for name in ("n", "mode", "SciPy's solve / evaluations", "in our solve", "bare C++ loop", "ours / bare loop"):
-        evaluation.add_column(name, justify="right")
-    for row in rows:
         evaluation.add_row(
             str(row.n),
             row.mode,
             microseconds(row.scipy_solve / row.scipy_evaluations),
             microseconds(row.evaluate),
             microseconds(row.bare),
-            f"{row.evaluate / row.bare:.2f}",
         )
-
-    added = Table(title="What Minimizer.minimize adds to evaluations and solver, µs")
-    for name in ("n", "mode", "added", "share of the solve"):
-        added.add_column(name, justify="right")
-    for row in rows:
-        added.add_row(str(row.n), row.mode, microseconds(row.added), f"{row.added / row.solve:.1%}")
-
-    for table in (solve, evaluation, added):
-        console.print(table)
+        rest.add_row(
+            str(row.n), row.mode, microseconds(row.solver), microseconds(row.added), f"{row.added / row.solve:.1%}"
+        )
+    for made in (solve, evaluation, rest):
+        console.print(made)
 
 
 def main(arguments: list[str]) -> None:
@@ -227,16 +346,14 @@ def main(arguments: list[str]) -> None:
         threadpool_limits(options.blas_threads or None, user_api="blas"),
         Progress(console=console, transient=True, auto_refresh=False) as progress,  # no thread beside the measurements
     ):
-        task = progress.add_task("Solving", total=len(MODES) * sum(repetitions.values()))
+        task = progress.add_task("Solving", total=sum(repetitions.values()))
         for n in options.sizes:
-            rows += [
-                measure(n, mode, repetitions[n], lambda: progress.update(task, advance=1, refresh=True))
-                for mode in MODES
-            ]
+            rows += measure(n, repetitions[n], lambda: progress.update(task, advance=1, refresh=True))
 
     where = {**machine(), "blas_threads": options.blas_threads or "as installed"}
     if options.json:
-        print(json.dumps({"machine": where, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}, indent=2))
+        figures = [{**asdict(row), "ratio": row.ratio, "tfp_ratio": row.tfp_ratio} for row in rows]
+        print(json.dumps({"machine": where, "rows": figures}, indent=2))
     else:
         print_tables(rows, console)
         console.print(
