@@ -10,6 +10,7 @@ import pathlib
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -62,7 +63,8 @@ def _info(as_json: bool) -> int:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "binding": _binding(),
+        "binding": _works(binding.require),
+        "xla": _works(binding.xla),
     }
     information = {"built": build_info(), "found": found}
     if as_json:
@@ -74,13 +76,13 @@ def _info(as_json: bool) -> int:
             for key, value in entries.items():
                 shown.add_row(key, str(value))
             console.print(shown)
-    return 0 if found["binding"] == "ok" else 1
+    return 0 if found["binding"] == found["xla"] == "ok" else 1
 
 
-def _binding() -> str:
-    """Whether the extension finds what it needs in TensorFlow."""
+def _works(load: Callable[[], Any]) -> str:
+    """Whether an extension finds what it needs in TensorFlow, or why not."""
     try:
-        binding.require()
+        load()
     except ImportError as error:
         return str(error)
     return "ok"
