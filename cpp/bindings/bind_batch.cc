@@ -185,18 +185,26 @@ struct Crew {
   }
 };
 
-/// The elements of a tuple, which keeps them alive.
+/// The elements of a tuple, which keeps them alive. Throws py::type_error for anything but a T.
 template <typename T>
-std::vector<T*> pointers(const py::tuple& tuple) {
+std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
   std::vector<T*> result;
-  for (const py::handle item : tuple) result.push_back(item.cast<T*>());
+  result.reserve(tuple.size());
+  for (const py::handle item : tuple) {
+    if (!py::isinstance<T>(item)) {
+      throw py::type_error("One of the " + name + " is a " + Py_TYPE(item.ptr())->tp_name +
+                           ", which does not go with the first solver.");
+    }
+    result.push_back(item.cast<T*>());
+  }
   return result;
 }
 
 template <typename Worker, typename Solver, typename Objective>
 py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
                       const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
-  Crew<Worker, Solver, Objective> crew{pointers<Solver>(solvers), pointers<Objective>(objectives), {}};
+  Crew<Worker, Solver, Objective> crew{
+      pointers<Solver>(solvers, "solvers"), pointers<Objective>(objectives, "objectives"), {}};
   if (crew.solvers.empty() || crew.solvers.size() != crew.objectives.size()) {
     throw py::value_error("There must be as many objectives as solvers, and at least one.");
   }

@@ -74,8 +74,7 @@ class BatchedArguments:
 
     def first(self) -> tuple[Any, ...]:
         """The arguments of the first problem."""
-        slices: tuple[Any, ...] = tf.nest.pack_sequence_as(self._args, [array[0] for array in self.arrays])
-        return slices
+        return tuple(tf.nest.pack_sequence_as(self._args, [array[0] for array in self.arrays]))
 
 
 def solve_batch(
@@ -172,7 +171,7 @@ def _number_of_problems(starts: int | None, slices: int | None) -> int:
     return count
 
 
-def _checked_threads(num_threads: int | None) -> int:
+def _checked_threads(num_threads: Any) -> int:
     if num_threads is None:
         return len(os.sched_getaffinity(0))
     if isinstance(num_threads, bool) or not isinstance(num_threads, numbers.Integral) or num_threads < 1:
