@@ -64,13 +64,13 @@ class BatchedArguments:
 
     def replace(self, args: Any) -> tuple[Any, ...]:
         """The arguments that are left of these if the batched ones replace the last."""
-        args = _as_tuple(args)
-        if len(args) < len(self._args):
+        own = _as_tuple(args)
+        if len(own) < len(self._args):
             raise ValueError(
-                f"batched_args are {len(self._args)}, but the Minimizer was made with {len(args)} args, the last of "
+                f"batched_args are {len(self._args)}, but the Minimizer was made with {len(own)} args, the last of "
                 "which they replace: give args too, or make the Minimizer with an example of each."
             )
-        return args[: len(args) - len(self._args)]
+        return own[: len(own) - len(self._args)]
 
     def first(self) -> tuple[Any, ...]:
         """The arguments of the first problem."""
