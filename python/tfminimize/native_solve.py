@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from scipy.optimize import OptimizeResult
 
@@ -21,6 +21,9 @@ MOST_DOUBLES_KEPT = 1 << 17
 """A solver of at most so many doubles stays with the workspace: making one takes as long as a few iterations."""
 
 
+Solver = TypeVar("Solver")
+
+
 class KeptSolver(NamedTuple):
     """A solver, and what it was made for."""
 
@@ -29,8 +32,8 @@ class KeptSolver(NamedTuple):
 
 
 def solver_for(
-    workspace: Memory, key: Hashable, num_doubles: int, make: Callable[..., Any], options: Mapping[str, Any]
-) -> Any:
+    workspace: Memory, key: Hashable, num_doubles: int, make: Callable[..., Solver], options: Mapping[str, Any]
+) -> Solver:
     """A solver that begins at what the workspace holds.
 
     That of the last solve, if it was made for the same, or else a new one, ``make(**options)``.
@@ -45,7 +48,8 @@ def solver_for(
     kept: KeptSolver | None = workspace.kept_solver
     if kept is not None and kept.key == key:
         kept.solver.restart(**options)
-        return kept.solver
+        same: Solver = kept.solver
+        return same
     solver = make(**options)
     workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
     return solver

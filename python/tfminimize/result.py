@@ -39,7 +39,7 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     """
 
     def __init__(self, solver: Any, layout: Layout) -> None:
-        vars(self).update(_operator_attributes(layout.size))
+        self.__dict__.update(_operator_attributes(layout.size))
         self._solver = solver
         self._layout = layout
 
@@ -85,4 +85,4 @@ def _operator_attributes(size: int) -> dict[str, Any]:
     """What every operator of this size has: checking them takes SciPy as long as ten iterations."""
     operator = InverseHessian.__new__(InverseHessian)
     LinearOperator.__init__(operator, np.float64, (size, size))  # not that of its class, which wants pairs
-    return vars(operator)
+    return dict(vars(operator))
