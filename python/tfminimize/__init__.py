@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfminimize import scipy, testing
+from tfminimize import math, scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
@@ -18,6 +18,7 @@ __all__ = [
     "build_info",
     "clear_cache",
     "compare",
+    "math",
     "minimize",
     "scipy",
     "testing",
