@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "math",
     "minimize",
+    "ops",
     "scipy",
     "testing",
 ]
