@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfminimize import math, scipy, testing
+from tfminimize import math, ops, scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
