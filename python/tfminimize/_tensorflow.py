@@ -21,10 +21,12 @@ import tensorflow as tf
 #   context                     the capsule that the C API takes, the options of Python's own calls, the compiled
 #                               graphs, the name of resources that share none, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
+#   concrete_function           makes what tapes can differentiate of a function that is known by its name
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
 #                               each trace, which then keeps the graph of the trace for ever
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
+#   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
 #   parser                      whether AutoGraph finds the source of a lambda
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
@@ -35,9 +37,9 @@ import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
-from tensorflow.python.eager import cancellation, execute, record
+from tensorflow.python.eager import backprop_util, cancellation, execute, record
 from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function
+from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
 from tensorflow.python.framework import func_graph as func_graph_module
 from tensorflow.python.ops import handle_data_util
@@ -55,6 +57,8 @@ __all__ = [
     "dispatchable",
     "eagerly",
     "function_config",
+    "function_of",
+    "is_differentiable",
     "is_read_only",
     "op_def",
     "with_gradient",
@@ -226,6 +230,24 @@ def copy_handle_data(source: Any, target: Any) -> None:
     Operations such as a gather by index tuples cannot be traced without.
     """
     handle_data_util.copy_handle_data(source, target)
+
+
+def function_of(op: Any, name: str) -> Callable[..., Any]:
+    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate."""
+    graph = op.graph
+    while (found := graph._get_function(name)) is None:
+        graph = graph.outer_graph
+    function = concrete_function.ConcreteFunction.from_func_graph(found.graph, found.function_type, found.attributes)
+
+    def call(*inputs: tf.Tensor) -> Any:
+        return function._call_flat(list(inputs), [])
+
+    return call
+
+
+def is_differentiable(tensor: Any) -> bool:
+    """Whether there are gradients by a tensor, or by the variable whose handle it is."""
+    return bool(backprop_util.IsTrainable(tensor))
 
 
 def is_read_only(graph: Any, captured: Any) -> bool:
