@@ -8,8 +8,11 @@ from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
 from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize.minimizer import Minimizer
+from tfminimize.optimizers import LBFGSB, SLSQP
 
 __all__ = [
+    "LBFGSB",
+    "SLSQP",
     "Comparison",
     "ExternalOptimizerInterface",
     "Minimizer",

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfminimize.tracing import dense, inside_trace
+from tfminimize import ops
+from tfminimize.in_graph import TraceFunction
+from tfminimize.optimizers import NativeOptimizer
+from tfminimize.tracing import dense, inside_trace, scalar
 from tfminimize.unknowns import as_variable
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
@@ -24,7 +27,7 @@ class MinimizeTraceableQuantities(NamedTuple):
     step : tf.Tensor
         int32 scalar, from 0.
     loss : tf.Tensor
-        The loss at the parameters before this step.
+        The loss at the parameters before this step; for a native solver, at those after it.
     gradients : list of tf.Tensor
         Its gradients there, one for each parameter, dense; zeros where the loss does not depend on one.
     parameters : list of tf.Tensor
@@ -49,6 +52,39 @@ class Step(NamedTuple):
     loss: tf.Tensor
     gradients: list[tf.Tensor]
     parameters: list[tf.Tensor]
+
+
+Trace = Callable[[MinimizeTraceableQuantities], Any]
+
+
+class Convergence:
+    """What ends the steps: a criterion, or none, and what makes a scalar of its opinion of each loss."""
+
+    def __init__(self, criterion: Any, reduce: Callable[[tf.Tensor], Any]) -> None:
+        self._criterion = criterion
+        self._reduce = reduce
+
+    def start(self, step: Step) -> tuple[tf.Tensor, Any]:
+        """``(has_converged, state)`` after the first step."""
+        state = () if self._criterion is None else self._criterion.bootstrap(*step)
+        return tf.zeros_like(step.loss, tf.bool), tf.nest.map_structure(tf.convert_to_tensor, state)
+
+    def proceed(self, i: tf.Tensor, step: Step, has_converged: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        """The same after step ``i``, which is not the first."""
+        if self._criterion is None:
+            return has_converged, state
+        has_converged, state = self._criterion.one_step(i, *step, state)
+        return has_converged, state
+
+    def ends(self, has_converged: tf.Tensor) -> tf.Tensor:
+        """Whether there are no further steps."""
+        return tf.convert_to_tensor(self._reduce(has_converged), tf.bool)
+
+    def zeros(self, step: Step) -> tuple[tf.Tensor, Any]:
+        """What `start` returns, with zeros for all values; ``step`` is made of `tf.TensorSpec`."""
+        concrete = tf.function(self.start, autograph=False).get_concrete_function(step)
+        has_converged, state = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), concrete.structured_outputs)
+        return has_converged, state
 
 
 def trace_loss(traceable_quantities: MinimizeTraceableQuantities) -> tf.Tensor:
@@ -81,9 +117,10 @@ def minimize(
         minimised. A Python function or a `tf.function`.
     num_steps : int
         How many steps, 1 or more.
-    optimizer : object with apply_gradients
-        Any object with ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or one
-        of your own. It is called while TensorFlow traces it, as are all functions given here.
+    optimizer : LBFGSB, SLSQP or object with apply_gradients
+        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers, a step of which is an iteration. Or any
+        object with ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or one of
+        your own. It is called while TensorFlow traces it, as are all functions given here.
     convergence_criterion : optional
         Ends the steps early; one of `tfp.optimizer.convergence_criteria` or any object with
         ``bootstrap(loss, grads, parameters)``, which returns its state after the first step, and
@@ -101,8 +138,8 @@ def minimize(
     return_full_length_trace : bool, default True
         Whether the trace has ``num_steps`` elements even if the steps end early: the last one is then repeated.
     jit_compile : bool, optional
-        True compiles all steps with XLA as one program. None leaves each function what it is, False turns off the
-        ``jit_compile`` of ``loss_fn`` itself.
+        True compiles all steps with XLA as one program; for a native solver, each of its functions. None leaves
+        ``loss_fn`` what it is, False turns its own ``jit_compile`` off.
     name : str, default "minimize"
         The scope of the operations.
 
@@ -118,6 +155,10 @@ def minimize(
 
     Notes
     -----
+    A native solver ends the steps when it has converged, as a criterion does; the trace tells the iterates, with loss
+    and gradients there. (Its criterion is asked to ``bootstrap`` at the start, before the first step.) It optimises
+    float32 and float64 variables and a scalar loss; all evaluations run in C++, in one operation of the graph.
+
     Against `tfp.math.minimize`, gradients and parameters come in the order of ``trainable_variables``; a variable that
     the loss does not depend on has a zero gradient and is left to keep its value, with a warning; ``trace_fn`` and the
     criterion are traced in eager mode too (`tf.config.run_functions_eagerly` runs all step by step), which makes
@@ -146,17 +187,20 @@ def minimize(
     trace = _trace_function(trace_fn)
     variables = None if trainable_variables is None else _checked(trainable_variables)
     _check_optimizer(optimizer)
-    loss_fn = inside_trace(loss_fn, jit_compile is not False)
+    convergence = Convergence(convergence_criterion, batch_convergence_reduce_fn)
+    is_native = isinstance(optimizer, NativeOptimizer)
 
     def run() -> Any:
         with tf.name_scope(name):
-            step = _gradient_step(loss_fn, optimizer, variables)
-            return _traced(
-                step, steps, convergence_criterion, batch_convergence_reduce_fn, trace, return_full_length_trace
-            )
+            if is_native:
+                return _iterations(
+                    loss_fn, steps, optimizer, convergence, variables, trace, return_full_length_trace, jit_compile
+                )
+            step = _gradient_step(inside_trace(loss_fn, jit_compile is not False), optimizer, variables)
+            return _steps(step, steps, convergence, trace, return_full_length_trace)
 
-    with tf.name_scope(name):
-        return tf.function(run, autograph=False, jit_compile=jit_compile or None)()
+    with tf.name_scope(name):  # a native solver is an operation between the parts that XLA compiles
+        return tf.function(run, autograph=False, jit_compile=(jit_compile and not is_native) or None)()
 
 
 def _gradient_step(
@@ -169,7 +213,7 @@ def _gradient_step(
             tape.watch([as_variable(v) for v in trainable_variables or ()])
             loss = _floats(loss_fn())
         variables = tape.watched_variables() if trainable_variables is None else trainable_variables
-        values = [as_variable(v) for v in variables]
+        values: list[Any] = [as_variable(v) for v in variables]
         gradients = tape.gradient(loss, values)
         _check_dependence(gradients, values)
         optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None])
@@ -180,46 +224,107 @@ def _gradient_step(
     return traced
 
 
-def _traced(
-    take_step: Callable[[], Step],
-    num_steps: int,
-    criterion: Any,
-    reduce: Callable[[tf.Tensor], Any],
-    trace: Callable[[MinimizeTraceableQuantities], Any],
-    full_length: bool,
+def _steps(
+    take_step: Callable[[], Step], num_steps: int, convergence: Convergence, trace: Trace, full_length: bool
 ) -> Any:
     """The trace of steps, until there are enough of them or they have converged."""
-
-    def quantities(i: Any, step: Step, has_converged: tf.Tensor, state: Any) -> MinimizeTraceableQuantities:
-        return MinimizeTraceableQuantities(i, *step, has_converged, state)
-
-    def traced(*args: Any) -> Any:
-        return tf.nest.map_structure(tf.convert_to_tensor, trace(quantities(*args)))
-
     # The first step is taken before the loop: it tells what the criterion keeps, and what the trace is made of.
     step = take_step()
-    has_converged = tf.zeros_like(step.loss, tf.bool)
-    state = () if criterion is None else criterion.bootstrap(*step)
-    first = traced(tf.constant(0), step, has_converged, state)
+    has_converged, state = convergence.start(step)
+    first = _traced(trace, tf.constant(0), step, has_converged, state)
     arrays = [
         tf.TensorArray(t.dtype, num_steps, element_shape=t.shape, clear_after_read=False).write(0, t)
         for t in tf.nest.flatten(first)
     ]
 
     def unfinished(i: tf.Tensor, has_converged: tf.Tensor, *_: Any) -> tf.Tensor:
-        return (i < num_steps) & ~tf.convert_to_tensor(reduce(has_converged), tf.bool)
+        return (i < num_steps) & ~convergence.ends(has_converged)
 
     def take_next(i: tf.Tensor, has_converged: tf.Tensor, state: Any, arrays: list[tf.TensorArray]) -> Any:
         step = take_step()
-        if criterion is not None:
-            has_converged, state = criterion.one_step(i, *step, state)
-        values = tf.nest.flatten(traced(i, step, has_converged, state))
+        has_converged, state = convergence.proceed(i, step, has_converged, state)
+        values = tf.nest.flatten(_traced(trace, i, step, has_converged, state))
         return i + 1, has_converged, state, [a.write(i, t) for a, t in zip(arrays, values, strict=True)]
 
     taken, _, _, arrays = tf.while_loop(unfinished, take_next, (tf.constant(1), has_converged, state, arrays))
     indices = tf.minimum(tf.range(num_steps), taken - 1)  # the last of those that were taken is repeated
     values = [a.gather(indices) for a in arrays]
     return tf.nest.pack_sequence_as(first, values if full_length else [t[:taken] for t in values])
+
+
+def _iterations(
+    loss_fn: Callable[[], Any],
+    num_steps: int,
+    optimizer: NativeOptimizer,
+    convergence: Convergence,
+    trainable_variables: Sequence[Any] | None,
+    trace: Trace,
+    full_length: bool,
+    jit_compile: bool | None,
+) -> Any:
+    """The trace of the iterations of a native solver: one operation, which calls the trace function."""
+    loss_spec, variables = _look(inside_trace(loss_fn, jit_compile is not False), trainable_variables)
+    values: list[Any] = [as_variable(v) for v in variables]
+    structure: Any = None
+
+    def call(_: Any, loss: tf.Tensor, gradients: list[tf.Tensor], state: list[tf.Tensor]) -> Any:
+        nonlocal structure
+        i, has_converged, kept = tf.nest.pack_sequence_as(initial, state)
+        step = Step(tf.cast(loss, loss_spec.dtype), gradients, [v.read_value() for v in values])
+        has_converged, kept = tf.cond(
+            i == 0,
+            lambda: convergence.start(step),
+            lambda: convergence.proceed(i, step, has_converged, kept),
+        )
+        structure = _traced(trace, tf.maximum(i - 1, 0), step, has_converged, kept)
+        return (
+            convergence.ends(has_converged),
+            tf.nest.flatten((i + 1, has_converged, kept)),
+            tf.nest.flatten(structure),
+        )
+
+    specs = [tf.TensorSpec(v.shape, v.dtype) for v in values]
+    initial = (tf.constant(0), *convergence.zeros(Step(loss_spec, specs, specs)))
+    result, rows = ops.traced_minimize(
+        loss_fn,
+        variables,
+        (),
+        optimizer.method,
+        optimizer.bounds,
+        optimizer.constraints,
+        None,
+        {**optimizer.options, "maxiter": num_steps},
+        jit_compile,
+        TraceFunction(call, tf.nest.flatten(initial), at_start=True),
+        "solver",
+    )
+    # Row 0 is the start, which stands for a step only where there is none.
+    steps = tf.range(num_steps if full_length else tf.maximum(result.nit, 1), dtype=tf.int64)
+    indices = tf.minimum(steps + 1, result.nit)
+    return tf.nest.pack_sequence_as(structure, [tf.gather(t, indices) for t in rows])
+
+
+def _look(loss_fn: Callable[[], Any], trainable_variables: Sequence[Any] | None) -> tuple[tf.TensorSpec, Sequence[Any]]:
+    """What the loss is, and which variables it reads unless they are given."""
+    found: Sequence[Any] = ()
+
+    def loss() -> tf.Tensor:
+        nonlocal found
+        with tf.GradientTape() as tape:
+            loss = scalar(_floats(loss_fn()))
+        found = tape.watched_variables()
+        return loss
+
+    (output,) = tf.function(loss, autograph=False).get_concrete_function().outputs
+    variables = found if trainable_variables is None else trainable_variables
+    if not variables:
+        _check_dependence([], [])
+    return tf.TensorSpec([], output.dtype), variables
+
+
+def _traced(trace: Trace, i: tf.Tensor, step: Step, has_converged: tf.Tensor, state: Any) -> Any:
+    quantities = MinimizeTraceableQuantities(i, *step, has_converged, state)
+    return tf.nest.map_structure(tf.convert_to_tensor, trace(quantities))
 
 
 def _floats(loss: Any) -> tf.Tensor:
@@ -249,7 +354,7 @@ def _number_of_steps(num_steps: Any) -> int:
 
 def _checked(trainable_variables: Any) -> list[Any]:
     """The variables, of TensorFlow or of Keras, as a flat list."""
-    variables = tf.nest.flatten(trainable_variables)
+    variables: list[Any] = tf.nest.flatten(trainable_variables)
     if not variables:
         raise ValueError(
             "trainable_variables is empty: give at least one variable, or None for all that loss_fn reads."
@@ -268,14 +373,17 @@ def _checked(trainable_variables: Any) -> list[Any]:
 
 
 def _check_optimizer(optimizer: Any) -> None:
-    remedy = "give an object with apply_gradients(grads_and_vars), such as tf.keras.optimizers.Adam(0.1)"
+    remedy = (
+        "give tfminimize.LBFGSB(), tfminimize.SLSQP(), or an object with apply_gradients(grads_and_vars) such as "
+        "tf.keras.optimizers.Adam(0.1)"
+    )
     if inspect.isclass(optimizer):
         raise ValueError(f"optimizer is the class {optimizer.__name__}: {remedy}.")
-    if not callable(getattr(optimizer, "apply_gradients", None)):
+    if not isinstance(optimizer, NativeOptimizer) and not callable(getattr(optimizer, "apply_gradients", None)):
         raise ValueError(f"optimizer is {optimizer!r}: {remedy}.")
 
 
-def _trace_function(trace_fn: Callable[..., Any]) -> Callable[[MinimizeTraceableQuantities], Any]:
+def _trace_function(trace_fn: Callable[..., Any]) -> Trace:
     """The trace function as one of the traceable quantities."""
     if not callable(trace_fn):
         raise ValueError(f"trace_fn is {trace_fn!r}: give a function of the traceable quantities.")
