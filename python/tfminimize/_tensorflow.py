@@ -233,16 +233,31 @@ def copy_handle_data(source: Any, target: Any) -> None:
 
 
 def function_of(op: Any, name: str) -> Callable[..., Any]:
-    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate."""
-    graph = op.graph
-    while (found := graph._get_function(name)) is None:
-        graph = graph.outer_graph
-    function = concrete_function.ConcreteFunction.from_func_graph(found.graph, found.function_type, found.attributes)
+    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate.
+
+    Calls of other functions in it need not have been made in Python.
+    """
+    from_func_graph = concrete_function.ConcreteFunction.from_func_graph
+    found = _find_function(op.inputs[0].graph, name)  # a tape has no graph of the operation
+    for inner in found.graph.get_operations():
+        if inner.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            called = _find_function(found.graph, inner.get_attr("f").name)
+            concrete = from_func_graph(called.graph, called.function_type, called.attributes)
+            inner._gradient_function = concrete._get_gradient_function()
+    function = from_func_graph(found.graph, None, found.attributes)  # the type of one from a SavedModel lacks outputs
+    num_outputs = len(found.cached_definition.signature.output_arg)  # to those of the graph, tapes add others
 
     def call(*inputs: tf.Tensor) -> Any:
-        return function._call_flat(list(inputs), [])
+        return function._call_flat(list(inputs), [])[:num_outputs]
 
     return call
+
+
+def _find_function(graph: Any, name: str) -> Any:
+    """The function of this name that a graph, or one around it, knows."""
+    while (found := graph._get_function(name)) is None:
+        graph = graph.outer_graph
+    return found
 
 
 def is_differentiable(tensor: Any) -> bool:

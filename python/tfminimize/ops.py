@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfminimize import binding
+from tfminimize import binding, implicit  # implicit registers the gradient of the operation
 from tfminimize.arguments import Arguments
 from tfminimize.in_graph import Functions, TraceFunction, join, split
 from tfminimize.minimizer import Problem
@@ -120,6 +120,11 @@ def traced_minimize(
 ) -> tuple[MinimizeResult, list[tf.Tensor]]:
     """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis."""
     module = binding.ops()
+    if tf.executing_eagerly():
+        # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
+        arguments = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
+        found = tf.function(lambda: traced_minimize(*arguments), autograph=False).get_concrete_function()()
+        return MinimizeResult(*found[0]), list(found[1])
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
     with tf.name_scope(name):
@@ -148,6 +153,7 @@ def traced_minimize(
             variables=functions.variables,
             variable_dtypes=[v.dtype for v in unknowns.variables],
             variable_shapes=[v.shape for v in unknowns.variables],
+            jit_compile=jit,
             trace_functions=functions.trace_functions,
             trace_shapes=functions.trace_shapes,
             trace_start=trace is not None and trace.at_start,
@@ -157,7 +163,7 @@ def traced_minimize(
         )
         if unknowns.variables:
             outputs = _assigned(outputs, unknowns)
-        return _result(outputs, unknowns, problem.method), list(outputs.trace)
+        return _result(outputs, unknowns, problem.method), [tf.stop_gradient(trace) for trace in outputs.trace]
 
 
 def _without_tensors(x0: Any) -> Any:
@@ -212,7 +218,7 @@ def _result(outputs: Any, unknowns: Unknowns, method: str) -> MinimizeResult:
         njev=outputs.njev,
         status=outputs.status,
         success=tf.equal(outputs.status, 0),
-        constr_violation=outputs.constr_violation,
+        constr_violation=tf.stop_gradient(outputs.constr_violation),
         multipliers=outputs.multipliers if method == "slsqp" else None,
-        history=outputs.history,
+        history=tf.stop_gradient(outputs.history),
     )
