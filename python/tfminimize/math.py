@@ -272,7 +272,7 @@ def _iterations(
         i, has_converged, kept = tf.nest.pack_sequence_as(initial, state)
         step = Step(tf.cast(loss, loss_spec.dtype), gradients, [v.read_value() for v in values])
         has_converged, kept = tf.cond(
-            i == 0,
+            tf.equal(i, 0),
             lambda: convergence.start(step),
             lambda: convergence.proceed(i, step, has_converged, kept),
         )
