@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "tensorflow/core/framework/resource_handle.h"
+#include "absl/synchronization/notification.h"
 
 namespace tfminimize {
 namespace {
@@ -23,20 +23,29 @@ void copy(Span<const double> from, double* to) { std::copy(from.begin(), from.en
 
 }  // namespace
 
-FunctionInputs::FunctionInputs(std::size_t size, std::vector<Tensor> captures,
-                               const std::vector<VariableComponent>& variables, const std::string& device)
-    : tensors_(std::move(captures)) {
+FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
+                               const std::vector<VariableComponent>& variables)
+    : resources_(*context.resource_manager()), tensors_(std::move(captures)) {
   for (const VariableComponent& component : variables) {
     tensorflow::TensorShape shape;
     component.shape.AsTensorShape(&shape);
+    // XLA finds a variable by its name only; no two of these objects have the same address.
+    const std::string name =
+        absl::StrCat("tfminimize/", absl::Hex(reinterpret_cast<std::uintptr_t>(this)), "/", stand_ins_.size());
+    const auto handle = tensorflow::MakeResourceHandle<tensorflow::Var>(
+        &context, "", name, {tensorflow::DtypeAndPartialTensorShape{component.dtype, component.shape}});
     auto* variable = new tensorflow::Var(component.dtype);  // NOLINT: counts its references itself
-    Tensor handle(tensorflow::DT_RESOURCE, {});
-    handle.scalar<tensorflow::ResourceHandle>()() = tensorflow::ResourceHandle::MakeRefCountingHandle(
-        variable, device, {tensorflow::DtypeAndPartialTensorShape{component.dtype, component.shape}});
-    tensors_.at(component.capture) = std::move(handle);
-    stand_ins_.push_back({tsl::core::GetNewRef(variable), component.offset, shape});
+    stand_ins_.push_back({tsl::core::GetNewRef(variable), handle, component.offset, shape});
+    check(tensorflow::CreateResource(&context, handle, variable));
+    Tensor tensor(tensorflow::DT_RESOURCE, {});
+    tensor.scalar<tensorflow::ResourceHandle>()() = handle;
+    tensors_.at(component.capture) = std::move(tensor);
   }
   tensors_.insert(tensors_.begin(), Tensor(tensorflow::DT_DOUBLE, {static_cast<std::int64_t>(size)}));
+}
+
+FunctionInputs::~FunctionInputs() {
+  for (const StandIn& s : stand_ins_) resources_.Delete(s.handle).IgnoreError();
 }
 
 void FunctionInputs::set(Span<const double> x) {
@@ -62,7 +71,14 @@ LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
 
 const std::vector<Tensor>& LibraryFunction::call(const std::vector<Tensor>& inputs) {
   results_.clear();
-  check(library_->RunSync(options_, handle_, inputs, &results_));
+  absl::Status status;
+  absl::Notification done;  // given before Run() returns, but for operations that have threads of their own
+  library_->Run(options_, handle_, inputs, &results_, [&](const absl::Status& result) {
+    status = result;
+    done.Notify();
+  });
+  done.WaitForNotification();
+  check(std::move(status));
   return results_;
 }
 

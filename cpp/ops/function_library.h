@@ -15,6 +15,8 @@
 #include "solvers/span.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_handle.h"
+#include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/refcount.h"
@@ -58,9 +60,12 @@ struct VariableComponent {
 /// so that the user's is not touched.
 class FunctionInputs {
  public:
-  /// x has `size` elements.
-  FunctionInputs(std::size_t size, std::vector<tensorflow::Tensor> captures,
-                 const std::vector<VariableComponent>& variables, const std::string& device);
+  /// x has `size` elements. `context` must outlive the object.
+  FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
+                 const std::vector<VariableComponent>& variables);
+  ~FunctionInputs();
+  FunctionInputs(const FunctionInputs&) = delete;
+  FunctionInputs& operator=(const FunctionInputs&) = delete;
 
   /// Lets the next calls read this x. What a function has kept of an earlier one stays as it was.
   void set(Span<const double> x);
@@ -71,10 +76,12 @@ class FunctionInputs {
  private:
   struct StandIn {
     tensorflow::core::RefCountPtr<tensorflow::Var> variable;
+    tensorflow::ResourceHandle handle;
     std::size_t offset;
     tensorflow::TensorShape shape;
   };
 
+  tensorflow::ResourceMgr& resources_;
   std::vector<tensorflow::Tensor> tensors_;
   std::vector<StandIn> stand_ins_;
 };

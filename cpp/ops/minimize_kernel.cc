@@ -13,6 +13,7 @@
 #include "driver/drive.h"
 #include "objectives/aligned_buffer.h"
 #include "ops/function_library.h"
+#include "ops/instantiate.h"
 #include "ops/solve_trace.h"
 #include "solvers/lbfgsb.h"
 #include "solvers/slsqp.h"
@@ -22,7 +23,6 @@
 namespace tfminimize {
 namespace {
 
-using tensorflow::AttrSlice;
 using tensorflow::FunctionLibraryRuntime;
 using tensorflow::NameAttrList;
 using tensorflow::OpKernelConstruction;
@@ -47,6 +47,7 @@ struct Attributes {
     slsqp.maxiter = lbfgsb.maxiter;
     get("num_constraints", &num_constraints);
     get("num_equalities", &num_equalities);
+    get("jit_compile", &jit_compile);
     get("trace_start", &trace_start);
     get("trace_shapes", &trace_shapes);
     std::vector<std::int64_t> captures;
@@ -76,6 +77,7 @@ struct Attributes {
   std::int64_t num_constraints = 0;
   std::int64_t num_equalities = 0;
   std::vector<VariableComponent> variables;
+  bool jit_compile = false;
   bool trace_start = false;
   std::vector<tensorflow::PartialTensorShape> trace_shapes;
 };
@@ -126,7 +128,7 @@ class Solve {
         upper_(bound("upper")),
         x_(start_.size()),
         gradient_(start_.size()),
-        inputs_(start_.size(), list_input(context, "captures"), attributes.variables, context.device()->name()) {
+        inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
     for (const FunctionLibraryRuntime::Handle handle : handles) {
       functions_.push_back(std::make_unique<LibraryFunction>(context, handle));
     }
@@ -301,7 +303,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
  private:
   absl::Status solve(OpKernelContext& context) {
     try {
-      Solve(context, *attributes_, handles(*context.function_library())).run();
+      Solve(context, *attributes_, handles(context)).run();
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
@@ -313,15 +315,15 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   }
 
   /// The functions, instantiated once in each library that this kernel is used with.
-  Handles handles(FunctionLibraryRuntime& library) {
+  Handles handles(const OpKernelContext& context) {
+    FunctionLibraryRuntime& library = *context.function_library();
     const std::lock_guard<std::mutex> lock(mutex_);
     Handles& handles = handles_[&library];
     if (handles.empty()) {
       Handles found;
       for (const auto* functions : {&attributes_->functions, &attributes_->trace_functions}) {
         for (const NameAttrList& function : *functions) {
-          found.push_back(0);
-          check(library.Instantiate(function.name(), AttrSlice(&function.attr()), &found.back()));
+          found.push_back(instantiate(library, function, attributes_->jit_compile));
         }
       }
       handles = std::move(found);

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfminimize import binding, implicit  # implicit registers the gradient of the operation
+from tfminimize import binding, implicit
 from tfminimize.arguments import Arguments
 from tfminimize.in_graph import Functions, TraceFunction, join, split
 from tfminimize.minimizer import Problem
@@ -16,6 +16,8 @@ from tfminimize.tracing import follows_jit
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["MinimizeResult", "minimize", "traced_minimize"]
+
+tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
 
 class MinimizeResult(NamedTuple):
@@ -122,8 +124,8 @@ def traced_minimize(
     module = binding.ops()
     if tf.executing_eagerly():
         # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
-        arguments = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
-        found = tf.function(lambda: traced_minimize(*arguments), autograph=False).get_concrete_function()()
+        given = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
+        found = tf.function(lambda: traced_minimize(*given), autograph=False).get_concrete_function()()
         return MinimizeResult(*found[0]), list(found[1])
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
