@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tfminimize import math, ops, scipy, testing
+import contextlib
+
+from tfminimize import binding, math, ops, scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
 from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize.minimizer import Minimizer
 from tfminimize.optimizers import LBFGSB, SLSQP
+
+# A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
+with contextlib.suppress(ImportError):
+    binding.ops()
 
 __all__ = [
     "LBFGSB",

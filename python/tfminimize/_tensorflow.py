@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
@@ -277,6 +278,17 @@ def is_read_only(graph: Any, captured: Any) -> bool:
     read_only = set(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
     placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
     return all(i in read_only for i, t in enumerate(graph.inputs) if id(t) in placeholders)
+
+
+def mark_read_only(op: Any, indices: list[int]) -> None:
+    """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
+    value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
+    op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
+
+
+def mark_for_xla(op: Any) -> None:
+    """Let XLA compile the function that an operation calls, as `tf.function(jit_compile=True)` does."""
+    op._set_attr("_XlaMustCompile", attr_value_pb2.AttrValue(b=True))
 
 
 def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2
 
+from tfminimize import _tensorflow
 from tfminimize.arguments import Arguments
 from tfminimize.constrained_tracing import ConstrainedProblem
 from tfminimize.constraints import Constraints, Rows
@@ -58,7 +58,7 @@ def join(leaves: Sequence[Any]) -> tf.Tensor:
 class Functions:
     """The functions of one problem, traced where the operation is added to a graph.
 
-    All of them take x ``[n]`` (that of a trace besides the loss, the gradient and the state), and then ``captures``. The
+    All of them take x ``[n]``, that of a trace also the loss, the gradient and the state, and then ``captures``. The
     body of each is one call of the real function, so that TensorFlow optimises and compiles that as it does elsewhere.
 
     Parameters
@@ -81,6 +81,8 @@ class Functions:
     captures : list of tf.Tensor
     variables : list of int
         Which captures are the handles of the variables of x; empty in functional use.
+    read_only : list of int
+        Which captures are resources that the functions only read.
     num_equalities, num_constraints : int
     """
 
@@ -109,6 +111,13 @@ class Functions:
         self.captures = [*handles.values(), *self._tensors, *others]
         self.variables = list(range(len(handles)))
         self.functions = [self._called(f) for f in inner]
+        # What is optimised is not written by a solve, only by the assignment after it.
+        traced_graphs = [f.graph for f in (*inner, inner_trace) if f is not None]
+        self.read_only = [
+            i
+            for i, tensor in enumerate(self.captures)
+            if tensor.dtype == tf.resource and all(_tensorflow.is_read_only(graph, tensor) for graph in traced_graphs)
+        ]
         self.trace_functions = []
         self.trace_dtypes: list[tf.DType] = []
         self.trace_shapes: list[tf.TensorShape] = []
@@ -174,7 +183,7 @@ class Functions:
                 args=[inputs[i] for i in order], Tout=[t.dtype for t in inner.outputs], f=inner
             )
             if self._jit:
-                results[0].op._set_attr("_XlaMustCompile", attr_value_pb2.AttrValue(b=True))
+                _tensorflow.mark_for_xla(results[0].op)
             return results
 
         captures = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.captures]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfminimize import binding, implicit
+from tfminimize import _tensorflow, binding, implicit
 from tfminimize.arguments import Arguments
+from tfminimize.bounds import symbolic_bounds
 from tfminimize.in_graph import Functions, TraceFunction, join, split
 from tfminimize.minimizer import Problem
 from tfminimize.tracing import follows_jit
@@ -75,8 +76,9 @@ def minimize(
     Parameters
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
-        As in `tfminimize.minimize`, but tensors in ``x0`` and ``args`` may be symbolic; they need static shapes in
-        ``x0``. ``method`` is L-BFGS-B or SLSQP.
+        As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, where they need static shapes; in ``args``,
+        also of constraints; and in ``bounds`` that are ``(low, high)`` for all elements of an array, or for each leaf.
+        ``method`` is L-BFGS-B or SLSQP.
     name : str
         Of the operation.
 
@@ -131,19 +133,22 @@ def traced_minimize(
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
     with tf.name_scope(name):
         unknowns = Unknowns(_without_tensors(x0))
-        problem = Problem(unknowns, method, bounds, constraints)
+        symbolic = _are_symbolic(bounds)
+        problem = Problem(unknowns, method, None if symbolic else bounds, constraints)
         if problem.method not in ("l-bfgs-b", "slsqp"):
             raise ValueError(f"method {method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
         checked = dict(problem.options(options, tol))
         arguments = Arguments(args, unknowns.float_dtype)
         jit = follows_jit(fun) if jit_compile is None else bool(jit_compile)
         functions = Functions(fun, unknowns, arguments, problem.packed_constraints, jit, trace)
-        low, high = problem.packed_bounds
+        low, high = (
+            symbolic_bounds(bounds, unknowns) if symbolic else map(_bound, problem.packed_bounds, [unknowns] * 2)
+        )
         state = [] if trace is None else list(trace.state)
         outputs = module.tfminimize_minimize(
             x0=join(_start(x0, unknowns)),
-            lower=_bound(low, unknowns),
-            upper=_bound(high, unknowns),
+            lower=low,
+            upper=high,
             ftol=tf.constant(checked.pop("ftol"), tf.float64),
             gtol=tf.constant(checked.pop("gtol", 0.0), tf.float64),
             state=state,
@@ -163,6 +168,8 @@ def traced_minimize(
             name="solve",
             **checked,
         )
+        first_capture = 5 + len(state)
+        _tensorflow.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
         if unknowns.variables:
             outputs = _assigned(outputs, unknowns)
         return _result(outputs, unknowns, problem.method), [tf.stop_gradient(trace) for trace in outputs.trace]
@@ -192,6 +199,11 @@ def _start(x0: Any, unknowns: Unknowns) -> list[tf.Tensor]:
     return [tf.convert_to_tensor(leaf) for leaf in unknowns.leaves(x0)]
 
 
+def _are_symbolic(bounds: Any) -> bool:
+    """Whether a tensor whose value is not known yet is among the bounds."""
+    return any(tf.is_symbolic_tensor(leaf) for leaf in tf.nest.flatten(bounds))
+
+
 def _bound(packed: Any, unknowns: Unknowns) -> tf.Tensor:
     return tf.zeros([0], tf.float64) if packed is None else tf.constant(unknowns.layout.flatten(packed))
 
@@ -203,7 +215,7 @@ def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
         tf.raw_ops.AssignVariableOp(resource=v.handle, value=leaf)
         for v, leaf in zip(unknowns.variables, leaves, strict=True)
     ]
-    with tf.control_dependencies([op for op in assignments if op is not None]):
+    with tf.control_dependencies(assignments):
         return type(outputs)(*tf.nest.map_structure(tf.identity, tuple(outputs)))
 
 
