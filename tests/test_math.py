@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -297,6 +299,28 @@ def test_one_optimizer_goes_on_where_it_was() -> None:
     np.testing.assert_array_equal(np.concatenate([first, second]), tfm.math.minimize(lambda: y**2, 10, whole))
 
 
+def test_tensors_of_the_function_outside_are_read() -> None:
+    x = tf.Variable(0.0)
+
+    @tf.function
+    def fit(target: tf.Tensor) -> Any:
+        trace = tfm.math.minimize(lambda: (x - target) ** 2, 50, Descent(), trace_fn=lambda q: q.loss * target)
+        return trace, x.read_value()
+
+    for target in (3.0, -2.0):
+        x.assign(0.0)
+        trace, end = fit(tf.constant(target))
+        np.testing.assert_allclose(end, target, rtol=1e-3)
+        np.testing.assert_allclose(trace[0], target**3)
+
+
+def test_inside_of_a_function_that_xla_compiles() -> None:
+    x, y = tf.Variable(0.0), tf.Variable(0.0)
+    compiled = tf.function(lambda: tfm.math.minimize(lambda: (x - 5.0) ** 2, 20, Descent()), jit_compile=True)
+    np.testing.assert_allclose(compiled(), tfm.math.minimize(lambda: (y - 5.0) ** 2, 20, Descent()), rtol=1e-6)
+    np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
 def test_run_functions_eagerly_lets_all_functions_see_values() -> None:
     x = tf.Variable(1.0)
     seen: list[float] = []
@@ -349,7 +373,7 @@ def test_variable_that_the_loss_does_not_depend_on_keeps_its_value() -> None:
         ({"num_steps": 0}, "num_steps is 0: give an integer, 1 or greater"),
         ({"num_steps": 2.5}, "num_steps is 2.5"),
         ({"num_steps": True}, "num_steps is True"),
-        ({"optimizer": "adam"}, "optimizer is 'adam': give an object with apply_gradients"),
+        ({"optimizer": "adam"}, "optimizer is 'adam': give .* an object with apply_gradients"),
         ({"optimizer": Descent}, "optimizer is the class Descent"),
         ({"trainable_variables": []}, "trainable_variables is empty"),
         ({"trainable_variables": [1.0]}, r"holds 1.0 \(leaf 0\), which is no variable"),
@@ -375,3 +399,36 @@ def test_symbolic_number_of_steps_is_refused() -> None:
     x = tf.Variable(1.0)
     with pytest.raises(ValueError, match="num_steps is the symbolic tensor"):
         tf.function(lambda n: tfm.math.minimize(lambda: x**2, n, Descent()))(tf.constant(3))
+
+
+@pytest.fixture(scope="module")
+def examples() -> ModuleType:
+    path = Path(__file__).parent.parent / "examples" / "math_minimize.py"
+    spec = importlib.util.spec_from_file_location("math_minimize", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP],
+    ids=["keras", "v1", "lbfgsb", "slsqp"],
+)
+def test_examples_of_tensorflow_probability_give_what_they_say(
+    examples: ModuleType, make_optimizer: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, losses = examples.scalar_function(make_optimizer)
+    assert losses.shape == (100,)
+    assert float(x) == pytest.approx(5.0, abs=0.05)
+    assert losses[-1] < 0.01
+    assert f"optimized value is {x.numpy()} with loss {losses[-1]}" in capsys.readouterr().out
+    for example in (examples.in_function, examples.in_session):
+        np.testing.assert_allclose(example(make_optimizer), x, rtol=1e-6)
+    for example in (examples.with_trace, examples.with_trace_in_function):
+        trace = example(make_optimizer)
+        assert trace["loss"].shape == trace["x"].shape == (100,)
+        np.testing.assert_allclose(trace["loss"], losses, rtol=1e-5, atol=1e-10)
+        np.testing.assert_allclose(trace["x"][-1], x, rtol=1e-6)

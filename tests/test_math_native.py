@@ -235,6 +235,23 @@ def test_runs_one_after_the_other_in_one_function() -> None:
         np.testing.assert_array_equal(end, x)
 
 
+def test_in_a_loop_of_a_graph_with_tensors_of_it() -> None:
+    x = tf.Variable([0.0, 0.0], dtype=tf.float64)
+
+    @tf.function
+    def run(targets: tf.Tensor) -> tf.Tensor:
+        ends = tf.TensorArray(tf.float64, 3)
+        for i in tf.range(3):
+            x.assign([9.0, 9.0])
+            losses = tfm.math.minimize(
+                lambda i=i: tf.reduce_sum((x - targets[i]) ** 2), 20, tfm.LBFGSB(), trace_fn=lambda q: q.loss + x[0]
+            )
+            ends = ends.write(i, losses[-1])
+        return ends.stack()
+
+    np.testing.assert_allclose(run(tf.constant([1.0, 2.0, 3.0], tf.float64)), [1.0, 2.0, 3.0], rtol=1e-6)
+
+
 def test_run_functions_eagerly_changes_nothing() -> None:
     x = tf.Variable(START)
     tf.config.run_functions_eagerly(True)

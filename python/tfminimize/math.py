@@ -46,7 +46,7 @@ class MinimizeTraceableQuantities(NamedTuple):
     convergence_criterion_state: Any
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """What one step of an optimizer has seen and done."""
 
     loss: tf.Tensor
@@ -54,22 +54,22 @@ class Step(NamedTuple):
     parameters: list[tf.Tensor]
 
 
-Trace = Callable[[MinimizeTraceableQuantities], Any]
+_Trace = Callable[[MinimizeTraceableQuantities], Any]
 
 
-class Convergence:
+class _Convergence:
     """What ends the steps: a criterion, or none, and what makes a scalar of its opinion of each loss."""
 
     def __init__(self, criterion: Any, reduce: Callable[[tf.Tensor], Any]) -> None:
         self._criterion = criterion
         self._reduce = reduce
 
-    def start(self, step: Step) -> tuple[tf.Tensor, Any]:
+    def start(self, step: _Step) -> tuple[tf.Tensor, Any]:
         """``(has_converged, state)`` after the first step."""
         state = () if self._criterion is None else self._criterion.bootstrap(*step)
         return tf.zeros_like(step.loss, tf.bool), tf.nest.map_structure(tf.convert_to_tensor, state)
 
-    def proceed(self, i: tf.Tensor, step: Step, has_converged: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+    def proceed(self, i: tf.Tensor, step: _Step, has_converged: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         """The same after step ``i``, which is not the first."""
         if self._criterion is None:
             return has_converged, state
@@ -80,14 +80,14 @@ class Convergence:
         """Whether there are no further steps."""
         return tf.convert_to_tensor(self._reduce(has_converged), tf.bool)
 
-    def zeros(self, step: Step) -> tuple[tf.Tensor, Any]:
+    def zeros(self, step: _Step) -> tuple[tf.Tensor, Any]:
         """What `start` returns, with zeros for all values; ``step`` is made of `tf.TensorSpec`."""
         concrete = tf.function(self.start, autograph=False).get_concrete_function(step)
         has_converged, state = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), concrete.structured_outputs)
         return has_converged, state
 
 
-def trace_loss(traceable_quantities: MinimizeTraceableQuantities) -> tf.Tensor:
+def _trace_loss(traceable_quantities: MinimizeTraceableQuantities) -> tf.Tensor:
     """The loss, which is what is traced by default."""
     return traceable_quantities.loss
 
@@ -99,7 +99,7 @@ def minimize(
     convergence_criterion: Any = None,
     batch_convergence_reduce_fn: Callable[[tf.Tensor], Any] = tf.reduce_all,
     trainable_variables: Any = None,
-    trace_fn: Callable[..., Any] = trace_loss,
+    trace_fn: Callable[..., Any] = _trace_loss,
     return_full_length_trace: bool = True,
     jit_compile: bool | None = None,
     name: str = "minimize",
@@ -155,14 +155,14 @@ def minimize(
 
     Notes
     -----
-    A native solver ends the steps when it has converged, as a criterion does; the trace tells the iterates, with loss
-    and gradients there. (Its criterion is asked to ``bootstrap`` at the start, before the first step.) It optimises
-    float32 and float64 variables and a scalar loss; all evaluations run in C++, in one operation of the graph.
+    A native solver ends the steps when it has converged, as a criterion does; the trace shows the iterates, with loss
+    and gradients there, and its tensors need static shapes. (A criterion is asked to ``bootstrap`` at the start, before
+    the first step.) It optimises float32 and float64 variables and a scalar loss. No Python runs between evaluations.
 
     Against `tfp.math.minimize`, gradients and parameters come in the order of ``trainable_variables``; a variable that
-    the loss does not depend on has a zero gradient and is left to keep its value, with a warning; ``trace_fn`` and the
-    criterion are traced in eager mode too (`tf.config.run_functions_eagerly` runs all step by step), which makes
-    the steps several times faster.
+    the loss does not depend on has a zero gradient and keeps its value, with a warning; ``trace_fn`` and the criterion
+    are traced in eager mode too, which makes the steps many times faster. To let them see values, for an optimizer with
+    ``apply_gradients``, set `tf.config.run_functions_eagerly(True)`.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def minimize(
     trace = _trace_function(trace_fn)
     variables = None if trainable_variables is None else _checked(trainable_variables)
     _check_optimizer(optimizer)
-    convergence = Convergence(convergence_criterion, batch_convergence_reduce_fn)
+    convergence = _Convergence(convergence_criterion, batch_convergence_reduce_fn)
     is_native = isinstance(optimizer, NativeOptimizer)
 
     def run() -> Any:
@@ -205,10 +205,10 @@ def minimize(
 
 def _gradient_step(
     loss_fn: Callable[[], Any], optimizer: Any, trainable_variables: Sequence[Any] | None
-) -> Callable[[], Step]:
+) -> Callable[[], _Step]:
     """A step of an optimizer that takes gradients; traced once, however often it is called."""
 
-    def step() -> Step:
+    def step() -> _Step:
         with tf.GradientTape(watch_accessed_variables=trainable_variables is None) as tape:
             tape.watch([as_variable(v) for v in trainable_variables or ()])
             loss = _floats(loss_fn())
@@ -218,14 +218,14 @@ def _gradient_step(
         _check_dependence(gradients, values)
         optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None])
         gradients = [dense(g, v) for g, v in zip(gradients, values, strict=True)]
-        return Step(loss, gradients, [v.read_value() for v in values])
+        return _Step(loss, gradients, [v.read_value() for v in values])
 
-    traced: Callable[[], Step] = tf.function(step, autograph=False)
+    traced: Callable[[], _Step] = tf.function(step, autograph=False)
     return traced
 
 
 def _steps(
-    take_step: Callable[[], Step], num_steps: int, convergence: Convergence, trace: Trace, full_length: bool
+    take_step: Callable[[], _Step], num_steps: int, convergence: _Convergence, trace: _Trace, full_length: bool
 ) -> Any:
     """The trace of steps, until there are enough of them or they have converged."""
     # The first step is taken before the loop: it tells what the criterion keeps, and what the trace is made of.
@@ -256,9 +256,9 @@ def _iterations(
     loss_fn: Callable[[], Any],
     num_steps: int,
     optimizer: NativeOptimizer,
-    convergence: Convergence,
+    convergence: _Convergence,
     trainable_variables: Sequence[Any] | None,
-    trace: Trace,
+    trace: _Trace,
     full_length: bool,
     jit_compile: bool | None,
 ) -> Any:
@@ -270,7 +270,7 @@ def _iterations(
     def call(_: Any, loss: tf.Tensor, gradients: list[tf.Tensor], state: list[tf.Tensor]) -> Any:
         nonlocal structure
         i, has_converged, kept = tf.nest.pack_sequence_as(initial, state)
-        step = Step(tf.cast(loss, loss_spec.dtype), gradients, [v.read_value() for v in values])
+        step = _Step(tf.cast(loss, loss_spec.dtype), gradients, [v.read_value() for v in values])
         has_converged, kept = tf.cond(
             tf.equal(i, 0),
             lambda: convergence.start(step),
@@ -284,7 +284,7 @@ def _iterations(
         )
 
     specs = [tf.TensorSpec(v.shape, v.dtype) for v in values]
-    initial = (tf.constant(0), *convergence.zeros(Step(loss_spec, specs, specs)))
+    initial = (tf.constant(0), *convergence.zeros(_Step(loss_spec, specs, specs)))
     result, rows = ops.traced_minimize(
         loss_fn,
         variables,
@@ -322,7 +322,7 @@ def _look(loss_fn: Callable[[], Any], trainable_variables: Sequence[Any] | None)
     return tf.TensorSpec([], output.dtype), variables
 
 
-def _traced(trace: Trace, i: tf.Tensor, step: Step, has_converged: tf.Tensor, state: Any) -> Any:
+def _traced(trace: _Trace, i: tf.Tensor, step: _Step, has_converged: tf.Tensor, state: Any) -> Any:
     quantities = MinimizeTraceableQuantities(i, *step, has_converged, state)
     return tf.nest.map_structure(tf.convert_to_tensor, trace(quantities))
 
@@ -383,7 +383,7 @@ def _check_optimizer(optimizer: Any) -> None:
         raise ValueError(f"optimizer is {optimizer!r}: {remedy}.")
 
 
-def _trace_function(trace_fn: Callable[..., Any]) -> Trace:
+def _trace_function(trace_fn: Callable[..., Any]) -> _Trace:
     """The trace function as one of the traceable quantities."""
     if not callable(trace_fn):
         raise ValueError(f"trace_fn is {trace_fn!r}: give a function of the traceable quantities.")
