@@ -57,11 +57,12 @@ void FunctionInputs::set(Span<const double> x) {
 }
 
 LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
-                                 tensorflow::FunctionLibraryRuntime::Handle handle)
+                                 tensorflow::FunctionLibraryRuntime::Handle handle,
+                                 tensorflow::CancellationManager& cancellation)
     : library_(context.function_library()),
       handle_(handle),
       run_here_([](const std::function<void()>& closure) { closure(); }) {
-  options_.cancellation_manager = context.cancellation_manager();
+  options_.cancellation_manager = &cancellation;
   options_.collective_executor = context.collective_executor();
   options_.step_container = context.step_container();
   options_.runner = &run_here_;

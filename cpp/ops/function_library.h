@@ -13,6 +13,7 @@
 #include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
 #include "solvers/span.h"
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
@@ -90,7 +91,9 @@ class FunctionInputs {
 /// other thread of TensorFlow's, so that any number of solves can run at once in the few threads that there are.
 class LibraryFunction {
  public:
-  LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle);
+  /// What `context` points to and `cancellation`, which an error in the function cancels too, must outlive the object.
+  LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle,
+                  tensorflow::CancellationManager& cancellation);
   LibraryFunction(const LibraryFunction&) = delete;
   LibraryFunction& operator=(const LibraryFunction&) = delete;
 

@@ -117,6 +117,13 @@ void set_scalar(OpKernelContext& context, const char* name, T value) {
   tensor->scalar<T>()() = value;
 }
 
+/// A manager that is cancelled with that of the step, but not the other way round.
+std::unique_ptr<tensorflow::CancellationManager> make_cancellation(const OpKernelContext& context) {
+  tensorflow::CancellationManager* step = context.cancellation_manager();
+  if (step == nullptr) return std::make_unique<tensorflow::CancellationManager>();
+  return std::make_unique<tensorflow::CancellationManager>(step);
+}
+
 /// One solve, in the memory of its own that the solver needs.
 class Solve {
  public:
@@ -128,9 +135,10 @@ class Solve {
         upper_(bound("upper")),
         x_(start_.size()),
         gradient_(start_.size()),
+        cancellation_(make_cancellation(context)),
         inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
     for (const FunctionLibraryRuntime::Handle handle : handles) {
-      functions_.push_back(std::make_unique<LibraryFunction>(context, handle));
+      functions_.push_back(std::make_unique<LibraryFunction>(context, handle, *cancellation_));
     }
     LibraryFunction* trace_function = attributes.trace_functions.empty() ? nullptr : functions_.back().get();
     trace_ = std::make_unique<SolveTrace>(trace_function, inputs_, list_input(context, "state"));
@@ -271,6 +279,7 @@ class Solve {
   Span<const double> upper_;
   AlignedBuffer<double> x_;
   AlignedBuffer<double> gradient_;
+  std::unique_ptr<tensorflow::CancellationManager> cancellation_;  ///< Of the calls.
   FunctionInputs inputs_;
   std::vector<std::unique_ptr<LibraryFunction>> functions_;
   std::unique_ptr<SolveTrace> trace_;

@@ -275,9 +275,14 @@ def is_read_only(graph: Any, captured: Any) -> bool:
     captured : tf.Tensor
         The handle of a variable. One that is not captured is only read.
     """
-    read_only = set(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
+    read_only = set(read_only_inputs(graph))
     placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
     return all(i in read_only for i, t in enumerate(graph.inputs) if id(t) in placeholders)
+
+
+def read_only_inputs(graph: Any) -> list[int]:
+    """Which inputs of a function's graph are resources that it only reads."""
+    return list(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
 
 
 def mark_read_only(op: Any, indices: list[int]) -> None:

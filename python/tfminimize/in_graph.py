@@ -182,6 +182,7 @@ class Functions:
             results = tf.raw_ops.StatefulPartitionedCall(
                 args=[inputs[i] for i in order], Tout=[t.dtype for t in inner.outputs], f=inner
             )
+            _tensorflow.mark_read_only(results[0].op, _tensorflow.read_only_inputs(inner.graph))
             if self._jit:
                 _tensorflow.mark_for_xla(results[0].op)
             return results
