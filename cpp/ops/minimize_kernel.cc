@@ -296,6 +296,14 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     }
   }
 
+  ~MinimizeOp() override {
+    for (const auto& [library, handles] : handles_) {
+      for (const FunctionLibraryRuntime::Handle handle : handles) library->ReleaseHandle(handle).IgnoreError();
+    }
+  }
+  MinimizeOp(const MinimizeOp&) = delete;
+  MinimizeOp& operator=(const MinimizeOp&) = delete;
+
   void ComputeAsync(OpKernelContext* context, DoneCallback done) override {
     auto solve = [this, context, done = std::move(done)] {
       context->SetStatus(this->solve(*context));

@@ -221,7 +221,8 @@ def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
 
 def _result(outputs: Any, unknowns: Unknowns, method: str) -> MinimizeResult:
     def shown(flat: tf.Tensor) -> Any:
-        return flat if unknowns.variables else unknowns.rebuild(split(flat, unknowns))
+        leaves = split(flat, unknowns)  # rounded to what the function saw
+        return join(leaves) if unknowns.variables else unknowns.rebuild(leaves)
 
     return MinimizeResult(
         x=shown(outputs.x),

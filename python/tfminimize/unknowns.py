@@ -301,6 +301,11 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
                 f"{name} mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
                 "give either variables only, or arrays and tensors only."
             )
+        if variable.dtype.name.endswith("_ref"):
+            raise ValueError(
+                f"variable '{variable.name}' is a reference variable of TensorFlow 1, which no function can read: make "
+                "it with use_resource=True."
+            )
         if variable.dtype.name not in _FLOATS:
             raise ValueError(
                 f"variable '{variable.name}' has dtype {variable.dtype.name}, but only float32 and float64 variables "
