@@ -63,6 +63,7 @@ __all__ = [
     "is_read_only",
     "op_def",
     "with_gradient",
+    "without_gradient",
 ]
 
 
@@ -164,6 +165,29 @@ def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], in
         value = tf.identity(compute())
     record.record_operation("Lifted", [value], inputs, gradient)
     return value
+
+
+def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list[Any]) -> list[Any]:
+    """What a function computes, a list of tensors and of None; taking its gradient raises LookupError.
+
+    Parameters
+    ----------
+    compute : callable
+        It is hidden from tapes, which would set up the gradient of all that it calls.
+    reason : str
+        What the error says.
+    inputs : list of tf.Tensor
+        What it depends on.
+    """
+
+    def refuse(*_: Any) -> Any:
+        raise LookupError(reason)
+
+    with record.stop_recording():
+        # For gradients that are made of the graph, without a tape.
+        values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
+    record.record_operation("WithoutGradient", [value for value in values if value is not None], inputs, refuse)
+    return values
 
 
 def op_def(op_type: str) -> Any:

@@ -45,7 +45,7 @@ MAX_ITERATIONS = 15000
 EPSILON = float(np.finfo(np.float64).eps)
 
 TOLERANCE = 1e-12
-"""Of conjugate gradients: the residual, relative to the right-hand side."""
+"""Of conjugate gradients: the residual, or its gradient, relative to what they are made of."""
 
 NO_SECOND = (
     "the gradient of a solution of tfminimize can be taken once only; a second derivative through the solution would "
@@ -115,25 +115,12 @@ def pullback(
     array([1.])
     """
     system = _Conditions(derivatives, solution, inputs)
-    u = direct = system.zeros if upstream.x is None else upstream.x
-    jac = system.zeros if upstream.jac is None else upstream.jac
-    if upstream.jac is not None:
-        u += system.transposed(gradient=jac)[0]
-    r = tf.zeros_like(solution.multipliers) if upstream.multipliers is None else upstream.multipliers
-    w, v = system.solve(u, system.active * r)
-    fun = tf.zeros([], tf.float64) if upstream.fun is None else upstream.fun
-    by_x, *by_inputs = system.transposed(
-        loss=fun,  # by the envelope theorem, the minimum moves as the Lagrangian at x does
-        values=-fun * system.multipliers - v,
-        gradient=jac - w,
-        jacobian=tf.tensordot(system.multipliers, w, 0),
-    )
-    by_bound = _finite(direct + by_x)
-    found = [None if part is None else _once(_finite(part)) for part in by_inputs]
-    return found, _once(by_bound * system.at_low), _once(by_bound * system.at_high)
+    dependent = [tensor for tensor in (*solution, *inputs, *upstream) if tf.is_tensor(tensor)]
+    # It would lack how w and v move.
+    *by_inputs, by_low, by_high = _tensorflow.without_gradient(lambda: system.pullback(upstream), NO_SECOND, dependent)
+    return by_inputs, by_low, by_high
 
 
-@tf.RegisterGradient("TfminimizeMinimize")  # type: ignore[untyped-decorator]
 def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     """The gradient by each input of the op in `cpp/ops/minimize_op.cc`.
 
@@ -153,8 +140,14 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     def derivatives(x: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
         return list(called(x, *stand_ins.put_into(inputs, x)))
 
-    with tf.control_dependencies(stand_ins.assigned):
-        by_captures, by_low, by_high = pullback(derivatives, solution, captures, Upstream(**by_name))
+    try:
+        with tf.control_dependencies(stand_ins.assigned):
+            by_captures, by_low, by_high = pullback(derivatives, solution, captures, Upstream(**by_name))
+    except LookupError as error:
+        raise LookupError(
+            "the gradient of a solution needs second derivatives of the loss and of the constraints, and an operation "
+            f"in them has none ({error}): use another one there; or, if you want no gradient, solve outside of the tape."
+        ) from error
     by_bounds = [None, None] if low is None else [by_low, by_high]
     return [None, *by_bounds, *([None] * (first - 3)), *by_captures]
 
@@ -213,13 +206,38 @@ class _Conditions:
     """
 
     def __init__(self, derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Any) -> None:
-        x = tf.identity(solution.x)  # another tensor than a tape outside may watch
+        # One tensor may be several of the inputs, and each of them has a gradient of its own.
+        x, *_ = self._sources = [tf.identity(tensor) for tensor in (solution.x, *inputs)]
         self.zeros = tf.zeros_like(x)
-        self._sources = [x, *inputs]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
             self._tape.watch([source for source in self._sources if _tensorflow.is_differentiable(source)])
             self._outputs = list(derivatives(*self._sources))
+        self._solution = solution
         self._is_constrained = len(self._outputs) == 4
+
+    def pullback(self, upstream: Upstream) -> list[tf.Tensor | None]:
+        """The gradient by each of the inputs, and by the lower and the upper bounds."""
+        self._find_active()
+        u = direct = self.zeros if upstream.x is None else upstream.x
+        jac = self.zeros if upstream.jac is None else upstream.jac
+        if upstream.jac is not None:
+            u += self.transposed(gradient=jac)[0]
+        r = tf.zeros_like(self.multipliers) if upstream.multipliers is None else self.active * upstream.multipliers
+        w, v = self.solve(u, r)
+        fun = tf.zeros([], tf.float64) if upstream.fun is None else upstream.fun
+        by_x, *by_inputs = self.transposed(
+            loss=fun,  # by the envelope theorem, the minimum moves as the Lagrangian at x does
+            values=-fun * self.multipliers - v,
+            gradient=jac - w,
+            jacobian=tf.tensordot(self.multipliers, w, 0),
+        )
+        is_wrong = 0 * (tf.reduce_sum(u) + tf.reduce_sum(r) + fun)  # NaN, unless what comes from upstream is finite
+        by_bound = _finite(direct + by_x)
+        found = [*by_inputs, by_bound * self.at_low, by_bound * self.at_high]
+        return [None if part is None else _finite(part) + tf.cast(is_wrong, part.dtype) for part in found]
+
+    def _find_active(self) -> None:
+        solution, x = self._solution, self._sources[0]
         gradient = self._outputs[2 if self._is_constrained else 1]
         jacobian = self._outputs[3] if self._is_constrained else tf.zeros([0, x.shape[0]], tf.float64)
         is_equality = tf.range(jacobian.shape[0]) < solution.num_equalities
@@ -273,7 +291,7 @@ class _Conditions:
             reduced = space.orthogonal(tf.transpose(space.orthogonal(hessian)))
             w += space.orthogonal(_least_squares(reduced, right))
         else:
-            w += _conjugate_gradients(lambda y: space.orthogonal(times(y)), right)
+            w += _conjugate_residuals(lambda y: space.orthogonal(times(y)), right)
         v = space.pseudoinverse_transposed(u - times(w))
         return scale * w, v
 
@@ -311,29 +329,30 @@ def _least_squares(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matvec(vectors, inverse * tf.linalg.matvec(vectors, right, transpose_a=True))
 
 
-def _conjugate_gradients(times: Callable[[tf.Tensor], tf.Tensor], right: tf.Tensor) -> tf.Tensor:
-    """The solution of a positive semidefinite system; what was found so far, if it turns out to be none."""
-    enough = TOLERANCE**2 * _square(right)
+def _conjugate_residuals(times: Callable[[tf.Tensor], tf.Tensor], right: tf.Tensor) -> tf.Tensor:
+    """A least-squares solution of a positive semidefinite system; of another one, what was found so far.
 
-    def goes_on(solution: tf.Tensor, residual: tf.Tensor, p: tf.Tensor, steepest: tf.Tensor) -> tf.Tensor:
-        return _square(residual) > enough
+    The variant of conjugate gradients that minimises the residual (Y. Saad, "Iterative Methods for Sparse Linear
+    Systems", 2003, section 6.8), so that it also ends well where a singular system has no solution.
+    """
 
-    def step(solution: tf.Tensor, residual: tf.Tensor, p: tf.Tensor, steepest: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        product = times(p)
-        curvature = tf.reduce_sum(p * product) / _square(p)
-        steepest = tf.maximum(steepest, curvature)
-        is_curved = curvature > EPSILON * steepest  # not so for NaN
-        before = _square(residual)
-        length = before / (_square(p) * tf.where(is_curved, curvature, tf.ones_like(curvature)))
-        following = residual - length * product
-        return (
-            tf.where(is_curved, solution + length * p, solution),
-            _zero_where(~is_curved, following),
-            following + _square(following) / before * p,
-            steepest,
-        )
+    def goes_on(solution: tf.Tensor, r: tf.Tensor, p: tf.Tensor, ar: tf.Tensor, ap: tf.Tensor) -> tf.Tensor:
+        # Both are false for NaN. The first also says that the curvature along r is positive.
+        is_steep = _dot(r, ar) > EPSILON * tf.norm(r) * tf.norm(ar)
+        norm = tf.norm(ap) / tf.norm(p)
+        return is_steep & (tf.norm(r) > TOLERANCE * tf.norm(right)) & (tf.norm(ar) > TOLERANCE * norm * tf.norm(r))
 
-    start = (tf.zeros_like(right), right, right, tf.zeros([], tf.float64))
+    def step(
+        solution: tf.Tensor, r: tf.Tensor, p: tf.Tensor, ar: tf.Tensor, ap: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        length = _dot(r, ar) / _dot(ap, ap)
+        following = r - length * ap
+        image = times(following)
+        share = _dot(following, image) / _dot(r, ar)
+        return solution + length * p, following, following + share * p, image, image + share * ap
+
+    image = times(right)
+    start = (tf.zeros_like(right), right, right, image, image)
     found, *_ = tf.while_loop(goes_on, step, start, maximum_iterations=MAX_ITERATIONS)
     return found
 
@@ -349,8 +368,8 @@ def _at_bounds(x: tf.Tensor, slope: tf.Tensor, low: Any, high: Any) -> tuple[tf.
     return tf.cast(at_low, tf.float64), tf.cast(at_high, tf.float64)
 
 
-def _square(vector: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(vector * vector)
+def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.tensordot(a, b, 1)
 
 
 def _or_one(size: tf.Tensor) -> tf.Tensor:
@@ -363,8 +382,3 @@ def _zero_where(condition: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 def _finite(value: tf.Tensor) -> tf.Tensor:
     return _zero_where(~tf.math.is_finite(value), value)
-
-
-def _once(gradient: tf.Tensor) -> tf.Tensor:
-    """A gradient that has none itself: one that came from here would lack how w and v move."""
-    return tf.raw_ops.PreventGradient(input=gradient, message=NO_SECOND)
