@@ -263,6 +263,22 @@ def test_bounds_move_a_solution_that_is_at_them() -> None:
     np.testing.assert_allclose(by_high, expected * unit[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_gradient_by_bounds_that_are_tensors(method: str) -> None:
+    options = TIGHT if method == "L-BFGS-B" else TIGHT_SLSQP
+    a = double([1.0, 2.0, 0.5])
+
+    def value(bounds: Any) -> Any:
+        low, high = tf.unstack(bounds)
+        fun = lambda x: smooth(x, a) + 0.3 * tf.reduce_sum(x) ** 2  # noqa: E731
+        result = tfm.ops.minimize(fun, tf.zeros(3, float64), (), method, (low, high), options=options)
+        return tf.reduce_sum(result.x * [1.0, 2.0, 3.0]) + result.fun
+
+    bounds = [[-1.0, 0.5, -1.0], [-0.2, 1.0, 1.0]]
+    check_gradient(value, bounds)
+    assert np.count_nonzero(gradient(value, double(bounds))[0]) == 2
+
+
 def test_every_element_at_a_bound_does_not_move() -> None:
     def value(a: Any) -> Any:
         return tf.reduce_sum(tfm.ops.minimize(lambda x: tf.reduce_sum(x * a), np.ones(2), bounds=(-1, 2)).x)

@@ -110,7 +110,8 @@ def pullback(
 
     >>> a = tf.constant([3.0], tf.float64)
     >>> found = Solution(a, tf.zeros(0, tf.float64), 0, None, None)
-    >>> by_a, *_ = pullback(lambda x, a: (tf.reduce_sum((x - a) ** 2), 2 * (x - a)), found, [a], Upstream(tf.ones(1)))
+    >>> upstream = Upstream(x=tf.ones(1, tf.float64))
+    >>> by_a, *_ = pullback(lambda x, a: (tf.reduce_sum((x - a) ** 2), 2 * (x - a)), found, [a], upstream)
     >>> by_a[0].numpy()
     array([1.])
     """
@@ -146,7 +147,7 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     except LookupError as error:
         raise LookupError(
             "the gradient of a solution needs second derivatives of the loss and of the constraints, and an operation "
-            f"in them has none ({error}): use another one there; or, if you want no gradient, solve outside of the tape."
+            f"in them has none ({error}): use another one there; or, for no gradient, solve outside of the tape."
         ) from error
     by_bounds = [None, None] if low is None else [by_low, by_high]
     return [None, *by_bounds, *([None] * (first - 3)), *by_captures]

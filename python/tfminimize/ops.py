@@ -96,6 +96,13 @@ def minimize(
 
     Notes
     -----
+    `tf.GradientTape` and `tf.gradients` differentiate ``x``, ``fun``, ``jac`` and ``multipliers`` by what ``fun`` and
+    the constraints read (``args``, other tensors, variables) and by bounds that are tensors, through the equations that
+    a solution solves (see `tfminimize.implicit`): for any number of iterations at the price of about one Hessian, or of
+    Hessian-vector products where x has more than 100 elements. The gradient is as accurate as the solution, so set
+    tight tolerances. Where ``success`` is false, or several solutions are equally good, it is finite but may mean
+    little. The loss needs second derivatives; the gradient has none itself.
+
     In eager mode each call traces ``fun``: call it in a `tf.function`, or use `tfminimize.minimize`, to trace once.
 
     Examples
