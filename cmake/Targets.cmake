@@ -104,7 +104,7 @@ function(tfminimize_add_op_library name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${arg_FOLDER}/*.cc")
   add_library(${name} MODULE ${sources})
   tfminimize_common(${name})
-  target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::cc)
+  target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::framework)
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
   # The library of TensorFlow that is loaded already is the one that is used; this is where it lies beside.
   set_target_properties(${name} PROPERTIES PREFIX "" INSTALL_RPATH "$ORIGIN/../tensorflow")

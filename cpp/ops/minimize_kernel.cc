@@ -325,7 +325,8 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     } catch (const StatusError& error) {
       return error.status();
     } catch (const std::bad_alloc&) {
-      return absl::ResourceExhaustedError("There is no memory for the matrices of the solver.");
+      return absl::ResourceExhaustedError(
+          "There is no memory for the solver: give a smaller maxcor, or fewer constraints.");
     } catch (const std::exception& error) {
       return absl::InvalidArgumentError(error.what());
     }
