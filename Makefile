@@ -1,6 +1,7 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
 # make test    runs all tests                    make asan    the tests under the sanitizers
-# make bench   runs the benchmarks              make format  formats C++ and Python
+# make bench   runs the benchmarks              make tsan    the C++ tests of threads under ThreadSanitizer
+# make format  formats C++ and Python
 # make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
@@ -27,7 +28,7 @@ sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.py
 cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
 has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test test-python test-cpp lint lint-cpp lint-python asan asan-cpp asan-python format bench clean
+.PHONY: demo test test-python test-cpp lint lint-cpp lint-python tsan asan asan-cpp asan-python format bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -51,6 +52,12 @@ else
 endif
 
 asan: asan-cpp asan-python
+
+# Solves in many threads at once. TensorFlow is not built for this sanitizer, so only what needs no TensorFlow.
+tsan: $(VENV)/.requirements
+	$(cmake) --preset tsan -DPython_EXECUTABLE=$(abspath $(bin))/python
+	$(cmake) --build --preset tsan --parallel $(JOBS)
+	$(ctest) --preset tsan
 
 asan-cpp: $(VENV)/.requirements
 	$(cmake) --preset asan -DPython_EXECUTABLE=$(abspath $(bin))/python
@@ -89,6 +96,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py
 	$(bin)/python benchmarks/interface.py
+	$(bin)/python benchmarks/in_graph.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

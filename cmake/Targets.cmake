@@ -98,6 +98,25 @@ function(tfminimize_add_extension name)
   install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
 endfunction()
 
+# tfminimize_add_op_library(<name> FOLDER <folder> [LINK <target>...])
+# cpp/<folder>/*.cc as a library of TensorFlow operations, which Python loads with tf.load_op_library.
+#
+# TensorFlow is not built for the sanitizers, and what of its containers stands in headers must agree on that.
+function(tfminimize_add_op_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "LINK")
+  if(TFMINIMIZE_SANITIZE)
+    return()
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${arg_FOLDER}/*.cc")
+  add_library(${name} MODULE ${sources})
+  tfminimize_common(${name})
+  target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::framework)
+  target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
+  # The library of TensorFlow that is loaded already is the one that is used; this is where it lies beside.
+  set_target_properties(${name} PROPERTIES PREFIX "" INSTALL_RPATH "$ORIGIN/../tensorflow")
+  install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
+endfunction()
+
 # tfminimize_add_tests(<folder>)
 # cpp/tests/<folder>/**/*_test.cc as one executable, which is one test.
 function(tfminimize_add_tests folder)

@@ -62,6 +62,14 @@ def test_user_guide_runs_from_top_to_bottom() -> None:
     np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
 
 
+def test_serving_page_runs_from_top_to_bottom() -> None:
+    names = run_blocks("serving.md", (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"))
+    assert names["answer"]["success"]
+    weights = names["answer"]["weights"].numpy()
+    np.testing.assert_allclose([weights.sum(), weights @ [0.02, 0.05, 0.09]], [1.0, 0.06], atol=1e-6)
+    np.testing.assert_array_equal(names["again"]["weights"], weights)
+
+
 def test_migration_from_contrib() -> None:
     names = run_section("From `tf.contrib.opt`")
     np.testing.assert_allclose(names["fitted"], [2.0, 1.5], atol=1e-3)
@@ -136,3 +144,12 @@ def test_batch_benchmark_reports_every_solver() -> None:
     for row in report:
         assert row["per_fit"] > 0
         assert set(row["ratios"]) == {"1", "2"}
+
+
+@pytest.mark.usefixtures("tensorflow_probability")
+def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "in_graph.py", "--small", "--json"))
+    ways = [(row["solver"], row["mode"]) for row in report["rows"]]
+    assert ways == [(way, mode) for way in ("operation", "outside", "tfp") for mode in ("graph", "XLA")]
+    assert all(row["fun"] < 1e-9 and row["seconds"] > 0 for row in report["rows"])
+    assert [row["mode"] for row in report["ratios"]] == ["graph", "XLA"]

@@ -18,7 +18,7 @@ import tfminimize as tfm
 MODULES = sorted(
     m.name.removeprefix("tfminimize.")
     for m in pkgutil.walk_packages(tfm.__path__, "tfminimize.")
-    if m.name not in ("tfminimize._native", "tfminimize._xla", "tfminimize.__main__")
+    if m.name not in ("tfminimize._native", "tfminimize._xla", "tfminimize._ops", "tfminimize.__main__")
 )
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from tfminimize import scipy, testing
+import contextlib
+
+from tfminimize import binding, math, ops, scipy, testing
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
 from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize.minimizer import Minimizer
+from tfminimize.optimizers import LBFGSB, SLSQP
+
+# A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
+with contextlib.suppress(ImportError):
+    binding.ops()
 
 __all__ = [
+    "LBFGSB",
+    "SLSQP",
     "Comparison",
     "ExternalOptimizerInterface",
     "Minimizer",
@@ -18,7 +27,9 @@ __all__ = [
     "build_info",
     "clear_cache",
     "compare",
+    "math",
     "minimize",
+    "ops",
     "scipy",
     "testing",
 ]

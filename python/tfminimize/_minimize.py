@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
+import tensorflow as tf
 from scipy.optimize import OptimizeResult
 
+from tfminimize import ops
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
 from tfminimize.tracing import check_context
@@ -35,7 +37,7 @@ def minimize(
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
     **unsupported: Any,
-) -> OptimizeResult:
+) -> OptimizeResult | ops.MinimizeResult:
     """Minimise a TensorFlow function of one or more arrays or variables.
 
     `scipy.optimize.minimize` for TensorFlow: the gradient is TensorFlow's, the solver calls the compiled function
@@ -92,6 +94,9 @@ def minimize(
         lower ones first. Besides, ``constr_violation`` is the greatest violation of a constraint or bound, ``backend``
         says what evaluated the function (``"tfe"``), and ``timing`` how many seconds went to ``trace``, ``compile``
         (the first evaluation of a new trace), ``evaluate`` and ``solver``.
+    tfminimize.ops.MinimizeResult
+        Inside of a `tf.function` or a graph of TensorFlow 1: the call is `tfminimize.ops.minimize`, an operation of the
+        graph, and the result is made of tensors. There is no ``callback`` then.
 
     Raises
     ------
@@ -134,6 +139,13 @@ def minimize(
     _refuse(unsupported)
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    if not tf.executing_eagerly():
+        if callback is not None:
+            raise ValueError(
+                "a callback cannot be called from inside of a graph: remove it, and read the losses of all iterations "
+                "from result.history; or call minimize outside of tf.function."
+            )
+        return ops.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
     unknowns = Unknowns(x0)
     problem = Problem(unknowns, method, bounds, constraints)

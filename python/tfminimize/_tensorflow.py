@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 # What each name is needed for:
 #   cancellation, execute       compile a function by calling it cancelled, so that it does not run
@@ -22,10 +23,12 @@ import tensorflow as tf
 #                               graphs, what XLA cannot compile, the name of resources that share none, the device
 #                               that functions run on, eager execution inside of a graph
 #   atomic_function             makes a function of a graph; adds to an error the place in the user's code
+#   concrete_function           makes what tapes can differentiate of a function that is known by its name
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
 #                               each trace, which then keeps the graph of the trace for ever
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
+#   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
 #   parser                      whether AutoGraph finds the source of a lambda
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
@@ -36,9 +39,9 @@ import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
-from tensorflow.python.eager import cancellation, execute, record
+from tensorflow.python.eager import backprop_util, cancellation, execute, record
 from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function
+from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
 from tensorflow.python.framework import func_graph as func_graph_module
 from tensorflow.python.ops import handle_data_util
@@ -58,11 +61,14 @@ __all__ = [
     "eagerly",
     "function_config",
     "function_device",
+    "function_of",
+    "is_differentiable",
     "is_read_only",
     "op_def",
     "resource_value",
     "variable_type",
     "with_gradient",
+    "without_gradient",
 ]
 
 
@@ -166,6 +172,29 @@ def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], in
     return value
 
 
+def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list[Any]) -> list[Any]:
+    """What a function computes, a list of tensors and of None; taking its gradient raises LookupError.
+
+    Parameters
+    ----------
+    compute : callable
+        It is hidden from tapes, which would set up the gradient of all that it calls.
+    reason : str
+        What the error says.
+    inputs : list of tf.Tensor
+        What it depends on.
+    """
+
+    def refuse(*_: Any) -> Any:
+        raise LookupError(reason)
+
+    with record.stop_recording():
+        # For gradients that are made of the graph, without a tape.
+        values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
+    record.record_operation("WithoutGradient", [value for value in values if value is not None], inputs, refuse)
+    return values
+
+
 def op_def(op_type: str) -> Any:
     """The OpDef of a type of operations; None if there is none, so that it is a call of a function of this name."""
     return op_def_registry.get(op_type)
@@ -267,6 +296,39 @@ def copy_handle_data(source: Any, target: Any) -> None:
     handle_data_util.copy_handle_data(source, target)
 
 
+def function_of(op: Any, name: str) -> Callable[..., Any]:
+    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate.
+
+    Calls of other functions in it need not have been made in Python.
+    """
+    from_func_graph = concrete_function.ConcreteFunction.from_func_graph
+    found = _find_function(op.inputs[0].graph, name)  # a tape has no graph of the operation
+    for inner in found.graph.get_operations():
+        if inner.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            called = _find_function(found.graph, inner.get_attr("f").name)
+            concrete = from_func_graph(called.graph, called.function_type, called.attributes)
+            inner._gradient_function = concrete._get_gradient_function()
+    function = from_func_graph(found.graph, None, found.attributes)  # the type of one from a SavedModel lacks outputs
+    num_outputs = len(found.cached_definition.signature.output_arg)  # to those of the graph, tapes add others
+
+    def call(*inputs: tf.Tensor) -> Any:
+        return function._call_flat(list(inputs), [])[:num_outputs]
+
+    return call
+
+
+def _find_function(graph: Any, name: str) -> Any:
+    """The function of this name that a graph, or one around it, knows."""
+    while (found := graph._get_function(name)) is None:
+        graph = graph.outer_graph
+    return found
+
+
+def is_differentiable(tensor: Any) -> bool:
+    """Whether there are gradients by a tensor, or by the variable whose handle it is."""
+    return bool(backprop_util.IsTrainable(tensor))
+
+
 def is_read_only(graph: Any, captured: Any) -> bool:
     """Whether a function's graph only reads a captured resource, itself and in every function that it calls.
 
@@ -276,9 +338,25 @@ def is_read_only(graph: Any, captured: Any) -> bool:
     captured : tf.Tensor
         The handle of a variable. One that is not captured is only read.
     """
-    read_only = set(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
+    read_only = set(read_only_inputs(graph))
     placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
     return all(i in read_only for i, t in enumerate(graph.inputs) if id(t) in placeholders)
+
+
+def read_only_inputs(graph: Any) -> list[int]:
+    """Which inputs of a function's graph are resources that it only reads."""
+    return list(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
+
+
+def mark_read_only(op: Any, indices: list[int]) -> None:
+    """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
+    value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
+    op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
+
+
+def mark_for_xla(op: Any) -> None:
+    """Let XLA compile the function that an operation calls, as `tf.function(jit_compile=True)` does."""
+    op._set_attr("_XlaMustCompile", attr_value_pb2.AttrValue(b=True))
 
 
 def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:

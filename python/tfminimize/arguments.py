@@ -85,7 +85,7 @@ def _structure(args: tuple[Any, ...]) -> Hashable:
 
 def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
     if isinstance(leaf, tf.Tensor):
-        if tf.is_symbolic_tensor(leaf):
+        if tf.is_symbolic_tensor(leaf) and tf.executing_eagerly():
             raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
         return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tfminimize.build_info import build_info
 
-__all__ = ["_native", "check_version", "require", "xla"]
+__all__ = ["_native", "check_version", "ops", "require", "xla"]
 
 
 class _Missing:
@@ -81,3 +82,26 @@ def check_version(binary: str) -> None:
             f"tfminimize's {binary} was built for TensorFlow {built}, and TensorFlow {found} is installed: install "
             f"TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`), or a tfminimize that was built for {found}."
         )
+
+
+@functools.cache
+def ops() -> Any:
+    """The module of the operations that run inside of a graph.
+
+    Raises
+    ------
+    ImportError
+        If the library is missing, or if it was built for another TensorFlow.
+    """
+    import tensorflow as tf
+
+    path = pathlib.Path(__file__).with_name("_ops.so")
+    try:
+        if path.exists():
+            check_version("library of graph operations")
+        return tf.load_op_library(str(path))
+    except tf.errors.NotFoundError as error:
+        raise ImportError(
+            f"tfminimize's library of graph operations could not be loaded ({error.message}). "
+            "Install tfminimize again with `pip install --force-reinstall tfminimize`."
+        ) from None

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tfminimize.packing import Layout, Segment
 from tfminimize.unknowns import Unknowns, as_variable
 
-__all__ = ["flat_bounds", "pack_bounds"]
+__all__ = ["flat_bounds", "pack_bounds", "symbolic_bounds"]
 
 Float64 = NDArray[np.float64]
 _FORM = "give (low, high), each a number, None or an array that broadcasts to its shape"
@@ -76,6 +76,31 @@ def flat_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
     for entry, segment in zip(entries, layout.segments, strict=True):
         if entry is not None:
             low[segment.flat], high[segment.flat] = _low_high(entry, segment)
+    return low, high
+
+
+def symbolic_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same for bounds with symbolic tensors, as float64 tensors; for an array one ``(low, high)`` for all elements.
+
+    They cannot be checked here.
+    """
+    segments = unknowns.layout.segments
+    pairs = [bounds] if unknowns.is_array else _entries(bounds, unknowns)
+    sides: tuple[list[tf.Tensor], list[tf.Tensor]] = [], []
+    for pair, segment in zip(pairs, segments, strict=True):
+        if pair is not None and (not isinstance(pair, (list, tuple)) or len(pair) != 2):
+            raise ValueError(f"the bounds for {segment.name} are {pair!r}: {_FORM}.")
+        for parts, side, infinity in zip(sides, pair or (None, None), (-np.inf, np.inf), strict=True):
+            value = tf.convert_to_tensor(infinity if side is None else side)
+            try:
+                full = tf.broadcast_to(tf.cast(value, segment.dtype), segment.shape)
+            except ValueError:
+                raise ValueError(
+                    f"the bounds for {segment.name} have shape {value.shape}, which cannot be broadcast to "
+                    f"{segment.shape}: {_FORM}."
+                ) from None
+            parts.append(tf.cast(tf.reshape(full, [-1]), tf.float64))
+    low, high = (tf.concat(parts, 0) for parts in sides)
     return low, high
 
 

@@ -16,7 +16,7 @@ from tfminimize.jacobian import jacobian
 from tfminimize.tracing import check_connected, dense, follows_jit, inside_trace, scalar, trace_functions
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["ConstrainedTrace", "constraint_values"]
+__all__ = ["ConstrainedProblem", "ConstrainedTrace", "constraint_values"]
 
 
 class ConstrainedTrace:
@@ -68,10 +68,10 @@ class ConstrainedTrace:
     ) -> None:
         begin = time.perf_counter()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        problems: list[_Problem] = []
+        problems: list[ConstrainedProblem] = []
 
         def make(jit: bool) -> list[Any]:
-            problem = _Problem(fun, constraints, unknowns, arguments, jit)
+            problem = ConstrainedProblem(fun, constraints, unknowns, arguments, jit)
             problems.append(problem)
             return [tf.function(f, autograph=False, jit_compile=jit or None) for f in (problem.values, problem.all)]
 
@@ -83,7 +83,7 @@ class ConstrainedTrace:
         self.seconds = time.perf_counter() - begin - self.backend.seconds
 
 
-class _Problem:
+class ConstrainedProblem:
     """What is traced, on symbolic tensors."""
 
     def __init__(

@@ -136,8 +136,7 @@ class Constraints:
 
     def __init__(self, constraints: Any, unknowns: Unknowns) -> None:
         self._size = unknowns.layout.size
-        dtypes = {s.dtype for s in unknowns.layout.segments}
-        self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
+        self._float_dtype = unknowns.float_dtype
         self._items: list[_Constraint] = []
         functions: list[ConstraintFunction] = []
         for name, constraint in _named(constraints):

@@ -33,8 +33,7 @@ class NumpyFunctions:
     def __init__(self, unknowns: Unknowns, jit: bool) -> None:
         self._unknowns = unknowns
         self._jit = jit
-        dtypes = {s.dtype for s in unknowns.layout.segments}
-        self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
+        self._float_dtype = unknowns.float_dtype
 
     def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
         """The loss with its gradient, a flat vector."""

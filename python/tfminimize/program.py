@@ -82,8 +82,7 @@ class Program:
         self._pools: OrderedDict[Hashable, _Pool[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._latest: Arguments | None = None
-        dtypes = {s.dtype for s in unknowns.layout.segments}
-        self._float_dtype = dtypes.pop() if len(dtypes) == 1 else "float64"
+        self._float_dtype = unknowns.float_dtype
 
     def arguments(self, args: Any) -> Arguments:
         """``args`` as this program passes them; an error where it cannot be called."""

@@ -168,7 +168,10 @@ def follows_jit(fun: Callable[..., Any]) -> bool:
 def check_context() -> None:
     """Raise RuntimeError where functions cannot be compiled and called: while a graph is built, or all run eagerly."""
     if not tf.executing_eagerly():
-        raise RuntimeError("tfminimize was called while a graph is being built: call it outside of tf.function.")
+        raise RuntimeError(
+            "a Minimizer was called while a graph is being built: call it outside of tf.function, or "
+            "tfminimize.minimize inside."
+        )
     if tf.config.functions_run_eagerly():
         raise RuntimeError(
             "tf.config.run_functions_eagerly(True) is set, but the solver calls a compiled function: "

@@ -88,6 +88,12 @@ class Unknowns:
         """The structure with None for each leaf; None itself for a single one."""
         return self._template
 
+    @property
+    def float_dtype(self) -> str:
+        """That of Python floats among the arguments: the dtype of x, float64 where x mixes dtypes."""
+        dtypes = {s.dtype for s in self.layout.segments}
+        return dtypes.pop() if len(dtypes) == 1 else "float64"
+
     def key(self) -> Hashable:
         """What two problems must share to be solved by the same compiled function."""
         shapes = tuple((s.shape, s.dtype) for s in self.layout.segments)
@@ -100,6 +106,10 @@ class Unknowns:
         if self._is_leaf:
             return [self.name]
         return [name for name, _ in _walk(self._template, self.name)]
+
+    def leaves(self, x0: Any) -> list[Any]:
+        """The leaves of ``x0``, which may be tensors; a range and a list of plain numbers are arrays."""
+        return list(tf.nest.flatten(_with_arrays(x0)))
 
     def start(self, x0: Any) -> list[Array]:
         """The values of ``x0``, leaf by leaf, or of the variables; checked to be those of this problem and finite."""
@@ -329,6 +339,11 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
             raise ValueError(
                 f"{name} mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
                 "give either variables only, or arrays and tensors only."
+            )
+        if variable.dtype.name.endswith("_ref"):
+            raise ValueError(
+                f"variable '{variable.name}' is a reference variable of TensorFlow 1, which no function can read: make "
+                "it with use_resource=True."
             )
         if variable.dtype.name not in _FLOATS:
             raise ValueError(

@@ -1,0 +1,183 @@
+"""What does a solve cost inside of a graph?
+
+A `tf.function` that minimises Rosenbrock's function from (-1.2, 1, -1.2, 1, ...), float64, with default tolerances:
+`tfminimize.ops.minimize`, beside `tfp.optimizer.lbfgs_minimize` of TensorFlow Probability in graph mode and under XLA,
+and `tfminimize.Minimizer.minimize`, which does the same outside of a graph. All run in one process and in turn; every
+function is traced and compiled before the clock starts; the times are medians.
+
+"XLA" means for tfminimize that the loss and its gradient are compiled, and for TensorFlow Probability that the whole
+solve is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import tfminimize as tfm
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of libraries that TensorFlow Probability imports
+    import tensorflow_probability as tfp
+
+    tfp.optimizer.lbfgs_minimize  # noqa: B018  loaded by its first use
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of solving one problem."""
+
+    n: int
+    solver: str
+    mode: str
+    seconds: float
+    evaluations: int
+    fun: float
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def by_operation(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    @tf.function
+    def solve(x0: tf.Tensor) -> tuple[Any, Any]:
+        result = tfm.ops.minimize(rosenbrock, x0, jit_compile=jit_compile)
+        return result.fun, result.nfev
+
+    start = tf.constant(x0)
+    return lambda: solve(start)
+
+
+def outside(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    minimizer = tfm.Minimizer(rosenbrock, x0, jit_compile=jit_compile)
+
+    def solve() -> tuple[Any, Any]:
+        result = minimizer.minimize(x0)
+        return result.fun, result.nfev
+
+    return solve
+
+
+def by_tfp(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    @tf.function(jit_compile=jit_compile)
+    def solve(x0: tf.Tensor) -> tuple[Any, Any]:
+        result = tfp.optimizer.lbfgs_minimize(
+            lambda x: tfp.math.value_and_gradient(rosenbrock, x),
+            initial_position=x0,
+            num_correction_pairs=10,
+            tolerance=1e-5,
+            f_relative_tolerance=2.2204460492503131e-09,
+            max_iterations=15000,
+        )
+        return result.objective_value, result.num_objective_evaluations
+
+    start = tf.constant(x0)
+    return lambda: solve(start)
+
+
+WAYS = {"operation": by_operation, "outside": outside, "tfp": by_tfp}
+MODES = {"graph": False, "XLA": True}
+
+
+def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
+    x0 = np.resize([-1.2, 1.0], n)
+    solves = {(way, mode): make(x0, jit) for way, make in WAYS.items() for mode, jit in MODES.items()}
+    results = {}
+    for key, solve in solves.items():
+        solve()  # trace, compile
+        results[key] = [float(np.asarray(value)) for value in solve()]
+    times: dict[Any, list[float]] = {key: [] for key in solves}
+    for _ in range(repetitions):
+        for key, solve in solves.items():
+            begin = time.perf_counter()
+            solve()
+            times[key].append(time.perf_counter() - begin)
+        advance()
+    return [
+        Row(n, *key, statistics.median(times[key]), int(evaluations), fun)
+        for key, (fun, evaluations) in results.items()
+    ]
+
+
+def ratios(rows: list[Row]) -> list[dict[str, Any]]:
+    """How many times as long as the operation the others take."""
+    seconds = {(row.n, row.solver, row.mode): row.seconds for row in rows}
+    found = []
+    for n in sorted({row.n for row in rows}):
+        for mode in MODES:
+            ours = seconds[n, "operation", mode]
+            found.append(
+                {
+                    "n": n,
+                    "mode": mode,
+                    "tfp": seconds[n, "tfp", mode] / ours,
+                    "operation / outside": ours / seconds[n, "outside", mode],
+                }
+            )
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 100], metavar="N")
+    parser.add_argument("--repetitions", type=int, default=51)
+    parser.add_argument("--small", action="store_true", help="n = 2, once: only to see that it runs")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and no tables")
+    options = parser.parse_args(arguments)
+    if options.small:
+        options.sizes, options.repetitions = [2], 1
+
+    console = Console(stderr=options.json)
+    rows: list[Row] = []
+    with Progress(console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("Solving", total=len(options.sizes) * options.repetitions)
+        for n in options.sizes:
+            rows += measure(n, options.repetitions, lambda: progress.update(task, advance=1, refresh=True))
+
+    versions = {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "tensorflow_probability": tfp.__version__,
+        "build": tfm.build_info(),
+    }
+    if options.json:
+        document = {"machine": versions, "rows": [asdict(row) for row in rows], "ratios": ratios(rows)}
+        print(json.dumps(document, indent=2))
+        return
+    table = Table(title="Whole solve in a tf.function")
+    for name in ("n", "mode", "solver", "evaluations", "loss", "ms", "µs an evaluation"):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda row: (row.n, row.mode)):
+        per_evaluation = row.seconds / row.evaluations * 1e6
+        cells = f"{row.evaluations}", f"{row.fun:.1e}", f"{row.seconds * 1e3:.3g}", f"{per_evaluation:.3g}"
+        table.add_row(str(row.n), row.mode, row.solver, *cells)
+    console.print(table)
+    table = Table(title="Ratios of times")
+    for name in ("n", "mode", "tfp / operation", "operation / outside of the graph"):
+        table.add_column(name, justify="right")
+    for entry in ratios(rows):
+        table.add_row(str(entry["n"]), entry["mode"], f"{entry['tfp']:.1f}", f"{entry['operation / outside']:.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

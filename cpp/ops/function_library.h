@@ -1,0 +1,151 @@
+#ifndef TFMINIMIZE_OPS_FUNCTION_LIBRARY_H_
+#define TFMINIMIZE_OPS_FUNCTION_LIBRARY_H_
+
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "objectives/constrained_objective.h"
+#include "objectives/objective.h"
+#include "solvers/span.h"
+#include "tensorflow/core/framework/cancellation.h"
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_handle.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/framework/resource_var.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/platform/refcount.h"
+
+namespace tfminimize {
+
+/// The status with which TensorFlow ended an evaluation, on its way through the loop of a solve.
+class StatusError : public std::exception {
+ public:
+  explicit StatusError(absl::Status status) : status_(std::move(status)), message_(status_.ToString()) {}
+  const absl::Status& status() const { return status_; }
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  absl::Status status_;
+  std::string message_;
+};
+
+/// Throws StatusError unless the status is OK.
+inline void check(absl::Status status) {
+  if (!status.ok()) throw StatusError(std::move(status));
+}
+
+/// Throws StatusError for something that was given; the parts make up the message.
+template <typename... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  throw StatusError(absl::InvalidArgumentError(absl::StrCat(parts...)));
+}
+
+/// A component of x that the functions read as a variable.
+struct VariableComponent {
+  std::size_t capture = 0;               ///< Which capture is the handle of the variable.
+  std::size_t offset = 0;                ///< Of its first element in x.
+  tensorflow::DataType dtype{};          ///< DT_DOUBLE or DT_FLOAT.
+  tensorflow::PartialTensorShape shape;  ///< Fully defined.
+};
+
+/// What all functions of one solve are called with: x, and what they capture.
+///
+/// A captured variable that is optimised is replaced by one that lives as long as this object and has its value from x,
+/// so that the user's is not touched.
+class FunctionInputs {
+ public:
+  /// x has `size` elements. `context` must outlive the object.
+  FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
+                 const std::vector<VariableComponent>& variables);
+  ~FunctionInputs();
+  FunctionInputs(const FunctionInputs&) = delete;
+  FunctionInputs& operator=(const FunctionInputs&) = delete;
+
+  /// Lets the next calls read this x. What a function has kept of an earlier one stays as it was.
+  void set(Span<const double> x);
+
+  /// x [n], then the captures.
+  const std::vector<tensorflow::Tensor>& tensors() const { return tensors_; }
+
+ private:
+  struct StandIn {
+    tensorflow::core::RefCountPtr<tensorflow::Var> variable;
+    tensorflow::ResourceHandle handle;
+    std::size_t offset;
+    tensorflow::TensorShape shape;
+  };
+
+  tensorflow::ResourceMgr& resources_;
+  std::vector<tensorflow::Tensor> tensors_;
+  std::vector<StandIn> stand_ins_;
+};
+
+/// A function of TensorFlow's library in one step of a graph. It runs in the thread of its caller and waits for no
+/// other thread of TensorFlow's, so that any number of solves can run at once in the few threads that there are.
+class LibraryFunction {
+ public:
+  /// What `context` points to and `cancellation`, which an error in the function cancels too, must outlive the object.
+  LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle,
+                  tensorflow::CancellationManager& cancellation);
+  LibraryFunction(const LibraryFunction&) = delete;
+  LibraryFunction& operator=(const LibraryFunction&) = delete;
+
+  /// Its results, valid until the next call. Throws StatusError.
+  const std::vector<tensorflow::Tensor>& call(const std::vector<tensorflow::Tensor>& inputs);
+
+  /// Drops the results, so that memory they share with the inputs can be written again.
+  void forget() { results_.clear(); }
+
+  /// The elements of result i; throws StatusError unless it is float64 and has `size` of them.
+  Span<const double> doubles(std::size_t i, std::size_t size) const;
+
+ private:
+  tensorflow::FunctionLibraryRuntime* library_;
+  tensorflow::FunctionLibraryRuntime::Handle handle_;
+  std::function<void(std::function<void()>)> run_here_;
+  tensorflow::FunctionLibraryRuntime::Options options_;
+  std::vector<tensorflow::Tensor> results_;
+};
+
+/// A function (x [n], captures...) -> (loss [], gradient [n]).
+class FunctionLibraryObjective final : public Objective {
+ public:
+  /// Both must outlive the object.
+  FunctionLibraryObjective(LibraryFunction& function, FunctionInputs& inputs) : function_(function), inputs_(inputs) {}
+
+  double evaluate(Span<const double> x, Span<double> g) override;
+
+ private:
+  LibraryFunction& function_;
+  FunctionInputs& inputs_;
+};
+
+/// Two functions, values (x [n], captures...) -> (loss [], c [m]) and derivatives (x [n], captures...) -> (loss [],
+/// c [m], gradient [n], jacobian [m, n]).
+class ConstrainedFunctionLibraryObjective final : public ConstrainedObjective {
+ public:
+  /// All must outlive the object.
+  ConstrainedFunctionLibraryObjective(LibraryFunction& values, LibraryFunction& derivatives, FunctionInputs& inputs)
+      : values_(values), derivatives_(derivatives), inputs_(inputs) {}
+
+  double evaluate_values(Span<const double> x, Span<double> c) override;
+  void evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) override;
+  double evaluate(Span<const double> x, Span<double> c, const Derivatives& derivatives) override;
+  bool is_joint() const override { return true; }
+
+ private:
+  LibraryFunction& values_;
+  LibraryFunction& derivatives_;
+  FunctionInputs& inputs_;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OPS_FUNCTION_LIBRARY_H_

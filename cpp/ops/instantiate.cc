@@ -1,0 +1,58 @@
+#include "ops/instantiate.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/function_library.h"
+#include "tensorflow/core/grappler/grappler_item.h"
+#include "tensorflow/core/grappler/optimizers/meta_optimizer.h"
+
+namespace tfminimize {
+namespace {
+
+using tensorflow::FunctionLibraryRuntime;
+using Options = FunctionLibraryRuntime::InstantiateOptions;
+
+/// What TensorFlow's own kernels of function calls do.
+void optimize(Options& options, const std::string& name) {
+  options.config_proto.mutable_graph_options()->mutable_optimizer_options()->set_do_function_inlining(true);
+  tensorflow::grappler::GrapplerItem::OptimizationOptions grappler;
+  grappler.is_eager_mode = true;
+  grappler.optimize_function_library = false;  // what is not inlined is optimised where it is called
+  options.optimize_graph_fn = [grappler, name, config = options.config_proto](
+                                  std::vector<std::string> results, std::vector<std::string> kept,
+                                  tensorflow::FunctionLibraryDefinition* library, const tensorflow::DeviceSet& devices,
+                                  tensorflow::Device* cpu, std::unique_ptr<tensorflow::Graph>* graph) {
+    return tensorflow::grappler::OptimizeGraph(std::move(results), std::move(kept), library, devices, cpu, config, name,
+                                               grappler, graph);
+  };
+}
+
+}  // namespace
+
+FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, const tensorflow::NameAttrList& function,
+                                           bool jit_compile) {
+  const tensorflow::FunctionDef* definition = library.GetFunctionLibraryDefinition()->Find(function.name());
+  if (definition == nullptr) fail("There is no function ", function.name(), ".");
+  Options options;
+  if (jit_compile) {
+    options.executor_type = "SINGLE_THREADED_EXECUTOR";  // there is one operation
+  } else {
+    const std::string& host = library.device()->name();
+    const tensorflow::OpDef& signature = definition->signature();
+    options.target = host;
+    options.is_multi_device_function = true;
+    options.input_devices.assign(static_cast<std::size_t>(signature.input_arg_size()), host);
+    options.output_devices.assign(static_cast<std::size_t>(signature.output_arg_size()), host);
+    options.allow_small_function_optimizations = true;  // one thread, where that is safe
+    if (const tensorflow::ConfigProto* config = library.config_proto()) options.config_proto = *config;
+    optimize(options, function.name());
+  }
+  FunctionLibraryRuntime::Handle handle = 0;
+  check(library.Instantiate(function.name(), tensorflow::AttrSlice(&function.attr()), options, &handle));
+  return handle;
+}
+
+}  // namespace tfminimize

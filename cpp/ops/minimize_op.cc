@@ -1,0 +1,137 @@
+#include <cstdint>
+#include <vector>
+
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/platform/errors.h"
+
+namespace tfminimize {
+namespace {
+
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+/// The shape of a bound: that of x0, or [0].
+absl::Status check_bound(InferenceContext* c, int input, DimensionHandle n) {
+  ShapeHandle bound;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(input), 1, &bound));
+  DimensionHandle size = c->Dim(bound, 0);
+  if (c->ValueKnown(size) && c->Value(size) != 0) TF_RETURN_IF_ERROR(c->Merge(size, n, &size));
+  return absl::OkStatus();
+}
+
+absl::Status infer_shapes(InferenceContext* c) {
+  ShapeHandle x;
+  ShapeHandle scalar;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &x));
+  for (const int bound : {1, 2}) TF_RETURN_IF_ERROR(check_bound(c, bound, c->Dim(x, 0)));
+  for (const int tolerance : {3, 4}) TF_RETURN_IF_ERROR(c->WithRank(c->input(tolerance), 0, &scalar));
+  std::int64_t num_constraints = 0;
+  std::vector<tensorflow::PartialTensorShape> trace_shapes;
+  TF_RETURN_IF_ERROR(c->GetAttr("num_constraints", &num_constraints));
+  TF_RETURN_IF_ERROR(c->GetAttr("trace_shapes", &trace_shapes));
+  int output = 0;
+  c->set_output(output++, x);                                         // x
+  c->set_output(output++, c->Scalar());                               // fun
+  c->set_output(output++, x);                                         // jac
+  for (int i = 0; i < 5; ++i) c->set_output(output++, c->Scalar());   // nit, nfev, njev, status, constr_violation
+  c->set_output(output++, c->Vector(num_constraints));                // multipliers
+  c->set_output(output++, c->Vector(InferenceContext::kUnknownDim));  // history
+  const DimensionHandle rows = c->UnknownDim();
+  for (const tensorflow::PartialTensorShape& shape : trace_shapes) {
+    ShapeHandle one;
+    TF_RETURN_IF_ERROR(c->MakeShapeFromPartialTensorShape(shape, &one));
+    TF_RETURN_IF_ERROR(c->Concatenate(c->Vector(rows), one, &one));
+    c->set_output(output++, one);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+REGISTER_OP("TfminimizeMinimize")
+    .Input("x0: float64")
+    .Input("lower: float64")
+    .Input("upper: float64")
+    .Input("ftol: float64")
+    .Input("gtol: float64")
+    .Input("state: Tstate")
+    .Input("captures: Tcaptures")
+    .Output("x: float64")
+    .Output("fun: float64")
+    .Output("jac: float64")
+    .Output("nit: int64")
+    .Output("nfev: int64")
+    .Output("njev: int64")
+    .Output("status: int32")
+    .Output("constr_violation: float64")
+    .Output("multipliers: float64")
+    .Output("history: float64")
+    .Output("trace: Ttrace")
+    .Attr("functions: list(func) >= 1")
+    .Attr("method: {'l-bfgs-b', 'slsqp'} = 'l-bfgs-b'")
+    .Attr("maxcor: int = 10")
+    .Attr("maxfun: int = 15000")
+    .Attr("maxiter: int = 15000")
+    .Attr("maxls: int = 20")
+    .Attr("num_constraints: int >= 0 = 0")
+    .Attr("num_equalities: int >= 0 = 0")
+    .Attr("variables: list(int) = []")
+    .Attr("variable_dtypes: list({float32, float64}) = []")
+    .Attr("variable_shapes: list(shape) = []")
+    .Attr("jit_compile: bool = false")
+    .Attr("trace_functions: list(func) = []")
+    .Attr("trace_shapes: list(shape) = []")
+    .Attr("trace_start: bool = false")
+    .Attr("Tstate: list(type) >= 0 = []")
+    .Attr("Tcaptures: list(type) >= 0 = []")
+    .Attr("Ttrace: list(type) >= 0 = []")
+    .SetIsStateful()  // it calls functions that may be
+    .SetShapeFn(infer_shapes)
+    .Doc(R"doc(
+Minimises a function, with bounds and constraints.
+
+The same solvers as `tfminimize.minimize`; the functions are called from C++. All of them take x, of shape [n], and then
+the captures.
+
+x0: The start, of shape [n]; finite. It is projected into the bounds.
+lower: Lower bounds, of shape [n], -infinity where there is none; or of shape [0], for no bounds.
+upper: Upper bounds, of shape [n], infinity where there is none; or of shape [0], for no bounds.
+ftol: SciPy's option of this name.
+gtol: SciPy's option of this name, of L-BFGS-B only.
+state: What the trace function is given in its first call.
+captures: Inputs of all functions, after x.
+x: The solution, of shape [n].
+fun: The value there.
+jac: The gradient there, of shape [n].
+nit: Iterations.
+nfev: Evaluations of the function.
+njev: Evaluations of its gradient.
+status: SciPy's integer: 0 converged, 99 ended by the trace function.
+constr_violation: The greatest violation of a constraint.
+multipliers: Those of the constraints, of shape [num_constraints].
+history: The value at the start and after each iteration.
+trace: What the trace function returned, stacked along a new first axis.
+functions: For L-BFGS-B one, that returns the value [] and the gradient [n]. For SLSQP two: one that returns the value []
+  and the constraints [m], and one that returns the value [], the constraints [m], the gradient [n] and the Jacobian of
+  the constraints [m, n]. Everything is float64.
+method: The solver.
+maxcor: SciPy's option of this name, of L-BFGS-B only.
+maxfun: SciPy's option of this name, of L-BFGS-B only.
+maxiter: SciPy's option of this name.
+maxls: SciPy's option of this name, of L-BFGS-B only.
+num_constraints: How many constraints there are, m.
+num_equalities: How many of them, the first ones, are to be 0; the others are to be 0 or greater.
+variables: Which captures are handles of the variables that x is made of, one after the other. The functions get other
+  handles in their place, of variables with the values of x.
+variable_dtypes: The dtypes of these variables.
+variable_shapes: Their shapes.
+jit_compile: Whether the body of each function is one call of a function that XLA compiles.
+trace_functions: None or one, that is called after each iteration with x [n], the value [], the gradient [n], the state,
+  and the captures. It returns a bool, whether to end the solve; the state for its next call; and what to trace.
+trace_shapes: The shapes of what is traced.
+trace_start: Whether the trace function is also called at the start; whether it wants to end the solve is then not read.
+)doc");
+
+}  // namespace tfminimize

@@ -1,0 +1,48 @@
+#ifndef TFMINIMIZE_OPS_SOLVE_TRACE_H_
+#define TFMINIMIZE_OPS_SOLVE_TRACE_H_
+
+#include <vector>
+
+#include "ops/function_library.h"
+#include "solvers/span.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace tfminimize {
+
+/// What is kept of the way of a solve: the values, and what a function returns on the way,
+///
+///     function (x [n], value [], gradient [n], state..., captures...) -> (whether to end, state..., traced...)
+class SolveTrace {
+ public:
+  /// `function` may be null; it and `inputs` must outlive the object.
+  SolveTrace(LibraryFunction* function, FunctionInputs& inputs, std::vector<tensorflow::Tensor> state)
+      : function_(function), inputs_(inputs), state_(std::move(state)) {}
+
+  bool has_function() const { return function_ != nullptr; }
+
+  /// Notes a value.
+  void add(double f) { values_.push_back(f); }
+
+  /// Calls the function; true if it asks for the end of the solve. Throws StatusError.
+  bool call(Span<const double> x, double f, Span<const double> g);
+
+  const std::vector<double>& values() const { return values_; }
+
+  /// How often the function was called.
+  std::size_t size() const { return rows_.size(); }
+
+  /// What traced result `i`, of this shape, was in each call, stacked along a new first axis in `stacked`. Throws
+  /// StatusError.
+  void stack(std::size_t i, tensorflow::Tensor& stacked) const;
+
+ private:
+  LibraryFunction* function_;
+  FunctionInputs& inputs_;
+  std::vector<tensorflow::Tensor> state_;
+  std::vector<double> values_;
+  std::vector<std::vector<tensorflow::Tensor>> rows_;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OPS_SOLVE_TRACE_H_

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfminimize as tfm
+from tfminimize import binding
+
+X0 = np.array([-1.2, 1.0])
+
+
+def rosenbrock(x: Any) -> Any:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def in_graph(*args: Any, **keywords: Any) -> Any:
+    return tf.function(lambda: tfm.ops.minimize(*args, **keywords), autograph=False)()
+
+
+def test_error_in_the_loss_is_tensorflows_with_both_nodes() -> None:
+    def loss(x: Any) -> Any:
+        with tf.control_dependencies([tf.debugging.assert_less(x[0], tf.constant(-1.1, tf.float64), name="is_left")]):
+            return rosenbrock(x)
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        in_graph(loss, X0, name="my_solve")
+    assert "is_left" in str(error.value)
+    assert "my_solve/solve" in str(error.value)
+
+
+def test_exception_of_python_code_in_the_loss() -> None:
+    def fails(x: Any) -> Any:
+        raise ZeroDivisionError("from Python")
+
+    def loss(x: Any) -> Any:
+        return rosenbrock(x) + tf.reshape(tf.numpy_function(fails, [x], tf.float64), [])
+
+    with pytest.raises(tf.errors.UnknownError, match="ZeroDivisionError: from Python"):
+        in_graph(loss, X0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, r"x0\[1\] is nan at the start"), (np.inf, r"x0\[1\] is inf at the start")]
+)
+def test_start_that_is_not_finite(value: float, message: str) -> None:
+    solve = tf.function(lambda x0: tfm.ops.minimize(rosenbrock, x0).x)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        solve(tf.constant([0.0, value], tf.float64))
+
+
+def test_symbolic_bounds_that_are_crossed() -> None:
+    solve = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=(low, 1)).x)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"bounds for element 1 of x are \(2, 1\)"):
+        solve(tf.constant([0.0, 2.0], tf.float64))
+
+
+def test_loss_that_is_not_finite_at_the_start_ends_with_a_status() -> None:
+    result = in_graph(lambda x: tf.reduce_sum(tf.math.log(x)), np.array([-1.0, 1.0]))
+    eager = tfm.minimize(lambda x: tf.reduce_sum(tf.math.log(x)), np.array([-1.0, 1.0]))
+    assert result.status == eager.status != 0
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"fun": 3}, ValueError, "fun is 3: give a function"),
+        ({"method": "BFGS"}, ValueError, "method 'BFGS' runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'"),
+        ({"method": "nonsense"}, ValueError, "is not known"),
+        ({"options": {"maxitre": 3}}, ValueError, "has no option 'maxitre'"),
+        ({"bounds": [(0, 1)]}, ValueError, "bounds has 1 entries, but x0 has 2 elements"),
+        ({"constraints": {"type": "eq", "fun": rosenbrock}}, ValueError, "cannot handle constraints"),
+        ({"fun": lambda x: x}, ValueError, "not that of a scalar"),
+        ({"fun": lambda x: tf.constant(1.0)}, ValueError, "does not depend on x0"),
+        ({"x0": []}, ValueError, "x0 is empty"),
+    ],
+)
+def test_what_is_wrong_is_said_while_the_graph_is_built(
+    keywords: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        in_graph(**({"fun": rosenbrock, "x0": X0} | keywords))
+
+
+def test_start_of_unknown_shape_is_refused() -> None:
+    solve = tf.function(
+        lambda x0: tfm.ops.minimize(rosenbrock, x0).x,
+        input_signature=[tf.TensorSpec([None], tf.float64)],
+        autograph=False,
+    )
+    with pytest.raises(ValueError, match=r"shape \(None,\), which is not static: fix it by tf\.ensure_shape"):
+        solve(tf.constant(X0))
+
+
+def test_symbolic_bounds_that_do_not_fit() -> None:
+    solve = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=(low, 1)).x, autograph=False)
+    with pytest.raises(ValueError, match="have shape \\(3,\\), which cannot be broadcast to \\(2,\\)"):
+        solve(tf.zeros(3, tf.float64))
+    pair = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=low).x, autograph=False)
+    with pytest.raises(ValueError, match="give \\(low, high\\)"):
+        pair(tf.zeros(3, tf.float64))
+
+
+def test_callback_in_a_graph_is_refused() -> None:
+    solve = tf.function(lambda: tfm.minimize(rosenbrock, X0, callback=print).x, autograph=False)
+    with pytest.raises(ValueError, match="callback cannot be called from inside of a graph: remove it"):
+        solve()
+
+
+def test_minimizer_in_a_graph_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"tfminimize\.minimize inside"):
+        tf.function(lambda: tfm.Minimizer(rosenbrock, X0), autograph=False)()
+
+
+def test_loss_that_writes_what_is_optimised_is_refused() -> None:
+    v = tf.Variable(X0)
+
+    def loss() -> Any:
+        v.assign_add([1.0, 1.0])
+        return rosenbrock(v)
+
+    with pytest.raises(ValueError, match="writes to variable"):
+        in_graph(loss, v)
+
+
+@pytest.fixture
+def fresh_library() -> Iterator[Callable[[], Any]]:
+    binding.ops.cache_clear()
+    yield binding.ops
+    binding.ops.cache_clear()
+
+
+def test_library_for_another_tensorflow_is_refused(
+    monkeypatch: pytest.MonkeyPatch, fresh_library: Callable[[], Any]
+) -> None:
+    built = {**tfm.build_info(), "tensorflow": "2.20.1"}
+    monkeypatch.setattr(binding, "build_info", lambda: built)
+    with pytest.raises(ImportError, match=r"graph operations was built for TensorFlow 2\.20\.1, and TensorFlow 2\."):
+        tfm.ops.minimize(rosenbrock, X0)
+
+
+def test_missing_library_leaves_the_rest_usable(tmp_path: Any) -> None:
+    program = """
+import sys, importlib.util, pathlib
+import numpy as np, tensorflow as tf
+real = tf.load_op_library
+def missing(path):
+    raise tf.errors.NotFoundError(None, None, f"{path}: no such file")
+tf.load_op_library = missing
+import tfminimize as tfm
+print(tfm.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2)).success)
+try:
+    tfm.ops.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2))
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "True"
+    assert "library of graph operations could not be loaded" in done.stdout
+    assert "--force-reinstall" in done.stdout
+
+
+def test_operation_is_documented() -> None:
+    doc = binding.ops().tfminimize_minimize.__doc__
+    assert "Minimises a function, with bounds and constraints." in doc
+    assert json.dumps("l-bfgs-b") in doc
