@@ -46,8 +46,8 @@ class BatchedArguments:
     Examples
     --------
     >>> batched = BatchedArguments((np.eye(3), {"scale": np.ones(3)}))
-    >>> batched.count, batched.first()
-    (3, (array([1., 0., 0.]), {'scale': 1.0}))
+    >>> batched.count, batched.first()[0]
+    (3, array([1., 0., 0.]))
     """
 
     def __init__(self, args: Any) -> None:
