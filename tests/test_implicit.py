@@ -54,7 +54,7 @@ def smooth(x: Any, a: Any) -> Any:
     return tf.reduce_sum(tf.math.expm1(a * x)) + tf.reduce_sum((x - a) ** 2)
 
 
-@pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate gradients"])
+@pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate residuals"])
 @pytest.mark.parametrize("kind", implicit_problems.SOLVES)
 def test_gradient_is_that_of_finite_differences_of_the_whole_solve(
     kind: str, num_direct: int, monkeypatch: pytest.MonkeyPatch
@@ -286,7 +286,7 @@ def test_every_element_at_a_bound_does_not_move() -> None:
     np.testing.assert_array_equal(gradient(value, double([1.0, -3.0]))[0], [0, 0])
 
 
-@pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate gradients"])
+@pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate residuals"])
 class TestNoDerivative:
     """Where there is none, what comes out is finite."""
 

@@ -15,7 +15,7 @@ system, of the same symmetric matrix, gives the gradient of any function of x* a
     -J_A w       = ∂/∂λ
 
 It is solved in the null space of J_A. There a symmetric matrix is left, which is positive definite at a strict local
-minimum. Up to `MAX_DIRECT` elements it is formed and factored, beyond it is multiplied only: conjugate gradients.
+minimum. Up to `MAX_DIRECT` elements it is formed and factored; beyond, conjugate residuals only multiply by it.
 
 Where the solution does not move smoothly there is no derivative: then these are finite numbers that mean little. Where
 the matrix is singular, as along a valley of equally good solutions, they are those of the smallest movement. Where a
@@ -40,12 +40,12 @@ MAX_DIRECT = 100
 """Up to so many elements the Hessian is formed."""
 
 MAX_ITERATIONS = 15000
-"""Of conjugate gradients."""
+"""Of conjugate residuals."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 
 TOLERANCE = 1e-12
-"""Of conjugate gradients: the residual, or its gradient, relative to what they are made of."""
+"""Of conjugate residuals: the residual, or its gradient, relative to what they are made of."""
 
 NO_SECOND = (
     "the gradient of a solution of tfminimize can be taken once only; a second derivative through the solution would "
