@@ -23,14 +23,19 @@ def test_info_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_compare_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "rosenbrock-2", "--repeats", "1", "--json"]) == 0
-    (comparison,) = json.loads(capsys.readouterr().out)
-    assert comparison["size"] == 2
-    assert comparison["same_status"]
+    graph, xla = json.loads(capsys.readouterr().out)
+    assert (graph["backend"], xla["backend"]) == ("tfe", "xla")
+    for comparison in (graph, xla):
+        assert comparison["size"] == 2
+        assert comparison["same_status"]
 
 
 def test_compare_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "rosenbrock-2", "--repeats", "1", "--jit"]) == 0
-    assert "Rosenbrock, n = 2, XLA" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "Rosenbrock, n = 2, XLA" in output
+    assert "tfminimize, xla" in output
+    assert "tfe" not in output
 
 
 def test_repeats_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:

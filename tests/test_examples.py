@@ -122,6 +122,15 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
     assert all(row["seconds"] > 0 and row["scipy_seconds"] > 0 for row in report["iterations"] + report["example"])
 
 
+@pytest.mark.resident_memory
+def test_leaks_benchmark_reports_constant_memory() -> None:
+    report = json.loads(run(ROOT / "benchmarks" / "leaks.py", "--small", "--json"))
+    assert [row["count"] for row in report] == [100_000, 100_000, 20]
+    bare, solves, _ = report
+    assert bare["bytes_each"] < 1
+    assert solves["bytes_each"] < 1
+
+
 def test_interface_benchmark_reports_every_problem() -> None:
     report = json.loads(run(ROOT / "benchmarks" / "interface.py", "--small", "--json"))
     assert [row["problem"] for row in report[:2]] == ["Rosenbrock, n = 4", "Burgers, 1 x 5, 50 points"]

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare_parser = commands.add_parser("compare", help="built-in problems through SciPy and through tfminimize")
     compare_parser.add_argument("problems", nargs="*", metavar="problem", help=f"of {', '.join(PROBLEMS)}; default all")
     compare_parser.add_argument("--repeats", type=int, default=7, help="solves that are timed on each side")
-    compare_parser.add_argument("--jit", action="store_true", help="XLA on both sides")
+    compare_parser.add_argument(
+        "--jit", action=argparse.BooleanOptionalAction, help="XLA on both sides, or the graph; default: both"
+    )
     for each in (info_parser, compare_parser):
         each.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(arguments)
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.problems) - set(PROBLEMS)
     if unknown:
         parser.error(f"no problem is called {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
-    return _compare(options.problems or _available(), options.repeats, options.jit, options.json)
+    modes = (False, True) if options.jit is None else (options.jit,)
+    return _compare(options.problems or _available(), options.repeats, modes, options.json)
 
 
 def _info(as_json: bool) -> int:
@@ -105,16 +108,17 @@ def _available() -> list[str]:
     return list(PROBLEMS)
 
 
-def _compare(names: Sequence[str], repeats: int, jit: bool, as_json: bool) -> int:
+def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json: bool) -> int:
     comparisons: list[Comparison] = []
     progress = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
     with progress:
-        task = progress.add_task("", total=len(names))
+        task = progress.add_task("", total=len(names) * len(modes))
         for name in names:
             problem = PROBLEMS[name]()
             progress.update(task, description=problem.name)
-            comparisons.append(_one(problem, repeats, jit))
-            progress.advance(task)
+            for jit in modes:
+                comparisons.append(_one(problem, repeats, jit))
+                progress.advance(task)
     if as_json:
         print(json.dumps([c.to_dict() for c in comparisons], indent=2))
     else:

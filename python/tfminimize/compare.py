@@ -107,6 +107,7 @@ class Comparison:
             "name": self.name,
             "size": self.size,
             "jit_compile": self.jit_compile,
+            "backend": self.ours.backend,
             **sides,
             "x_difference": self.x_difference,
             "fun_difference": self.fun_difference,
@@ -248,7 +249,7 @@ def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
         name = f"{c.name}, XLA" if c.jit_compile else c.name
         for side, result, seconds, excess in (
             ("SciPy", c.scipy, c.scipy_seconds, c.scipy_violation),
-            ("tfminimize", c.ours, c.our_seconds, c.our_violation),
+            (f"tfminimize, {c.ours.backend}", c.ours, c.our_seconds, c.our_violation),
         ):
             first = side == "SciPy"
             shown.add_row(
