@@ -334,6 +334,18 @@ def test_run_functions_eagerly_lets_all_functions_see_values() -> None:
     np.testing.assert_array_equal(losses, np.float32(seen))
 
 
+def test_calls_in_a_row_are_no_news_to_tensorflow(caplog: pytest.LogCaptureFixture) -> None:
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        for optimizer in (*[Descent()] * 8, *[tfm.LBFGSB()] * 8):
+            x = tf.Variable(1.0)
+            tfm.math.minimize(lambda x=x: x**2, 3, optimizer)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
+
+
 def test_operations_are_named() -> None:
     with tf.Graph().as_default():
         x = tf.Variable(1.0)
@@ -378,6 +390,13 @@ def test_variable_that_the_loss_does_not_depend_on_keeps_its_value() -> None:
         ({"trainable_variables": []}, "trainable_variables is empty"),
         ({"trainable_variables": [1.0]}, r"holds 1.0 \(leaf 0\), which is no variable"),
         ({"trace_fn": None}, "trace_fn is None"),
+        ({"trace_fn": lambda q: None}, "trace_fn returned None: return tensors"),
+        (
+            {"convergence_criterion": 3},
+            "convergence_criterion is 3: give None, or an object with bootstrap",
+        ),
+        ({"batch_convergence_reduce_fn": None}, "batch_convergence_reduce_fn is None: give a function"),
+        ({"batch_convergence_reduce_fn": lambda t: tf.stack([t, t])}, r"of shape \(2,\): return a scalar"),
         ({"trace_fn": lambda a, b: a}, r"trace_fn has the arguments \(a, b\)"),
     ],
 )

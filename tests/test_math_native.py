@@ -99,6 +99,22 @@ def test_start_without_a_lower_loss_is_one_step() -> None:
         assert not np.any(trace["step"])
 
 
+@pytest.mark.parametrize("full_length", [True, False])
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(bounds=[(10, 11)]), tfm.SLSQP(bounds=[(10, 11)])])
+def test_start_that_the_bounds_make_the_solution_is_one_step(optimizer: Any, full_length: bool) -> None:
+    x = tf.Variable(0.0)
+    losses, path = tfm.math.minimize(
+        lambda: (x - 4.0) ** 2,
+        3,
+        optimizer,
+        trace_fn=lambda q: (q.loss, q.parameters[0]),
+        return_full_length_trace=full_length,
+    )
+    np.testing.assert_array_equal(losses, np.full(3 if full_length else 1, 36.0))
+    np.testing.assert_array_equal(path, np.full(losses.shape, 10.0))
+    assert float(x) == 10.0
+
+
 def steps_and_end(x: tf.Variable) -> Any:
     losses = tfm.math.minimize(lambda: rosenbrock(x), 50, tfm.LBFGSB())
     with tf.control_dependencies([losses]):
@@ -277,6 +293,8 @@ def test_error_in_the_trace_function_leaves_the_variables() -> None:
 
 def test_optimizers_show_what_they_were_given() -> None:
     assert repr(tfm.LBFGSB(bounds=(0, 1), maxcor=5)).startswith("LBFGSB(bounds=(0, 1), maxcor=5, ftol=")
+    assert repr(tfm.LBFGSB(bounds=np.array([[0, 1], [2, 3]]))).startswith("LBFGSB(bounds=array([[0, 1],")
+    assert repr(tfm.LBFGSB(maxfun=9)).endswith("maxls=20, maxfun=9)")
     assert repr(tfm.SLSQP()) == "SLSQP(ftol=1e-06)"
 
 
@@ -303,6 +321,10 @@ def test_options_are_checked_where_they_are_given(make: Callable[[], Any], messa
         ({"loss_fn": lambda: tf.constant(1.0), "trainable_variables": None}, "does not depend on a variable"),
         ({"loss_fn": lambda: tf.constant(1.0)}, "does not depend on variable 'x:0'"),
         ({"optimizer": tfm.LBFGSB(bounds=[(0, 1), (0, 1)])}, "bounds"),
+        ({"trainable_variables": [tf.Variable(1)]}, "leave it out of trainable_variables"),
+        ({"trace_fn": lambda q: (q.loss, None)}, r"trace_fn returned \(<tf.Tensor.*, None\): return tensors"),
+        ({"trace_fn": lambda q: tf.range(q.step)}, r"shape \(None,\), which is not static"),
+        ({"batch_convergence_reduce_fn": lambda t: tf.stack([t, t])}, r"of shape \(2,\): return a scalar"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:

@@ -14,7 +14,7 @@ from tfminimize import ops
 from tfminimize.in_graph import TraceFunction
 from tfminimize.optimizers import NativeOptimizer
 from tfminimize.tracing import dense, inside_trace, scalar
-from tfminimize.unknowns import as_variable
+from tfminimize.unknowns import Unknowns, as_variable
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
 
@@ -61,6 +61,16 @@ class _Convergence:
     """What ends the steps: a criterion, or none, and what makes a scalar of its opinion of each loss."""
 
     def __init__(self, criterion: Any, reduce: Callable[[tf.Tensor], Any]) -> None:
+        methods = [getattr(criterion, name, None) for name in ("bootstrap", "one_step")]
+        if criterion is not None and (inspect.isclass(criterion) or not all(map(callable, methods))):
+            raise ValueError(
+                f"convergence_criterion is {criterion!r}: give None, or an object with bootstrap and one_step such as "
+                "tfp.optimizer.convergence_criteria.LossNotDecreasing(atol=0.01)."
+            )
+        if not callable(reduce):
+            raise ValueError(
+                f"batch_convergence_reduce_fn is {reduce!r}: give a function of has_converged, such as tf.reduce_all."
+            )
         self._criterion = criterion
         self._reduce = reduce
 
@@ -78,7 +88,13 @@ class _Convergence:
 
     def ends(self, has_converged: tf.Tensor) -> tf.Tensor:
         """Whether there are no further steps."""
-        return tf.convert_to_tensor(self._reduce(has_converged), tf.bool)
+        ends = tf.convert_to_tensor(self._reduce(has_converged), tf.bool)
+        if not ends.shape.is_compatible_with([]):
+            raise ValueError(
+                f"batch_convergence_reduce_fn returned a tensor of shape {ends.shape}: return a scalar, as "
+                "tf.reduce_all does."
+            )
+        return tf.ensure_shape(ends, [])
 
     def zeros(self, step: _Step) -> tuple[tf.Tensor, Any]:
         """What `start` returns, with zeros for all values; ``step`` is made of `tf.TensorSpec`."""
@@ -200,7 +216,11 @@ def minimize(
             return _steps(step, steps, convergence, trace, return_full_length_trace)
 
     with tf.name_scope(name):  # a native solver is an operation between the parts that XLA compiles
-        return tf.function(run, autograph=False, jit_compile=(jit_compile and not is_native) or None)()
+        steps_taken = tf.function(run, autograph=False, jit_compile=(jit_compile and not is_native) or None)
+        if tf.executing_eagerly() and not tf.config.functions_run_eagerly():
+            # Called as it is, TensorFlow would warn that calls in a row are traced anew.
+            return steps_taken.get_concrete_function()()
+        return steps_taken()
 
 
 def _gradient_step(
@@ -277,6 +297,7 @@ def _iterations(
             lambda: convergence.proceed(i, step, has_converged, kept),
         )
         structure = _traced(trace, tf.maximum(i - 1, 0), step, has_converged, kept)
+        _check_static(structure)
         return (
             convergence.ends(has_converged),
             tf.nest.flatten((i + 1, has_converged, kept)),
@@ -287,7 +308,7 @@ def _iterations(
     initial = (tf.constant(0), *convergence.zeros(_Step(loss_spec, specs, specs)))
     result, rows = ops.traced_minimize(
         loss_fn,
-        variables,
+        Unknowns(variables, "trainable_variables"),
         (),
         optimizer.method,
         optimizer.bounds,
@@ -298,9 +319,9 @@ def _iterations(
         TraceFunction(call, tf.nest.flatten(initial), at_start=True),
         "solver",
     )
-    # Row 0 is the start, which stands for a step only where there is none.
-    steps = tf.range(num_steps if full_length else tf.maximum(result.nit, 1), dtype=tf.int64)
-    indices = tf.minimum(steps + 1, result.nit)
+    # Row 0 is the start, which stands for a step only where there is none: SLSQP counts an iteration that finds none.
+    taken = tf.size(result.history) - 1
+    indices = tf.minimum(tf.range(num_steps if full_length else tf.maximum(taken, 1)) + 1, taken)
     return tf.nest.pack_sequence_as(structure, [tf.gather(t, indices) for t in rows])
 
 
@@ -324,7 +345,20 @@ def _look(loss_fn: Callable[[], Any], trainable_variables: Sequence[Any] | None)
 
 def _traced(trace: _Trace, i: tf.Tensor, step: _Step, has_converged: tf.Tensor, state: Any) -> Any:
     quantities = MinimizeTraceableQuantities(i, *step, has_converged, state)
-    return tf.nest.map_structure(tf.convert_to_tensor, trace(quantities))
+    traced = trace(quantities)
+    if any(leaf is None for leaf in tf.nest.flatten(traced)):
+        raise ValueError(f"trace_fn returned {traced!r}: return tensors, in any structure; (), to trace nothing.")
+    return tf.nest.map_structure(tf.convert_to_tensor, traced)
+
+
+def _check_static(traced: Any) -> None:
+    """Raise ValueError for a shape that a native solver cannot trace."""
+    for tensor in tf.nest.flatten(traced):
+        if not tensor.shape.is_fully_defined():
+            raise ValueError(
+                f"trace_fn returned a tensor of shape {tensor.shape}, which is not static: a native solver traces "
+                "tensors of one shape; fix it by tf.ensure_shape."
+            )
 
 
 def _floats(loss: Any) -> tf.Tensor:

@@ -43,7 +43,7 @@ class MinimizeResult(NamedTuple):
     multipliers : tf.Tensor or None
         Of SLSQP: float64, one for each constraint, in the order of `tfminimize.minimize`.
     history : tf.Tensor, float64, shape (nit + 1,)
-        The loss at the start and after each iteration.
+        The loss at the start and after each iteration. One less where SLSQP counts a last iteration that finds no step.
     """
 
     x: Any
@@ -129,7 +129,10 @@ def traced_minimize(
     trace: TraceFunction | None,
     name: str,
 ) -> tuple[MinimizeResult, list[tf.Tensor]]:
-    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis."""
+    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis.
+
+    ``x0`` may be an `Unknowns` of variables, under the name that messages give them.
+    """
     module = binding.ops()
     if tf.executing_eagerly():
         # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
@@ -139,7 +142,7 @@ def traced_minimize(
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
     with tf.name_scope(name):
-        unknowns = Unknowns(_without_tensors(x0))
+        unknowns = x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
         symbolic = _are_symbolic(bounds)
         problem = Problem(unknowns, method, None if symbolic else bounds, constraints)
         if problem.method not in ("l-bfgs-b", "slsqp"):

@@ -18,8 +18,12 @@ class NativeOptimizer:
     options: dict[str, Any]
 
     def __repr__(self) -> str:
-        options = {"bounds": self.bounds, "constraints": self.constraints, **self.options}
-        given = [f"{k}={v!r}" for k, v in options.items() if v is not None and v != ()]
+        options = {k: v for k, v in self.options.items() if v != NO_LIMIT}
+        if not (isinstance(self.constraints, tuple) and not self.constraints):
+            options = {"constraints": self.constraints, **options}
+        if self.bounds is not None:
+            options = {"bounds": self.bounds, **options}
+        given = [f"{k}={v!r}" for k, v in options.items()]
         return f"{type(self).__name__}({', '.join(given)})"
 
 
