@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -170,6 +171,17 @@ class TestVersion1:
             result = tfm.ops.minimize(long_loop, X0)
             with pytest.raises(tf.errors.DeadlineExceededError):
                 session.run(result.x, options=tf.compat.v1.RunOptions(timeout_in_ms=200))
+
+    def test_libraries_of_a_session_may_go_before_the_kernel_that_they_share(self) -> None:
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            x0 = tf.compat.v1.placeholder(tf.float64, [2])
+            result = tfm.ops.minimize(rosenbrock, x0)
+            expected = session.run(result.x, {x0: X0})
+            for _ in range(5):
+                solve = session.make_callable(result.x, [x0])
+                np.testing.assert_array_equal(solve(X0), expected)
+                del solve
+                gc.collect()
 
     def test_closing_the_session(self) -> None:
         def once() -> float:

@@ -19,6 +19,7 @@
 #include "solvers/slsqp.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/refcount.h"
 
 namespace tfminimize {
 namespace {
@@ -297,8 +298,11 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   }
 
   ~MinimizeOp() override {
-    for (const auto& [library, handles] : handles_) {
-      for (const FunctionLibraryRuntime::Handle handle : handles) library->ReleaseHandle(handle).IgnoreError();
+    for (const auto& [address, functions] : functions_) {
+      const auto library = functions.library.GetNewRef();
+      if (library == nullptr) continue;
+      for (const FunctionLibraryRuntime::Handle handle : functions.handles)
+        library->ReleaseHandle(handle).IgnoreError();
     }
   }
   MinimizeOp(const MinimizeOp&) = delete;
@@ -332,26 +336,32 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     }
   }
 
+  /// The functions in one library. A session shares this kernel between its libraries, which may go before it does.
+  struct Instantiated {
+    tsl::core::WeakPtr<FunctionLibraryRuntime> library;
+    Handles handles;
+  };
+
   /// The functions, instantiated once in each library that this kernel is used with.
   Handles handles(const OpKernelContext& context) {
     FunctionLibraryRuntime& library = *context.function_library();
     const std::lock_guard<std::mutex> lock(mutex_);
-    Handles& handles = handles_[&library];
-    if (handles.empty()) {
-      Handles found;
-      for (const auto* functions : {&attributes_->functions, &attributes_->trace_functions}) {
-        for (const NameAttrList& function : *functions) {
-          found.push_back(instantiate(library, function, attributes_->jit_compile));
-        }
+    const auto found = functions_.find(&library);
+    // Another library may have been at this address.
+    if (found != functions_.end() && found->second.library.GetNewRef() != nullptr) return found->second.handles;
+    Handles handles;
+    for (const auto* functions : {&attributes_->functions, &attributes_->trace_functions}) {
+      for (const NameAttrList& function : *functions) {
+        handles.push_back(instantiate(library, function, attributes_->jit_compile));
       }
-      handles = std::move(found);
     }
+    functions_[&library] = {tsl::core::WeakPtr<FunctionLibraryRuntime>(&library), handles};
     return handles;
   }
 
   std::unique_ptr<const Attributes> attributes_;
   std::mutex mutex_;
-  std::map<FunctionLibraryRuntime*, Handles> handles_;
+  std::map<const FunctionLibraryRuntime*, Instantiated> functions_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("TfminimizeMinimize").Device(tensorflow::DEVICE_CPU), MinimizeOp);
