@@ -131,6 +131,15 @@ def test_symbolic_bounds_leaf_by_leaf() -> None:
     assert x["b"] == np.float32(0.125)
 
 
+def test_symbolic_bounds_element_by_element() -> None:
+    @tf.function
+    def solve(a: Any) -> Any:
+        return tfm.ops.minimize(lambda x: tf.reduce_sum((x - 1) ** 2), np.zeros(2), bounds=[(a, 3), (None, a)]).x
+
+    np.testing.assert_allclose(solve(tf.constant(2.0, tf.float64)), [2, 1], atol=1e-6)
+    np.testing.assert_allclose(solve(tf.constant(0.5, tf.float64)), [1, 0.5], atol=1e-6)
+
+
 def test_symbolic_args_of_a_constraint() -> None:
     @tf.function
     def solve(radius: Any) -> Any:
@@ -320,3 +329,15 @@ def test_solve_inside_of_a_loss() -> None:
 
     # 2 (x - a) + 4 x³ = 0 at x = 0.5
     np.testing.assert_allclose(in_graph(outer, np.array([1.0, 2.0])).x, [0.75, 0.75], atol=1e-3)
+
+
+@pytest.mark.parametrize("solve", [tfm.minimize, tfm.ops.minimize])
+def test_solve_inside_of_a_loss_for_the_variable_that_the_inner_one_reads(solve: Any) -> None:
+    v = tf.Variable([1.0, 2.0], dtype=tf.float64)
+
+    def outer() -> Any:
+        inner = tfm.ops.minimize(lambda x: tf.reduce_sum((x - v) ** 2 + x**4), tf.zeros(2, tf.float64), tol=1e-12)
+        return tf.reduce_sum((inner.x - 0.5) ** 2)
+
+    solve(outer, v)
+    np.testing.assert_allclose(v, [0.75, 0.75], atol=1e-3)

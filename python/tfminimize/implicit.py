@@ -207,8 +207,10 @@ class _Conditions:
     """
 
     def __init__(self, derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Any) -> None:
-        # One tensor may be several of the inputs, and each of them has a gradient of its own.
-        x, *_ = self._sources = [tf.identity(tensor) for tensor in (solution.x, *inputs)]
+        # One tensor may be several of the inputs, and each of them has a gradient of its own. A handle is one only; and
+        # an identity of it would count as something that may write to the variable.
+        given = (solution.x, *inputs)
+        x, *_ = self._sources = [t if t.dtype == tf.resource else tf.identity(t) for t in given]
         self.zeros = tf.zeros_like(x)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
             self._tape.watch([source for source in self._sources if _tensorflow.is_differentiable(source)])
