@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import tensorflow as tf
 
 import tfminimize as tfm
@@ -105,6 +106,27 @@ def test_symbolic_bounds_that_do_not_fit() -> None:
     pair = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=low).x, autograph=False)
     with pytest.raises(ValueError, match="give \\(low, high\\)"):
         pair(tf.zeros(3, tf.float64))
+    pairs = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=[(low, 1)] * 3).x, autograph=False)
+    with pytest.raises(ValueError, match="are 3 entries, but x0 has 2"):
+        pairs(tf.constant(0.0))
+    words = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=(low, "one")).x, autograph=False)
+    with pytest.raises(ValueError, match="a bound for x0 is 'one': give"):
+        words(tf.constant(0.0))
+
+
+def test_symbolic_limits_of_a_constraint_are_refused() -> None:
+    def solve(low: Any) -> Any:
+        constraint = scipy.optimize.NonlinearConstraint(rosenbrock, low, 9)
+        return tfm.ops.minimize(rosenbrock, X0, method="SLSQP", constraints=constraint).x
+
+    with pytest.raises(ValueError, match=r"has the lb .*: give a real number"):
+        tf.function(solve, autograph=False)(tf.constant(0.0))
+
+
+def test_start_of_words_is_refused() -> None:
+    solve = tf.function(lambda x0: tfm.ops.minimize(rosenbrock, x0).x, autograph=False)
+    with pytest.raises(ValueError, match="x0 holds a tensor of dtype string: give numbers"):
+        solve(tf.constant(["one", "two"]))
 
 
 def test_callback_in_a_graph_is_refused() -> None:

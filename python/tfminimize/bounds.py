@@ -20,7 +20,8 @@ element for a variable: ``([0, 0], [1, 1])`` is a low and a high vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,28 +81,41 @@ def flat_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
 
 
 def symbolic_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same for bounds with symbolic tensors, as float64 tensors; for an array one ``(low, high)`` for all elements.
+    """The same for bounds with symbolic tensors, as float64 tensors; their values cannot be checked here.
 
-    They cannot be checked here.
+    For an array they are ``(low, high)``, each a number, None or a tensor that broadcasts to its shape; or a sequence
+    of such pairs, one for each element.
     """
-    segments = unknowns.layout.segments
+    segments: Sequence[Segment] = unknowns.layout.segments
     pairs = [bounds] if unknowns.is_array else _entries(bounds, unknowns)
+    if unknowns.is_array and isinstance(bounds, (list, tuple)) and any(isinstance(b, (list, tuple)) for b in bounds):
+        pairs = _checked_length(bounds, unknowns.layout.size, segments[0].name)
+        segments = [replace(segments[0], name=f"element {i} of x0", shape=()) for i in range(len(pairs))]
     sides: tuple[list[tf.Tensor], list[tf.Tensor]] = [], []
     for pair, segment in zip(pairs, segments, strict=True):
         if pair is not None and (not isinstance(pair, (list, tuple)) or len(pair) != 2):
             raise ValueError(f"the bounds for {segment.name} are {pair!r}: {_FORM}.")
         for parts, side, infinity in zip(sides, pair or (None, None), (-np.inf, np.inf), strict=True):
-            value = tf.convert_to_tensor(infinity if side is None else side)
-            try:
-                full = tf.broadcast_to(tf.cast(value, segment.dtype), segment.shape)
-            except ValueError:
-                raise ValueError(
-                    f"the bounds for {segment.name} have shape {value.shape}, which cannot be broadcast to "
-                    f"{segment.shape}: {_FORM}."
-                ) from None
-            parts.append(tf.cast(tf.reshape(full, [-1]), tf.float64))
+            parts.append(_symbolic_side(infinity if side is None else side, segment))
     low, high = (tf.concat(parts, 0) for parts in sides)
     return low, high
+
+
+def _symbolic_side(side: Any, segment: Segment) -> tf.Tensor:
+    try:
+        value = tf.convert_to_tensor(side)
+    except (TypeError, ValueError):
+        value = None
+    if value is None or not (value.dtype.is_floating or value.dtype.is_integer):
+        raise ValueError(f"a bound for {segment.name} is {side!r}: {_FORM}.")
+    try:
+        full = tf.broadcast_to(tf.cast(value, segment.dtype), segment.shape)
+    except ValueError:
+        raise ValueError(
+            f"the bounds for {segment.name} have shape {value.shape}, which cannot be broadcast to {segment.shape}: "
+            f"{_FORM}."
+        ) from None
+    return tf.cast(tf.reshape(full, [-1]), tf.float64)
 
 
 def _from_scipy(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:

@@ -242,8 +242,8 @@ class Constraints:
         limits = []
         for side in ("lb", "ub"):
             try:
-                limit = np.array(getattr(constraint, side), dtype=np.float64)
-            except (TypeError, ValueError) as error:
+                limit = np.asarray(getattr(constraint, side), dtype=np.float64).copy()
+            except (TypeError, ValueError, NotImplementedError) as error:  # the last for a symbolic tensor
                 raise ValueError(
                     f"{name} has the {side} {_shown(getattr(constraint, side))}: give a real number or an array of "
                     "them, infinite where there is no limit."

@@ -77,8 +77,8 @@ def minimize(
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
         As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, where they need static shapes; in ``args``,
-        also of constraints; and in ``bounds`` that are ``(low, high)`` for all elements of an array, or for each leaf.
-        ``method`` is L-BFGS-B or SLSQP.
+        also of constraints; and in ``bounds`` that are ``(low, high)`` for all elements of an array, each of them, or
+        each leaf. ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, what XLA cannot compile is an error.
     name : str
         Of the operation.
 
@@ -194,6 +194,8 @@ def _without_tensors(x0: Any) -> Any:
 
 
 def _placeholder(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
+    if tensor.dtype.as_numpy_dtype is object:
+        raise ValueError(f"x0 holds a tensor of dtype {tensor.dtype.name}: give numbers.")
     if not tensor.shape.is_fully_defined():
         raise ValueError(
             f"x0 holds a tensor of shape {tensor.shape}, which is not static: fix it by tf.ensure_shape, or give the "
