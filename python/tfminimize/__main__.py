@@ -68,6 +68,7 @@ def _info(as_json: bool) -> int:
         "cores": os.cpu_count(),
         "binding": _works(binding.require),
         "xla": _works(binding.xla),
+        "ops": _works(binding.ops),
     }
     information = {"built": build_info(), "found": found}
     if as_json:
@@ -79,11 +80,11 @@ def _info(as_json: bool) -> int:
             for key, value in entries.items():
                 shown.add_row(key, str(value))
             console.print(shown)
-    return 0 if found["binding"] == found["xla"] == "ok" else 1
+    return 0 if all(found[name] == "ok" for name in ("binding", "xla", "ops")) else 1
 
 
 def _works(load: Callable[[], Any]) -> str:
-    """Whether an extension finds what it needs in TensorFlow, or why not."""
+    """Whether a binary finds what it needs in TensorFlow, or why not."""
     try:
         load()
     except ImportError as error:
