@@ -68,6 +68,7 @@ std::string lower(const std::string& function, std::string_view library,
   tensorflow::NameAttrList name;
   name.set_name(function);
   std::vector<tensorflow::XlaArgument> described;
+  described.reserve(arguments.size());
   for (const LoweringArgument& argument : arguments) described.push_back(describe(argument));
   tensorflow::XlaCompilationResult result;
   check(compiler.CompileFunction({}, name, described, &result));

@@ -34,11 +34,11 @@ py::capsule compile(const py::bytes& hlo) {
     program = compile_program(view);
   }
   auto owner = std::make_unique<std::shared_ptr<XlaProgram>>(std::move(program));
-  const py::capsule capsule(owner.get(), kXlaProgramCapsule, [](PyObject* object) {
+  py::capsule capsule(owner.get(), kXlaProgramCapsule, [](PyObject* object) {
     const std::unique_ptr<std::shared_ptr<XlaProgram>> last(
         static_cast<std::shared_ptr<XlaProgram>*>(PyCapsule_GetPointer(object, kXlaProgramCapsule)));
   });
-  owner.release();
+  static_cast<void>(owner.release());  // it is the capsule's now
   return capsule;
 }
 
