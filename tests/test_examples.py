@@ -70,6 +70,20 @@ def test_serving_page_runs_from_top_to_bottom() -> None:
     np.testing.assert_array_equal(names["again"]["weights"], weights)
 
 
+def test_page_about_graphs_runs_from_top_to_bottom() -> None:
+    names = run_blocks("in-graph.md", (ROOT / "docs" / "in-graph.md").read_text(encoding="utf-8"))
+    result = names["result"]
+    assert result.success
+    np.testing.assert_allclose(result.x, [0.72, 0.14, 0.0], atol=1e-6)
+    np.testing.assert_allclose(names["nearest"].numpy() @ [1.0, 2.0, 2.0], 1.0, atol=1e-6)
+    np.testing.assert_allclose([names["slope"], names["offset"]], [2.0, 1.0], atol=1e-3)
+    np.testing.assert_allclose(names["fun"], names["loss_at_the_solution"], atol=1e-6)
+    np.testing.assert_allclose(names["by_point"], np.array([0.18, 0.36, -0.4]) / np.sqrt(0.322), atol=1e-6)
+    assert names["tuned"].success
+    assert names["losses"].shape == (100,)
+    np.testing.assert_allclose(names["trace"]["x"][-1], [3.0, 4.0], atol=1e-4)
+
+
 def test_migration_from_contrib() -> None:
     names = run_section("From `tf.contrib.opt`")
     np.testing.assert_allclose(names["fitted"], [2.0, 1.5], atol=1e-3)
