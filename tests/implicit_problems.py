@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -111,14 +113,17 @@ class Problem(NamedTuple):
     derivatives: list[float]
 
 
-def problems(kind: str, n: int, count: int) -> Iterator[Problem]:
+@functools.cache
+def problems(kind: str, n: int, count: int) -> tuple[Problem, ...]:
     """Random problems whose solution moves smoothly, and has something active unless it is unconstrained."""
+    return tuple(itertools.islice(_problems(kind, n), count))
+
+
+def _problems(kind: str, n: int) -> Iterator[Problem]:
     solve = SOLVES[kind]
-    found, seed = 0, 0
-    while found < count:
+    for seed in itertools.count():
         p = parameters(seed, n)
-        seed += 1
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed + 1)
         directions = [(rng.normal(size=n) / np.sqrt(n), rng.normal(size=3)) for _ in range(2)]
         start = active_set(solve(p.a, p.b, p.matrix))
         same = []
@@ -132,5 +137,4 @@ def problems(kind: str, n: int, count: int) -> Iterator[Problem]:
 
         derivatives = [central_difference(lambda h, da=da, db=db: along(h, da, db)) for da, db in directions]
         if all(same) and any(start) == (kind != "unconstrained"):
-            found += 1
             yield Problem(p, directions, derivatives)
