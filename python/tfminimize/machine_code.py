@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfminimize import _tensorflow, binding
 
-__all__ = ["COMPILED", "MachineCode", "NotCompilable", "NotCompiled", "compile_functions"]
+__all__ = ["COMPILED", "MachineCode", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
 
 COMPILED = "XLA compiled the function to machine code"
 """The reason where it did."""
@@ -22,6 +24,24 @@ class NotCompiled(Exception):
 
 class NotCompilable(Exception):
     """Says why XLA cannot compile a function, for TensorFlow neither."""
+
+
+_is_tried = contextvars.ContextVar("_is_tried", default=False)
+
+
+@contextlib.contextmanager
+def tried() -> Iterator[None]:
+    """Where functions are traced that run in TensorFlow if XLA cannot compile them."""
+    token = _is_tried.set(True)
+    try:
+        yield
+    finally:
+        _is_tried.reset(token)
+
+
+def is_required() -> bool:
+    """Whether what is being traced fails if XLA cannot compile it."""
+    return _tensorflow.is_for_xla() and not _is_tried.get()
 
 
 class MachineCode(NamedTuple):
@@ -47,13 +67,15 @@ def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
         With a sentence that says why not.
     """
     try:
+        for function in functions:
+            _check_resources(function)
         xla = binding.xla()
-    except ImportError as error:
+    except (ImportError, NotCompiled) as error:
         for function in functions:
             _check_with_tensorflow(function)
         raise NotCompiled(str(error)) from error
     for function in functions:
-        _check_resources(function)
+        _check_lists(function)
     modules = [_lowered(function, xla) for function in functions]
     for function in functions:
         _check_effects(function)
@@ -91,9 +113,9 @@ def _argument(tensor: Any, xla: Any) -> Any:
 
 
 def _is_size(tensor: Any) -> bool:
-    """Whether a captured tensor, which never changes, may be a shape or an axis, which XLA has to know."""
+    """Whether a captured tensor, which never changes, may be a shape, an axis or paddings, which XLA has to know."""
     is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in (tf.int32, tf.int64)
-    return is_known and tensor.shape.rank <= 1 and tensor.shape.num_elements() < 100
+    return is_known and tensor.shape.num_elements() < 100
 
 
 def _check_with_tensorflow(concrete: Any) -> None:
@@ -104,13 +126,13 @@ def _check_with_tensorflow(concrete: Any) -> None:
 
 
 def _check_resources(concrete: Any) -> None:
-    """Of resources, machine code can be given the values of variables."""
-    for variable in _variables(concrete):
+    """Of resources, XLA knows variables only, and machine code can be given their values."""
+    variables = _variables(concrete)
+    if len(variables) != sum(t.dtype == tf.resource for t in concrete.captured_inputs):
+        raise NotCompilable("XLA cannot compile it: the function uses a table, a queue or another such resource")
+    for variable in variables:
         if not variable.shape.is_fully_defined():
             raise NotCompiled(f"the function uses variable '{variable.name}', which has no static shape")
-    num_resources = sum(t.dtype == tf.resource for t in concrete.captured_inputs)
-    if len(_variables(concrete)) != num_resources:
-        raise NotCompiled("the function uses a resource that is no variable")
 
 
 def _variables(concrete: Any) -> list[tf.Variable]:
@@ -123,10 +145,22 @@ def _check_effects(concrete: Any) -> None:
     for variable in _variables(concrete):
         if not _tensorflow.is_read_only(concrete.graph, variable.handle):
             raise NotCompiled(f"the function writes to variable '{variable.name}'")
-    graph = concrete.graph.as_graph_def()
-    for node in itertools.chain(graph.node, *(f.node_def for f in graph.library.function)):
+    for node in _nodes(concrete):
         if _keeps_state(node.op):
             raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps a state of its own")
+
+
+def _check_lists(concrete: Any) -> None:
+    """XLA has no lists that grow: of one it makes wrong values, or ends the process."""
+    for node in _nodes(concrete):
+        if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
+            raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
+
+
+def _nodes(concrete: Any) -> Iterator[Any]:
+    """The operations of a function and of all that it calls."""
+    graph = concrete.graph.as_graph_def()
+    return itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
 
 
 _STATELESS = {

@@ -130,14 +130,15 @@ def trace_functions(
     specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
 
     def traced(jit: bool) -> list[Any]:
-        functions = [function.get_concrete_function(*specs) for function in make(jit)]
+        with machine_code.tried():
+            functions = [function.get_concrete_function(*specs) for function in make(jit)]
         for concrete in functions:
             check_writes(concrete, unknowns)
         return functions
 
     functions = traced(jit)
     by_value = tuple(range(len(segments)))
-    reason = "jit_compile is not set, so TensorFlow runs the function"
+    reason = "jit_compile is not True, so TensorFlow runs the function"
     if jit:
         begin = time.perf_counter()
         try:
