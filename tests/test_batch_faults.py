@@ -42,6 +42,10 @@ def solver() -> tfm.Minimizer:
         ({"x0s": [[0.0, np.nan], [1.0, 1.0]]}, r"x0s\[0, 1\] is nan"),
         ({"x0s": np.zeros((3, 2), complex)}, "x0s has dtype complex128"),
         ({"batched_args": (3.0,)}, r"batched_args\[0\] holds 3.0, which has no slices: give an array"),
+        (
+            {"batched_args": tf.Variable(np.zeros((3, 2)), name="v")},
+            r"batched_args\[0\] holds variable 'v:0': give its",
+        ),
         ({"batched_args": np.array(3.0)}, r"batched_args\[0\] has no dimensions"),
         ({"batched_args": np.array(["a", "b"])}, r"batched_args\[0\] has dtype str.*: give numbers"),
         ({"batched_args": np.array([object()])}, r"batched_args\[0\] has dtype object: give numbers"),
@@ -79,7 +83,7 @@ def test_leaves_with_and_without_a_leading_dimension_are_an_error() -> None:
 def test_other_variables_as_starts_are_an_error() -> None:
     v = tf.Variable([0.0, 0.0])
     solver = tfm.Minimizer(lambda a: tf.reduce_sum((v - a) ** 2), v, args=(0.0,))
-    with pytest.raises(ValueError, match="x0 must be the variables that the Minimizer was made for"):
+    with pytest.raises(ValueError, match="x0s must be the variables that the Minimizer was made for"):
         solver.minimize_batch(tf.Variable([1.0, 1.0]), batched_args=np.zeros(3, np.float32))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import numbers
 import os
+import reprlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from tfminimize import lbfgsb, slsqp
 from tfminimize.arguments import Arguments
 from tfminimize.binding import _native
 from tfminimize.program import Lease, Program
+from tfminimize.unknowns import as_variable
 
 if TYPE_CHECKING:
     from tfminimize.minimizer import Problem
@@ -181,10 +183,12 @@ def _checked_threads(num_threads: Any) -> int:
 
 def _batched_array(name: str, leaf: Any) -> Array:
     """A leaf of the batched arguments, whose memory C++ can read."""
+    if (variable := as_variable(leaf)) is not None:
+        raise ValueError(f"{name} holds variable '{variable.name}': give its present value, an array.")
     if not isinstance(leaf, (np.ndarray, tf.Tensor)):
         raise ValueError(
-            f"{name} holds {leaf!r}, which has no slices: give an array or a tensor with a leading dimension of the "
-            "number of problems, and in args what all problems share."
+            f"{name} holds {reprlib.repr(leaf)}, which has no slices: give an array or a tensor with a leading "
+            "dimension of the number of problems, and in args what all problems share."
         )
     if tf.is_symbolic_tensor(leaf):
         raise ValueError(f"{name} is a symbolic tensor: call tfminimize outside of tf.function, with a value.")

@@ -143,7 +143,7 @@ class Unknowns:
         dimension is 1 and the number None.
         """
         if self.variables and all(as_variable(leaf) is not None for leaf in tf.nest.flatten(x0s) if leaf is not None):
-            self.check_same_variables(x0s)
+            self.check_same_variables(x0s, "x0s")
             return [value[np.newaxis] for value in self.start(None)], None
         template = _with_arrays(x0s)
         if not self._has_structure(template):
@@ -163,14 +163,14 @@ class Unknowns:
             _check_finite(value, name)
         return values, None if is_one else len(values[0])
 
-    def check_same_variables(self, x0: Any) -> None:
-        """Raise ValueError unless ``x0`` is None or made of these variables."""
+    def check_same_variables(self, x0: Any, name: str = "x0") -> None:
+        """Raise ValueError unless ``x0``, which is called ``name``, is None or made of these variables."""
         if x0 is None:
             return
         given = [as_variable(leaf) for leaf in tf.nest.flatten(x0)]
         if len(given) != len(self.variables) or any(g is not v for g, v in zip(given, self.variables, strict=True)):
             raise ValueError(
-                "x0 must be the variables that the Minimizer was made for, or None: they start from their present "
+                f"{name} must be the variables that the Minimizer was made for, or None: they start from their present "
                 "values, so assign to them before the solve instead."
             )
 
