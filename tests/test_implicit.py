@@ -329,6 +329,20 @@ class TestNoDerivative:
 
         assert np.isfinite(gradient(value, double(2.0))).all()
 
+    def test_derivatives_that_are_not_finite_at_the_solution(self) -> None:
+        def value(a: Any) -> Any:
+            result = tfm.ops.minimize(
+                lambda x: tf.reduce_sum(tf.sqrt(x - a)),
+                np.full(2, 3.0),
+                method="SLSQP",
+                bounds=(1, None),
+                constraints={"type": "ineq", "fun": lambda x: tf.sqrt(x[0] - a)},
+            )
+            outputs = tf.concat([result.x, result.fun[None], result.jac, result.multipliers], 0)
+            return tf.reduce_sum(tf.where(tf.math.is_finite(outputs), outputs, 0))
+
+        assert np.isfinite(gradient(value, double(1.0))).all()
+
     def test_dependent_constraints(self) -> None:
         def value(a: Any) -> Any:
             one = {"type": "eq", "fun": lambda x: x[0] + x[1] - a}

@@ -224,7 +224,7 @@ class _Conditions:
         u = direct = self.zeros if upstream.x is None else upstream.x
         jac = self.zeros if upstream.jac is None else upstream.jac
         if upstream.jac is not None:
-            u += self.transposed(gradient=jac)[0]
+            u += _finite(self.transposed(gradient=jac)[0])
         r = tf.zeros_like(self.multipliers) if upstream.multipliers is None else self.active * upstream.multipliers
         w, v = self.solve(u, r)
         fun = tf.zeros([], tf.float64) if upstream.fun is None else upstream.fun
@@ -234,7 +234,8 @@ class _Conditions:
             gradient=jac - w,
             jacobian=tf.tensordot(self.multipliers, w, 0),
         )
-        is_wrong = 0 * (tf.reduce_sum(u) + tf.reduce_sum(r) + fun)  # NaN, unless what comes from upstream is finite
+        # NaN, unless what comes from upstream is finite.
+        is_wrong = 0 * (tf.reduce_sum(direct) + tf.reduce_sum(jac) + tf.reduce_sum(r) + fun)
         by_bound = _finite(direct + by_x)
         found = [*by_inputs, by_bound * self.at_low, by_bound * self.at_high]
         return [None if part is None else _finite(part) + tf.cast(is_wrong, part.dtype) for part in found]
