@@ -114,6 +114,27 @@ def test_symbolic_bounds_that_do_not_fit() -> None:
         words(tf.constant(0.0))
 
 
+@pytest.mark.parametrize("solve", [tfm.minimize, tfm.ops.minimize])
+def test_solve_that_xla_would_have_to_compile_is_refused(solve: Any) -> None:
+    compiled = tf.function(lambda: solve(rosenbrock, X0).x, jit_compile=True)
+    for call in (compiled, compiled.get_concrete_function, tf.function(lambda: compiled(), autograph=False)):
+        with pytest.raises(ValueError, match="remove jit_compile=True from the function around it"):
+            call()
+
+
+def test_loss_with_a_solve_is_not_compiled() -> None:
+    def loss(a: Any) -> Any:
+        return tf.reduce_sum((tfm.ops.minimize(lambda x: tf.reduce_sum((x - a) ** 2), X0).x - 1) ** 2)
+
+    with pytest.raises(ValueError, match="remove jit_compile=True"):
+        in_graph(loss, X0, jit_compile=True)
+    for fun in (loss, tf.function(loss, jit_compile=True)):
+        result = tfm.minimize(fun, X0, jit_compile=True)
+        np.testing.assert_allclose(result.x, [1, 1], atol=1e-5)
+        assert result.backend == "tfe"
+        assert "TfminimizeMinimize" in result.backend_reason
+
+
 def test_symbolic_limits_of_a_constraint_are_refused() -> None:
     def solve(low: Any) -> Any:
         constraint = scipy.optimize.NonlinearConstraint(rosenbrock, low, 9)

@@ -31,6 +31,7 @@ from tensorflow.core.framework import attr_value_pb2
 #   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
 #   parser                      whether AutoGraph finds the source of a lambda
 #   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
+#   control_flow_util           whether XLA compiles what is being traced
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
 #   tf_decorator                the function inside of a decorated one
@@ -44,7 +45,7 @@ from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, importer, op_def_registry
 from tensorflow.python.framework import func_graph as func_graph_module
-from tensorflow.python.ops import handle_data_util
+from tensorflow.python.ops import control_flow_util, handle_data_util
 from tensorflow.python.util import tf_decorator
 
 from tfminimize.binding import _native
@@ -352,6 +353,11 @@ def mark_read_only(op: Any, indices: list[int]) -> None:
     """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
     value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
     op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
+
+
+def is_for_xla() -> bool:
+    """Whether a function that is being traced, or one around it, is a `tf.function(jit_compile=True)`."""
+    return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
 def mark_for_xla(op: Any) -> None:

@@ -12,6 +12,7 @@ from tfminimize import _tensorflow, binding, implicit
 from tfminimize.arguments import Arguments
 from tfminimize.bounds import symbolic_bounds
 from tfminimize.in_graph import Functions, TraceFunction, join, split
+from tfminimize.machine_code import is_required
 from tfminimize.minimizer import Problem
 from tfminimize.tracing import follows_jit
 from tfminimize.unknowns import Unknowns
@@ -141,6 +142,11 @@ def traced_minimize(
         return MinimizeResult(*found[0]), list(found[1])
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    if is_required():
+        raise ValueError(
+            "XLA cannot compile a solve inside of a function: remove jit_compile=True from the function around it, and "
+            "give it to tfminimize.ops.minimize, which compiles the loss."
+        )
     with tf.name_scope(name):
         unknowns = x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
         symbolic = _are_symbolic(bounds)
