@@ -118,7 +118,7 @@ function(tfminimize_add_op_library name)
 endfunction()
 
 # tfminimize_add_tests(<folder>)
-# cpp/tests/<folder>/**/*_test.cc as one executable, which is one test.
+# cpp/tests/<folder>/**/*_test.cc as one executable, which is one test; the target cpp_tests builds all of them.
 function(tfminimize_add_tests folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/tests/${folder}/*_test.cc")
   if(NOT sources)
@@ -129,4 +129,5 @@ function(tfminimize_add_tests folder)
   tfminimize_common(${target})
   target_link_libraries(${target} PRIVATE tfminimize_${folder} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
+  add_dependencies(cpp_tests ${target})
 endfunction()
