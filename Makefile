@@ -36,6 +36,8 @@ demo: $(VENV)/.installed
 	$(bin)/python examples/keras_classifier.py
 	$(bin)/python examples/burgers_session.py
 	$(bin)/python examples/burgers_keras.py
+	$(bin)/python examples/math_minimize.py
+	$(bin)/python examples/tuning.py
 
 test: test-cpp test-python
 
@@ -93,6 +95,7 @@ format: $(VENV)/.development
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
+	$(bin)/python benchmarks/batch.py
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py
 	$(bin)/python benchmarks/interface.py
