@@ -13,10 +13,12 @@ ActiveSetFactors::ActiveSetFactors(std::size_t stride, std::size_t most_columns)
       most_columns_(most_columns),
       kernels_(dense_kernels()),
       r_(most_columns),
-      correction_(most_columns) {}
+      correction_(most_columns) {
+  grow();
+}
 
 void ActiveSetFactors::grow() {
-  const std::size_t capacity = std::min(most_columns_, std::max<std::size_t>(8, 2 * capacity_));
+  const std::size_t capacity = std::min(most_columns_, std::max(kFewColumns, 2 * capacity_));
   AlignedArray<double> q = zeros(capacity * stride_);
   if (size() > 0) std::copy_n(q_.data(), size() * stride_, q.data());
   q_ = std::move(q);

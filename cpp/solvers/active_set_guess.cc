@@ -21,7 +21,14 @@ constexpr double kPositive = 1e-10;
 }  // namespace
 
 ActiveSetGuess::ActiveSetGuess(std::size_t n, std::size_t m)
-    : n_(n), kernels_(dense_kernels()), is_active_(m + 2 * (n + 1)), r_(n + 1), step_(zeros(padded(n + 1))) {}
+    : n_(n), kernels_(dense_kernels()), is_active_(m + 2 * (n + 1)), r_(n + 1), step_(zeros(padded(n + 1))) {
+  active_.reserve(n + 1);
+  fingerprints_.reserve(n + 1);
+  entering_.reserve(is_active_.size());
+  for (std::vector<double>* vector : {&lambda_, &residual_, &tolerance_, &direction_, &preconditioned_}) {
+    vector->reserve(n + 1);
+  }
+}
 
 void ActiveSetGuess::learn(const ConstraintRows& rows, const std::vector<Row>& active,
                            const std::vector<double>& lambda, const UpperTriangle& r) {
@@ -133,12 +140,12 @@ bool ActiveSetGuess::improve(const LdltFactors& b, const ConstraintRows& rows, d
 /// Lets constraints leave and enter. False if that cannot be done, or if none does but the answer is not the only one.
 bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates,
                                 bool& changed) {
-  std::vector<Row> entering;
+  entering_.clear();
   bool certain = true;
   for (const Row row : candidates) {
     if (is_active_[row] != 0) continue;
     if (rows.is_violated(row)) {
-      entering.push_back(row);
+      entering_.emplace_back(row, 0.0);
     } else if (is_active_[rows.opposite(row)] == 0 && rows.slack(row) <= kPositive * rows.scale(row)) {
       certain = false;  // Of a fixed variable, both bounds are active, and only their difference matters.
     }
@@ -154,10 +161,8 @@ bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows
       certain = false;
     }
   }
-  for (const Row row : entering) {
-    if (!enter(b, rows, row, 0)) return false;
-    changed = true;
-  }
+  changed = changed || !entering_.empty();
+  if (!enter_all(b, rows)) return false;
   return changed || (certain && is_well_conditioned());
 }
 
@@ -172,17 +177,22 @@ bool ActiveSetGuess::is_well_conditioned() const {
 
 /// Makes R one of the present normals. False if most are others: then the dual method is as fast.
 bool ActiveSetGuess::replace_changed_rows(const LdltFactors& b, const ConstraintRows& rows) {
-  std::vector<std::size_t> changed;
+  entering_.clear();
   for (std::size_t k = active_.size(); k-- > 0;) {
-    if (rows.fingerprint(active_[k]) != fingerprints_[k]) changed.push_back(k);
+    if (rows.fingerprint(active_[k]) != fingerprints_[k]) entering_.emplace_back(active_[k], lambda_[k]);
   }
-  if (2 * changed.size() > active_.size()) return false;
-  std::vector<std::pair<Row, double>> entering;
-  for (const std::size_t k : changed) {
-    entering.emplace_back(active_[k], lambda_[k]);
+  if (2 * entering_.size() > active_.size()) return false;
+  std::size_t k = active_.size();
+  for (const auto& entry : entering_) {
+    while (active_[--k] != entry.first) {
+    }
     leave(k);
   }
-  return std::all_of(entering.begin(), entering.end(),
+  return enter_all(b, rows);
+}
+
+bool ActiveSetGuess::enter_all(const LdltFactors& b, const ConstraintRows& rows) {
+  return std::all_of(entering_.begin(), entering_.end(),
                      [&](const auto& entry) { return enter(b, rows, entry.first, entry.second); });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "solvers/aligned_array.h"
@@ -66,6 +67,7 @@ class ActiveSetGuess {
   bool improve(const LdltFactors& b, const ConstraintRows& rows, double* s);
   bool change_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates, bool& changed);
   bool replace_changed_rows(const LdltFactors& b, const ConstraintRows& rows);
+  bool enter_all(const LdltFactors& b, const ConstraintRows& rows);
   bool enter(const LdltFactors& b, const ConstraintRows& rows, Row row, double lambda);
   void leave(std::size_t k);
   bool is_well_conditioned() const;
@@ -78,6 +80,7 @@ class ActiveSetGuess {
   std::vector<std::uint64_t> fingerprints_;  ///< Of the normals that R is made of.
   std::vector<char> is_active_;              ///< Of every row.
   UpperTriangle r_;
+  std::vector<std::pair<Row, double>> entering_;  ///< Rows with their multipliers.
   std::vector<double> residual_;
   std::vector<double> tolerance_;
   std::vector<double> direction_;

@@ -35,11 +35,12 @@ DualActiveSetQp::DualActiveSetQp(std::size_t n, std::size_t m)
       v_(zeros(padded(n + 1))),
       z_(zeros(padded(n + 1))),
       d_(n + 1),
+      rest_(zeros(padded(n + 1))),
       target_(n + 1),
       multipliers_(rows_.end()) {
   lambda_.reserve(n + 1);
   active_.reserve(n + 1);
-  candidates_.reserve(rows_.end());
+  for (std::vector<Row>* rows : {&candidates_, &inequalities_, &rejected_}) rows->reserve(rows_.end());
 }
 
 double DualActiveSetQp::norm(const AlignedArray<double>& vector) const {
@@ -126,16 +127,13 @@ void DualActiveSetQp::remove(std::size_t index) {
 
 /// Whether the row is the sum of the active ones with these coefficients.
 bool DualActiveSetQp::depends(Row row, const double* coefficients) const {
-  std::vector<double> rest(b_->stride());
-  rows_.write(row, rest.data());
+  rows_.write(row, rest_.data());
   double scale = rows_.length(row);
   for (std::size_t k = 0; k < active_.size(); ++k) {
-    rows_.add(active_[k], -coefficients[k], rest.data());
+    rows_.add(active_[k], -coefficients[k], rest_.data());
     scale += std::abs(coefficients[k]) * rows_.length(active_[k]);
   }
-  double squares = 0;
-  for (const double value : rest) squares += value * value;
-  return std::sqrt(squares) <= kDependent * static_cast<double>(active_.size() + 1) * scale;
+  return norm(rest_) <= kDependent * static_cast<double>(active_.size() + 1) * scale;
 }
 
 QpStatus DualActiveSetQp::add_equalities() {

@@ -134,9 +134,10 @@ class DualActiveSetQp {
   AlignedArray<double> s_;
   double unconstrained_length_ = 0;  ///< ‖s‖ without any constraint.
   bool refined_ = false;
-  AlignedArray<double> v_;  ///< The normal of the constraint that enters,
-  AlignedArray<double> z_;  ///< its part that is orthogonal to Q,
-  std::vector<double> d_;   ///< and Qᵀv.
+  AlignedArray<double> v_;             ///< The normal of the constraint that enters,
+  AlignedArray<double> z_;             ///< its part that is orthogonal to Q,
+  std::vector<double> d_;              ///< and Qᵀv.
+  mutable AlignedArray<double> rest_;  ///< What the active normals leave of it.
   std::vector<double> target_;
   std::vector<double> multipliers_;  ///< Of every row.
 };

@@ -16,7 +16,7 @@ UpperTriangle& UpperTriangle::operator=(const UpperTriangle& other) {
 }
 
 void UpperTriangle::grow() {
-  const std::size_t capacity = std::min(padded(most_columns_), std::max<std::size_t>(8, 2 * capacity_));
+  const std::size_t capacity = std::min(padded(most_columns_), std::max(kFewColumns, 2 * capacity_));
   AlignedArray<double> r = zeros(capacity * capacity);
   for (std::size_t i = 0; i < size_; ++i) std::copy_n(row(i), size_, r.data() + i * capacity);
   r_ = std::move(r);

@@ -10,10 +10,13 @@
 
 namespace tfminimize {
 
+/// The columns that there is room for from the start: a small problem never needs more, a large one grows as needed.
+inline constexpr std::size_t kFewColumns = 104;
+
 /// An upper triangular matrix R whose columns come and go, held row by row, in memory that grows with it.
 class UpperTriangle {
  public:
-  explicit UpperTriangle(std::size_t most_columns) : most_columns_(most_columns), kernels_(dense_kernels()) {}
+  explicit UpperTriangle(std::size_t most_columns) : most_columns_(most_columns), kernels_(dense_kernels()) { grow(); }
 
   UpperTriangle& operator=(const UpperTriangle& other);
 

@@ -166,7 +166,7 @@ TEST_P(ActiveSetFactorsTest, ClearedFactorsBeginAnew) {
   EXPECT_EQ(Vector(rest.data(), rest.data() + n_), v);
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, ActiveSetFactorsTest, ::testing::Values(1, 2, 3, 7, 8, 9, 16, 17, 40));
+INSTANTIATE_TEST_SUITE_P(Sizes, ActiveSetFactorsTest, ::testing::Values(1, 2, 3, 7, 8, 9, 16, 17, 40, 120));
 
 TEST(DependentColumnsTest, NearlyDependentColumnIsSplitAccurately) {
   Random random(1);

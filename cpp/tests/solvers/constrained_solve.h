@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "solvers/slsqp.h"
+#include "tests/solvers/allocations.h"
 #include "tests/solvers/reference.h"
 #include "tests/solvers/solve.h"
 
@@ -79,7 +80,7 @@ class ConstrainedSolve {
     if (both) differentiations.push_back(x());
     if (solver.request() == Request::kDerivatives) differentiations.push_back(x());
     if (both || solver.request() == Request::kDerivatives) differentiate();
-    const Request request = solver.advance(f, both);
+    const Request request = go_on(f, both);
     if (request == Request::kIteration) {
       iterates.push_back(x());
       values.push_back(solver.fun());
@@ -99,6 +100,7 @@ class ConstrainedSolve {
     std::copy(x.begin(), x.end(), x_.begin());
     std::fill(constraints_.begin(), constraints_.end(), kNaN);
     forget_derivatives();
+    const AllocationsCounted counted(allocations);
     solver.restart();
   }
   /// Until this is asked for, or to the end.
@@ -110,6 +112,10 @@ class ConstrainedSolve {
  private:
   static constexpr std::size_t kMostEvaluations = 100000;
 
+  Request go_on(double f, bool with_derivatives) {
+    const AllocationsCounted counted(allocations);
+    return solver.advance(f, with_derivatives);
+  }
   SlsqpProblem make_problem() {
     SlsqpProblem view;
     view.x = {x_.data(), n()};
@@ -167,6 +173,7 @@ class ConstrainedSolve {
   std::vector<Vector> differentiations;  ///< and at which it was differentiated.
   std::vector<Vector> iterates;          ///< x and ...
   Vector values;                         ///< ... f after each iteration.
+  std::size_t allocations = 0;           ///< By the solver since it was made.
 };
 
 /// The greatest violation of a constraint at x.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "solvers/lbfgsb.h"
+#include "tests/solvers/allocations.h"
 #include "tests/solvers/reference.h"
 
 namespace tfminimize::testing {
@@ -65,7 +66,7 @@ class Solve {
       std::copy(g.begin(), g.end(), gradient_.begin());
       evaluated.push_back(x());
     }
-    const Request request = solver.advance(f);
+    const Request request = go_on(f);
     if (request == Request::kIteration) iterates.push_back(x());
     if (request == Request::kIteration) values.push_back(solver.fun());
     return request;
@@ -82,6 +83,7 @@ class Solve {
   void restart(const Vector& x) {
     std::copy(x.begin(), x.end(), x_.begin());
     std::fill(gradient_.begin(), gradient_.end(), kNaN);
+    const AllocationsCounted counted(allocations);
     solver.restart();
   }
   /// Until this is asked for, or to the end.
@@ -93,6 +95,11 @@ class Solve {
  private:
   static constexpr std::size_t kMostEvaluations = 100000;
 
+  Request go_on(double f) {
+    const AllocationsCounted counted(allocations);
+    return solver.advance(f);
+  }
+
   Problem problem_;
   AlignedVector<double> x_, gradient_, lower_, upper_;
 
@@ -101,6 +108,7 @@ class Solve {
   std::vector<Vector> evaluated;  ///< Each x at which f was evaluated.
   std::vector<Vector> iterates;   ///< x and ...
   Vector values;                  ///< ... f after each iteration.
+  std::size_t allocations = 0;    ///< By the solver since it was made.
 };
 
 /// ½·Σ weight_i·(x_i - center_i)², with weights from 1 to `condition`.

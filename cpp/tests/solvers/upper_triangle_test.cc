@@ -152,7 +152,7 @@ TEST_P(UpperTriangleTest, PiecesThatAreVisitedAreAllThereIs) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, UpperTriangleTest, ::testing::Values(1, 2, 3, 7, 8, 9, 16, 17, 40));
+INSTANTIATE_TEST_SUITE_P(Sizes, UpperTriangleTest, ::testing::Values(1, 2, 3, 7, 8, 9, 16, 17, 40, 120));
 
 }  // namespace
 }  // namespace tfminimize

@@ -1,0 +1,26 @@
+#ifndef TFMINIMIZE_TESTS_SOLVERS_ALLOCATIONS_H_
+#define TFMINIMIZE_TESTS_SOLVERS_ALLOCATIONS_H_
+
+#include <cstddef>
+
+namespace tfminimize::testing {
+
+/// How often this thread has allocated memory by operator new or std::aligned_alloc.
+std::size_t num_allocations();
+
+/// Adds to `sum` what is allocated while it lives.
+class AllocationsCounted {
+ public:
+  explicit AllocationsCounted(std::size_t& sum) : sum_(sum), before_(num_allocations()) {}
+  ~AllocationsCounted() { sum_ += num_allocations() - before_; }
+  AllocationsCounted(const AllocationsCounted&) = delete;
+  AllocationsCounted& operator=(const AllocationsCounted&) = delete;
+
+ private:
+  std::size_t& sum_;
+  std::size_t before_;
+};
+
+}  // namespace tfminimize::testing
+
+#endif  // TFMINIMIZE_TESTS_SOLVERS_ALLOCATIONS_H_
