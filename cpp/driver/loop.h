@@ -67,12 +67,15 @@ class Stopwatch {
   }
 
   Timing finish() const {
-    const Clock::duration total = Clock::now() - begin_;
-    Clock::duration spent = long_;
-    if (num_short_ > 0) spent += short_ * (evaluations_ - num_long_) / num_short_;
+    const double total = Seconds(Clock::now() - begin_).count();
+    double spent = Seconds(long_).count();
+    if (num_short_ > 0) {
+      spent +=
+          Seconds(short_).count() * static_cast<double>(evaluations_ - num_long_) / static_cast<double>(num_short_);
+    }
     Timing timing;
-    timing.evaluate = Seconds(std::min(spent, total)).count();
-    timing.solver = Seconds(total).count() - timing.evaluate;
+    timing.evaluate = std::min(spent, total);
+    timing.solver = total - timing.evaluate;
     timing.evaluations = evaluations_;
     return timing;
   }
