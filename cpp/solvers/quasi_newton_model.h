@@ -54,8 +54,8 @@ class QuasiNewtonModel {
   /// arithmetic breaks down.
   std::optional<Combination> newton_step();
   /// Whether the Cauchy point surely comes before the path meets a bound, so that this step leads to the minimizer.
-  /// With d = -g over the free variables it lies at t = dᵀd / dᵀBd, and by L. V. Kantorovich's inequality (that of
-  /// Cauchy, Bunyakovsky and Schwarz for B^½d and B^-½d) this is at most dᵀB⁻¹d / dᵀd.
+  /// With d = -g over the free variables it lies at t = dᵀd / dᵀBd, and by the inequality of Cauchy and Schwarz for
+  /// B^½d and B^-½d this is at most dᵀB⁻¹d / dᵀd. (B and its inverse are those over the free variables.)
   bool is_before_first_breakpoint(const Combination& newton_step) const;
   /// Finds it, and who is at a bound there. False where the arithmetic breaks down.
   bool find_cauchy_point(const CauchySums& sums);
