@@ -301,8 +301,9 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     for (const auto& [address, functions] : functions_) {
       const auto library = functions.library.GetNewRef();
       if (library == nullptr) continue;
-      for (const FunctionLibraryRuntime::Handle handle : functions.handles)
+      for (const FunctionLibraryRuntime::Handle handle : functions.handles) {
         library->ReleaseHandle(handle).IgnoreError();
+      }
     }
   }
   MinimizeOp(const MinimizeOp&) = delete;
