@@ -6,13 +6,13 @@
 
 namespace tfminimize {
 
-PyXlaCall make_xla_call(const py::capsule& program, const py::sequence& inputs, bool use_thread_pool) {
+PyXlaCall make_xla_call(const py::capsule& program, const py::sequence& inputs) {
   const char* name = program.name();
   if (name == nullptr || std::strcmp(name, kXlaProgramCapsule) != 0) {
     throw py::type_error(std::string("program is a capsule of ") + (name == nullptr ? "something else" : name) +
                          "; it must be one of _xla.compile().");
   }
-  return {*program.get_pointer<std::shared_ptr<XlaProgram>>(), py::tuple(inputs), use_thread_pool};
+  return {*program.get_pointer<std::shared_ptr<XlaProgram>>(), py::tuple(inputs)};
 }
 
 HostTensor host_tensor(const py::capsule& context, const py::object& tensor, const std::string& name) {
@@ -20,7 +20,7 @@ HostTensor host_tensor(const py::capsule& context, const py::object& tensor, con
 }
 
 XlaOptions PyXlaCall::options(const py::capsule& context, const std::string& prefix) const {
-  XlaOptions options{program, {}, use_thread_pool};
+  XlaOptions options{program, {}};
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const py::object input = inputs[i];
     if (py::isinstance<py::int_>(input)) {
@@ -35,10 +35,8 @@ XlaOptions PyXlaCall::options(const py::capsule& context, const std::string& pre
 void register_xla_call(py::module_& m) {
   py::class_<PyXlaCall>(m, "XlaCall", py::is_final(), R"(A program of _xla.compile(), and what it is called with.
 
-inputs: in the order of the program's parameters, an EagerTensor whose memory is passed, or the index of a component.
-use_thread_pool: lets large parts of the program run in several threads; otherwise all runs in the thread that calls.)")
-      .def(py::init(&make_xla_call), py::arg("program"), py::arg("inputs"), py::kw_only(),
-           py::arg("use_thread_pool") = true);
+inputs: in the order of the program's parameters, an EagerTensor whose memory is passed, or the index of a component.)")
+      .def(py::init(&make_xla_call), py::arg("program"), py::arg("inputs"));
 }
 
 }  // namespace tfminimize

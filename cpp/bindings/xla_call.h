@@ -17,7 +17,6 @@ namespace py = pybind11;
 struct PyXlaCall {
   std::shared_ptr<XlaProgram> program;
   py::tuple inputs;
-  bool use_thread_pool = true;
 
   /// What to make the XlaFunction of. Throws py::type_error for an input that cannot be passed, in a sentence that
   /// begins with `prefix`.
@@ -25,7 +24,7 @@ struct PyXlaCall {
 };
 
 /// Throws py::type_error for a capsule that holds no program.
-PyXlaCall make_xla_call(const py::capsule& program, const py::sequence& inputs, bool use_thread_pool);
+PyXlaCall make_xla_call(const py::capsule& program, const py::sequence& inputs);
 
 /// The memory of an EagerTensor on the host; throws py::type_error, in a sentence that begins with `name`, for anything
 /// else.

@@ -50,7 +50,7 @@ XlaFunction::XlaFunction(Components& components, XlaOptions options, std::vector
                                 " arguments, and " + std::to_string(inputs_.size()) + " were given.");
   }
   check_outputs();
-  call_ = program_->call(options.use_thread_pool);
+  call_ = program_->call(true);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     std::size_t bytes = 0;
     if (const auto* index = std::get_if<std::size_t>(&inputs_[i])) {

@@ -33,8 +33,7 @@ struct XlaOptions {
   using Input = std::variant<HostTensor, std::size_t>;
 
   std::shared_ptr<XlaProgram> program;
-  std::vector<Input> inputs;    ///< In the order of the program's parameters.
-  bool use_thread_pool = true;  ///< See XlaProgram::call().
+  std::vector<Input> inputs;  ///< In the order of the program's parameters.
 };
 
 /// A program of XLA, called on the memory of x itself.

@@ -2,7 +2,6 @@
 #define TFMINIMIZE_OBJECTIVES_XLA_PROGRAM_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,7 +15,6 @@ namespace tfminimize {
 /// An array that a program reads or writes.
 struct XlaArray {
   std::string dtype;  ///< As TensorFlow names it: "float64", "int32", ...
-  std::vector<std::int64_t> shape;
   std::size_t bytes = 0;
 };
 

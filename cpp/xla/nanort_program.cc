@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -38,9 +40,7 @@ std::string name_of(xla::PrimitiveType type) {
 
 XlaArray describe(const xla::Shape& shape) {
   if (!shape.IsArray()) throw std::runtime_error("it has an argument or result that is no array");
-  return {name_of(shape.element_type()),
-          {shape.dimensions().begin(), shape.dimensions().end()},
-          static_cast<std::size_t>(xla::ShapeUtil::ByteSizeOf(shape))};
+  return {name_of(shape.element_type()), static_cast<std::size_t>(xla::ShapeUtil::ByteSizeOf(shape))};
 }
 
 /// The threads that all programs of the process share.

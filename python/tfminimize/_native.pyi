@@ -281,7 +281,7 @@ class ConstrainedFunction(ConstrainedObjective):
 
 @final
 class XlaCall:
-    def __init__(self, program: Any, inputs: Sequence[Any], *, use_thread_pool: bool = True) -> None: ...
+    def __init__(self, program: Any, inputs: Sequence[Any]) -> None: ...
 
 @final
 class XlaExecutable(Objective):

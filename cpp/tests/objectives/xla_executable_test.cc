@@ -47,9 +47,9 @@ class FakeProgram final : public XlaProgram {
   Body body_;
 };
 
-XlaArray doubles(std::size_t size) { return {"float64", {static_cast<std::int64_t>(size)}, size * sizeof(double)}; }
+XlaArray doubles(std::size_t size) { return {"float64", size * sizeof(double)}; }
 
-XlaArray floats(std::size_t size) { return {"float32", {static_cast<std::int64_t>(size)}, size * sizeof(float)}; }
+XlaArray floats(std::size_t size) { return {"float32", size * sizeof(float)}; }
 
 HostTensor tensor(const AlignedBuffer<double>& buffer) {
   return {std::shared_ptr<const void>(std::shared_ptr<void>(), buffer.data()), TF_DOUBLE,
@@ -79,9 +79,7 @@ class XlaExecutableTest : public testing::Test {
   }
 
   XlaExecutable squares() {
-    return {XlaOptions{square_program(), {std::size_t{0}, tensor(weight_)}, true},
-            {{0, {2}, TF_DOUBLE, nullptr}},
-            TF_DOUBLE};
+    return {XlaOptions{square_program(), {std::size_t{0}, tensor(weight_)}}, {{0, {2}, TF_DOUBLE, nullptr}}, TF_DOUBLE};
   }
 
   AlignedBuffer<double> weight_;
@@ -122,7 +120,7 @@ TEST_F(XlaExecutableTest, InputIsReplacedByOneOfTheSameSize) {
 
 TEST_F(XlaExecutableTest, WhatDoesNotFitTheProgramIsRefused) {
   const auto make = [&](std::vector<XlaOptions::Input> inputs, std::vector<Component> components, TF_DataType loss) {
-    return [=] { XlaExecutable({square_program(), inputs, true}, components, loss); };
+    return [=] { XlaExecutable({square_program(), inputs}, components, loss); };
   };
   const Component fitting{0, {2}, TF_DOUBLE, nullptr};
   EXPECT_THAT(make({std::size_t{0}}, {fitting}, TF_DOUBLE),
@@ -151,8 +149,7 @@ TEST_F(XlaExecutableTest, FloatsAreStagedAndWidened) {
   };
   XlaExecutable function({std::make_shared<FakeProgram>(half, std::vector<XlaArray>{floats(1)},
                                                         std::vector<XlaArray>{floats(1), floats(1)}),
-                          {std::size_t{0}},
-                          true},
+                          {std::size_t{0}}},
                          {{0, {}, TF_FLOAT, nullptr}}, TF_FLOAT);
   x_.data()[0] = 0.1;
   const double rounded = static_cast<double>(0.1F);
@@ -185,12 +182,10 @@ TEST_F(XlaExecutableTest, ConstraintsAreMadeOfRows) {
   const std::vector<XlaArray> parameters{doubles(2)};
   ConstrainedXlaExecutable function(
       {std::make_shared<FakeProgram>(values, parameters, std::vector<XlaArray>{doubles(1), doubles(3)}),
-       {std::size_t{0}},
-       true},
+       {std::size_t{0}}},
       {std::make_shared<FakeProgram>(derivatives, parameters,
                                      std::vector<XlaArray>{doubles(1), doubles(3), doubles(2), doubles(6)}),
-       {std::size_t{0}},
-       true},
+       {std::size_t{0}}},
       {{0, {2}, TF_DOUBLE, nullptr}}, {TF_DOUBLE, TF_DOUBLE, 3}, {{0, 1, -1, 5}, {2, 0, 1, 0}});
   std::vector<double> c(3, -9);
   const AlignedBuffer<double> jacobian(24);
