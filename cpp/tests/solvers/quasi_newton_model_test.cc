@@ -274,9 +274,13 @@ TEST_P(QuasiNewtonModelCopiesTest, StepEndsAtTheFirstBoundOnTheWayToTheMinimizer
   EXPECT_EQ(model.x()[2 * first + 1], upper[2 * first + 1]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Rooms, QuasiNewtonModelCopiesTest,
+INSTANTIATE_TEST_SUITE_P(BoundBehindTheCauchyPoint, QuasiNewtonModelCopiesTest,
                          ::testing::Values(std::vector{0.15}, std::vector{0.15, 0.154}, std::vector{0.154, 0.15},
                                            std::vector{0.154, 0.15, 0.152}));
+// So far behind it that the step is first taken without it: gᵀB⁻¹g / gᵀg is 0.88 here, and 1.9 / 2 is more.
+INSTANTIATE_TEST_SUITE_P(BoundFarBehindTheCauchyPoint, QuasiNewtonModelCopiesTest,
+                         ::testing::Values(std::vector{1.9}, std::vector{1.9, 2.1}, std::vector{2.1, 1.9},
+                                           std::vector{2.1, 1.9, 2.0}));
 
 TEST(QuasiNewtonModelRandomPlaneTest, ShortenedStepsAreThoseOfTheDenseSubspaceProblem) {
   int shortened = 0;
