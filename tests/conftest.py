@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import warnings
 from types import ModuleType
 
 import pytest
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with warnings.catch_warnings():

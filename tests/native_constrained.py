@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from native_functions import Layout
 
-from tfminimize import _native, _tensorflow
+from tfminimize import _dispatch, _native, _tensorflow
 
 
 class Memory(NamedTuple):
@@ -69,7 +69,7 @@ def trace_constrained(
 
 def function_call(concrete: Any, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
     """How to call a concrete function whose first inputs are `inputs`, followed by what it captures."""
-    call = _tensorflow.dispatchable(concrete, False)
+    call = _dispatch.dispatchable(concrete, False)
     return _native.FunctionCall(
         call.name,
         [*inputs, *call.captured_inputs],

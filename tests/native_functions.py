@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfminimize import _native, _tensorflow
+from tfminimize import _dispatch, _native, _tensorflow
 
 _tensorflow.bind()
 
@@ -43,10 +43,10 @@ def objective(
     staging: Sequence[Any] | None = None,
     dispatch: str | None = None,
     jit_compile: bool = False,
-    call: _tensorflow.Dispatchable | None = None,
+    call: _dispatch.Dispatchable | None = None,
 ) -> _native.ConcreteFunction:
     """The objective that calls a concrete function whose first arguments are the components."""
-    call = call or _tensorflow.dispatchable(concrete, jit_compile)
+    call = call or _dispatch.dispatchable(concrete, jit_compile)
     staging = staging or [None] * len(layout)
     return _native.ConcreteFunction(
         _tensorflow.context_capsule(),

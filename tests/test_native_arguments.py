@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from native_functions import objective, rosenbrock, rosenbrock_objective, trace, vector_layout, vectors
 
-from tfminimize import _native, _tensorflow
+from tfminimize import _dispatch, _native, _tensorflow
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 1001])
@@ -206,7 +206,7 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
 
 def test_loss_of_another_dtype_is_refused() -> None:
     concrete = trace(rosenbrock, vector_layout(8))
-    call = _tensorflow.dispatchable(concrete, False)._replace(loss_dtype="float32")
+    call = _dispatch.dispatchable(concrete, False)._replace(loss_dtype="float32")
     with pytest.raises(ValueError, match="The loss is float64, and float32 was expected"):
         objective(concrete, vector_layout(8), dispatch="function", call=call).evaluate(*vectors(8))
 

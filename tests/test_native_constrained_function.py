@@ -28,7 +28,7 @@ from native_constrained import (
 )
 from native_functions import Layout, vector_layout
 
-from tfminimize import _native, _tensorflow
+from tfminimize import _dispatch, _native, _tensorflow
 
 WAYS = ["function", "partitioned_call", "fastest"]
 
@@ -244,7 +244,7 @@ def test_variables_share_the_memory_of_x() -> None:
         return [f, c, tape.gradient(f, v), tape.jacobian(c, v)]
 
     concrete = [tf.function(fun).get_concrete_function() for fun in (values, derivatives)]
-    calls = [_tensorflow.dispatchable(c, False) for c in concrete]
+    calls = [_dispatch.dispatchable(c, False) for c in concrete]
     parts = [
         _native.FunctionCall(
             call.name,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfminimize import _tensorflow, machine_code
+from tfminimize import _dispatch, _tensorflow, machine_code
 from tfminimize.arguments import Arguments
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
@@ -53,7 +53,7 @@ class TracedFunction:
 
     Attributes
     ----------
-    call : _tensorflow.Dispatchable or machine_code.MachineCode
+    call : _dispatch.Dispatchable or machine_code.MachineCode
         How to call the function.
     captured_inputs : list of tf.Tensor
     handles : dict
@@ -63,7 +63,7 @@ class TracedFunction:
 
     def __init__(
         self,
-        call: _tensorflow.Dispatchable | machine_code.MachineCode,
+        call: _dispatch.Dispatchable | machine_code.MachineCode,
         concrete: Any,
         unknowns: Unknowns,
         handles: dict[int, int] | None = None,
@@ -156,7 +156,7 @@ def trace_functions(
         handles = None
         if assigned:
             concrete, handles = _with_assignments(concrete, unknowns, assigned, specs)
-        call = _tensorflow.dispatchable(concrete, jit and not assigned)
+        call = _dispatch.dispatchable(concrete, jit and not assigned)
         found.append(TracedFunction(call, concrete, unknowns, handles))
     return found, Backend("tfe", reason, assigned if unknowns.variables else by_value)
 

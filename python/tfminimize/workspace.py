@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize import _tensorflow
+from tfminimize import _dispatch, _tensorflow
 from tfminimize.binding import _native
 from tfminimize.machine_code import MachineCode
 from tfminimize.packing import Segment
@@ -156,7 +156,7 @@ class Workspace(Memory):
         self.objective.set_input(position, tensor)
 
 
-def call_options(call: _tensorflow.Dispatchable) -> dict[str, Any]:
+def call_options(call: _dispatch.Dispatchable) -> dict[str, Any]:
     """How a function is called, as `_native.ConcreteFunction` and `_native.FunctionCall` take it."""
     names = ("dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "make_error")
     return {name: getattr(call, name) for name in names}
