@@ -19,6 +19,9 @@ bool SolveTrace::call(Span<const double> x, double f, Span<const double> g) {
   inputs.insert(inputs.end(), state_.begin(), state_.end());
   inputs.insert(inputs.end(), fixed.begin() + 1, fixed.end());
   const std::vector<Tensor>& results = function_->call(inputs);
+  if (results[0].dims() != 0) {
+    fail("The trace function must return a scalar first, which ends the solve if it is true.");
+  }
   const auto first = results.begin() + 1;
   const auto traced = first + static_cast<std::ptrdiff_t>(state_.size());
   state_.assign(first, traced);

@@ -119,7 +119,8 @@ TEST_F(XlaExecutableTest, InputIsReplacedByOneOfTheSameSize) {
 }
 
 TEST_F(XlaExecutableTest, WhatDoesNotFitTheProgramIsRefused) {
-  const auto make = [&](std::vector<XlaOptions::Input> inputs, std::vector<Component> components, TF_DataType loss) {
+  const auto make = [&](const std::vector<XlaOptions::Input>& inputs, const std::vector<Component>& components,
+                        TF_DataType loss) {
     return [=] { XlaExecutable({square_program(), inputs}, components, loss); };
   };
   const Component fitting{0, {2}, TF_DOUBLE, nullptr};
@@ -152,7 +153,7 @@ TEST_F(XlaExecutableTest, FloatsAreStagedAndWidened) {
                           {std::size_t{0}}},
                          {{0, {}, TF_FLOAT, nullptr}}, TF_FLOAT);
   x_.data()[0] = 0.1;
-  const double rounded = static_cast<double>(0.1F);
+  const auto rounded = static_cast<double>(0.1F);
   EXPECT_FLOAT_EQ(static_cast<float>(function.evaluate({x_.data(), 1}, {gradient_.data(), 1})), 0.005F);
   EXPECT_EQ(gradient_.data()[0], rounded);
 }
