@@ -269,10 +269,10 @@ def test_eager_functions_are_an_error() -> None:
         tf.config.run_functions_eagerly(False)
 
 
-def test_call_inside_a_tf_function_is_an_error() -> None:
+def test_minimizer_inside_a_tf_function_is_an_error() -> None:
     @tf.function
     def outer() -> None:
-        tfm.minimize(rosenbrock, X0)
+        tfm.Minimizer(rosenbrock, X0)
 
     with pytest.raises(RuntimeError, match=r"outside of tf\.function"):
         outer()
