@@ -95,6 +95,7 @@ format: $(VENV)/.development
 
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
+	$(bin)/python benchmarks/evaluation.py
 	$(bin)/python benchmarks/batch.py
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py

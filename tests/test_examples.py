@@ -176,3 +176,8 @@ def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
     assert ways == [(way, mode) for way in ("operation", "outside", "tfp") for mode in ("graph", "XLA")]
     assert all(row["fun"] < 1e-9 and row["seconds"] > 0 for row in report["rows"])
     assert [row["mode"] for row in report["ratios"]] == ["graph", "XLA"]
+
+
+def test_evaluation_benchmark_reports_every_way() -> None:
+    (row,) = json.loads(run(ROOT / "benchmarks" / "evaluation.py", "--small", "--json"))
+    assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))

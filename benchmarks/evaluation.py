@@ -1,0 +1,129 @@
+"""What does one evaluation of a loss with data cost, through machine code and through TensorFlow?
+
+The multinomial logistic regression on the digits (1,797 images of 64 pixels, and the same 20 times over), and a Keras
+network on them. One evaluation of the loss and its gradient, in µs, the median of evaluations in turn:
+
+- xla: XLA's machine code, called directly; what `jit_compile=True` does;
+- tfe-jit: the same function compiled by XLA, but called through TensorFlow from C++;
+- graph: TensorFlow's graph, called from C++;
+- python: `tf.function(jit_compile=True)` called from Python.
+
+    python benchmarks/evaluation.py [--small] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+from sklearn.datasets import load_digits
+
+import tfminimize as tfm
+from tfminimize import machine_code
+
+WAYS = ("xla", "tfe-jit", "graph", "python")
+
+
+def data(dtype: str, times: int) -> tuple[tf.Tensor, tf.Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    return tf.constant(np.tile(images / 16, (times, 1)), dtype), tf.constant(np.tile(labels, times))
+
+
+def regression(dtype: str, times: int) -> tuple[Callable[[], tf.Tensor], list[tf.Variable]]:
+    images, labels = data(dtype, times)
+    weights, bias = tf.Variable(tf.zeros([64, 10], dtype)), tf.Variable(tf.zeros([10], dtype))
+
+    def loss() -> tf.Tensor:
+        logits = images @ weights + bias
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+    return loss, [weights, bias]
+
+
+def network() -> tuple[Callable[[], tf.Tensor], list[tf.Variable]]:
+    images, labels = data("float32", 1)
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(64, "tanh"), layers.Dense(32, "relu"), layers.Dense(10)])
+
+    def loss() -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(images)))
+
+    return loss, [variable.value for variable in model.trainable_variables]
+
+
+def evaluation(way: str, loss: Callable[[], tf.Tensor], variables: list[tf.Variable]) -> Callable[[], Any]:
+    """One evaluation of the loss and its gradient, compiled."""
+    if way == "python":
+
+        @tf.function(jit_compile=True)
+        def value_and_gradient() -> Any:
+            with tf.GradientTape() as tape:
+                value = loss()
+            return value, tape.gradient(value, variables)
+
+        return lambda: value_and_gradient()[0].numpy()
+    refusal = machine_code.NotCompiled("the benchmark wants TensorFlow to call it")
+    refused = mock.patch.object(machine_code, "compile_functions", side_effect=refusal)
+    with refused if way == "tfe-jit" else contextlib.nullcontext():
+        minimizer = tfm.Minimizer(loss, variables, jit_compile=way != "graph")
+        workspace = minimizer._program.lease(minimizer.arguments).workspace
+    return lambda: workspace.objective.evaluate(workspace.x, workspace.gradient)
+
+
+def measure(name: str, problem: tuple[Any, list[tf.Variable]], repetitions: int) -> dict[str, Any]:
+    evaluations = {way: evaluation(way, *problem) for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for repetition in range(repetitions + 3):
+        for way, evaluate in evaluations.items():
+            for _ in range(5):  # in a row, as in a solve
+                begin = time.perf_counter()
+                evaluate()
+                if repetition >= 3:
+                    seconds[way].append(time.perf_counter() - begin)
+    medians = {way: statistics.median(taken) for way, taken in seconds.items()}
+    best = min(medians["tfe-jit"], medians["graph"], medians["python"])
+    return {"problem": name, **medians, "ratio": medians["xla"] / best}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="one problem, few evaluations")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and no table")
+    options = parser.parse_args()
+    problems = {"digits float64": lambda: regression("float64", 1)}
+    if not options.small:
+        problems |= {
+            "digits float32": lambda: regression("float32", 1),
+            "digits float64, 20 times": lambda: regression("float64", 20),
+            "digits float32, 20 times": lambda: regression("float32", 20),
+            "Keras 64-64-32-10 float32": network,
+        }
+    rows = [measure(name, make(), 2 if options.small else 40) for name, make in problems.items()]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table(title="One evaluation of loss and gradient, µs")
+    for heading in ("problem", *WAYS, "xla / best of the others"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(row["problem"], *(f"{row[way] * 1e6:,.0f}" for way in WAYS), f"{row['ratio']:.2f}")
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
