@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 import tensorflow as tf
+from constrained_bowl import X0, bowl, solve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, NonlinearConstraint
@@ -19,18 +20,6 @@ import tfminimize as tfm
 from tfminimize.constraints import Constraints
 from tfminimize.jacobian import jacobian
 from tfminimize.unknowns import Unknowns
-
-X0 = np.array([0.5, -1.0, 2.0])
-
-
-def bowl(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - 1.0) ** 2)
-
-
-def solve(
-    constraints: Any, fun: Any = bowl, x0: Any = X0, tol: float | None = 1e-12, **kwargs: Any
-) -> scipy.optimize.OptimizeResult:
-    return tfm.minimize(fun, x0, method="SLSQP", constraints=constraints, tol=tol, **kwargs)
 
 
 @pytest.fixture(autouse=True)
