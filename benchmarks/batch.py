@@ -36,6 +36,7 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 from numpy.typing import NDArray
+from peers import tensorflow_probability
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
@@ -149,12 +150,8 @@ def jaxopt_row(curves: Array, repetitions: int) -> Row | None:
 
 
 def tfp_row(curves: Array, repetitions: int) -> Row | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tfp = importlib.import_module("tensorflow_probability")
-            lbfgs_minimize = tfp.optimizer.lbfgs_minimize
-    except ModuleNotFoundError:
+    tfp = tensorflow_probability()
+    if tfp is None:
         return None
     targets = tf.constant(curves)
 
@@ -167,7 +164,7 @@ def tfp_row(curves: Array, repetitions: int) -> Row | None:
 
     @tf.function(jit_compile=True)
     def solve() -> Any:
-        return lbfgs_minimize(
+        return tfp.optimizer.lbfgs_minimize(
             value_and_gradient,
             initial_position=tf.tile(tf.constant(START)[tf.newaxis], [len(curves), 1]),
             tolerance=GTOL,

@@ -21,19 +21,18 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 import tensorflow as tf
+from peers import without_machine_code
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
 
 import tfminimize as tfm
-from tfminimize import machine_code
 
 WAYS = ("xla", "tfe-jit", "graph", "python")
 
@@ -77,9 +76,7 @@ def evaluation(way: str, loss: Callable[[], tf.Tensor], variables: list[tf.Varia
             return value, tape.gradient(value, variables)
 
         return lambda: value_and_gradient()[0].numpy()
-    refusal = machine_code.NotCompiled("the benchmark wants TensorFlow to call it")
-    refused = mock.patch.object(machine_code, "compile_functions", side_effect=refusal)
-    with refused if way == "tfe-jit" else contextlib.nullcontext():
+    with without_machine_code() if way == "tfe-jit" else contextlib.nullcontext():
         minimizer = tfm.Minimizer(loss, variables, jit_compile=way != "graph")
         workspace = minimizer._program.lease(minimizer.arguments).workspace
     return lambda: workspace.objective.evaluate(workspace.x, workspace.gradient)

@@ -22,19 +22,16 @@ the rest of the solve, that is the solver itself and what `Minimizer.minimize` a
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -42,13 +39,13 @@ import numpy as np
 import scipy
 import scipy.optimize
 import tensorflow as tf
+from peers import tensorflow_probability, without_machine_code
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import tfminimize as tfm
-from tfminimize import machine_code
 
 MODES = ("graph", "tfe-jit", "xla")
 TOLERANCE = 2.2204460492503131e-09
@@ -136,17 +133,13 @@ def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[int, fl
 
 def tfp_solve(x0: np.ndarray) -> Callable[[], tuple[int, float]] | None:
     """A solve by TensorFlow Probability, all of it compiled; None if that is not installed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tfp = importlib.import_module("tensorflow_probability")
-            lbfgs_minimize = tfp.optimizer.lbfgs_minimize
-    except ModuleNotFoundError:
+    tfp = tensorflow_probability()
+    if tfp is None:
         return None
 
     @tf.function(jit_compile=True)
     def minimize(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        found = lbfgs_minimize(
+        found = tfp.optimizer.lbfgs_minimize(
             lambda x: tfp.math.value_and_gradient(rosenbrock, x),
             start,
             num_correction_pairs=10,
@@ -168,8 +161,7 @@ def make_minimizer(x0: np.ndarray, mode: str) -> tfm.Minimizer:
     """A Minimizer that evaluates in this mode."""
     if mode != "tfe-jit":
         return tfm.Minimizer(rosenbrock, x0, jit_compile=mode == "xla")
-    refusal = machine_code.NotCompiled("the benchmark wants TensorFlow to call it")
-    with mock.patch.object(machine_code, "compile_functions", side_effect=refusal):
+    with without_machine_code():
         return tfm.Minimizer(rosenbrock, x0, jit_compile=True)
 
 
