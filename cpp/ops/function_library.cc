@@ -21,6 +21,16 @@ void write(Span<const double> x, const tensorflow::TensorShape& shape, Tensor& t
 
 void copy(Span<const double> from, double* to) { std::copy(from.begin(), from.end(), to); }
 
+/// Calls a function of a scalar, which is returned, and a vector, which is written.
+double evaluate_pair(LibraryFunction& function, FunctionInputs& inputs, Span<const double> x, Span<double> vector) {
+  inputs.set(x);
+  function.call(inputs.tensors());
+  const double f = function.doubles(0, 1)[0];
+  copy(function.doubles(1, vector.size()), vector.data());
+  function.forget();
+  return f;
+}
+
 }  // namespace
 
 FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
@@ -93,21 +103,11 @@ Span<const double> LibraryFunction::doubles(std::size_t i, std::size_t size) con
 }
 
 double FunctionLibraryObjective::evaluate(Span<const double> x, Span<double> g) {
-  inputs_.set(x);
-  function_.call(inputs_.tensors());
-  const double f = function_.doubles(0, 1)[0];
-  copy(function_.doubles(1, g.size()), g.data());
-  function_.forget();
-  return f;
+  return evaluate_pair(function_, inputs_, x, g);
 }
 
 double ConstrainedFunctionLibraryObjective::evaluate_values(Span<const double> x, Span<double> c) {
-  inputs_.set(x);
-  values_.call(inputs_.tensors());
-  const double f = values_.doubles(0, 1)[0];
-  copy(values_.doubles(1, c.size()), c.data());
-  values_.forget();
-  return f;
+  return evaluate_pair(values_, inputs_, x, c);
 }
 
 void ConstrainedFunctionLibraryObjective::evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) {
