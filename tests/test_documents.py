@@ -1,0 +1,105 @@
+"""Every block of Python in the README and the documents runs as it is written, and gives what the text says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES_THAT_RUN = ["README.md", "docs/in-graph.md", "docs/migration.md", "docs/serving.md", "docs/user-guide.md"]
+
+
+def run_page(page: str, section: str | None = None) -> dict[str, Any]:
+    """Run the blocks of a page, or of one of its sections, from top to bottom; the names that they define."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    start = text.index(f"\n## {section}\n") if section else 0
+    end = text.find("\n## ", start + 1) if section else -1
+    names: dict[str, Any] = {}
+    for block in BLOCK.finditer(text, start, end if end >= 0 else len(text)):
+        lines_before = text.count("\n", 0, block.start(1))  # AutoGraph reads the source at its place in the page
+        exec(compile("\n" * lines_before + block[1], page, "exec"), names)
+    assert names, f"{page} has no block of Python there"
+    return names
+
+
+def test_every_page_with_python_is_run() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [page.relative_to(ROOT).as_posix() for page in pages if BLOCK.search(page.read_text(encoding="utf-8"))]
+    assert found == PAGES_THAT_RUN
+
+
+def test_readme_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_page("README.md")
+    assert names["result"].backend == "xla"
+    np.testing.assert_allclose(names["result"].x, [2.0, -4.0, 6.0], atol=0.5)
+    assert names["batch"].success.all()
+    assert names["batch"].x.shape == (50, 3)
+    assert names["best"].success
+    np.testing.assert_allclose(names["weights"], [1.0, -1.0, 3.0], atol=0.2)  # under weights >= -1
+    assert names["weights"].numpy().min() >= -1.0 - 1e-6
+    assert "tfminimize" in capsys.readouterr().out
+
+
+def test_user_guide_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/user-guide.md")
+    np.testing.assert_allclose(names["matrix"], [[1.0, 2.0]] * 3)
+    portfolio, reserve = names["portfolio"].numpy(), names["reserve"].numpy()
+    np.testing.assert_allclose(names["gains"].numpy() @ portfolio, 0.05, atol=1e-5)
+    np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
+
+
+def test_serving_page_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/serving.md")
+    assert names["answer"]["success"]
+    weights = names["answer"]["weights"].numpy()
+    np.testing.assert_allclose([weights.sum(), weights @ [0.02, 0.05, 0.09]], [1.0, 0.06], atol=1e-6)
+    np.testing.assert_array_equal(names["again"]["weights"], weights)
+
+
+def test_page_about_graphs_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/in-graph.md")
+    result = names["result"]
+    assert result.success
+    np.testing.assert_allclose(result.x, [0.72, 0.14, 0.0], atol=1e-6)
+    np.testing.assert_allclose(names["nearest"].numpy() @ [1.0, 2.0, 2.0], 1.0, atol=1e-6)
+    np.testing.assert_allclose([names["slope"], names["offset"]], [2.0, 1.0], atol=1e-3)
+    np.testing.assert_allclose(names["fun"], names["loss_at_the_solution"], atol=1e-6)
+    np.testing.assert_allclose(names["by_point"], np.array([0.18, 0.36, -0.4]) / np.sqrt(0.322), atol=1e-6)
+    assert names["tuned"].success
+    assert names["losses"].shape == (100,)
+    np.testing.assert_allclose(names["trace"]["x"][-1], [3.0, 4.0], atol=1e-4)
+
+
+def test_migration_from_contrib() -> None:
+    names = run_page("docs/migration.md", "From `tf.contrib.opt`")
+    np.testing.assert_allclose(names["fitted"], [2.0, 1.5], atol=1e-3)
+    assert names["result"].backend == "tfe"
+    assert names["result"].success
+
+
+def test_migration_from_a_loop_around_scipy() -> None:
+    names = run_page("docs/migration.md", "From a loop around `scipy.optimize.minimize`")
+    assert names["by_hand"].fun < 0.02
+    assert names["result"].fun == pytest.approx(names["by_hand"].fun, rel=0.05)
+
+
+@pytest.mark.usefixtures("gpflow")
+def test_migration_from_gpflow() -> None:
+    names = run_page("docs/migration.md", "From `gpflow.optimizers.Scipy`")
+    assert names["result"].fun == pytest.approx(names["before"].fun, rel=1e-6)
+    assert names["losses"]
+
+
+@pytest.mark.usefixtures("tensorflow_probability")
+def test_migration_from_tensorflow_probability() -> None:
+    names = run_page("docs/migration.md", "From `tfp.optimizer.lbfgs_minimize`")
+    assert names["before"].converged
+    assert names["result"].success
+    np.testing.assert_allclose(names["before"].position, 1.0, rtol=1e-6)
+    np.testing.assert_allclose(names["result"].x, 1.0, rtol=1e-6)
+    np.testing.assert_allclose([result.x for result in names["results"]], 1.0, rtol=1e-3)
