@@ -51,6 +51,8 @@ def test_user_guide_runs_from_top_to_bottom() -> None:
     portfolio, reserve = names["portfolio"].numpy(), names["reserve"].numpy()
     np.testing.assert_allclose(names["gains"].numpy() @ portfolio, 0.05, atol=1e-5)
     np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
+    np.testing.assert_allclose(names["camel"](names["best"]), -1.031628453, atol=1e-6)  # Dixon & Szegö, 1978
+    np.testing.assert_allclose(names["standard_errors"], [names["samples"].std() / 20, 1 / np.sqrt(800)], rtol=1e-3)
 
 
 def test_serving_page_runs_from_top_to_bottom() -> None:
@@ -102,4 +104,12 @@ def test_migration_from_tensorflow_probability() -> None:
     assert names["result"].success
     np.testing.assert_allclose(names["before"].position, 1.0, rtol=1e-6)
     np.testing.assert_allclose(names["result"].x, 1.0, rtol=1e-6)
-    np.testing.assert_allclose([result.x for result in names["results"]], 1.0, rtol=1e-3)
+    np.testing.assert_allclose(names["batch"].x, 1.0, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("tensorflow_probability")
+def test_migration_from_tensorflow_probability_with_bijectors() -> None:
+    names = run_page("docs/migration.md", "From `tfp.math.minimize`, and with bijectors")
+    assert names["result"].success
+    np.testing.assert_allclose(names["shape"], names["shape_of_math_minimize"], rtol=1e-3)
+    np.testing.assert_allclose(names["shape"] / names["rate"], np.mean(names["data"]), rtol=1e-4)

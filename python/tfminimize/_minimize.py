@@ -91,9 +91,10 @@ def minimize(
         ``multipliers``. ``x`` and ``jac`` have the structure of ``x0`` (NumPy arrays), for variables they are flat
         vectors in the order of ``tf.nest.flatten(x0)``; ``hess_inv`` acts on flat vectors. ``multipliers`` has one
         element for each equality, then one for each inequality, as in SciPy: a constraint with two limits has two, the
-        lower ones first. Besides, ``constr_violation`` is the greatest violation of a constraint or bound, ``backend``
-        says what evaluated the function (``"tfe"``), and ``timing`` how many seconds went to ``trace``, ``compile``
-        (the first evaluation of a new trace), ``evaluate`` and ``solver``.
+        lower ones first. Four fields are our own: ``constr_violation`` is the greatest violation of a constraint or
+        bound, ``backend`` says what evaluated the function (``"xla"``: machine code, without TensorFlow; ``"tfe"``:
+        TensorFlow), ``backend_reason`` why, and ``timing`` how many seconds went to ``trace``, ``compile`` (the first
+        evaluation of a new trace), ``evaluate`` and ``solver``.
     tfminimize.ops.MinimizeResult
         Inside of a `tf.function` or a graph of TensorFlow 1: the call is `tfminimize.ops.minimize`, an operation of the
         graph, and the result is made of tensors. There is no ``callback`` then.
