@@ -6,6 +6,7 @@ import contextlib
 
 from tfminimize import binding, math, ops, scipy, testing
 from tfminimize._minimize import clear_cache, minimize
+from tfminimize.bounds import Bounds
 from tfminimize.build_info import __version__, build_info
 from tfminimize.compare import Comparison, compare
 from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
@@ -19,6 +20,7 @@ with contextlib.suppress(ImportError):
 __all__ = [
     "LBFGSB",
     "SLSQP",
+    "Bounds",
     "Comparison",
     "ExternalOptimizerInterface",
     "Minimizer",

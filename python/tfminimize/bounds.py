@@ -1,27 +1,29 @@
-"""Bounds in every accepted form, as two packed vectors.
+"""Bounds in every accepted form, as two vectors.
+
+First the structure: one entry for each leaf, or None where a leaf has no bounds.
 
 ========================  ============================================================================================
 ``x0``                    ``bounds``
 ========================  ============================================================================================
-one array                 `scipy.optimize.Bounds`; a sequence of one ``(low, high)`` for each element in C order;
-                          or two numbers ``(low, high)`` for all elements
-structure of arrays       the same structure with ``(low, high)`` or None for each leaf (dict keys may be missing);
-                          for a dict also a list parallel to ``tf.nest.flatten(x0)``; or `scipy.optimize.Bounds`
-one variable              ``(low, high)``
-structure of variables    a list of ``(low, high)`` or None parallel to ``tf.nest.flatten(x0)``, or the structure of x0
-any variables             a dict of ``variable.ref()`` to ``(low, high)``; variables that are not in it have no bounds;
-                          or `scipy.optimize.Bounds` on the flat vector
+one array or variable     the entry; for a variable also a list of it
+structure                 the same structure with entries for leaves (dict keys may be missing), or for a dict and for
+                          variables a list parallel to ``tf.nest.flatten(x0)``; or `Bounds` on the flat vector
+any variables             a dict of ``variable.ref()`` to the entry; variables that are not in it have no bounds
 ========================  ============================================================================================
 
-In a ``(low, high)`` for a leaf or a variable, each of the two is broadcast to its shape by `np.broadcast_to`; None
-(also as an element) and infinities mean that there is no bound. A list of pairs is therefore never read element by
-element for a variable: ``([0, 0], [1, 1])`` is a low and a high vector.
+Then the entry, for a leaf of n elements:
+
+- a pair ``(low, high)``, each of which is broadcast to the shape of the leaf; or
+- n pairs of numbers, one for each element in C order, or an array ``[n, 2]``; or
+- `scipy.optimize.Bounds` or `Bounds`, for which n numbers are those of the elements in C order.
+
+All numbers may be arrays, tensors or variables. None and infinities mean that there is no bound. Two pairs for a leaf
+of two elements are those of the elements, as in SciPy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,16 +34,50 @@ from numpy.typing import NDArray
 from tfminimize.packing import Layout, Segment
 from tfminimize.unknowns import Unknowns, as_variable
 
-__all__ = ["flat_bounds", "pack_bounds", "symbolic_bounds"]
+__all__ = ["Bounds", "flat_bounds", "kept_feasible", "pack_bounds", "tensor_bounds"]
 
 Float64 = NDArray[np.float64]
-_FORM = "give (low, high), each a number, None or an array that broadcasts to its shape"
+_FORM = (
+    "give (low, high), each a number, None, an array or a tensor that broadcasts to its shape, or one such pair of "
+    "numbers for each element"
+)
+_NUMBERS = {int, float, type(None), np.float64}
+
+
+class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
+    """`scipy.optimize.Bounds` that may hold tensors, which SciPy's makes arrays of, so that they have no gradient.
+
+    Parameters
+    ----------
+    lb, ub : number, array or tensor, optional
+        What broadcasts to the shape of x, or one for each element in C order.
+    keep_feasible : bool or array of bool, optional
+        As in SciPy.
+
+    Examples
+    --------
+    >>> upper = tf.constant([1.0, 5.0])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(upper)
+    ...     x = tfm.ops.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), tf.zeros(2), bounds=Bounds(ub=upper)).x
+    >>> x.numpy().round(3), tape.gradient(x, upper).numpy()
+    (array([1., 3.], dtype=float32), array([1., 0.], dtype=float32))
+    """
+
+    def __init__(self, lb: Any = -np.inf, ub: Any = np.inf, keep_feasible: Any = False) -> None:
+        # SciPy's makes arrays of what it gets.
+        arrays = [np.zeros(1) if _is_tensor(side) else side for side in (lb, ub)]
+        super().__init__(*arrays, keep_feasible)
+        for name, side in (("lb", lb), ("ub", ub)):
+            if _is_tensor(side):
+                setattr(self, name, side)
 
 
 def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tuple[None, None]:
     """The bounds as two packed vectors; two Nones where no bound is finite.
 
-    Bounds of a float32 component are rounded inwards to float32, so that its values respect them exactly.
+    Bounds of a float32 component are rounded inwards to float32, so that its values respect them exactly. The padding
+    lies inside of a box: it never moves, and where all elements have two bounds, all of the packed vector has.
 
     Raises
     ------
@@ -53,110 +89,211 @@ def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tu
     >>> pack_bounds([(0, None), (None, 1)], Unknowns(np.zeros(2)))
     (array([  0., -inf]), array([inf,  1.]))
     """
-    if bounds is None:
+    low, high = _checked(_sides(bounds, unknowns), unknowns.layout)
+    if low is None or high is None:
         return None, None
-    low, high = flat_bounds(bounds, unknowns)
-    _check(low, high, unknowns.layout)
-    if not (np.isfinite(low).any() or np.isfinite(high).any()):
-        return None, None
-    for s in unknowns.layout.segments:
-        if s.dtype == "float32":
-            low[s.flat], high[s.flat] = _rounded_inwards(low[s.flat], high[s.flat])
-    return unknowns.layout.pack(low, -np.inf), unknowns.layout.pack(high, np.inf)
+    return unknowns.layout.pack(low, -1.0), unknowns.layout.pack(high, 1.0)
 
 
 def flat_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
     """The bounds as two flat vectors, unchecked, with infinities where there is none."""
-    layout = unknowns.layout
-    if isinstance(bounds, scipy.optimize.Bounds):
-        return _from_scipy(bounds, unknowns)
-    if unknowns.is_array:
-        return _from_pairs(bounds, layout)
-    entries = _entries(bounds, unknowns)
-    low, high = np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
-    for entry, segment in zip(entries, layout.segments, strict=True):
-        if entry is not None:
-            low[segment.flat], high[segment.flat] = _low_high(entry, segment)
-    return low, high
+    return _joined(_sides(bounds, unknowns))
 
 
-def symbolic_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same for bounds with symbolic tensors, as float64 tensors; their values cannot be checked here.
+def tensor_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
+    """The bounds as two flat float64 tensors; of no elements where no bound can be finite.
 
-    For an array they are ``(low, high)``, each a number, None or a tensor that broadcasts to its shape; or a sequence
-    of such pairs, one for each element.
+    They depend on the tensors among the bounds, whose values are not checked.
     """
-    segments: Sequence[Segment] = unknowns.layout.segments
-    pairs = [bounds] if unknowns.is_array else _entries(bounds, unknowns)
-    if unknowns.is_array and isinstance(bounds, (list, tuple)) and any(isinstance(b, (list, tuple)) for b in bounds):
-        pairs = _checked_length(bounds, unknowns.layout.size, segments[0].name)
-        segments = [replace(segments[0], name=f"element {i} of x0", shape=()) for i in range(len(pairs))]
-    sides: tuple[list[tf.Tensor], list[tf.Tensor]] = [], []
-    for pair, segment in zip(pairs, segments, strict=True):
-        if pair is not None and (not isinstance(pair, (list, tuple)) or len(pair) != 2):
-            raise ValueError(f"the bounds for {segment.name} are {pair!r}: {_FORM}.")
-        for parts, side, infinity in zip(sides, pair or (None, None), (-np.inf, np.inf), strict=True):
-            parts.append(_symbolic_side(infinity if side is None else side, segment))
-    low, high = (tf.concat(parts, 0) for parts in sides)
-    return low, high
+    sides = _sides(bounds, unknowns)
+    if not any(tf.is_tensor(side) for pair in sides for side in pair):
+        low, high = _checked(sides, unknowns.layout)
+        none = np.zeros(0)
+        return tf.constant(none if low is None else low), tf.constant(none if high is None else high)
+    rounded = []
+    for pair, segment in zip(sides, unknowns.layout.segments, strict=True):
+        tensors = tuple(tf.convert_to_tensor(side) for side in pair)
+        rounded.append(_rounded_inwards(*tensors) if segment.dtype == "float32" else tensors)
+    lows, highs = zip(*rounded, strict=True)
+    return tf.concat(lows, 0), tf.concat(highs, 0)
 
 
-def _symbolic_side(side: Any, segment: Segment) -> tf.Tensor:
-    try:
-        value = tf.convert_to_tensor(side)
-    except (TypeError, ValueError):
-        value = None
-    if value is None or not (value.dtype.is_floating or value.dtype.is_integer):
-        raise ValueError(f"a bound for {segment.name} is {side!r}: {_FORM}.")
-    try:
-        full = tf.broadcast_to(tf.cast(value, segment.dtype), segment.shape)
-    except ValueError:
-        raise ValueError(
-            f"the bounds for {segment.name} have shape {value.shape}, which cannot be broadcast to {segment.shape}: "
-            f"{_FORM}."
-        ) from None
-    return tf.cast(tf.reshape(full, [-1]), tf.float64)
+def kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
+    """Which elements must not leave their bounds even on the way: a bool, or one for each element."""
+    if isinstance(bounds, scipy.optimize.Bounds) or bounds is None:
+        return getattr(bounds, "keep_feasible", False)
+    kept = np.zeros(unknowns.layout.size, bool)
+    for entry, segment in zip(_entries(bounds, unknowns), unknowns.layout.segments, strict=True):
+        kept[segment.flat] = np.ravel(getattr(entry, "keep_feasible", False))
+    return kept if kept.any() else False
 
 
-def _from_scipy(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
+def _sides(bounds: Any, unknowns: Unknowns) -> list[tuple[Any, Any]]:
+    """The lower and upper bounds of each leaf, flat float64 arrays, or tensors where they hold tensors."""
     layout = unknowns.layout
-    shape = layout.segments[0].shape if unknowns.is_array else (layout.size,)
-    low, high = (
-        _broadcast(side, shape, f"Bounds.{name}").ravel() for side, name in ((bounds.lb, "lb"), (bounds.ub, "ub"))
+    if bounds is None:
+        return [(np.full(s.size, -np.inf), np.full(s.size, np.inf)) for s in layout.segments]
+    if isinstance(bounds, scipy.optimize.Bounds) and len(layout.segments) > 1:
+        low, high = _sides_of_leaf(bounds, Segment(unknowns.name, (layout.size,), "float64", 0, 0))
+        return [(low[s.flat], high[s.flat]) for s in layout.segments]
+    entries = _entries(bounds, unknowns)
+    return [_sides_of_leaf(entry, segment) for entry, segment in zip(entries, layout.segments, strict=True)]
+
+
+def _sides_of_leaf(entry: Any, segment: Segment) -> tuple[Any, Any]:
+    if entry is None:
+        low = high = None
+        in_c_order = False
+    elif isinstance(entry, scipy.optimize.Bounds):
+        low, high, in_c_order = entry.lb, entry.ub, True
+    else:
+        low, high, in_c_order = _low_and_high(entry, segment)
+    return (
+        _side(low, -np.inf, segment, in_c_order, "lower"),
+        _side(high, np.inf, segment, in_c_order, "upper"),
     )
+
+
+def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
+    """The two sides of an entry, and whether they have one number for each element in C order."""
+    if _is_array(entry) and tuple(entry.shape) == (segment.size, 2):
+        return entry[:, 0], entry[:, 1], True
+    parts = _parts(entry)
+    if parts is None:
+        raise ValueError(f"the bounds for {segment.name} are {entry!r}: {_FORM}.")
+    if len(parts) == 2 and not (segment.size == 2 and all(map(_is_pair, parts))):
+        return parts[0], parts[1], False
+    if len(parts) != segment.size:
+        raise ValueError(
+            f"the bounds for {segment.name} have {len(parts)} entries, but {segment.name} has {segment.size} elements: "
+            f"{_FORM}."
+        )
+    for i, pair in enumerate(parts):
+        if not _is_pair(pair):
+            raise ValueError(
+                f"entry {i} of the bounds for {segment.name} is {pair!r}: give a pair of numbers (low, high), with "
+                "None where there is no bound."
+            )
+    return [pair[0] for pair in parts], [pair[1] for pair in parts], True
+
+
+def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: str) -> Any:
+    """One side of a leaf, as a flat array or tensor."""
+    name = f"the {word} bound for {segment.name}"
+    try:
+        value = _numbers(side, infinity)
+        shape = tf.TensorShape(value.shape)
+        if in_c_order and shape.rank is not None and shape.num_elements() in (1, segment.size):
+            value = _reshaped(value, () if shape.num_elements() == 1 else segment.shape)
+        if tf.is_tensor(value):
+            static = tf.broadcast_static_shape(value.shape, tf.TensorShape(segment.shape))
+            if not static.is_compatible_with(segment.shape):
+                raise ValueError(f"it has shape {value.shape}")
+            return _reshaped(tf.broadcast_to(value, segment.shape), (-1,))
+        return np.broadcast_to(value, segment.shape).ravel()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}, {side!r}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
+        ) from None
+
+
+def _numbers(side: Any, infinity: float) -> Any:
+    """Numbers as a float64 array, or as a tensor if there is one among them; None is infinite."""
+    if side is None:
+        return np.array(infinity)
+    if _is_tensor(side):
+        tensor = tf.convert_to_tensor(side if as_variable(side) is None else as_variable(side))
+        if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+            raise TypeError(f"it has dtype {tensor.dtype.name}")
+        return tf.cast(tensor, tf.float64)
+    if isinstance(side, (list, tuple)):
+        if set(map(type, side)) <= _NUMBERS:
+            return np.array([infinity if value is None else value for value in side], np.float64)
+        parts = [_numbers(part, infinity) for part in side]
+        return tf.stack(parts) if any(map(tf.is_tensor, parts)) else np.array(parts, np.float64)
+    array = np.asarray(side)
+    if array.dtype == object:
+        return _numbers(array.tolist(), infinity)
+    return array.astype(np.float64)
+
+
+def _is_tensor(value: Any) -> bool:
+    return bool(tf.is_tensor(value)) or as_variable(value) is not None
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
+def _parts(value: Any) -> Any:
+    """What a sequence, an array, a tensor or an iterator is made of; None for what has no parts."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if _is_tensor(value):
+        rank = value.shape.rank
+        return tf.unstack(tf.convert_to_tensor(value)) if rank and value.shape[0] is not None else None
+    if isinstance(value, Mapping) or (np.ndim(value) == 0 and not hasattr(value, "__iter__")):
+        return None
+    return list(value)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether it is two numbers."""
+    if _is_array(value):
+        return tuple(value.shape) == (2,)
+    return isinstance(value, (list, tuple)) and len(value) == 2 and not any(map(_has_parts, value))
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (_is_array(value) and value.shape != () and tuple(value.shape) != (1,))
+
+
+def _reshaped(value: Any, shape: tuple[int, ...]) -> Any:
+    return tf.reshape(value, shape) if tf.is_tensor(value) else value.reshape(shape)
+
+
+def _joined(sides: list[tuple[Any, Any]]) -> tuple[Float64, Float64]:
+    """The bounds of all leaves as flat arrays; an error for a tensor without a value."""
+    for pair in sides:
+        for side in pair:
+            if tf.is_symbolic_tensor(side):
+                raise ValueError(
+                    f"bounds hold a symbolic tensor ({side.name}): give its value, or call tfminimize.minimize inside "
+                    "of the tf.function that it belongs to."
+                )
+    low, high = (np.concatenate([np.asarray(pair[i]) for pair in sides]) for i in (0, 1))
     return low, high
 
 
-def _from_pairs(bounds: Any, layout: Layout) -> tuple[Float64, Float64]:
-    """SciPy's sequence of pairs, or one pair of numbers for all elements."""
-    segment = layout.segments[0]
-    if not hasattr(bounds, "__len__"):
-        try:
-            bounds = list(bounds)
-        except TypeError:
+def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Float64] | tuple[None, None]:
+    """The bounds as flat arrays, those of float32 components rounded; two Nones where none is finite."""
+    low, high = _joined(sides)
+    _check(low, high, layout)
+    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+        return None, None
+    for s in layout.segments:
+        if s.dtype != "float32":
+            continue
+        rounded = _rounded_inwards(low[s.flat], high[s.flat])
+        beyond = np.flatnonzero((rounded[0] == np.inf) | (rounded[1] == -np.inf))
+        if beyond.size:
+            i = s.start + int(beyond[0])
             raise ValueError(
-                f"bounds is {bounds!r}: give scipy.optimize.Bounds or a sequence of (low, high) pairs."
-            ) from None
-    if isinstance(bounds, Mapping):
-        raise ValueError("bounds is a dict, but x0 is one array: give one (low, high) pair for each of its elements.")
-    if len(bounds) == 2 and all(side is None or np.ndim(side) == 0 for side in bounds):
-        return _low_high(bounds, segment)
-    if len(bounds) != layout.size:
-        raise ValueError(
-            f"bounds has {len(bounds)} entries, but x0 has {layout.size} elements: "
-            "give one (low, high) pair for each element."
-        )
-    for i, pair in enumerate(bounds):
-        if not hasattr(pair, "__len__") or len(pair) != 2:
-            raise ValueError(f"bounds[{i}] is {pair!r}: give a pair (low, high), with None where there is no bound.")
-    low = [-np.inf if pair[0] is None else pair[0] for pair in bounds]
-    high = [np.inf if pair[1] is None else pair[1] for pair in bounds]
-    shape = (layout.size,)
-    return _broadcast(low, shape, "the lower bounds"), _broadcast(high, shape, "the upper bounds")
+                f"the bounds for {layout.name_of(i)} are ({low[i]}, {high[i]}), which no float32 satisfies: make it "
+                "float64."
+            )
+        low[s.flat], high[s.flat] = rounded
+    return low, high
 
 
 def _entries(bounds: Any, unknowns: Unknowns) -> list[Any]:
-    """One (low, high) or None for each leaf."""
+    """What is given for each leaf."""
+    if unknowns.is_array:
+        if isinstance(bounds, Mapping):
+            raise ValueError(
+                "bounds is a dict, but x0 is one array: give (low, high), or one such pair for each element."
+            )
+        return [bounds]
     if unknowns.variables:
         if isinstance(bounds, Mapping) and (not bounds or _keyed_by_reference(bounds)):
             return _by_reference(bounds, unknowns)
@@ -217,36 +354,13 @@ def _matched(bounds: Any, template: Any, path: str) -> list[Any]:
 
 
 def _checked_length(bounds: Any, length: int, path: str) -> list[Any]:
-    if not isinstance(bounds, (list, tuple)) or len(bounds) != length:
-        count = f"{len(bounds)} entries" if isinstance(bounds, (list, tuple)) else repr(bounds)
+    parts = None if isinstance(bounds, scipy.optimize.Bounds) else _parts(bounds)
+    if parts is None or len(parts) != length:
+        count = repr(bounds) if parts is None else f"{len(parts)} entries"
         raise ValueError(
             f"the bounds for {path} are {count}, but {path} has {length} parts: give one (low, high) or None for each."
         )
-    return list(bounds)
-
-
-def _low_high(entry: Any, segment: Segment) -> tuple[Float64, Float64]:
-    if not isinstance(entry, (list, tuple, np.ndarray)) or len(entry) != 2:
-        raise ValueError(f"the bounds for {segment.name} are {entry!r}: {_FORM}.")
-    sides = []
-    for side, infinity, word in ((entry[0], -np.inf, "lower"), (entry[1], np.inf, "upper")):
-        values = np.asarray(side, dtype=object) if _may_hold_none(side) else np.asarray(side)
-        if values.dtype == object:
-            values = np.array([infinity if v is None else v for v in values.flat]).reshape(values.shape)
-        sides.append(_broadcast(values, segment.shape, f"the {word} bound for {segment.name}").ravel())
-    return sides[0], sides[1]
-
-
-def _may_hold_none(side: Any) -> bool:
-    return side is None or isinstance(side, (list, tuple))
-
-
-def _broadcast(values: Any, shape: tuple[int, ...], name: str) -> Float64:
-    try:
-        full: Float64 = np.broadcast_to(np.asarray(values, dtype=np.float64), shape).copy()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}, {values!r}, cannot be broadcast to the shape {shape}: {error}.") from None
-    return full
+    return list(parts)
 
 
 def _check(low: Float64, high: Float64, layout: Layout) -> None:
@@ -264,12 +378,15 @@ def _check(low: Float64, high: Float64, layout: Layout) -> None:
     )
 
 
-def _rounded_inwards(low: Float64, high: Float64) -> tuple[Float64, Float64]:
+def _rounded_inwards(low: Any, high: Any) -> tuple[Any, Any]:
     """The smallest float32 not below ``low``, the largest not above ``high``; the nearest where none lies between."""
-    with np.errstate(over="ignore"):  # beyond float32 is no bound
-        low32, high32 = low.astype(np.float32), high.astype(np.float32)
-        inner_low = np.where(low32 < low, np.nextafter(low32, np.float32(np.inf)), low32).astype(np.float64)
-        inner_high = np.where(high32 > high, np.nextafter(high32, np.float32(-np.inf)), high32).astype(np.float64)
+    xp: Any = tf if tf.is_tensor(low) else np
+    nextafter: Any = tf.math.nextafter if xp is tf else np.nextafter
+    cast: Any = tf.cast if xp is tf else lambda value, dtype: value.astype(dtype)
+    with np.errstate(over="ignore"):
+        low32, high32 = cast(low, np.float32), cast(high, np.float32)
+        nearest, below = cast(low32, np.float64), cast(high32, np.float64)
+        inner_low = cast(xp.where(nearest < low, nextafter(low32, np.float32(np.inf)), low32), np.float64)
+        inner_high = cast(xp.where(below > high, nextafter(high32, np.float32(-np.inf)), high32), np.float64)
     empty = inner_low > inner_high
-    nearest = low32.astype(np.float64)
-    return np.where(empty, nearest, inner_low), np.where(empty, nearest, inner_high)
+    return xp.where(empty, nearest, inner_low), xp.where(empty, nearest, inner_high)

@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult
 from tfminimize import lbfgsb, scipy_methods, slsqp
 from tfminimize.arguments import Arguments
 from tfminimize.batch import BatchedArguments, solve_batch
-from tfminimize.bounds import pack_bounds
+from tfminimize.bounds import kept_feasible, pack_bounds
 from tfminimize.callback import check_callback
 from tfminimize.constraints import Constraints
 from tfminimize.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
@@ -33,7 +33,7 @@ class Problem:
         self.constraints = constraints
         self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
         self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
-        self.keep_feasible = getattr(bounds, "keep_feasible", False)
+        self.keep_feasible = kept_feasible(bounds, unknowns)
         scipy_methods.check_bounds(self.method, self.packed_bounds[0])
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:

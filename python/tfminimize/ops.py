@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfminimize import _tensorflow, binding, implicit
 from tfminimize.arguments import Arguments
-from tfminimize.bounds import symbolic_bounds
+from tfminimize.bounds import pack_bounds, tensor_bounds
 from tfminimize.in_graph import Functions, TraceFunction, join, split
 from tfminimize.machine_code import is_required
 from tfminimize.minimizer import Problem
@@ -78,8 +78,9 @@ def minimize(
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
         As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, where they need static shapes; in ``args``,
-        also of constraints; and in ``bounds`` that are ``(low, high)`` for all elements of an array, each of them, or
-        each leaf. ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, what XLA cannot compile is an error.
+        also of constraints; and in ``bounds``, in every form (but `scipy.optimize.Bounds` makes arrays of its tensors:
+        use `tfminimize.Bounds`). ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, what XLA cannot compile is
+        an error.
     name : str
         Of the operation.
 
@@ -136,6 +137,7 @@ def traced_minimize(
     """
     module = binding.ops()
     if tf.executing_eagerly():
+        pack_bounds(bounds, _unknowns(x0))  # an error now, as their values are known
         # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
         given = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
         found = tf.function(lambda: traced_minimize(*given), autograph=False).get_concrete_function()()
@@ -148,18 +150,15 @@ def traced_minimize(
             "give it to tfminimize.ops.minimize, which compiles the loss."
         )
     with tf.name_scope(name):
-        unknowns = x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
-        symbolic = _are_symbolic(bounds)
-        problem = Problem(unknowns, method, None if symbolic else bounds, constraints)
+        unknowns = _unknowns(x0)
+        problem = Problem(unknowns, method, None, constraints)
         if problem.method not in ("l-bfgs-b", "slsqp"):
             raise ValueError(f"method {method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
         checked = dict(problem.options(options, tol))
         arguments = Arguments(args, unknowns.float_dtype)
         jit = follows_jit(fun) if jit_compile is None else bool(jit_compile)
         functions = Functions(fun, unknowns, arguments, problem.packed_constraints, jit, trace)
-        low, high = (
-            symbolic_bounds(bounds, unknowns) if symbolic else map(_bound, problem.packed_bounds, [unknowns] * 2)
-        )
+        low, high = tensor_bounds(bounds, unknowns)
         state = [] if trace is None else list(trace.state)
         outputs = module.tfminimize_minimize(
             x0=join(_start(x0, unknowns)),
@@ -191,6 +190,10 @@ def traced_minimize(
         return _result(outputs, unknowns, problem.method), [tf.stop_gradient(trace) for trace in outputs.trace]
 
 
+def _unknowns(x0: Any) -> Unknowns:
+    return x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
+
+
 def _without_tensors(x0: Any) -> Any:
     """``x0`` with an array in the place of each tensor: only shapes and dtypes matter, and it may be symbolic."""
     leaves = tf.nest.flatten(x0)
@@ -215,15 +218,6 @@ def _start(x0: Any, unknowns: Unknowns) -> list[tf.Tensor]:
     if unknowns.variables:
         return [v.read_value() for v in unknowns.variables]
     return [tf.convert_to_tensor(leaf) for leaf in unknowns.leaves(x0)]
-
-
-def _are_symbolic(bounds: Any) -> bool:
-    """Whether a tensor whose value is not known yet is among the bounds."""
-    return any(tf.is_symbolic_tensor(leaf) for leaf in tf.nest.flatten(bounds))
-
-
-def _bound(packed: Any, unknowns: Unknowns) -> tf.Tensor:
-    return tf.zeros([0], tf.float64) if packed is None else tf.constant(unknowns.layout.flatten(packed))
 
 
 def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
