@@ -7,7 +7,7 @@ function(tfminimize_write_build_info path)
   set(info "{}")
   foreach(
     pair IN
-    ITEMS "version=${PROJECT_VERSION}"
+    ITEMS "version=${tfminimize_full_version}"
           "tensorflow=${TensorFlow_VERSION}"
           "python=${Python_VERSION}"
           "pybind11=${pybind11_VERSION}"

@@ -161,12 +161,12 @@ def test_low_above_high_names_the_variable() -> None:
     ("bounds", "sentence"),
     [
         ([(0, 1)], "1 entries, but x0 has 3 elements"),
-        ([(0, 1), (0, 1), 3], r"bounds\[2\] is 3"),
+        ([(0, 1), (0, 1), 3], "entry 2 of the bounds for x0 is 3"),
         ([(0, 1), (0, 1), (np.nan, 1)], "not NaN"),
         ([(0, 1), (0, 1), (INF, INF)], "no finite value satisfies"),
         ([(0, 1), (0, 1), ("a", 1)], "cannot be broadcast"),
         (scipy.optimize.Bounds([0, 1], [1, 2]), "cannot be broadcast to the shape"),
-        (3, "bounds is 3"),
+        (3, "bounds for x0 are 3"),
         ({"a": 1}, "bounds is a dict"),
     ],
 )

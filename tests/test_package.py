@@ -7,11 +7,13 @@ import pkgutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from packaging.version import Version
 
 import tfminimize as tfm
 
@@ -110,5 +112,42 @@ def test_rosenbrock_is_scipys() -> None:
     assert float(problem.fun(tf.constant(problem.x0))) == pytest.approx(scipy.optimize.rosen(problem.x0), rel=1e-14)
 
 
-def test_metadata_names_the_package() -> None:
-    assert tfm.__version__.count(".") == 2
+def test_version_is_that_of_the_package() -> None:
+    version = Version(tfm.__version__)  # also one of a pre-release
+    assert len(version.release) == 3
+
+
+def test_dir_shows_what_is_for_users() -> None:
+    assert dir(tfm) == sorted(tfm.__all__)
+    assert all(hasattr(tfm, name) for name in tfm.__all__)
+
+
+def test_small_program_type_checks_strictly_against_the_package(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api")
+    program = """
+        import numpy as np
+
+        import tfminimize as tfm
+
+
+        def loss(x: object) -> object:
+            return x
+
+
+        result = tfm.minimize(loss, np.zeros(3), bounds=(0, 1))
+        assert isinstance(result, tfm.OptimizeResult)
+        iterations: int = result.nit
+        ended: bool = result.success
+        solver = tfm.Minimizer(loss, np.zeros(3))
+        text: str = solver.minimize().message
+        smallest: float = float(solver.minimize_batch(np.zeros((2, 3))).fun.min())
+    """
+    file = tmp_path / "program.py"
+    file.write_text(textwrap.dedent(program))
+    cache = ["--cache-dir", str(tmp_path / "cache")]
+    found, errors, status = api.run([str(file), "--strict", "--config-file", "", "--follow-imports=silent", *cache])
+    assert status == 0, found + errors
+    file.write_text(textwrap.dedent(program) + "wrong: str = result.nit\n")
+    found, _, status = api.run([str(file), "--strict", "--config-file", "", "--follow-imports=silent", *cache])
+    assert status == 1
+    assert "Incompatible types in assignment" in found

@@ -12,6 +12,7 @@ from tfminimize.compare import Comparison, compare
 from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize.minimizer import Minimizer
 from tfminimize.optimizers import LBFGSB, SLSQP
+from tfminimize.result import BatchResult, OptimizeResult
 
 # A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
 with contextlib.suppress(ImportError):
@@ -20,10 +21,12 @@ with contextlib.suppress(ImportError):
 __all__ = [
     "LBFGSB",
     "SLSQP",
+    "BatchResult",
     "Bounds",
     "Comparison",
     "ExternalOptimizerInterface",
     "Minimizer",
+    "OptimizeResult",
     "ScipyOptimizerInterface",
     "__version__",
     "build_info",
@@ -35,3 +38,8 @@ __all__ = [
     "scipy",
     "testing",
 ]
+
+
+def __dir__() -> list[str]:
+    """What is for users; the modules are there too."""
+    return sorted(__all__)

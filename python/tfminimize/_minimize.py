@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import tensorflow as tf
-from scipy.optimize import OptimizeResult
 
 from tfminimize import ops
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.result import OptimizeResult
 from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
 
@@ -62,10 +62,10 @@ def minimize(
         L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
         None is SLSQP if there are constraints, L-BFGS-B otherwise.
     bounds : optional
-        For one array: `scipy.optimize.Bounds`, a sequence of one ``(low, high)`` for each element in C order, or two
-        numbers for all. For a structure or variables: one ``(low, high)`` for each leaf, broadcast to its shape, in the
-        structure of ``x0``, as a list parallel to its leaves, or as a dict of ``variable.ref()``. None and infinities
-        mean no bound. A start outside is projected.
+        For one array or each leaf: ``(low, high)``, both broadcast to its shape; or one such pair of numbers for each
+        element in C order, or an array ``[n, 2]``; or `scipy.optimize.Bounds`. For leaves or variables these stand in
+        the structure of ``x0``, in a list parallel to its leaves, or in a dict of ``variable.ref()``. They are numbers,
+        arrays or tensors; None and infinities mean no bound. A start outside is projected.
     constraints : dict, NonlinearConstraint, LinearConstraint or list of them, optional
         For SLSQP, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means ``c(x, *args) = 0``, ``"ineq"``
         ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint` ``lb <= c(x) <= ub``, for every element of what c
@@ -86,10 +86,11 @@ def minimize(
 
     Returns
     -------
-    scipy.optimize.OptimizeResult
-        SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success, message``, of L-BFGS-B ``hess_inv``, of SLSQP
-        ``multipliers``. ``x`` and ``jac`` have the structure of ``x0`` (NumPy arrays), for variables they are flat
-        vectors in the order of ``tf.nest.flatten(x0)``; ``hess_inv`` acts on flat vectors. ``multipliers`` has one
+    tfminimize.OptimizeResult
+        A `scipy.optimize.OptimizeResult` with SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success,
+        message``, of L-BFGS-B ``hess_inv``, of SLSQP ``multipliers``. ``x`` and ``jac`` have the structure of ``x0``
+        (NumPy arrays), for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``; ``hess_inv`` acts
+        on flat vectors. ``multipliers`` has one
         element for each equality, then one for each inequality, as in SciPy: a constraint with two limits has two, the
         lower ones first. Four fields are our own: ``constr_violation`` is the greatest violation of a constraint or
         bound, ``backend`` says what evaluated the function (``"xla"``: machine code, without TensorFlow; ``"tfe"``:
@@ -134,8 +135,8 @@ def minimize(
     >>> result = minimize(
     ...     lambda x: tf.reduce_sum((x - [2.0, 1.0]) ** 2), np.zeros(2), method="SLSQP", constraints=constraint
     ... )
-    >>> result.x.round(4), result.multipliers.round(3), result.constr_violation < 1e-6
-    (array([0.8944, 0.4472]), array([1.236]), True)
+    >>> result.x.round(4), result.multipliers.round(3), result.constr_violation.round(6)
+    (array([0.8944, 0.4472]), array([1.236]), np.float64(0.0))
     """
     _refuse(unsupported)
     if not callable(fun):

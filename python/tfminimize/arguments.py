@@ -39,6 +39,12 @@ class Arguments:
     def __init__(self, args: Any, float_dtype: str) -> None:
         if not isinstance(args, tuple):
             args = (args,)
+        try:
+            tf.nest.flatten(args)
+        except TypeError as error:
+            raise ValueError(
+                f"args has a dict whose keys cannot be sorted ({error}): give it keys of one type."
+            ) from None
         self.tensors: list[tf.Tensor] = []
         self._args = args
         self.is_constant = all(isinstance(arg, (tf.Tensor, float, int, str)) for arg in args)

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from scipy.optimize import OptimizeResult
 
 from tfminimize import lbfgsb, slsqp
 from tfminimize.arguments import Arguments
 from tfminimize.binding import _native
 from tfminimize.program import Lease, Program
+from tfminimize.result import BatchResult
 from tfminimize.unknowns import as_variable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def solve_batch(
     tol: float | None,
     options: Mapping[str, Any] | None,
     progress: bool,
-) -> OptimizeResult:
+) -> BatchResult:
     """Solve one problem for each start and each slice of the batched arguments; the variables stay as they are."""
     begin = time.perf_counter()
     if problem.method not in ("l-bfgs-b", "slsqp"):
@@ -124,7 +124,7 @@ def solve_batch(
     if problem.method != "slsqp":
         del fields["multipliers"]
     fields["jac"] = unknowns.report_batch(fields["jac"])
-    return OptimizeResult(
+    return BatchResult(
         x=unknowns.report_batch(x),
         **fields,
         success=fields["status"] == 0,

@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from scipy.optimize import OptimizeResult
+import numpy as np
+
+from tfminimize.result import OptimizeResult
 
 __all__ = ["Observer", "check_callback", "takes_result"]
 
@@ -35,7 +37,7 @@ class Observer:
         """Call the callback with x, a copy, and the loss there; return whether the solve is to end."""
         try:
             if self._takes_result:
-                self._callback(intermediate_result=OptimizeResult(x=x, fun=fun))
+                self._callback(intermediate_result=OptimizeResult(x=x, fun=np.float64(fun)))
             else:
                 self._callback(x)
         except StopIteration:

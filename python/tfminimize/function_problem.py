@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 from tfminimize.constraints import NamedConstraint
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.result import OptimizeResult
 from tfminimize.tracing import check_context, inside_trace
 from tfminimize.unknowns import Unknowns, as_variable
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 from tfminimize import _tensorflow
 from tfminimize.constraints import NamedConstraint
@@ -19,6 +18,7 @@ from tfminimize.graph_lifting import LiftedGraph, NotLiftable, ancestors, check_
 from tfminimize.graph_session import SessionFunctions, VariableFeeds
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.result import OptimizeResult
 from tfminimize.tracing import scalar
 from tfminimize.unknowns import Unknowns
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 from tfminimize import scipy as native
 from tfminimize import scipy_methods
@@ -25,6 +24,7 @@ from tfminimize.interface_arguments import (
     problem_class,
     split_method,
 )
+from tfminimize.result import OptimizeResult
 
 __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
 
@@ -275,7 +275,7 @@ class ExternalOptimizerInterface:
             "optimizer_kwargs": self.optimizer_kwargs,
         }
 
-    def _violation(self, functions: FlatFunctions, x: Float64) -> float:
+    def _violation(self, functions: FlatFunctions, x: Float64) -> Any:
         """The greatest violation of a constraint or bound, for solvers that do not tell it."""
         violations = [0.0]
         for i in range(functions.num_equalities + functions.num_inequalities):
@@ -283,7 +283,7 @@ class ExternalOptimizerInterface:
             violations.append(np.max(np.abs(values) if i < functions.num_equalities else -values, initial=0.0))
         for value, (low, high) in zip(x, self._packed_bounds() or (), strict=False):
             violations.append(max(low - value, value - high))
-        return float(max(violations))
+        return np.float64(max(violations))
 
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
         if self._bounds is None:
@@ -410,7 +410,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         if step_callback is not None:
             in_context = run.callback(step_callback)
             callback = lambda xk: in_context(xk)  # noqa: E731  SciPy looks at the names of parameters
-        return run.solve(name, self._bounds, kwargs.get("tol"), options, callback)
+        found: OptimizeResult = run.solve(name, self._bounds, kwargs.get("tol"), options, callback)
+        return found
 
     def _report(self, result: OptimizeResult) -> None:
         if "message" not in result:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scipy.optimize import OptimizeResult
+import numpy as np
 
 from tfminimize import native_solve
 from tfminimize.binding import _native
 from tfminimize.program import Lease
-from tfminimize.result import InverseHessian
+from tfminimize.result import InverseHessian, OptimizeResult
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
 
@@ -59,5 +59,5 @@ def solve(
     if workspace.kept_solver is not None:
         hess_inv.take_pairs()  # the next solve is the solver's too
     # Bounds hold all along the way.
-    result.update(njev=result.nfev, constr_violation=0.0, hess_inv=hess_inv)
+    result.update(njev=result.nfev, constr_violation=np.float64(0), hess_inv=hess_inv)
     return result

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 from tfminimize import lbfgsb, scipy_methods, slsqp
 from tfminimize.arguments import Arguments
@@ -16,6 +15,7 @@ from tfminimize.callback import check_callback
 from tfminimize.constraints import Constraints
 from tfminimize.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
 from tfminimize.program import Program
+from tfminimize.result import BatchResult, OptimizeResult
 from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
 
@@ -180,7 +180,7 @@ class Minimizer:
 
         Returns
         -------
-        scipy.optimize.OptimizeResult
+        tfminimize.OptimizeResult
             As `tfminimize.minimize` does. ``timing["trace"]`` is the time that this call traced: usually 0.
         """
         if self._program.unknowns.variables:
@@ -199,7 +199,7 @@ class Minimizer:
         tol: float | None = None,
         options: Mapping[str, Any] | None = None,
         progress: bool = False,
-    ) -> OptimizeResult:
+    ) -> BatchResult:
         """Minimise B independent problems, which differ in their start, in some arguments, or in both.
 
         A pool of threads solves them, each with a solver of its own; all share the compiled function. The results do
@@ -227,7 +227,7 @@ class Minimizer:
 
         Returns
         -------
-        scipy.optimize.OptimizeResult
+        tfminimize.BatchResult
             ``fun``, ``nit``, ``nfev``, ``njev``, ``status``, ``success`` and ``constr_violation`` are arrays ``[B]``,
             ``message`` is a list of B, ``multipliers`` (of SLSQP) an array ``[B, m]``. ``x`` and ``jac`` have the
             structure of x0 with arrays ``[B, ...]`` in the place of its leaves; variables keep their values.

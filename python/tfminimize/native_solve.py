@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from scipy.optimize import OptimizeResult
+import numpy as np
 
 from tfminimize.binding import _native
 from tfminimize.callback import Observer
 from tfminimize.program import Lease
-from tfminimize.result import STOPPED_BY_CALLBACK
+from tfminimize.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Memory
 
@@ -79,7 +79,7 @@ def run(
     status, message, fun, nit, nfev = solver.outcome
     return OptimizeResult(
         x=unknowns.report(workspace.x),
-        fun=fun,
+        fun=np.float64(fun),
         jac=unknowns.report(workspace.gradient),
         nit=nit,
         nfev=nfev,

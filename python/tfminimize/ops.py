@@ -15,7 +15,7 @@ from tfminimize.in_graph import Functions, TraceFunction, join, split
 from tfminimize.machine_code import is_required
 from tfminimize.minimizer import Problem
 from tfminimize.tracing import follows_jit
-from tfminimize.unknowns import Unknowns
+from tfminimize.unknowns import Unknowns, replicas
 
 __all__ = ["MinimizeResult", "minimize", "traced_minimize"]
 
@@ -224,8 +224,9 @@ def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
     """The same outputs, after the variables have got the solution."""
     leaves = split(outputs.x, unknowns)
     assignments = [
-        tf.raw_ops.AssignVariableOp(resource=v.handle, value=leaf)
+        tf.raw_ops.AssignVariableOp(resource=replica.handle, value=leaf)
         for v, leaf in zip(unknowns.variables, leaves, strict=True)
+        for replica in replicas(v)
     ]
     with tf.control_dependencies(assignments):
         return type(outputs)(*tf.nest.map_structure(tf.identity, tuple(outputs)))

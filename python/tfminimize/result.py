@@ -6,13 +6,14 @@ import functools
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 from numpy.typing import NDArray
 from scipy.optimize import LbfgsInvHessProduct
 from scipy.sparse.linalg import LinearOperator
 
 from tfminimize.packing import Layout
 
-__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "InverseHessian"]
+__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "InverseHessian", "OptimizeResult"]
 
 Float64 = NDArray[np.float64]
 
@@ -21,6 +22,60 @@ STOPPED = 99
 
 STOPPED_BY_CALLBACK = "`callback` raised `StopIteration`."
 """SciPy's message for status 99."""
+
+
+class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
+    """`scipy.optimize.OptimizeResult` whose fields have types; a field that a method does not have is not there.
+
+    Examples
+    --------
+    >>> result = tfm.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), np.zeros(2))
+    >>> isinstance(result, OptimizeResult), result.success, result.x.round(3)
+    (True, True, array([3., 3.]))
+    """
+
+    x: Any
+    fun: np.float64
+    jac: Any
+    nit: int
+    nfev: int
+    njev: int
+    status: int
+    success: bool
+    message: str
+    hess_inv: Any
+    multipliers: Float64
+    constr_violation: np.float64
+    backend: str
+    backend_reason: str | None
+    timing: dict[str, float]
+
+
+class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
+    """The result of a batch: arrays of one element for each problem.
+
+    Examples
+    --------
+    >>> solver = tfm.Minimizer(lambda x: tf.reduce_sum((x - 3.0) ** 2), np.zeros(2))
+    >>> solver.minimize_batch(np.zeros((4, 2))).fun.round(6)
+    array([0., 0., 0., 0.])
+    """
+
+    x: Any
+    fun: Float64
+    jac: Any
+    nit: NDArray[np.int64]
+    nfev: NDArray[np.int64]
+    njev: NDArray[np.int64]
+    status: NDArray[np.int64]
+    success: NDArray[np.bool_]
+    message: list[str]
+    multipliers: Float64
+    constr_violation: Float64
+    errors: dict[int, BaseException]
+    backend: str
+    backend_reason: str | None
+    timing: dict[str, float]
 
 
 class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]

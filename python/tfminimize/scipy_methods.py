@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 # SciPy's own reading of constraints, for the methods that take them.
 from scipy.optimize._constraints import PreparedConstraint
@@ -19,6 +18,7 @@ from tfminimize.callback import takes_result
 from tfminimize.constraints import has_constraints
 from tfminimize.packing import Layout
 from tfminimize.program import Lease
+from tfminimize.result import OptimizeResult
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
 
@@ -106,7 +106,7 @@ def solve(
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
     has_gradient = problem.method not in WITHOUT_GRADIENT
     begin = time.perf_counter()
-    result = scipy.optimize.minimize(
+    found = scipy.optimize.minimize(
         evaluation.loss_and_gradient if has_gradient else evaluation.loss,
         start(problem.method, layout.flatten(lease.workspace.x), layout),
         jac=True if has_gradient else None,
@@ -118,6 +118,7 @@ def solve(
         options=dict(options),
     )
     seconds = time.perf_counter() - begin
+    result = OptimizeResult(found)
     if "constr_violation" not in result:
         result.constr_violation = _violation(np.ravel(result.x), result, bounds, problem.constraints)
     for name in ("x", "jac"):
@@ -134,17 +135,17 @@ def solve(
     return result
 
 
-def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> float:
+def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> Any:
     """The greatest violation of a bound or constraint, by the method's own account if it gives one."""
     if "maxcv" in result:
-        return float(result.maxcv)
+        return np.float64(result.maxcv)
     violations = [0.0]
     if bounds is not None:
         violations += [np.max(bounds.lb - x), np.max(x - bounds.ub)]
     if has_constraints(constraints):
         for constraint in standardize_constraints(constraints, x, "new"):
             violations.append(np.max(PreparedConstraint(constraint, x).violation(x), initial=0.0))
-    return float(max(violations))
+    return np.float64(max(violations))
 
 
 class _Evaluation:
@@ -156,21 +157,21 @@ class _Evaluation:
         self._is_first = lease.is_first
         self.seconds = self.compile_seconds = 0.0
 
-    def loss(self, x: NDArray[np.float64]) -> float:
+    def loss(self, x: NDArray[np.float64]) -> Any:
         begin = time.perf_counter()
         workspace = self._workspace
         for segment in self._layout.segments:
             workspace.x[segment.packed] = x[segment.flat]
-        loss: float = workspace.objective.evaluate(workspace.x, workspace.gradient)
+        loss = workspace.objective.evaluate(workspace.x, workspace.gradient)
         elapsed = time.perf_counter() - begin
         if self._is_first:
             self._is_first = False
             self.compile_seconds = elapsed
         else:
             self.seconds += elapsed
-        return loss
+        return np.float64(loss)
 
-    def loss_and_gradient(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss_and_gradient(self, x: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
         return self.loss(x), self._layout.flatten(self._workspace.gradient)
 
 

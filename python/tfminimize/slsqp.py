@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scipy.optimize import OptimizeResult
+import numpy as np
 
 from tfminimize import native_solve
 from tfminimize.binding import _native
 from tfminimize.constrained_workspace import ConstrainedWorkspace
 from tfminimize.program import Lease
+from tfminimize.result import OptimizeResult
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["make_solver", "solve"]
@@ -61,5 +62,7 @@ def solve(
     result = native_solve.run(
         solver, lease, unknowns, lambda: solver.advance(workspace.objective.evaluate(*memory), True), callback
     )
-    result.update(njev=solver.njev, multipliers=solver.multipliers(), constr_violation=solver.constr_violation)
+    result.update(
+        njev=solver.njev, multipliers=solver.multipliers(), constr_violation=np.float64(solver.constr_violation)
+    )
     return result

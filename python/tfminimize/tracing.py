@@ -292,8 +292,9 @@ def _assigned(functions: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[
 
 
 def _in_host_memory(variable: tf.Variable) -> bool:
-    device = tf.DeviceSpec.from_string(variable.device)
-    return (device.device_type, device.device_index) == ("CPU", 0)
+    device, host = map(tf.DeviceSpec.from_string, (variable.device, _tensorflow.host_device()))
+    is_first_cpu = (device.device_type, device.device_index) == ("CPU", 0)
+    return is_first_cpu and bool(host.make_merged_spec(device) == host)  # that of no other process
 
 
 def _with_assignments(

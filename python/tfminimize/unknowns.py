@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import numbers
+import warnings
+import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from tfminimize.packing import Layout
 
-__all__ = ["Unknowns", "as_variable"]
+__all__ = ["Unknowns", "as_variable", "replicas"]
 
 _FLOATS = ("float64", "float32")
 _FEW = 256
@@ -22,13 +24,23 @@ Array = NDArray[Any]
 
 
 def as_variable(value: Any) -> tf.Variable | None:
-    """The TensorFlow variable that ``value`` is or, as a Keras 3 variable, holds; None for anything else."""
+    """The TensorFlow variable that ``value`` is or, as a Keras 3 variable, holds; None for anything else.
+
+    Of a variable that a distribution strategy mirrors, the first copy, which the others follow.
+    """
     if isinstance(value, tf.Variable):
-        return value
+        return value.values[0] if isinstance(value, tf.distribute.DistributedValues) else value
     if isinstance(value, (np.ndarray, np.generic, tf.Tensor, numbers.Number)):
         return None
     inner = getattr(value, "value", None)
-    return inner if isinstance(inner, tf.Variable) else None
+    return as_variable(inner) if isinstance(inner, tf.Variable) else None
+
+
+def replicas(variable: tf.Variable) -> tuple[tf.Variable, ...]:
+    """All copies of a variable that a distribution strategy mirrors; else the variable itself."""
+    container = getattr(variable, "_distributed_container", None)
+    mirrored = None if container is None else container()
+    return (variable,) if mirrored is None else tuple(mirrored.values)
 
 
 class Unknowns:
@@ -206,7 +218,8 @@ class Unknowns:
             value = flat[segment.flat].reshape(segment.shape)
             # tf.constant copies; anything else might leave the variable sharing memory with the result.
             tensor = tf.constant(value, variable.dtype)
-            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tensor)  # half the time of variable.assign
+            for replica in replicas(variable):  # half the time of variable.assign
+                tf.raw_ops.AssignVariableOp(resource=replica.handle, value=tensor)
 
     def _has_structure(self, template: Any) -> bool:
         try:
@@ -286,11 +299,14 @@ def _as_array(leaf: Any, name: str) -> Array:
         raise ValueError(f"{name} is a symbolic tensor: call tfminimize outside of tf.function, with a value.")
     if as_variable(leaf) is not None:
         raise ValueError(f"{name} is a variable, but the function was compiled for an array.")
-    array = np.asarray(leaf)
+    remedy = "give a number, an array or a tensor of numbers, or a variable"
+    if holds_variables := hasattr(leaf, "trainable_variables"):
+        remedy = "to optimise what it holds, give its trainable_variables"
+    try:
+        array = np.asarray(None if holds_variables else leaf)
+    except Exception:  # whatever the object makes of it
+        array = np.asarray(None)
     if array.dtype.kind in "OSU":
-        remedy = "give a number, an array or a tensor of numbers, or a variable"
-        if hasattr(leaf, "trainable_variables"):
-            remedy = "to optimise what it holds, give its trainable_variables"
         raise ValueError(f"{name} is {_shown(leaf)}, which is nothing that can be optimised: {remedy}.")
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
@@ -338,8 +354,12 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
         if variable is None:
             raise ValueError(
                 f"{name} mixes variables with other values (leaf {i} is a {type(leaf).__name__}): "
-                "give either variables only, or arrays and tensors only."
+                "give either variables only, or arrays and tensors only; of a module or a model its "
+                "trainable_variables."
             )
+        _check_copies(variable)
+        if getattr(leaf, "constraint", None) is not None:
+            _warn_of_constraint(variable)
         if variable.dtype.name.endswith("_ref"):
             raise ValueError(
                 f"variable '{variable.name}' is a reference variable of TensorFlow 1, which no function can read: make "
@@ -355,3 +375,37 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
         seen.add(variable.ref())
         checked.append(variable)
     return tuple(checked)
+
+
+def _check_copies(variable: tf.Variable) -> None:
+    """Raise ValueError for a variable of a distribution strategy whose copies cannot all get the solution."""
+    container = getattr(variable, "_distributed_container", None)
+    if container is None or container() is None:
+        return
+    if container().synchronization == tf.VariableSynchronization.ON_READ:
+        raise ValueError(
+            f"variable '{variable.name}' has a value of its own on each replica (VariableSynchronization.ON_READ), so "
+            "no solution belongs to all of them: optimise a mirrored variable."
+        )
+    if not tf.distribute.in_cross_replica_context() and tf.distribute.has_strategy():
+        raise ValueError(
+            f"variable '{variable.name}' is mirrored, and this is one replica of strategy.run, while a solve assigns "
+            "all of them: call it outside of strategy.run."
+        )
+
+
+_warned: set[int] = set()
+"""The `id` of each living variable whose constraint has been warned of."""
+
+
+def _warn_of_constraint(variable: tf.Variable) -> None:
+    if id(variable) in _warned:
+        return
+    _warned.add(id(variable))
+    weakref.finalize(variable, _warned.discard, id(variable)).atexit = False
+    warnings.warn(
+        f"Variable '{variable.name}' has a constraint=, which only optimizers of Keras apply: it is ignored. Give "
+        "bounds or constraints to tfminimize instead.",
+        UserWarning,
+        stacklevel=2,
+    )

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult
 
 from tfminimize.binding import _native
 from tfminimize.bounds import pack_bounds
 from tfminimize.callback import Observer
 from tfminimize.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize.packing import Layout
-from tfminimize.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian
+from tfminimize.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
 from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
 from tfminimize.unknowns import Unknowns
 
@@ -66,8 +65,8 @@ def lbfgsb(
 
     Returns
     -------
-    scipy.optimize.OptimizeResult
-        With ``backend="host"`` and ``timing``.
+    tfminimize.OptimizeResult
+        With ``constr_violation``, the greatest violation of a bound; ``backend="host"`` and ``timing``.
 
     Examples
     --------
@@ -151,7 +150,7 @@ def fmin_l_bfgs_b(
     Examples
     --------
     >>> x, f, d = fmin_l_bfgs_b(lambda x: (x @ x, 2 * x), [1.0, 2.0])
-    >>> bool(abs(x).max() < 1e-8), f < 1e-16, d["warnflag"]
+    >>> bool(abs(x).max() < 1e-8), bool(f < 1e-16), d["warnflag"]
     (True, True, 0)
     """
     if fprime is None and not approx_grad:
@@ -231,7 +230,7 @@ def _solve(
         status = 1
     return OptimizeResult(
         x=memory.copy(),
-        fun=solver.fun,
+        fun=np.float64(solver.fun),
         jac=gradient.copy(),
         nit=solver.nit,
         nfev=function.nfev,
@@ -239,6 +238,7 @@ def _solve(
         status=status,
         success=status == 0,
         message=message,
+        constr_violation=np.float64(0),  # bounds hold all along the way
         hess_inv=InverseHessian(solver, Layout([("x", x.shape, "float64")])),
         backend="host",
         timing={"trace": 0.0, "compile": 0.0, "evaluate": first + timing.evaluate, "solver": timing.solver},
@@ -259,7 +259,7 @@ def _solve_free(
     """Minimise over the elements that the bounds leave free."""
     variables = FreeVariables(x, free)
     if not free.any():
-        value = float(fun(x.copy(), *args))
+        value = np.float64(fun(x.copy(), *args))
         finite = bool(np.isfinite(value))
         return OptimizeResult(
             x=x,
@@ -271,6 +271,7 @@ def _solve_free(
             status=0 if finite else 2,
             success=finite,
             message=FIXED if finite else FIXED_AT_NO_NUMBER.format(value),
+            constr_violation=np.float64(0),
             backend="host",
         )
     result = _solve(

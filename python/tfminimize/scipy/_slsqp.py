@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, OptimizeResult
+from scipy.optimize import Bounds
 
 from tfminimize.binding import _native
 from tfminimize.bounds import pack_bounds
 from tfminimize.callback import Observer
 from tfminimize.options import SLSQP_DEFAULTS, slsqp_options
-from tfminimize.result import STOPPED_BY_CALLBACK
+from tfminimize.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize.scipy._constraints import ConstraintRows, finite_differences, read_constraints
 from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
 from tfminimize.unknowns import Unknowns
@@ -76,7 +76,7 @@ def slsqp(
 
     Returns
     -------
-    scipy.optimize.OptimizeResult
+    tfminimize.OptimizeResult
         With ``multipliers`` of the constraints, the equalities first; ``constr_violation``, the greatest violation of
         a constraint or bound; ``backend="host"`` and ``timing``.
 
@@ -85,8 +85,8 @@ def slsqp(
     >>> from scipy.optimize import minimize
     >>> disc = {"type": "ineq", "fun": lambda x: 1 - x @ x, "jac": lambda x: -2 * x}
     >>> result = minimize(lambda x: x.sum(), [1.0, 0.0], jac=np.ones_like, constraints=disc, method=slsqp)
-    >>> result.x.round(4), result.multipliers.round(4), result.constr_violation < 1e-6
-    (array([-0.7071, -0.7071]), array([0.7071]), True)
+    >>> result.x.round(4), result.multipliers.round(4), result.constr_violation.round(6)
+    (array([-0.7071, -0.7071]), array([0.7071]), np.float64(0.0))
     """
     if hess is not None or hessp is not None:
         warnings.warn("slsqp uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
@@ -198,7 +198,7 @@ def _solve(
     stopped = observer is not None and observer.stopped
     result = OptimizeResult(
         x=memory.copy(),
-        fun=solver.fun,
+        fun=np.float64(solver.fun),
         jac=gradient.copy(),
         nit=solver.nit,
         nfev=function.nfev,
@@ -207,7 +207,7 @@ def _solve(
         success=solver.status_code == 0,
         message=STOPPED_BY_CALLBACK if stopped else solver.message,
         multipliers=solver.multipliers(),
-        constr_violation=solver.constr_violation,
+        constr_violation=np.float64(solver.constr_violation),
         backend="host",
         timing={"trace": 0.0, "compile": 0.0, "evaluate": first + timing.evaluate, "solver": timing.solver},
     )
@@ -219,7 +219,7 @@ def _solve(
 def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, Any]) -> OptimizeResult:
     """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold."""
     rows = problem.rows(loose)
-    fun = float(problem.fun(problem.x.copy(), *problem.args))
+    fun = np.float64(problem.fun(problem.x.copy(), *problem.args))
     violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0)) + 0.0  # not -0.0
     holds = violation <= settings["ftol"]
     finite = bool(np.isfinite(fun))
@@ -244,7 +244,7 @@ def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, A
         success=finite and holds,
         message=message,
         multipliers=np.zeros(rows.size),
-        constr_violation=violation,
+        constr_violation=np.float64(violation),
         backend="host",
     )
 
