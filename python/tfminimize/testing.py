@@ -5,7 +5,7 @@ Examples
 >>> import tfminimize as tfm
 >>> problem = rosenbrock(4)
 >>> result = tfm.minimize(problem.fun, problem.x0, bounds=problem.bounds)
->>> abs(result.fun - problem.minimum) < 1e-8
+>>> bool(abs(result.fun - problem.minimum) < 1e-8)
 True
 """
 

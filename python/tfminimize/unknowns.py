@@ -38,9 +38,14 @@ def as_variable(value: Any) -> tf.Variable | None:
 
 def replicas(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """All copies of a variable that a distribution strategy mirrors; else the variable itself."""
-    container = getattr(variable, "_distributed_container", None)
-    mirrored = None if container is None else container()
+    mirrored = _container(variable)
     return (variable,) if mirrored is None else tuple(mirrored.values)
+
+
+def _container(variable: tf.Variable) -> Any:
+    """What a distribution strategy made of a variable and its copies; None for any other variable."""
+    reference = getattr(variable.handle, "_distributed_container", None)
+    return None if reference is None else reference()
 
 
 class Unknowns:
@@ -379,10 +384,10 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
 
 def _check_copies(variable: tf.Variable) -> None:
     """Raise ValueError for a variable of a distribution strategy whose copies cannot all get the solution."""
-    container = getattr(variable, "_distributed_container", None)
-    if container is None or container() is None:
+    container = _container(variable)
+    if container is None:
         return
-    if container().synchronization == tf.VariableSynchronization.ON_READ:
+    if container.synchronization == tf.VariableSynchronization.ON_READ:
         raise ValueError(
             f"variable '{variable.name}' has a value of its own on each replica (VariableSynchronization.ON_READ), so "
             "no solution belongs to all of them: optimise a mirrored variable."
