@@ -235,3 +235,66 @@ def test_separable_problem_ends_at_the_clipped_minimum(data: st.DataObject) -> N
 
 def _distance(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum((x - target) ** 2)
+
+
+def _form(name: str, upper: Any) -> Any:
+    return {
+        "pair": (None, upper),
+        "pairs": [(None, b) for b in tf.unstack(upper)],
+        "table": tf.stack([tf.fill([3], tf.constant(-INF, tf.float64)), tf.cast(upper, tf.float64)], 1),
+        "Bounds": tfm.Bounds(ub=upper),
+        "mixed": (-5.0, [upper[0], np.float64(5.0), upper[2]]),
+    }[name]
+
+
+@pytest.mark.parametrize("use", ["array", "leaf", "variable", "reference"])
+@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("form", ["pair", "pairs", "table", "Bounds", "mixed"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bool, use: str, dtype: str) -> None:
+    v = tf.Variable(np.zeros(3, dtype))
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum((x - 3.0) ** 2)
+
+    def solution(upper: tf.Tensor) -> tf.Tensor:
+        bounds = _form(form, upper)
+        if use == "array":
+            found = tfm.ops.minimize(loss, np.zeros(3, dtype), bounds=bounds).x
+        elif use == "leaf":
+            found = tfm.ops.minimize(lambda x: loss(x["a"]), {"a": np.zeros(3, dtype)}, bounds={"a": bounds}).x["a"]
+        else:
+            entry = {v.ref(): bounds} if use == "reference" else [bounds]
+            found = tfm.ops.minimize(lambda: loss(v), [v], bounds=entry).x
+        return tf.cast(found, tf.float64)
+
+    upper = tf.constant([1.0, 5.0, 2.0], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(upper)
+        x = (tf.function(solution, autograph=False) if in_graph else solution)(upper)
+    np.testing.assert_allclose(x, [1.0, 3.0, 2.0], atol=1e-4)
+    np.testing.assert_allclose(tape.gradient(x, upper), [1.0, 0.0, 1.0], atol=1e-6)
+
+
+def test_minimize_takes_the_values_of_tensors_in_every_form() -> None:
+    upper = tf.constant([1.0, 5.0, 2.0])
+    for form in ("pair", "pairs", "table", "Bounds", "mixed"):
+        for x0 in (np.zeros(3), np.zeros(3, np.float32)):
+            result = tfm.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), x0, bounds=_form(form, upper))
+            np.testing.assert_allclose(result.x, [1.0, 3.0, 2.0], atol=1e-4)
+
+
+def test_bound_of_a_tensor_that_float32_cannot_hold_is_rounded_inwards_in_a_graph() -> None:
+    bound = tf.constant(0.1, tf.float64)
+    x = tfm.ops.minimize(lambda x: tf.reduce_sum(x**2), np.ones(1, np.float32), bounds=(bound, None)).x
+    assert np.float64(x.numpy()[0]) >= 0.1
+
+
+def test_bound_that_no_float32_satisfies_is_an_error() -> None:
+    with pytest.raises(ValueError, match="which no float32 satisfies"):
+        pack_bounds((1e300, None), Unknowns(np.zeros(1, np.float32)))
+
+
+def test_crossed_bounds_of_tensors_are_an_error_with_the_name_in_eager_mode() -> None:
+    with pytest.raises(ValueError, match=r"lower bound for x0\[0\] is greater"):
+        tfm.ops.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2), bounds=(tf.constant(2.0), tf.constant(1.0)))

@@ -59,8 +59,7 @@ def minimizer(fun: Any, x0: Any, bounds: Any, options: dict[str, Any]) -> Any:
 def batch(fun: Any, x0: Any, bounds: Any, options: dict[str, Any]) -> Any:
     solver = tfm.Minimizer(of_leaves(fun), x0, bounds=bounds, **options)
     found = solver.minimize_batch([np.stack([leaf, leaf]) for leaf in x0])
-    one = scipy.optimize.OptimizeResult(fun=found.fun[1], message=found.message[1])
-    return scipy.optimize.OptimizeResult(one, **{k: int(found[k][1]) for k in ("nit", "nfev", "status")})
+    return scipy.optimize.OptimizeResult({name: found[name][1] for name in ("fun", "nit", "nfev", "status")})
 
 
 def operation(fun: Any, x0: Any, bounds: Any, options: dict[str, Any]) -> Any:
@@ -107,7 +106,8 @@ ENTRIES = [
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 @pytest.mark.parametrize("limits", [None, (-2.0, 2.0), (-2.0, 0.7), (-0.5, np.inf)], ids=str)
 def test_leaves_take_the_path_of_one_vector(entry: Entry, method: str, limits: Any) -> None:
-    x0 = np.resize([-1.2, 1.0], 11)
+    size = {"L-BFGS-B": 7, "SLSQP": 11}[method]  # at which the path does not hang on the rounding of the gradient
+    x0 = np.resize([-1.2, 1.0], size)
     leaves = [x0[part] for part in parts(x0.size)]
     bounds = None if limits is None else [limits] * len(leaves)
     ours = entry(rosenbrock, leaves, bounds, {"method": method})
@@ -141,13 +141,13 @@ def test_steps_of_math_minimize_are_iterations_on_one_vector() -> None:
 def test_box_on_float32_leaves_takes_the_path_of_a_box() -> None:
     def first_steps(bounds: Any) -> int:
         x0 = [np.float32(leaf) for leaf in (np.zeros(1), np.zeros(3))]
-        fun = of_leaves(lambda x: tf.reduce_sum((x - 0.25) ** 2) / 2)
+        fun = of_leaves(lambda x: tf.reduce_sum((x - 3.0) ** 2) / 2)
         return int(tfm.minimize(fun, x0, bounds=bounds).nfev)
 
     # With a box the first trial is the whole step, which is the minimum here; without, it has length 1.
-    assert first_steps([(-1, 1)] * 2) == 2
+    assert first_steps([(-9, 9)] * 2) == 2
     assert first_steps([(-1e300, 1e300)] * 2) == 2
-    assert first_steps([(-1, 1), (-1, None)]) > 2
+    assert first_steps([(-9, 9), (-9, None)]) > 2
 
 
 BOXES = [name for name in NAMES if (problem := load(name)).bounds is not None and problem.x0.size > 1]
@@ -173,7 +173,7 @@ def test_bounded_problems_as_variables_take_the_path_of_one_vector() -> None:
         ours = tfm.minimize(
             lambda fun=fun, variables=variables: fun(tf.concat(variables, 0)),
             variables,
-            bounds=[(problem.bounds.lb[part], problem.bounds.ub[part]) for part in slices],
+            bounds=[np.stack([problem.bounds.lb, problem.bounds.ub], 1)[part] for part in slices],
         )
         flat = scipy.optimize.minimize(
             problem.fun_and_gradient, problem.x0, jac=True, method=tfm.scipy.lbfgsb, bounds=problem.bounds

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import pickle
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,12 +90,87 @@ def test_hess_inv_outlives_later_solves() -> None:
 
 def test_result_can_be_pickled() -> None:
     result = tfm.minimize(rosenbrock, X0)
-    copy = pickle.loads(pickle.dumps(result))
-    np.testing.assert_array_equal(copy.hess_inv.todense(), result.hess_inv.todense())
-    np.testing.assert_array_equal(copy.x, result.x)
+    unpickled = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(unpickled.hess_inv.todense(), result.hess_inv.todense())
+    np.testing.assert_array_equal(unpickled.x, result.x)
 
 
 def test_start_at_the_solution_makes_no_iteration() -> None:
     result = tfm.minimize(bowl, np.full(3, 3.0))
     assert (result.nit, result.nfev, result.status) == (0, 1, 0)
     np.testing.assert_array_equal(result.hess_inv @ np.ones(3), np.ones(3))
+
+
+METHODS = ["L-BFGS-B", "SLSQP", "CG", "BFGS", "Newton-CG", "TNC", "trust-constr", "Nelder-Mead", "Powell", "COBYQA"]
+
+
+def types(result: OptimizeResult) -> dict[str, type]:
+    return {name: type(value) for name, value in result.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_field_has_the_type_that_it_has_in_scipy(method: str) -> None:
+    seen: dict[str, list[dict[str, type]]] = {"ours": [], "theirs": []}
+
+    def keep(name: str) -> dict[str, Any]:
+        def callback(intermediate_result: OptimizeResult) -> None:
+            seen[name].append(types(intermediate_result))
+
+        return {} if method in ("TNC", "COBYQA") else {"callback": callback}
+
+    options = {"maxiter": 50}
+    jac = None if method in ("Nelder-Mead", "Powell", "COBYQA") else scipy.optimize.rosen_der
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of SciPy's limits
+        theirs = scipy.optimize.minimize(
+            scipy.optimize.rosen, X0, jac=jac, method=method, options=options, **keep("theirs")
+        )
+        ours = tfm.minimize(rosenbrock, X0, method=method, options=options, **keep("ours"))
+    assert isinstance(ours, tfm.OptimizeResult)
+    expected = types(theirs)
+    found = {name: kind for name, kind in types(ours).items() if name in expected}
+    if method == "L-BFGS-B":
+        assert issubclass(found.pop("hess_inv"), expected.pop("hess_inv"))
+    assert found == expected
+    for our_step, their_step in zip(seen["ours"][:1], seen["theirs"][:1], strict=True):
+        assert {k: t for k, t in our_step.items() if k in their_step} == their_step
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_loss_stays_double_as_a_tensor(method: str) -> None:
+    v = tf.Variable(X0)
+    native = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp}[method]
+    results = [
+        tfm.minimize(rosenbrock, X0, method=method),
+        tfm.minimize(rosenbrock, X0.astype(np.float32), method=method),
+        tfm.Minimizer(rosenbrock, X0, method=method).minimize(),
+        tfm.Minimizer(rosenbrock, X0, method=method).minimize_batch(np.stack([X0, X0])),
+        tfm.ScipyOptimizerInterface(lambda: rosenbrock(v), [v], method=method).minimize(),
+        scipy.optimize.minimize(lambda x: float(x @ x), X0, method=native),
+    ]
+    for result in results:
+        for value in (result.fun, result.constr_violation):
+            assert tf.convert_to_tensor(value).dtype == tf.float64
+
+
+@pytest.mark.parametrize(
+    "bounds", [None, [(-3, 3)] * 4, [(1, 1), *[(-3, 3)] * 3], [(1, 1)] * 4], ids=["free", "box", "one fixed", "fixed"]
+)
+@pytest.mark.parametrize("method", [tfm.scipy.lbfgsb, tfm.scipy.slsqp])
+def test_methods_for_scipy_have_the_violation(method: Any, bounds: Any) -> None:
+    # In the last two, differences leave out what is fixed.
+    result = method(scipy.optimize.rosen, X0, bounds=bounds)
+    assert isinstance(result, tfm.OptimizeResult)
+    assert isinstance(result.constr_violation, np.float64)
+    assert result.constr_violation == 0
+
+
+def test_typed_result_is_copied_pickled_and_printed_as_scipys() -> None:
+    result = tfm.minimize(rosenbrock, X0)
+    assert type(pickle.loads(pickle.dumps(result))) is tfm.OptimizeResult
+    assert type(copy.copy(result)) is type(copy.deepcopy(result)) is tfm.OptimizeResult
+    assert repr(result) == repr(OptimizeResult(result))
+    assert repr(tfm.OptimizeResult()) == repr(OptimizeResult())
+    assert dir(result) == dir(OptimizeResult(result))
+    with pytest.raises(AttributeError):
+        _ = result.multipliers
