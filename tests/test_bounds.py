@@ -247,10 +247,14 @@ def _form(name: str, upper: Any) -> Any:
     }[name]
 
 
-@pytest.mark.parametrize("use", ["array", "leaf", "variable", "reference"])
 @pytest.mark.parametrize("in_graph", [False, True])
-@pytest.mark.parametrize("form", ["pair", "pairs", "table", "Bounds", "mixed"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("form", "use", "dtype"),
+    [
+        *((form, "array", "float64") for form in ("pair", "pairs", "table", "Bounds", "mixed")),
+        *(("pairs", use, "float32") for use in ("array", "leaf", "variable", "reference")),
+    ],
+)
 def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bool, use: str, dtype: str) -> None:
     v = tf.Variable(np.zeros(3, dtype))
 
