@@ -33,13 +33,14 @@ from tensorflow.core.framework import attr_value_pb2
 #   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
 #   errors_impl                 the class of an error from its status code
 #   tf_decorator                the function inside of a decorated one
+#   tf_method_target            whether a function is a method that is a tf.function
 #   op_def_registry             whether an operation in a GraphDef is stateful
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
 from tensorflow.python.eager import backprop_util, record
 from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function
+from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function, tf_method_target
 from tensorflow.python.framework import auto_control_deps_utils, errors_impl, op_def_registry
 from tensorflow.python.ops import control_flow_util, handle_data_util
 from tensorflow.python.util import tf_decorator
@@ -228,22 +229,37 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
     What the function raises comes through as it is, where `tf.function` makes another exception of it; where in the
     user's code it was raised is a note to it (from Python 3.11 on).
     """
-    _, original = tf_decorator.unwrap(fun)
+    decorators, target = tf_decorator.unwrap(fun)
+    if _is_bound(fun, target):
+        fun, decorators = target, []
     options = converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
-    is_plain = _is_lambda_without_source(original)
+    # A decorator does something of its own: tf.function calls it as it is too.
+    is_plain = bool(decorators) or _is_lambda_without_source(fun)
 
     def call(*args: Any) -> Any:
         # A function that is traced without AutoGraph turns it off for all that it calls.
         with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED):
             try:
-                return original(*args) if is_plain else api.converted_call(original, args, None, options=options)
+                return fun(*args) if is_plain else api.converted_call(fun, args, None, options=options)
             except Exception as error:
                 metadata = getattr(error, "ag_error_metadata", None)
                 if metadata is not None and hasattr(error, "add_note"):
                     error.add_note(metadata.get_message())
+                if isinstance(error, TypeError):  # names what was called
+                    error.args = tuple(_CONVERTED.sub("", a) if isinstance(a, str) else a for a in error.args)
                 raise
 
     return call
+
+
+_CONVERTED = re.compile(r"\bouter_factory\.<locals>\.inner_factory\.<locals>\.tf__")
+"""What AutoGraph puts before the name of a function."""
+
+
+def _is_bound(fun: Any, target: Any) -> bool:
+    """Whether a function is what a `tf.function` that is a method makes of it: it only gives it the object."""
+    is_method = isinstance(getattr(target, "__self__", None), tf_method_target.TfMethodTarget)
+    return is_method and getattr(fun, "__wrapped__", None) is target
 
 
 def _is_lambda_without_source(function: Any) -> bool:

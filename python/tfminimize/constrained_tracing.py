@@ -90,7 +90,7 @@ class ConstrainedProblem:
         self, fun: Callable[..., Any], constraints: Constraints, unknowns: Unknowns, arguments: Arguments, jit: bool
     ) -> None:
         self._fun = inside_trace(fun, jit)
-        self._constraints = [(c, inside_trace(c.fun, jit)) for c in constraints.functions]
+        self._constraints = [(c, inside_trace(c.fun, jit, c.name)) for c in constraints.functions]
         self._has_linear = bool(len(constraints.matrix))
         self._unknowns = unknowns
         self._num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)

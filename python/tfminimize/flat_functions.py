@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tfminimize import _tensorflow
 from tfminimize.constrained_tracing import constraint_values
+from tfminimize.effects import warn_of_random_numbers
 from tfminimize.jacobian import jacobian
 from tfminimize.tracing import check_connected, check_writes, dense, inside_trace, scalar, scratch_handle
 from tfminimize.unknowns import Unknowns
@@ -122,7 +123,7 @@ class TracedProblem:
         self._feed = feed
         self._specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         self._loss = inside_trace(loss, False)
-        self._constraints = [(name, inside_trace(fun, False)) for name, fun in constraints]
+        self._constraints = [(name, inside_trace(fun, False, name)) for name, fun in constraints]
         self._fetches = fetches
         self._kept: list[Any] = []
         self._handles: list[tf.Tensor] = []
@@ -136,6 +137,7 @@ class TracedProblem:
         if constraints:
             self.values = self._on_vectors(self._trace_values)
             self.jacobians = self._on_vectors(self._trace_jacobians)
+        warn_of_random_numbers(concrete.graph.as_graph_def() for concrete in self._kept)
         self.seconds = time.perf_counter() - begin
 
     def _trace_loss(self, *inputs: tf.Tensor) -> list[tf.Tensor]:

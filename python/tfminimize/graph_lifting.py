@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize import _tensorflow
+from tfminimize.effects import called_functions
 
 __all__ = ["LiftedGraph", "NotLiftable", "ancestors", "is_variable_op"]
 
@@ -212,7 +213,7 @@ def check_placeholders(ops: Iterable[Any]) -> None:
 
 def _library(graph: Any, ops: Sequence[Any]) -> Any:
     """The functions of the graph, if one of the operations calls any."""
-    if any(_called(op.node_def) for op in ops):
+    if any(called_functions(op.node_def) for op in ops):
         return graph.as_graph_def().library
     return None
 
@@ -225,7 +226,7 @@ def _check(ops: Sequence[Any], library: Any) -> None:
         _check_type(op.type, f"operation '{op.name}'", _is_stateful(op.type, functions))
         if any(argument.is_ref for argument in op.op_def.input_arg):
             raise NotLiftable(f"operation '{op.name}' is a {op.type}, which may change a variable")
-        waiting += _called(op.node_def)
+        waiting += called_functions(op.node_def)
     while waiting:
         name = waiting.pop()
         if name in checked or name not in functions:
@@ -233,15 +234,7 @@ def _check(ops: Sequence[Any], library: Any) -> None:
         checked.add(name)
         for node in functions[name].node_def:
             _check_type(node.op, f"operation '{node.name}' of function '{name}'", _is_stateful(node.op, functions))
-            waiting += _called(node)
-
-
-def _called(node: Any) -> list[str]:
-    """The functions that a node calls."""
-    own = [] if _tensorflow.op_def(node.op) is not None else [node.op]
-    return own + [
-        f.name for attr in node.attr.values() for f in ([attr.func] if attr.HasField("func") else attr.list.func)
-    ]
+            waiting += called_functions(node)
 
 
 def _is_stateful(op_type: str, functions: Mapping[str, Any]) -> bool:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from tfminimize import _tensorflow
 from tfminimize.constraints import NamedConstraint
+from tfminimize.effects import GraphEffects
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.graph_lifting import LiftedGraph, NotLiftable, ancestors, check_placeholders
 from tfminimize.graph_session import SessionFunctions, VariableFeeds
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
 from tfminimize.result import OptimizeResult
-from tfminimize.tracing import scalar
+from tfminimize.tracing import scalar, writes_error
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["GraphProblem"]
@@ -127,6 +128,7 @@ class GraphProblem:
                 try:
                     free.append(Lifted(self, key, fed, fetches))
                 except NotLiftable as error:
+                    self._check_effects({tensor.name for tensor in fed})
                     self._not_liftable[key] = str(error)
                     raise
             return free.pop() if free[-1].other_ops else free[-1]
@@ -143,6 +145,15 @@ class GraphProblem:
         for (_, _, tensor), (gradients, _) in zip(self.constraints, self.constraint_gradients, strict=True):
             tensors += [tensor, *(g for g in gradients if g is not None)]
         return tensors
+
+    def _check_effects(self, fed: set[str]) -> None:
+        """Raise ValueError if the loss or a constraint writes a variable of x; warn if it draws random numbers."""
+        ops = ancestors(self.outputs(), fed | {tensor.name for tensor in self.seeds()})
+        effects = GraphEffects([op.node_def for op in ops], self.graph.as_graph_def().library)
+        for op in self.variable_ops:
+            if effects.writes(op.name):
+                raise writes_error(op.name, self.unknowns.name)
+        effects.warn_of_random_numbers()
 
     def seeds(self) -> list[Any]:
         """The tensors from which the gradients start."""

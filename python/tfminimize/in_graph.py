@@ -12,6 +12,7 @@ from tfminimize import _tensorflow
 from tfminimize.arguments import Arguments
 from tfminimize.constrained_tracing import ConstrainedProblem
 from tfminimize.constraints import Constraints, Rows
+from tfminimize.effects import is_read_only, warn_of_random_numbers
 from tfminimize.tracing import check_writes, value_and_gradients
 from tfminimize.unknowns import Unknowns
 
@@ -113,10 +114,11 @@ class Functions:
         self.functions = [self._called(f) for f in inner]
         # What is optimised is not written by a solve, only by the assignment after it.
         traced_graphs = [f.graph for f in (*inner, inner_trace) if f is not None]
+        warn_of_random_numbers(f.graph.as_graph_def() for f in inner)
         self.read_only = [
             i
             for i, tensor in enumerate(self.captures)
-            if tensor.dtype == tf.resource and all(_tensorflow.is_read_only(graph, tensor) for graph in traced_graphs)
+            if tensor.dtype == tf.resource and all(is_read_only(graph, tensor) for graph in traced_graphs)
         ]
         self.trace_functions = []
         self.trace_dtypes: list[tf.DType] = []

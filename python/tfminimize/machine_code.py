@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfminimize import _tensorflow, binding
+from tfminimize.effects import is_read_only
 
 __all__ = ["COMPILED", "MachineCode", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
 
@@ -143,7 +144,7 @@ def _variables(concrete: Any) -> list[tf.Variable]:
 def _check_effects(concrete: Any) -> None:
     """Machine code must only compute: it runs as often as the solver likes, and in several threads."""
     for variable in _variables(concrete):
-        if not _tensorflow.is_read_only(concrete.graph, variable.handle):
+        if not is_read_only(concrete.graph, variable.handle):
             raise NotCompiled(f"the function writes to variable '{variable.name}'")
     for node in _nodes(concrete):
         if _keeps_state(node.op):

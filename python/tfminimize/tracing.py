@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 import warnings
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from tfminimize import _dispatch, _tensorflow, machine_code
 from tfminimize.arguments import Arguments
+from tfminimize.effects import is_read_only, warn_of_random_numbers
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
@@ -29,6 +31,7 @@ __all__ = [
     "scratch_handle",
     "trace_functions",
     "value_and_gradients",
+    "writes_error",
 ]
 
 
@@ -150,7 +153,9 @@ def trace_functions(
         else:
             backend = Backend("xla", machine_code.COMPILED, by_value, time.perf_counter() - begin)
             return [TracedFunction(*pair, unknowns) for pair in zip(codes, functions, strict=True)], backend
-    assigned = _assigned(functions, unknowns, jit)
+    graphs = [concrete.graph.as_graph_def() for concrete in functions]
+    warn_of_random_numbers(graphs)
+    assigned = _assigned(graphs, unknowns, jit)
     found = []
     for concrete in functions:
         handles = None
@@ -163,7 +168,8 @@ def trace_functions(
 
 def follows_jit(fun: Callable[..., Any]) -> bool:
     """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
-    return bool(getattr(fun, "_jit_compile", False))
+    # A decorator made by functools.wraps has the attributes of the function inside.
+    return isinstance(fun, tf.types.experimental.PolymorphicFunction) and bool(fun._jit_compile)
 
 
 def check_context() -> None:
@@ -180,8 +186,11 @@ def check_context() -> None:
         )
 
 
-def inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
-    """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off."""
+def inside_trace(fun: Callable[..., Any], jit: bool, name: str = "fun") -> Callable[..., Any]:
+    """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off.
+
+    Messages call it by this name.
+    """
     called: Callable[..., Any] = fun
     if isinstance(fun, tf.types.experimental.PolymorphicFunction):
         if follows_jit(fun) and not jit:
@@ -190,7 +199,38 @@ def inside_trace(fun: Callable[..., Any], jit: bool) -> Callable[..., Any]:
                 called = _tensorflow.autograph(called)
     elif not isinstance(fun, tf.types.experimental.ConcreteFunction):
         called = _tensorflow.autograph(fun)
-    return called
+
+    def call(*args: Any) -> Any:
+        try:
+            return called(*args)
+        except TypeError as error:
+            _explain_arguments(fun, args, name, error)
+            raise
+
+    return call
+
+
+def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str, error: TypeError) -> None:
+    """Raise TypeError with a sentence that explains an error, if the function does not take so many arguments."""
+    try:
+        signature = inspect.signature(fun, follow_wrapped=False)
+    except (TypeError, ValueError):  # a builtin that does not say what it takes
+        return
+    try:
+        signature.bind(*args)
+    except TypeError as reason:
+        own = getattr(fun, "__name__", type(fun).__name__)
+        given = ", ".join(map(_described, args)) or "no arguments"
+        raise TypeError(
+            f"{name} is {own}{signature}, but is called with {given} ({reason}): it gets x, or nothing where x0 is made "
+            "of variables, and then the elements of args."
+        ) from error
+
+
+def _described(argument: Any) -> str:
+    if tf.is_tensor(argument):
+        return f"a {argument.dtype.name} tensor of shape {argument.shape}"
+    return f"a {type(argument).__name__}"
 
 
 def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
@@ -267,17 +307,22 @@ def dense(gradient: Any, source: Any) -> tf.Tensor:
 def check_writes(concrete: Any, unknowns: Unknowns) -> None:
     """Raise ValueError if a function writes to a variable that is optimised."""
     for variable in unknowns.variables:
-        if not _tensorflow.is_read_only(concrete.graph, variable.handle):
-            raise ValueError(
-                f"the loss or a constraint writes to variable '{variable.name}', which is being optimised: "
-                f"remove the assignment from the function, or leave the variable out of {unknowns.name}."
-            )
+        if not is_read_only(concrete.graph, variable.handle):
+            raise writes_error(variable.name, unknowns.name)
+
+
+def writes_error(variable: str, unknowns: str) -> ValueError:
+    """What to raise where a variable that is optimised is written."""
+    return ValueError(
+        f"the loss or a constraint writes to variable '{variable}', which is being optimised: remove the assignment "
+        f"from the function, or leave the variable out of {unknowns}."
+    )
 
 
 _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
-def _assigned(functions: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
+def _assigned(graphs: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
     """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
 
     A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; and a
@@ -285,7 +330,6 @@ def _assigned(functions: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[
     """
     if not unknowns.variables:
         return ()
-    graphs = [concrete.graph.as_graph_def() for concrete in functions]
     bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
     gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
     return tuple(i for i, v in enumerate(unknowns.variables) if gathers or not _in_host_memory(v))
