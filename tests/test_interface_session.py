@@ -40,7 +40,8 @@ def squared_distance(x: Any, target: Any) -> tf.Tensor:
 def test_random_numbers(session: Any) -> None:
     x = v1.Variable([5.0, 5.0])
     noise = tf.random.uniform([2], name="noise")
-    result = solved(session, squared_distance(x, [1.0, 2.0]) + 0.0 * tf.reduce_sum(noise))
+    with pytest.warns(UserWarning, match=r"random numbers, in operation 'noise/RandomUniform' \(RandomUniform\)"):
+        result = solved(session, squared_distance(x, [1.0, 2.0]) + 0.0 * tf.reduce_sum(noise))
     assert result.backend == "session"
     assert "noise" in result.backend_reason
     assert "RandomUniform" in result.backend_reason
@@ -143,7 +144,8 @@ def test_placeholders_and_intermediate_tensors_are_fed(session: Any) -> None:
     loss = scale * squared_distance(x, kept) + 0.0 * tf.reduce_sum(noise)
     optimizer = tfm.ScipyOptimizerInterface(loss)
     session.run(v1.global_variables_initializer())
-    result = optimizer.minimize(session, feed_dict={scale: 2.0, kept: [1.0, 2.0]})
+    with pytest.warns(UserWarning, match="random numbers"):
+        result = optimizer.minimize(session, feed_dict={scale: 2.0, kept: [1.0, 2.0]})
     assert result.backend == "session"
     np.testing.assert_allclose(session.run(x), [1.0, 2.0], atol=1e-5)
 

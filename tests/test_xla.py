@@ -260,7 +260,8 @@ def test_random_numbers_stay_with_tensorflow() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(x**2) + 1e-9 * tf.random.uniform([], dtype=tf.float64)
 
-    assert "(RandomUniform) of the function keeps a state of its own" in refused(fun)
+    with pytest.warns(UserWarning, match="random numbers"):
+        assert "(RandomUniform) of the function keeps a state of its own" in refused(fun)
 
 
 def test_loop_with_a_gradient_that_xla_cannot_compile_runs() -> None:

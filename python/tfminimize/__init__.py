@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tfminimize import binding, math, ops, scipy, testing
+from tfminimize import _imports, binding, math, ops, scipy, testing  # noqa: F401  _imports comes first
 from tfminimize._minimize import clear_cache, minimize
 from tfminimize.bounds import Bounds
 from tfminimize.build_info import __version__, build_info

@@ -1,0 +1,33 @@
+"""Importing the package changes nothing that others use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import random
+import numpy as np
+{before}
+np.random.seed(5)
+random.seed(5)
+import tfminimize
+drawn = np.random.rand(), random.random()
+np.random.seed(5)
+random.seed(5)
+assert drawn == (np.random.rand(), random.random()), drawn
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import tensorflow", "import keras"])
+def test_import_leaves_the_random_numbers_of_numpy_and_python(before: str) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM.format(before=before)], check=True)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_first_solve_leaves_the_random_numbers_of_numpy_and_python(jit_compile: bool) -> None:
+    solve = f"tfminimize.minimize(lambda x: (x - 1.0) ** 2, 0.0, jit_compile={jit_compile})"
+    program = PROGRAM.format(before="").replace("import tfminimize\n", f"import tfminimize\n{solve}\n")
+    subprocess.run([sys.executable, "-c", program], check=True)
