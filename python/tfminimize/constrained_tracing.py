@@ -117,8 +117,8 @@ class ConstrainedProblem:
         self._check_connected(gradients, jacobians)
         by_source = zip(*jacobians, strict=True) if jacobians else ()
         sizes = [value.shape.num_elements() for value in values]
-        joined = [_joined(parts, sizes, source) for parts, source in zip(by_source, sources, strict=False)]
-        return [loss, *self._joined(values), *map(dense, gradients, sources), *joined]
+        joined = [_joined(*of_one, sizes) for of_one in zip(by_source, sources, self._unknowns.layout.names, strict=False)]
+        return [loss, *self._joined(values), *map(dense, gradients, sources, self._unknowns.layout.names), *joined]
 
     def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
         return list(self._unknowns.variables) or list(inputs[: self._num_leaves])
@@ -172,14 +172,9 @@ class ConstrainedProblem:
             check_connected(found, self._unknowns, "neither the loss nor a constraint depends" if jacobians else None)
 
 
-def _joined(parts: Sequence[tf.Tensor | None], sizes: Sequence[int], source: Any) -> tf.Tensor:
+def _joined(parts: Sequence[tf.Tensor | None], source: Any, name: str, sizes: Sequence[int]) -> tf.Tensor:
     """The Jacobians of all constraint functions by one component, one below the other."""
-    shape = source.shape.as_list()
-    filled = [
-        tf.zeros([size, *shape], source.dtype) if part is None else tf.ensure_shape(part, [size, *shape])
-        for part, size in zip(parts, sizes, strict=True)
-    ]
-    return tf.concat(filled, 0)
+    return tf.concat([dense(part, source, name, (size,)) for part, size in zip(parts, sizes, strict=True)], 0)
 
 
 def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:

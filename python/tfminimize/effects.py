@@ -71,6 +71,10 @@ class GraphEffects:
                     return _named(seeded)
         return None
 
+    def has_datasets(self) -> bool:
+        """Whether a `tf.data.Dataset` is read."""
+        return any("Dataset" in node.op or node.op.startswith("IteratorGet") for node in self._reachable())
+
     def warn_of_random_numbers(self) -> bool:
         """Warn if there is such an operation, and say whether."""
         found = self.random_operation()

@@ -48,6 +48,7 @@ class FlatFunctions:
         self.num_equalities = num_equalities
         self.num_inequalities = num_inequalities
         self.seconds = self.trace_seconds = 0.0
+        self._sizes: list[int] | None = None
         self._values: tuple[bytes, list[Float64]] | None = None
         self._jacobians: tuple[bytes, list[Float64]] | None = None
 
@@ -65,6 +66,7 @@ class FlatFunctions:
             begin = time.perf_counter()
             self._values = x.tobytes(), self._all_values(x)
             self.seconds += time.perf_counter() - begin
+            self._check_sizes([values.size for values in self._values[1]])
         found: Float64 = self._values[1][i].copy()
         return found
 
@@ -80,6 +82,16 @@ class FlatFunctions:
 
     def restore(self) -> None:
         """Undo what an evaluation may have changed, after an error."""
+
+    def _check_sizes(self, sizes: list[int]) -> None:
+        self._sizes = self._sizes or sizes
+        for i, (size, first) in enumerate(zip(sizes, self._sizes, strict=True)):
+            if size != first:
+                later = i - self.num_equalities
+                raise ValueError(
+                    f"{f'equalities[{i}]' if later < 0 else f'inequalities[{later}]'} returned {size} values, but "
+                    f"{first} at the start: it must always return the same number."
+                )
 
     def _loss_and_gradient(self, x: Float64) -> tuple[float, Float64, list[Any]]:
         raise NotImplementedError
@@ -149,7 +161,7 @@ class TracedProblem:
         gradients = tape.gradient(loss, sources)
         if not self._constraints:
             check_connected(gradients, self._unknowns)
-        return [tf.cast(loss, tf.float64), _flat(map(dense, gradients, sources)), *self._fetches()]
+        return [tf.cast(loss, tf.float64), _flat(map(dense, gradients, sources, self._unknowns.layout.names)), *self._fetches()]
 
     def _trace_values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)

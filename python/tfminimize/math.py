@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfminimize import ops
 from tfminimize.in_graph import TraceFunction
 from tfminimize.optimizers import NativeOptimizer
-from tfminimize.tracing import dense, inside_trace, scalar
+from tfminimize.tracing import about_datasets, dense, inside_trace, scalar
 from tfminimize.unknowns import Unknowns, as_variable
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
@@ -236,9 +236,10 @@ def _gradient_step(
         values: list[Any] = [as_variable(v) for v in variables]
         gradients = tape.gradient(loss, values)
         _check_dependence(gradients, values)
+        names = [f"variable '{v.name}'" for v in values]
+        shown = [dense(*of_one) for of_one in zip(gradients, values, names, strict=True)]
         optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None])
-        gradients = [dense(g, v) for g, v in zip(gradients, values, strict=True)]
-        return _Step(loss, gradients, [v.read_value() for v in values])
+        return _Step(loss, shown, [v.read_value() for v in values])
 
     traced: Callable[[], _Step] = tf.function(step, autograph=False)
     return traced
@@ -450,6 +451,7 @@ def _check_dependence(gradients: Sequence[Any], variables: Sequence[tf.Variable]
         raise ValueError(
             f"the loss does not depend on {' or '.join(names) or 'a variable'} in a way that TensorFlow can "
             "differentiate: compute it from variables with TensorFlow operations, without .numpy() or integer casts."
+            f"{about_datasets()}"
         )
     for name in names:
         warnings.warn(

@@ -86,6 +86,11 @@ class Layout:
         self.is_contiguous = offset == start
         """Whether the packed vector is the flat one: no padding."""
 
+    @property
+    def names(self) -> list[str]:
+        """How messages name the components."""
+        return [segment.name for segment in self.segments]
+
     def views(self, packed: Array) -> list[Array]:
         """The components as shaped views of the packed vector, which must be contiguous."""
         return [packed[s.packed].reshape(s.shape) for s in self.segments]

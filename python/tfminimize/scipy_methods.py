@@ -19,6 +19,7 @@ from tfminimize.constraints import has_constraints
 from tfminimize.packing import Layout
 from tfminimize.program import Lease
 from tfminimize.result import OptimizeResult
+from tfminimize.scipy._constraints import with_same_sizes
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Workspace
 
@@ -112,7 +113,7 @@ def solve(
         jac=True if has_gradient else None,
         method=problem.method,
         bounds=bounds,
-        constraints=problem.constraints,
+        constraints=with_same_sizes(problem.constraints),
         tol=tol,
         callback=None if callback is None else _adapted(callback, problem.method, unknowns),
         options=dict(options),

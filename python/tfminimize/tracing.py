@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfminimize import _dispatch, _tensorflow, machine_code
 from tfminimize.arguments import Arguments
-from tfminimize.effects import is_read_only, warn_of_random_numbers
+from tfminimize.effects import GraphEffects, is_read_only, warn_of_random_numbers
 from tfminimize.packing import Segment
 from tfminimize.unknowns import Unknowns
 
@@ -21,6 +21,7 @@ __all__ = [
     "Backend",
     "Trace",
     "TracedFunction",
+    "about_datasets",
     "check_connected",
     "check_context",
     "check_writes",
@@ -220,17 +221,17 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
         signature.bind(*args)
     except TypeError as reason:
         own = getattr(fun, "__name__", type(fun).__name__)
-        given = ", ".join(map(_described, args)) or "no arguments"
+        given = ", ".join(map(_described, args))
         raise TypeError(
-            f"{name} is {own}{signature}, but is called with {given} ({reason}): it gets x, or nothing where x0 is made "
+            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. It gets x, or nothing where x0 is made "
             "of variables, and then the elements of args."
         ) from error
 
 
 def _described(argument: Any) -> str:
     if tf.is_tensor(argument):
-        return f"a {argument.dtype.name} tensor of shape {argument.shape}"
-    return f"a {type(argument).__name__}"
+        return f"{argument.dtype.name} tensor of shape {argument.shape}"
+    return type(argument).__name__
 
 
 def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
@@ -249,7 +250,7 @@ def value_and_gradients(fun: Callable[..., Any], unknowns: Unknowns, arguments: 
             loss = scalar(fun(*args))
         gradients = tape.gradient(loss, sources)
         check_connected(gradients, unknowns)
-        return [loss, *map(dense, gradients, sources)]
+        return [loss, *map(dense, gradients, sources, unknowns.layout.names)]
 
     return tf.function(traced, autograph=False, jit_compile=jit or None)
 
@@ -287,21 +288,41 @@ def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str |
     if len(names) == len(gradients):
         raise ValueError(
             f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: "
-            "compute it from them with TensorFlow operations, without .numpy() or integer casts."
+            f"compute it from them with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )
     for name in () if unknowns.may_be_unused else names:
         warnings.warn(
-            f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value.",
+            f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value."
+            f"{about_datasets()}",
             UserWarning,
             stacklevel=2,
         )
 
 
-def dense(gradient: Any, source: Any) -> tf.Tensor:
-    """A gradient as one tensor; zeros for None."""
+def about_datasets() -> str:
+    """What to say about a missing gradient if the function that is being traced reads a `tf.data.Dataset`; or nothing.
+    """
+    graph = tf.compat.v1.get_default_graph().as_graph_def()
+    if not GraphEffects(graph.node, graph.library).has_datasets():
+        return ""
+    return (
+        " TensorFlow has no gradient of a loop over a tf.data.Dataset: make batches = list(dataset) before the solve and "
+        "loop over them, or join them to one tensor."
+    )
+
+
+def dense(gradient: Any, source: Any, name: str, rows: tuple[int, ...] = ()) -> tf.Tensor:
+    """A gradient by what has this name, or a Jacobian of so many rows, as one tensor; zeros for None."""
+    shape = tf.TensorShape([*rows, *source.shape])
     if gradient is None:
-        return tf.zeros(source.shape, source.dtype)
-    return tf.ensure_shape(tf.convert_to_tensor(gradient), source.shape)
+        return tf.zeros(shape, source.dtype)
+    gradient = tf.convert_to_tensor(gradient)
+    if not gradient.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"the gradient by {name} has shape {gradient.shape[len(rows) :]}, but {name} has shape {source.shape}: let "
+            "the tf.custom_gradient in the function return one of the same shape."
+        )
+    return tf.ensure_shape(gradient, shape)
 
 
 def check_writes(concrete: Any, unknowns: Unknowns) -> None:

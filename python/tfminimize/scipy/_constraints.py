@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import LinearConstraint, NonlinearConstraint
 from scipy.optimize._minimize import standardize_constraints
 from scipy.optimize._numdiff import approx_derivative
 from scipy.sparse import issparse
 
 from tfminimize.scipy._functions import FreeVariables
 
-__all__ = ["ConstraintRows", "finite_differences", "read_constraints", "violation"]
+__all__ = ["ConstraintRows", "finite_differences", "read_constraints", "violation", "with_same_sizes"]
 
 Float64 = NDArray[np.float64]
 Differences = Callable[..., Any]
@@ -46,7 +48,8 @@ def read_constraints(constraints: Any, x0: Float64) -> list[_Constraint]:
     >>> [c.name for c in read_constraints([{"type": "ineq", "fun": sum}, {"type": "eq", "fun": max}], np.zeros(2))]
     ['constraint 1', 'constraint 0']
     """
-    read = [_read(i, constraint) for i, constraint in enumerate(standardize_constraints(constraints, x0, "slsqp"))]
+    given = standardize_constraints(with_same_sizes(constraints), x0, "slsqp")
+    read = [_read(i, constraint) for i, constraint in enumerate(given)]
     return [c for c in read if c.is_equality] + [c for c in read if not c.is_equality]
 
 
@@ -71,6 +74,40 @@ def _read(i: int, constraint: Any) -> _Constraint:
     if jac is not None and not callable(jac):
         raise TypeError(f"the Jacobian of {name} is {jac!r}: give a function of x, or None for finite differences.")
     return _Constraint(name, fun, jac, args, kind.lower() == "eq")
+
+
+class _SameSize:
+    """A constraint function that must return as many values as in its first call."""
+
+    def __init__(self, name: str, fun: Callable[..., Any]) -> None:
+        self._name = name
+        self._fun = fun
+        self._size: int | None = None
+
+    def __call__(self, x: Float64, *args: Any) -> Any:
+        values = self._fun(x, *args)
+        size = np.size(values)
+        if self._size is None:
+            self._size = size
+        if size != self._size:
+            raise ValueError(
+                f"{self._name} returned {size} values, but {self._size} at the start: "
+                "it must always return the same number."
+            )
+        return values
+
+
+def with_same_sizes(constraints: Any) -> list[Any]:
+    """Constraints in SciPy's forms that say their place in the list if one of them changes its number of values."""
+    forms = (Mapping, NonlinearConstraint, LinearConstraint)
+    checked = list([constraints] if isinstance(constraints, forms) else constraints or ())
+    for i, constraint in enumerate(checked):
+        if isinstance(constraint, NonlinearConstraint):
+            checked[i] = constraint = copy.copy(constraint)
+            constraint.fun = _SameSize(f"constraint {i}", constraint.fun)
+        elif isinstance(constraint, Mapping) and callable(constraint.get("fun")):
+            checked[i] = {**constraint, "fun": _SameSize(f"constraint {i}", constraint["fun"])}
+    return checked
 
 
 class ConstraintRows:
@@ -103,12 +140,6 @@ class ConstraintRows:
     def values(self, x: Float64) -> Float64:
         """The values of all rows, shape (size,)."""
         parts = [_values(c, x) for c in self._constraints]
-        for constraint, part, size in zip(self._constraints, parts, self._sizes, strict=True):
-            if part.size != size:
-                raise ValueError(
-                    f"{constraint.name} returned {part.size} values, but {size} at the start: "
-                    "it must always return the same number."
-                )
         return np.concatenate(parts) if parts else np.empty(0)
 
     def excess(self, values: Float64) -> Float64:
