@@ -85,6 +85,10 @@ class ConstrainedWorkspace(Memory):
         columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
         self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
 
+    def evaluate(self) -> float:
+        """Evaluate the functions and their derivatives at x."""
+        return self.objective.evaluate(self.x, self.gradient, self.constraints, self.jacobian)
+
     def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
         """Pass values (0) or derivatives (1) this tensor from now on."""
         assert isinstance(self.objective, _native.ConstrainedXlaExecutable)

@@ -75,6 +75,10 @@ class GraphEffects:
         """Whether a `tf.data.Dataset` is read."""
         return any("Dataset" in node.op or node.op.startswith("IteratorGet") for node in self._reachable())
 
+    def has_compiled_parts(self) -> bool:
+        """Whether a function is called that XLA compiles."""
+        return any(node.attr["_XlaMustCompile"].b for node in self._reachable() if "_XlaMustCompile" in node.attr)
+
     def warn_of_random_numbers(self) -> bool:
         """Warn if there is such an operation, and say whether."""
         found = self.random_operation()

@@ -52,7 +52,7 @@ def solve(
         solver,
         lease,
         unknowns,
-        lambda: solver.advance(workspace.objective.evaluate(workspace.x, workspace.gradient)),
+        lambda: solver.advance(workspace.evaluate()),
         callback,
     )
     hess_inv = InverseHessian(solver, unknowns.layout)

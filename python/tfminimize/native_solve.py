@@ -11,6 +11,7 @@ import numpy as np
 from tfminimize.binding import _native
 from tfminimize.callback import Observer
 from tfminimize.program import Lease
+from tfminimize.recompilation import warn_if_compiled_anew
 from tfminimize.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Memory
@@ -77,7 +78,7 @@ def run(
         on_iteration = lambda: observer(unknowns.report(workspace.x), solver.fun)  # noqa: E731
     timing = _native.drive(solver, workspace.objective, on_iteration)
     status, message, fun, nit, nfev = solver.outcome
-    return OptimizeResult(
+    result = OptimizeResult(
         x=unknowns.report(workspace.x),
         fun=np.float64(fun),
         jac=unknowns.report(workspace.gradient),
@@ -95,3 +96,6 @@ def run(
             "solver": timing.solver,
         },
     )
+    if lease.is_first:
+        warn_if_compiled_anew(workspace, timing.evaluate, nfev - 1)
+    return result

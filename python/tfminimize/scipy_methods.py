@@ -18,6 +18,7 @@ from tfminimize.callback import takes_result
 from tfminimize.constraints import has_constraints
 from tfminimize.packing import Layout
 from tfminimize.program import Lease
+from tfminimize.recompilation import warn_if_compiled_anew
 from tfminimize.result import OptimizeResult
 from tfminimize.scipy._constraints import with_same_sizes
 from tfminimize.unknowns import Unknowns
@@ -125,6 +126,8 @@ def solve(
     for name in ("x", "jac"):
         if np.shape(result.get(name)) == (layout.size,):
             result[name] = unknowns.report(layout.pack(result[name]))
+    if lease.is_first:
+        warn_if_compiled_anew(lease.workspace, evaluation.seconds, result.nfev - 1)
     backend = lease.workspace.backend
     result.backend, result.backend_reason = backend.name, backend.reason
     result.timing = {

@@ -57,11 +57,8 @@ def solve(
 ) -> OptimizeResult:
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
-    memory = workspace.x, workspace.gradient, workspace.constraints, workspace.jacobian
     solver = make_solver(workspace, unknowns, bounds, options)
-    result = native_solve.run(
-        solver, lease, unknowns, lambda: solver.advance(workspace.objective.evaluate(*memory), True), callback
-    )
+    result = native_solve.run(solver, lease, unknowns, lambda: solver.advance(workspace.evaluate(), True), callback)
     result.update(
         njev=solver.njev, multipliers=solver.multipliers(), constr_violation=np.float64(solver.constr_violation)
     )

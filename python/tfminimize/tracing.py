@@ -47,6 +47,8 @@ class Backend(NamedTuple):
     """The components of x that are the first inputs of its functions."""
     seconds: float = 0.0
     """What compiling to machine code took."""
+    compiles: bool = False
+    """Whether TensorFlow lets XLA compile it, or a part of it, while it runs."""
 
 
 class TracedFunction:
@@ -164,7 +166,8 @@ def trace_functions(
             concrete, handles = _with_assignments(concrete, unknowns, assigned, specs)
         call = _dispatch.dispatchable(concrete, jit and not assigned)
         found.append(TracedFunction(call, concrete, unknowns, handles))
-    return found, Backend("tfe", reason, assigned if unknowns.variables else by_value)
+    compiles = jit or any(GraphEffects(graph.node, graph.library).has_compiled_parts() for graph in graphs)
+    return found, Backend("tfe", reason, assigned if unknowns.variables else by_value, compiles=compiles)
 
 
 def follows_jit(fun: Callable[..., Any]) -> bool:

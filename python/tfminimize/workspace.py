@@ -95,6 +95,10 @@ class Memory:
                     if captured.dtype == tf.resource and id(captured) not in function.handles:
                         self.set_captured(i, position, _tensorflow.resource_value(captured))
 
+    def evaluate(self) -> float:
+        """Evaluate the functions and their derivatives at x."""
+        raise NotImplementedError
+
     def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
         """Pass one of the functions this tensor from now on."""
         raise NotImplementedError
@@ -150,6 +154,10 @@ class Workspace(Memory):
             self.objective = _native.ConcreteFunction(
                 context, call.name, inputs, self.components, loss_dtype=dtype, **call_options(call)
             )
+
+    def evaluate(self) -> float:
+        """Evaluate the loss and its gradient at x."""
+        return self.objective.evaluate(self.x, self.gradient)
 
     def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
         """Pass the function this tensor from now on."""
