@@ -10,8 +10,8 @@ import random
 
 import numpy as np
 
-_states = np.random.get_state(), random.getstate()
+_states = np.random.get_state(), random.getstate()  # noqa: NPY002  it is the shared generator
 import tensorflow as tf  # noqa: E402, F401
 
-np.random.set_state(_states[0])
+np.random.set_state(_states[0])  # noqa: NPY002
 random.setstate(_states[1])

@@ -244,7 +244,7 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
             except Exception as error:
                 metadata = getattr(error, "ag_error_metadata", None)
                 if metadata is not None and hasattr(error, "add_note"):
-                    error.add_note(metadata.get_message())
+                    error.add_note(_CONVERTED.sub("", metadata.get_message()))
                 if isinstance(error, TypeError):  # names what was called
                     error.args = tuple(_CONVERTED.sub("", a) if isinstance(a, str) else a for a in error.args)
                 raise

@@ -117,7 +117,9 @@ class ConstrainedProblem:
         self._check_connected(gradients, jacobians)
         by_source = zip(*jacobians, strict=True) if jacobians else ()
         sizes = [value.shape.num_elements() for value in values]
-        joined = [_joined(*of_one, sizes) for of_one in zip(by_source, sources, self._unknowns.layout.names, strict=False)]
+        joined = [
+            _joined(*of_one, sizes) for of_one in zip(by_source, sources, self._unknowns.layout.names, strict=False)
+        ]
         return [loss, *self._joined(values), *map(dense, gradients, sources, self._unknowns.layout.names), *joined]
 
     def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:

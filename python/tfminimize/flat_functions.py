@@ -161,7 +161,11 @@ class TracedProblem:
         gradients = tape.gradient(loss, sources)
         if not self._constraints:
             check_connected(gradients, self._unknowns)
-        return [tf.cast(loss, tf.float64), _flat(map(dense, gradients, sources, self._unknowns.layout.names)), *self._fetches()]
+        return [
+            tf.cast(loss, tf.float64),
+            _flat(map(dense, gradients, sources, self._unknowns.layout.names)),
+            *self._fetches(),
+        ]
 
     def _trace_values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)

@@ -39,8 +39,8 @@ def warn_if_compiled_anew(workspace: Memory, seconds: float, count: int) -> None
     if again * _MUCH_FASTER < mean:
         warnings.warn(
             f"XLA compiles the function anew for every x: an evaluation took {mean:.2g} s, but {again:.2g} s where it "
-            "was compiled already. Use jit_compile=False, also in a tf.function that the function calls, or let no size "
-            "depend on x.",
+            "was compiled already. Use jit_compile=False, also in a tf.function that the function calls, or "
+            "let no size depend on x.",
             UserWarning,
             stacklevel=2,
         )

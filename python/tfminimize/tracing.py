@@ -226,8 +226,8 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
         own = getattr(fun, "__name__", type(fun).__name__)
         given = ", ".join(map(_described, args))
         raise TypeError(
-            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. It gets x, or nothing where x0 is made "
-            "of variables, and then the elements of args."
+            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. It gets x, or nothing where x0 "
+            "is made of variables, and then the elements of args."
         ) from error
 
 
@@ -303,14 +303,13 @@ def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str |
 
 
 def about_datasets() -> str:
-    """What to say about a missing gradient if the function that is being traced reads a `tf.data.Dataset`; or nothing.
-    """
+    """What to say about a missing gradient if the function that is being traced reads a `tf.data.Dataset`."""
     graph = tf.compat.v1.get_default_graph().as_graph_def()
     if not GraphEffects(graph.node, graph.library).has_datasets():
         return ""
     return (
-        " TensorFlow has no gradient of a loop over a tf.data.Dataset: make batches = list(dataset) before the solve and "
-        "loop over them, or join them to one tensor."
+        " TensorFlow has no gradient of a loop over a tf.data.Dataset: make batches = list(dataset) before the solve "
+        "and loop over them, or join them to one tensor."
     )
 
 

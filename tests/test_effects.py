@@ -1,0 +1,217 @@
+"""What the loss does besides computing: it may read variables anywhere, and write none of those that are optimised."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfminimize as tfm
+
+v1 = tf.compat.v1
+ROWS = tf.data.Dataset.from_tensor_slices(np.arange(6, dtype=np.float32)).batch(2)
+
+
+def summed(dataset: Any) -> tf.Tensor:
+    return dataset.reduce(tf.constant(0.0), lambda total, row: total + tf.reduce_sum(row))
+
+
+READS: dict[str, Callable[[tf.Variable, tf.Variable], Any]] = {
+    "reduce": lambda v, other: ROWS.reduce(tf.constant(0.0), lambda total, row: total + tf.reduce_sum(row * v[0])),
+    "map": lambda v, other: summed(ROWS.map(lambda row: row * v[0])),
+    "parallel map": lambda v, other: summed(ROWS.map(lambda row: row * v[0], num_parallel_calls=2)),
+    "filter": lambda v, other: summed(ROWS.filter(lambda row: tf.reduce_sum(row) > v[0])),
+    "flat_map": lambda v, other: summed(ROWS.flat_map(lambda row: ROWS.map(lambda inner: inner * v[0]))),
+    "scan": lambda v, other: summed(ROWS.scan(tf.constant(0.0), lambda s, row: (s + v[0], tf.reduce_sum(row)))),
+    "take_while": lambda v, other: summed(ROWS.take_while(lambda row: tf.reduce_sum(row) < v[0] + 1.0)),
+    "map_fn": lambda v, other: tf.reduce_sum(tf.map_fn(lambda row: row * v[0], tf.constant([1.0, 2.0]))),
+    "vectorized_map": lambda v, other: tf.reduce_sum(
+        tf.vectorized_map(lambda row: row * v[0], tf.constant([1.0, 2.0]))
+    ),
+    "while": lambda v, other: tf.while_loop(lambda i: i < v[0] + 9.0, lambda i: i + 1.0 + 0.0 * v[1], [0.0])[0],
+    "cond": lambda v, other: tf.cond(v[0] > 0.0, lambda: v[1], lambda: v[0]),
+    "switch_case": lambda v, other: tf.switch_case(tf.constant(1), [lambda: v[1], lambda: v[0]]),
+    "is initialised": lambda v, other: tf.raw_ops.VarIsInitializedOp(resource=v.handle),
+    "tf.function": lambda v, other: tf.function(lambda: summed(ROWS.map(lambda row: row * v[0])))(),
+    "beside another that is written": lambda v, other: ROWS.reduce(
+        tf.constant(0.0), lambda total, row: total + v[0] + other.assign_add(1.0)
+    ),
+    "in a solve": lambda v, other: tfm.ops.minimize(lambda: (other - v[0]) ** 2, other).fun,
+}
+
+WRITES: dict[str, Callable[[tf.Variable], Any]] = {
+    "assign": lambda v: v.assign_add([0.0, 0.0]),
+    "scatter": lambda v: v.scatter_nd_add([[0]], [0.0]),
+    "reduce": lambda v: ROWS.reduce(tf.constant(0.0), lambda total, row: total + v.assign_add([0.0, 0.0])[0]),
+    "map": lambda v: summed(ROWS.map(lambda row: row + v.assign_add([0.0, 0.0]))),
+    "cond": lambda v: tf.cond(v[0] > 100.0, lambda: v.assign_add([0.0, 0.0]), lambda: v + 0.0),
+    "tf.function in a loop": lambda v: tf.while_loop(
+        lambda i: i < 2.0, lambda i: i + 1.0 + tf.function(lambda: v.assign_add([0.0, 0.0]))()[0], [0.0]
+    ),
+    "a solve": lambda v: tfm.ops.minimize(lambda: tf.reduce_sum(v**2), v).fun,
+}
+
+SOLVES: dict[str, Callable[[Any, Any], Any]] = {
+    "minimize": tfm.minimize,
+    "SLSQP": lambda loss, v: tfm.minimize(loss, v, method="SLSQP"),
+    "operation": tfm.ops.minimize,
+    "interface": lambda loss, v: tfm.ScipyOptimizerInterface(loss, var_list=[v], method="CG").minimize(),
+}
+every_solve = pytest.mark.parametrize("solve", SOLVES.values(), ids=SOLVES)
+
+
+def loss_with(part: Callable[[], Any], v: tf.Variable) -> Callable[[], tf.Tensor]:
+    def loss() -> tf.Tensor:
+        unused = tf.reduce_sum(tf.cast(part(), v.dtype))
+        return tf.reduce_sum((v - 1.0) ** 2) + 0.0 * tf.stop_gradient(unused)
+
+    return loss
+
+
+@every_solve
+@pytest.mark.parametrize("part", READS.values(), ids=READS)
+def test_variable_may_be_read_anywhere(part: Any, solve: Any) -> None:
+    v, other = tf.Variable([0.0, 0.0]), tf.Variable(0.0)
+    solve(loss_with(lambda: part(v, other), v), v)
+    np.testing.assert_allclose(v.numpy(), 1.0, atol=1e-4)
+
+
+@every_solve
+@pytest.mark.parametrize("part", WRITES.values(), ids=WRITES)
+def test_variable_of_the_solve_may_be_written_nowhere(part: Any, solve: Any) -> None:
+    v = tf.Variable([0.0, 0.0], name="optimised")
+    with pytest.raises(ValueError, match="writes to variable 'optimised:0', which is being optimised"):
+        solve(loss_with(lambda: part(v), v), v)
+    np.testing.assert_array_equal(v.numpy(), 0.0)
+
+
+@pytest.fixture
+def session() -> Iterator[Any]:
+    with tf.Graph().as_default(), v1.Session() as session:
+        yield session
+
+
+@pytest.mark.parametrize("use_resource", [True, False])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda v: v1.scatter_add(v, [0], [0.1]),
+        lambda v: v1.scatter_nd_update(v, [[0]], [0.1]),
+        lambda v: v1.assign(v, [0.0, 0.0]),
+    ],
+)
+@pytest.mark.parametrize("is_control", [True, False])
+def test_graph_that_writes_its_variable_is_refused(
+    session: Any, use_resource: bool, write: Any, is_control: bool
+) -> None:
+    v = v1.get_variable("v", initializer=[0.0, 0.0], use_resource=use_resource)
+    with tf.control_dependencies([write(v)] if is_control else []):
+        loss = tf.reduce_sum((v - 1.0) ** 2) + (0.0 if is_control else 0.0 * tf.reduce_sum(write(v)))
+    optimizer = tfm.ScipyOptimizerInterface(loss, var_list=[v])
+    session.run(v1.global_variables_initializer())
+    with pytest.raises(ValueError, match="writes to variable 'v', which is being optimised"):
+        optimizer.minimize(session)
+
+
+@pytest.mark.parametrize("use_resource", [True, False])
+def test_graph_that_writes_another_variable_is_solved(session: Any, use_resource: bool) -> None:
+    v = v1.get_variable("v", initializer=[0.0, 0.0], use_resource=use_resource)
+    count = v1.get_variable("count", initializer=0.0, trainable=False, use_resource=use_resource)
+    with tf.control_dependencies([v1.assign_add(count, 1.0)]):
+        loss = tf.reduce_sum((v - 1.0) ** 2)
+    optimizer = tfm.ScipyOptimizerInterface(loss)
+    session.run(v1.global_variables_initializer())
+    optimizer.minimize(session)
+    np.testing.assert_allclose(session.run(v), 1.0, atol=1e-5)
+
+
+GENERATOR = tf.random.Generator.from_seed(3)
+COUNTER = tf.Variable(0, dtype=tf.int64)
+DROPOUT = tf.keras.layers.Dropout(0.5)
+
+
+def counted(seed: Callable[[], Any]) -> tf.Tensor:
+    COUNTER.assign_add(1)
+    return tf.random.stateless_normal([], seed())
+
+
+RANDOM: dict[str, tuple[Callable[[], Any], str]] = {
+    "normal": (lambda: tf.random.normal([]), "RandomStandardNormal"),
+    "with a seed": (lambda: tf.random.uniform([], seed=3), "RandomUniform"),
+    "shuffle": (lambda: tf.random.shuffle([1.0, 2.0]), "RandomShuffle"),
+    "generator": (lambda: GENERATOR.normal([]), "RngReadAndSkip"),
+    "in a function": (lambda: tf.function(lambda: tf.random.normal([]))(), "RandomStandardNormal"),
+    "in a loop": (
+        lambda: tf.while_loop(lambda i: i < 2.0, lambda i: i + 1.0 + tf.random.uniform([]), [0.0])[0],
+        "RandomUniform",
+    ),
+    "in a data set": (lambda: summed(ROWS.map(lambda row: row + tf.random.uniform([]))), "RandomUniform"),
+    "dropout": (lambda: DROPOUT(tf.ones([3]), training=True), "Stateless"),
+    "dropout in a function": (lambda: tf.function(lambda: DROPOUT(tf.ones([3]), training=True))(), "Stateless"),
+    "seed that moves": (lambda: counted(lambda: tf.stack([COUNTER, COUNTER])), "Stateless"),
+}
+
+NOT_RANDOM: dict[str, Callable[[], Any]] = {
+    "stateless": lambda: tf.random.stateless_normal([], [1, 2]),
+    "stateless with a counter beside it": lambda: counted(lambda: [1, 2]),
+    "dropout while not training": lambda: DROPOUT(tf.ones([3]), training=False),
+}
+
+
+@every_solve
+@pytest.mark.parametrize(("part", "operation"), RANDOM.values(), ids=RANDOM)
+def test_random_numbers_in_the_loss_are_said_once(part: Any, operation: str, solve: Any) -> None:
+    v = tf.Variable([0.0, 0.0])
+    with pytest.warns(UserWarning, match=f"draws random numbers, in operation '.*' \\({operation}") as caught:
+        solve(loss_with(part, v), v)
+    assert len(caught) == 1
+
+
+@every_solve
+@pytest.mark.parametrize("part", NOT_RANDOM.values(), ids=NOT_RANDOM)
+def test_numbers_that_stay_the_same_are_no_random_ones(part: Any, solve: Any) -> None:
+    v = tf.Variable([0.0, 0.0])
+    solve(loss_with(part, v), v)
+    np.testing.assert_allclose(v.numpy(), 1.0, atol=1e-4)
+
+
+def test_random_numbers_in_a_constraint_are_said() -> None:
+    constraint = {"type": "ineq", "fun": lambda x: x + 5.0 + 1e-12 * tf.random.normal([2], dtype=tf.float64)}
+    with pytest.warns(UserWarning, match="RandomStandardNormal"):
+        tfm.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2), method="SLSQP", constraints=constraint)
+
+
+def test_random_numbers_are_said_once_for_each_trace() -> None:
+    with pytest.warns(UserWarning, match="RandomStandardNormal"):
+        solver = tfm.Minimizer(
+            lambda x, a: tf.reduce_sum((x - a) ** 2) + 0.0 * tf.random.normal([], dtype=tf.float64),
+            np.zeros(2),
+            args=(1.0,),
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solver.minimize(args=(2.0,))
+        solver.minimize_batch(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+def test_function_that_is_compiled_anew_for_every_x_is_said_once(method: str) -> None:
+    @tf.function(jit_compile=True)
+    def sized_by_x(x: tf.Tensor) -> tf.Tensor:
+        size = 3 + 0 * tf.cast(tf.reduce_max(x), tf.int32)
+        return tf.reduce_sum((x - 1.0) ** 4 + x**2) * tf.reduce_sum(tf.ones([size], tf.float64))
+
+    solver = tfm.Minimizer(lambda x: sized_by_x(x), np.array([3.0, 2.0, 5.0]), method=method)
+    with pytest.warns(UserWarning, match="XLA compiles the function anew for every x.*jit_compile=False"):
+        solver.minimize()
+    solver.minimize()
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+def test_function_that_is_compiled_once_is_not_said(method: str) -> None:
+    compiled = tf.function(lambda x: tf.reduce_sum((x - 1.0) ** 4), jit_compile=True)
+    tfm.minimize(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)
