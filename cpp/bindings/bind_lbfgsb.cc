@@ -19,7 +19,7 @@ Lbfgsb make_core(const SolverArrays& arrays, const LbfgsbOptions& options) {
 }
 
 LbfgsbOptions make_options(std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun, std::int64_t maxiter,
-                           std::int64_t maxls) {
+                           std::int64_t maxls, double precision) {
   LbfgsbOptions options;
   options.maxcor = maxcor;
   options.ftol = ftol;
@@ -27,14 +27,15 @@ LbfgsbOptions make_options(std::int64_t maxcor, double ftol, double gtol, std::i
   options.maxfun = maxfun;
   options.maxiter = maxiter;
   options.maxls = maxls;
+  options.precision = precision;
   return options;
 }
 
 std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::optional<py::array> lower,
                                       std::optional<py::array> upper, std::int64_t maxcor, double ftol, double gtol,
-                                      std::int64_t maxfun, std::int64_t maxiter, std::int64_t maxls) {
+                                      std::int64_t maxfun, std::int64_t maxiter, std::int64_t maxls, double precision) {
   const SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
-  return std::make_unique<PyLbfgsb>(arrays, make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls));
+  return std::make_unique<PyLbfgsb>(arrays, make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls, precision));
 }
 
 py::tuple corrections(const PyLbfgsb& self) {
@@ -89,17 +90,20 @@ changed (RuntimeError).)");
       .def(py::init(&make_lbfgsb), py::arg("x"), py::arg("gradient"), py::arg("lower") = py::none(),
            py::arg("upper") = py::none(), py::kw_only(), py::arg("maxcor") = defaults.maxcor,
            py::arg("ftol") = defaults.ftol, py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun,
-           py::arg("maxiter") = defaults.maxiter, py::arg("maxls") = defaults.maxls)
+           py::arg("maxiter") = defaults.maxiter, py::arg("maxls") = defaults.maxls,
+           py::arg("precision") = defaults.precision)
       .def(
           "advance", [](PyLbfgsb& self, double f) { return self.advancing().advance(f); }, py::arg("f"),
           "Goes on as far as it can; f is the value at x after EVALUATE.")
       .def(
           "restart",
           [](PyLbfgsb& self, std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun, std::int64_t maxiter,
-             std::int64_t maxls) { self.change().restart(make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls)); },
+             std::int64_t maxls, double precision) {
+            self.change().restart(make_options(maxcor, ftol, gtol, maxfun, maxiter, maxls, precision));
+          },
           py::kw_only(), py::arg("maxcor") = defaults.maxcor, py::arg("ftol") = defaults.ftol,
           py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun, py::arg("maxiter") = defaults.maxiter,
-          py::arg("maxls") = defaults.maxls,
+          py::arg("maxls") = defaults.maxls, py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would; maxcor must stay.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });

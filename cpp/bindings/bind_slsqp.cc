@@ -21,6 +21,14 @@ std::size_t to_count(std::int64_t value, const std::string& name, std::size_t li
   return static_cast<std::size_t>(value);
 }
 
+SlsqpOptions make_options(double ftol, std::int64_t maxiter, double precision) {
+  SlsqpOptions options;
+  options.ftol = ftol;
+  options.maxiter = maxiter;
+  options.precision = precision;
+  return options;
+}
+
 /// The memory of the arrays as the solver takes it.
 SlsqpProblem make_problem(const SolverArrays& arrays, const ConstraintArrays& constraint_arrays,
                           std::int64_t num_equalities, std::int64_t num_variables) {
@@ -43,14 +51,12 @@ SlsqpProblem make_problem(const SolverArrays& arrays, const ConstraintArrays& co
 std::unique_ptr<PySlsqp> make_slsqp(py::array x, py::array gradient, py::array constraints, py::array jacobian,
                                     std::int64_t num_equalities, std::optional<py::array> lower,
                                     std::optional<py::array> upper, std::optional<py::array> offsets,
-                                    std::int64_t num_variables, double ftol, std::int64_t maxiter) {
-  SlsqpOptions options;
-  options.ftol = ftol;
-  options.maxiter = maxiter;
+                                    std::int64_t num_variables, double ftol, std::int64_t maxiter, double precision) {
   SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
   ConstraintArrays constraint_arrays{std::move(constraints), std::move(jacobian), std::move(offsets)};
   const SlsqpProblem problem = make_problem(arrays, constraint_arrays, num_equalities, num_variables);
-  return std::make_unique<PySlsqp>(std::move(arrays), std::move(constraint_arrays), problem, options);
+  return std::make_unique<PySlsqp>(std::move(arrays), std::move(constraint_arrays), problem,
+                                   make_options(ftol, maxiter, precision));
 }
 
 py::array_t<double> multipliers(const PySlsqp& self) {
@@ -104,7 +110,8 @@ all. While drive() runs with it, it can be read in the callback only, and not be
       .def(py::init(&make_slsqp), py::arg("x"), py::arg("gradient"), py::arg("constraints"), py::arg("jacobian"),
            py::arg("num_equalities"), py::arg("lower") = py::none(), py::arg("upper") = py::none(),
            py::arg("offsets") = py::none(), py::kw_only(), py::arg("num_variables") = 0,
-           py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter)
+           py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter,
+           py::arg("precision") = defaults.precision)
       .def(
           "advance",
           [](PySlsqp& self, double f, bool with_derivatives) { return self.advancing().advance(f, with_derivatives); },
@@ -113,13 +120,11 @@ all. While drive() runs with it, it can be read in the callback only, and not be
           "with_derivatives: gradient and jacobian hold theirs too, as they do after DERIVATIVES.")
       .def(
           "restart",
-          [](PySlsqp& self, double ftol, std::int64_t maxiter) {
-            SlsqpOptions options;
-            options.ftol = ftol;
-            options.maxiter = maxiter;
-            self.change().restart(options);
+          [](PySlsqp& self, double ftol, std::int64_t maxiter, double precision) {
+            self.change().restart(make_options(ftol, maxiter, precision));
           },
           py::kw_only(), py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter,
+          py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would.")
       .def("multipliers", &multipliers, "The multipliers of the constraints in the last quadratic subproblem, [m].")
       .def_property_readonly("constraints", [](const PySlsqp& self) { return self.constraints(); })

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,6 +49,10 @@ struct Attributes {
     slsqp.maxiter = lbfgsb.maxiter;
     get("num_constraints", &num_constraints);
     get("num_equalities", &num_equalities);
+    tensorflow::DataType precision{};
+    get("precision", &precision);
+    if (precision == tensorflow::DT_FLOAT) lbfgsb.precision = std::numeric_limits<float>::epsilon();
+    slsqp.precision = lbfgsb.precision;
     get("jit_compile", &jit_compile);
     get("trace_start", &trace_start);
     get("trace_shapes", &trace_shapes);

@@ -80,6 +80,7 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("variables: list(int) = []")
     .Attr("variable_dtypes: list({float32, float64}) = []")
     .Attr("variable_shapes: list(shape) = []")
+    .Attr("precision: {float32, float64} = DT_DOUBLE")
     .Attr("jit_compile: bool = false")
     .Attr("trace_functions: list(func) = []")
     .Attr("trace_shapes: list(shape) = []")
@@ -127,6 +128,8 @@ variables: Which captures are handles of the variables that x is made of, one af
   handles in their place, of variables with the values of x.
 variable_dtypes: The dtypes of these variables.
 variable_shapes: Their shapes.
+precision: The dtype with the fewest digits among those that x is rounded to and that the functions compute their values
+  in.
 jit_compile: Whether the body of each function is one call of a function that XLA compiles.
 trace_functions: None or one, that is called after each iteration with x [n], the value [], the gradient [n], the state,
   and the captures. It returns a bool, whether to end the solve; the state for its next call; and what to trace.

@@ -11,7 +11,7 @@
 
 namespace tfminimize {
 
-/// SciPy's options of the same names, with SciPy's defaults.
+/// SciPy's options of the same names, with SciPy's defaults; and what SciPy does not know.
 struct LbfgsbOptions {
   std::int64_t maxcor = 10;            ///< Correction pairs kept (m of the papers), 1 to 2^20.
   double ftol = 2.220446049250313e-9;  ///< Relative reduction of f that ends the solve.
@@ -19,6 +19,8 @@ struct LbfgsbOptions {
   std::int64_t maxfun = 15000;         ///< Evaluations; tested at the end of an iteration.
   std::int64_t maxiter = 15000;        ///< Iterations; 0 evaluates the start and stops.
   std::int64_t maxls = 20;             ///< Evaluations in one line search, at least 1.
+  /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
+  double precision = std::numeric_limits<double>::epsilon();
 };
 
 /// Limited-memory BFGS with bounds, version 3.0.

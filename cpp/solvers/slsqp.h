@@ -2,6 +2,7 @@
 #define TFMINIMIZE_SOLVERS_SLSQP_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -10,10 +11,12 @@
 
 namespace tfminimize {
 
-/// SciPy's options of the same names, with SciPy's defaults.
+/// SciPy's options of the same names, with SciPy's defaults; and what SciPy does not know.
 struct SlsqpOptions {
   double ftol = 1e-6;          ///< What the change of f, the length of the step and the violation must be below.
   std::int64_t maxiter = 100;  ///< Iterations.
+  /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
+  double precision = std::numeric_limits<double>::epsilon();
 };
 
 /// How a solve by Slsqp ended, or that it has not.

@@ -13,7 +13,15 @@ import tensorflow as tf
 from tfminimize.arguments import Arguments
 from tfminimize.constraints import Constraints
 from tfminimize.jacobian import jacobian
-from tfminimize.tracing import check_connected, dense, follows_jit, inside_trace, scalar, trace_functions
+from tfminimize.tracing import (
+    check_connected,
+    dense,
+    follows_jit,
+    inside_trace,
+    least_precise,
+    scalar,
+    trace_functions,
+)
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["ConstrainedProblem", "ConstrainedTrace", "constraint_values"]
@@ -54,6 +62,8 @@ class ConstrainedTrace:
         k.
     values_dtype : str
         Of v.
+    dtype : str
+        The least precise of x, the loss and the constraints.
     seconds : float
         What tracing took.
     """
@@ -80,6 +90,7 @@ class ConstrainedTrace:
         self.shapes = problems[-1].shapes
         self.num_values = sum(math.prod(shape) for shape in self.shapes)
         self.values_dtype = problems[-1].values_dtype
+        self.dtype = problems[-1].dtype
         self.seconds = time.perf_counter() - begin - self.backend.seconds
 
 
@@ -99,7 +110,7 @@ class ConstrainedProblem:
         self._num_tensors = [len(a.tensors) for a in every]
         self._is_in_python: list[bool] = []
         self.shapes: tuple[tuple[int, ...], ...] = ()
-        self.values_dtype = "float64"
+        self.values_dtype = self.dtype = "float64"
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """The loss and, if there are constraint functions, their values."""
@@ -142,6 +153,7 @@ class ConstrainedProblem:
         self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
         if all(value.dtype == tf.float32 for value in values) and values:
             self.values_dtype = "float32"
+        self.dtype = least_precise([tensor.dtype.name for tensor in (loss, *values)], self._unknowns)
         return loss, [tf.reshape(value, [-1]) for value in values]
 
     def _jacobian(self, i: int, tape: tf.GradientTape, value: tf.Tensor, sources: list[Any]) -> list[tf.Tensor | None]:

@@ -42,7 +42,7 @@ class ConstrainedWorkspace(Memory):
 
     def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         functions = [trace.values, trace.derivatives]
-        super().__init__(functions, trace.backend, unknowns, tensors)
+        super().__init__(functions, trace, unknowns, tensors)
         make: Any = _native.ConstrainedFunction
         if trace.backend.name == "xla":
             make = _native.ConstrainedXlaExecutable

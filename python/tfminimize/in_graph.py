@@ -13,7 +13,7 @@ from tfminimize.arguments import Arguments
 from tfminimize.constrained_tracing import ConstrainedProblem
 from tfminimize.constraints import Constraints, Rows
 from tfminimize.effects import is_read_only, warn_of_random_numbers
-from tfminimize.tracing import check_writes, value_and_gradients
+from tfminimize.tracing import check_writes, least_precise, value_and_gradients
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Functions", "TraceFunction", "join", "split"]
@@ -85,6 +85,8 @@ class Functions:
     read_only : list of int
         Which captures are resources that the functions only read.
     num_equalities, num_constraints : int
+    dtype : str
+        The least precise of x, the loss and the constraints.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Functions:
         self._jit = jit
         self._tensors = list(arguments.tensors)
         self.num_equalities = self.num_constraints = 0
+        self.dtype = "float64"
         if constraints is None:
             inner = [self._traced(self._objective(fun, arguments))]
         else:
@@ -133,6 +136,7 @@ class Functions:
 
         def objective(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             loss, *gradients = evaluate(*self._leaves(x), *tensors)
+            self.dtype = least_precise([loss.dtype.name], self._unknowns)
             return [tf.cast(loss, _FLAT), join(gradients)]
 
         return objective
@@ -155,6 +159,7 @@ class Functions:
 
         traced = [self._traced(values), self._traced(derivatives)]
         rows = constraints.rows(problem.shapes)
+        self.dtype = problem.dtype
         self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
         return traced
 

@@ -37,7 +37,7 @@ def solver_for(
 ) -> Solver:
     """A solver that begins at what the workspace holds.
 
-    That of the last solve, if it was made for the same, or else a new one, ``make(**options)``.
+    That of the last solve, if it was made for the same, or else a new one, ``make(precision=..., **options)``.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def solver_for(
     """
     kept: KeptSolver | None = workspace.kept_solver
     if kept is not None and kept.key == key:
-        kept.solver.restart(**options)
+        kept.solver.restart(precision=workspace.precision, **options)
         same: Solver = kept.solver
         return same
-    solver = make(**options)
+    solver = make(precision=workspace.precision, **options)
     workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
     return solver
 

@@ -175,6 +175,7 @@ def traced_minimize(
             variables=functions.variables,
             variable_dtypes=[v.dtype for v in unknowns.variables],
             variable_shapes=[v.shape for v in unknowns.variables],
+            precision=functions.dtype,
             jit_compile=jit,
             trace_functions=functions.trace_functions,
             trace_shapes=functions.trace_shapes,

@@ -6,9 +6,10 @@ import inspect
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfminimize import _dispatch, _tensorflow, machine_code
@@ -28,6 +29,7 @@ __all__ = [
     "dense",
     "follows_jit",
     "inside_trace",
+    "least_precise",
     "scalar",
     "scratch_handle",
     "trace_functions",
@@ -103,6 +105,8 @@ class Trace:
     ----------
     function : TracedFunction
     backend : Backend
+    dtype : str
+        The least precise of x and the loss.
     seconds : float
         What tracing took.
     """
@@ -113,7 +117,13 @@ class Trace:
         (self.function,), self.backend = trace_functions(
             lambda jit: [value_and_gradients(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
         )
+        self.dtype = least_precise([self.function.loss_dtype], unknowns)
         self.seconds = time.perf_counter() - begin - self.backend.seconds
+
+
+def least_precise(dtypes: Iterable[str], unknowns: Unknowns) -> str:
+    """The dtype with the fewest digits, among those of the components of x and of what is computed from it."""
+    return max(*(s.dtype for s in unknowns.layout.segments), *dtypes, key=lambda dtype: np.finfo(dtype).eps)
 
 
 def trace_functions(

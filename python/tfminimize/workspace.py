@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tfminimize import _dispatch, _tensorflow
 from tfminimize.binding import _native
+from tfminimize.constrained_tracing import ConstrainedTrace
 from tfminimize.machine_code import MachineCode
 from tfminimize.packing import Segment
-from tfminimize.tracing import Backend, Trace, TracedFunction, scratch_handle
+from tfminimize.tracing import Trace, TracedFunction, scratch_handle
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Memory", "Workspace", "call_options", "destroy"]
@@ -36,6 +37,8 @@ class Memory:
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
     components : list of _native.Component
+    precision : float
+        The rounding unit of the functions' values.
     objective : object
         What evaluates the functions; subclasses make it.
     kept_solver : object
@@ -47,11 +50,12 @@ class Memory:
     def __init__(
         self,
         functions: Sequence[TracedFunction],
-        backend: Backend,
+        trace: Trace | ConstrainedTrace,
         unknowns: Unknowns,
         tensors: Sequence[tf.Tensor],
     ) -> None:
-        self.backend = backend
+        self.backend = backend = trace.backend
+        self.precision = float(np.finfo(trace.dtype).eps)
         self.layout = layout = unknowns.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
@@ -144,7 +148,7 @@ class Workspace(Memory):
     objective: _native.XlaExecutable | _native.ConcreteFunction
 
     def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        super().__init__([trace.function], trace.backend, unknowns, tensors)
+        super().__init__([trace.function], trace, unknowns, tensors)
         context, inputs = _tensorflow.context_capsule(), self.inputs(trace.function)
         call, dtype = trace.function.call, trace.function.loss_dtype
         if isinstance(call, MachineCode):
