@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "solvers/aligned_array.h"
+#include "solvers/gradient_check.h"
 #include "solvers/kernels.h"
 #include "solvers/more_thuente.h"
 #include "solvers/quasi_newton_model.h"
@@ -20,12 +21,8 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kLargestStep = 1e10;
 // No memory holds the small matrices of more pairs, and all sizes stay far from an overflow.
 constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
-// A rise of f this large, relatively, is no rounding error: if the gradient promised a descent, it is wrong.
-constexpr double kSurelyNotRounding = 1e-6;
-// A fall of f within this may be one: the last steps of a search uphill are that short.
-constexpr double kMaybeRounding = 1e-12;
 
-constexpr std::uint64_t kSnapshotKind = 0x4C42464753420003;  // "LBFGSB" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420004;  // "LBFGSB" and the version of the format.
 
 /// What advance() is called after.
 enum class Phase { kStart, kTrial, kIteration };
@@ -65,10 +62,10 @@ struct Lbfgsb::State {
     double end_slope = 0;  ///< ... and at its end.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
-    std::int64_t trials = 0;        ///< In this line search.
-    bool rises_everywhere = false;  ///< At none of them f was lower, and its slope was negative at all.
-    bool rises_surely = false;      ///< At one of them by more than rounding.
+    double largest_f = 0;     ///< The largest |f| of an iterate.
+    std::int64_t trials = 0;  ///< In this line search.
     MoreThuenteLineSearch search;
+    GradientCheck gradient_check;  ///< Of this line search.
   };
   static_assert(std::is_trivially_copyable_v<Scalars>);
 
@@ -155,9 +152,9 @@ Request Lbfgsb::State::begin_line_search() {
   if (bounded) params.largest_step = s.nit == 0 ? 1 : std::min(kLargestStep, direction->largest_step);
   if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.largest_step);
   s.search = MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params);
+  s.largest_f = std::max(s.largest_f, std::abs(s.f));
+  s.gradient_check = GradientCheck(options.precision, s.largest_f);
   s.trials = 0;
-  s.rises_everywhere = true;
-  s.rises_surely = false;
   s.phase = Phase::kTrial;
   if (first_step != 1) kernels.move(v, model.matrix().direction_column(), first_step);
   return Request::kEvaluate;
@@ -175,16 +172,16 @@ Request Lbfgsb::State::after_trial(double f) {
     ++s.trials;
     auto verdict = MoreThuenteLineSearch::Verdict::kTryNext;
     if (std::isfinite(f) && std::isfinite(trial.slope)) {
-      const double size = std::max(std::abs(f), std::abs(s.f));
-      s.rises_everywhere = s.rises_everywhere && f - s.f >= -kMaybeRounding * size && trial.slope < 0;
-      s.rises_surely = s.rises_surely || f - s.f > kSurelyNotRounding * std::max(size, 1.0);
+      s.gradient_check.add(s.search.step(), f, f - s.f, trial.slope);
       verdict = s.search.advance(f, trial.slope);
     } else {
-      s.rises_everywhere = false;
       s.search.retreat();
     }
     if (verdict != MoreThuenteLineSearch::Verdict::kTryNext) {
-      if (s.rises_everywhere && s.rises_surely) return fail_line_search();
+      // SciPy goes on from a point that rounds to the start, and calls it converged.
+      if (verdict == MoreThuenteLineSearch::Verdict::kNoProgress && s.gradient_check.is_wrong()) {
+        return fail_line_search();
+      }
       s.previous_f = s.f;
       s.f = f;
       s.end_slope = trial.slope;
@@ -202,8 +199,9 @@ Request Lbfgsb::State::after_trial(double f) {
 Request Lbfgsb::State::fail_line_search() {
   std::copy_n(v.start, v.n, v.x);
   std::copy_n(v.start_gradient, v.n, gradient);
-  if (s.rises_everywhere && s.rises_surely) return stop(Status::kGradientMismatch);
-  if (model.matrix().size() == 0) return stop(Status::kLineSearchFailed);
+  if (model.matrix().size() == 0) {
+    return stop(s.gradient_check.is_wrong() ? Status::kGradientMismatch : Status::kLineSearchFailed);
+  }
   model.reset();
   return begin_line_search();
 }
