@@ -9,8 +9,8 @@ namespace tfminimize {
 /// Tells a wrong gradient from rounding, by the trials of one line search for φ(t) = f(x + t·d).
 ///
 /// Where the gradient is wrong, f rises although each slope says that it falls, and the rise shrinks with the step: for
-/// short steps it is proportional to it. Rounding makes f rise too, but as much at a short step as at a long one, and by
-/// little, compared with the numbers that f is made of.
+/// short steps it is proportional to it. Rounding makes f rise too, but as much at a short step as at a long one, and
+/// by little, compared with the numbers that f is made of.
 ///
 /// A value of its own, without memory elsewhere: copying it saves its state.
 class GradientCheck {
@@ -24,14 +24,14 @@ class GradientCheck {
     if (!(slope < 0) || !(rise > kRoundings * precision_ * std::max({size_, std::abs(f), -slope * step}))) return;
     if (step <= step_ / kShorter) {
       const double growth = (rise / step) / (rise_ / step_);
-      if (growth > 1 / kAlike && growth < kAlike) ++proportional_;
+      if (growth > 1 / kAlike && growth < kAlike) span_ *= step_ / step;
     }
     step_ = step;
     rise_ = rise;
   }
 
   /// Whether the rise is so surely real that the gradient must be wrong.
-  bool is_wrong() const { return proportional_ >= kProofs; }
+  bool is_wrong() const { return span_ >= kSurely; }
 
  private:
   // The roundings of a sum add up; f of a few hundred terms is some units off.
@@ -40,13 +40,14 @@ class GradientCheck {
   // this factor, which is not alike.
   static constexpr double kShorter = 4;
   static constexpr double kAlike = 2;
-  static constexpr int kProofs = 2;
+  // Rises by rounding differ by a few times, seldom by ten, and not in proportion to the step.
+  static constexpr double kSurely = 50;
 
   double precision_ = 0;
   double size_ = 0;
   double step_ = 0;  ///< The last trial that rose; 0 for none.
   double rise_ = 0;
-  int proportional_ = 0;  ///< Trials whose rise is proportional to that of the one before.
+  double span_ = 1;  ///< By how much the step was shortened while the rise was proportional to it.
 };
 
 }  // namespace tfminimize
