@@ -71,15 +71,13 @@ class PyConcreteFunction final : public PyObjective {
   ConcreteFunction function_;
 };
 
-std::unique_ptr<PyConcreteFunction> make_concrete_function(const py::capsule& context, const py::bytes& function,
-                                                           const py::sequence& inputs,
-                                                           const std::vector<Component>& components,
-                                                           const std::string& dispatch, const py::bytes& config_proto,
-                                                           const std::string& executor_type, const std::string& device,
-                                                           const std::string& loss_dtype, const py::bytes& optimized,
-                                                           bool repeatable, std::optional<py::function> make_error) {
+std::unique_ptr<PyConcreteFunction> make_concrete_function(
+    const py::capsule& context, const py::bytes& function, const py::sequence& inputs,
+    const std::vector<Component>& components, const std::string& dispatch, const py::bytes& config_proto,
+    const std::string& executor_type, const std::string& device, const std::string& loss_dtype,
+    const py::bytes& optimized, bool repeatable, bool keeps_inputs, std::optional<py::function> make_error) {
   PyFunctionCall call = make_function_call(function, inputs, dispatch, config_proto, executor_type, device, optimized,
-                                           repeatable, std::move(make_error));
+                                           repeatable, keeps_inputs, std::move(make_error));
   return std::make_unique<PyConcreteFunction>(context, std::move(call), components, loss_dtype);
 }
 
@@ -95,7 +93,7 @@ How it is called: see FunctionCall.)")
            py::arg("components"), py::kw_only(), py::arg("dispatch") = "function",
            py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "", py::arg("device") = "",
            py::arg("loss_dtype") = "float64", py::arg("optimized") = py::bytes(), py::arg("repeatable") = false,
-           py::arg("make_error") = py::none())
+           py::arg("keeps_inputs") = false, py::arg("make_error") = py::none())
       .def_property_readonly(
           "dispatch", &PyConcreteFunction::dispatch,
           "How the function is called: 'function' or 'partitioned_call', the faster as far as known.")

@@ -65,13 +65,13 @@ const char* name_of(Dispatch dispatch) { return dispatch == Dispatch::kFunction 
 PyFunctionCall make_function_call(const py::bytes& function, const py::sequence& inputs, const std::string& dispatch,
                                   const py::bytes& config_proto, const std::string& executor_type,
                                   const std::string& device, const py::bytes& optimized, bool repeatable,
-                                  std::optional<py::function> make_error) {
+                                  bool keeps_inputs, std::optional<py::function> make_error) {
   return {make_calls(dispatch, function, optimized, config_proto, executor_type, device), py::tuple(inputs), repeatable,
-          std::move(make_error)};
+          keeps_inputs, std::move(make_error)};
 }
 
 FunctionOptions PyFunctionCall::options(const std::string& prefix) const {
-  FunctionOptions options{calls, {}, repeatable};
+  FunctionOptions options{calls, {}, repeatable, keeps_inputs};
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const py::object input = inputs[i];
     if (py::isinstance<py::int_>(input)) {
@@ -101,12 +101,13 @@ inputs: in the order of the function's signature, an EagerTensor that is passed 
 that is passed by value. dispatch: "function" calls `function` by its name, as Python does; "partitioned_call" runs
 `optimized`, a function of the same signature whose graph is optimised already, in the calling thread; "fastest" times
 both in turn and stays with the faster. repeatable: the function has no side effects, so that a call that fails in
-`optimized` is repeated in `function`, whose errors say more. make_error(code, message): makes the exception for an
+`optimized` is repeated in `function`, whose errors say more. keeps_inputs: it may keep what it is called with, so that
+components are copied for it. make_error(code, message): makes the exception for an
 error of TensorFlow.)")
       .def(py::init(&make_function_call), py::arg("function"), py::arg("inputs"), py::kw_only(),
            py::arg("dispatch") = "function", py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "",
            py::arg("device") = "", py::arg("optimized") = py::bytes(), py::arg("repeatable") = false,
-           py::arg("make_error") = py::none());
+           py::arg("keeps_inputs") = false, py::arg("make_error") = py::none());
 }
 
 }  // namespace tfminimize

@@ -28,6 +28,7 @@ struct PyFunctionCall {
   std::vector<CallOptions> calls;
   py::tuple inputs;
   bool repeatable = false;
+  bool keeps_inputs = false;
   std::optional<py::function> make_error;
 
   /// What to make the FunctionCall of. Throws py::type_error for an input that cannot be passed, in a sentence that
@@ -42,7 +43,7 @@ struct PyFunctionCall {
 PyFunctionCall make_function_call(const py::bytes& function, const py::sequence& inputs, const std::string& dispatch,
                                   const py::bytes& config_proto, const std::string& executor_type,
                                   const std::string& device, const py::bytes& optimized, bool repeatable,
-                                  std::optional<py::function> make_error);
+                                  bool keeps_inputs, std::optional<py::function> make_error);
 
 /// "function" or "partitioned_call".
 const char* name_of(Dispatch dispatch);

@@ -15,6 +15,7 @@ FunctionCall::FunctionCall(const TfeApi& api, TFE_Context* context, Components& 
       inputs_(std::move(options.inputs)),
       outputs_(std::move(outputs)),
       repeatable_(options.repeatable),
+      keeps_inputs_(options.keeps_inputs),
       host_device_(host_device_name(api, context)),
       status_(api) {
   for (const Input& input : inputs_) {
@@ -71,11 +72,15 @@ FunctionCall::Results::Results(FunctionCall& function, Span<const double> x) : f
   function.checked_ = true;
 }
 
-/// A tensor of the memory of one component of x.
+/// A tensor of the memory of one component of x, or of a copy.
 TensorHandle FunctionCall::tensor(std::size_t component, Span<const double> x) const {
   // TensorFlow has no read-only tensors; it never writes to an input that somebody else holds too, and we do.
   void* const data = const_cast<void*>(components_.address(component, x));
   const TF_DataType dtype = components_.dtype(component);
+  if (keeps_inputs_) {
+    const std::size_t bytes = components_.size(component) * (dtype == TF_FLOAT ? sizeof(float) : sizeof(double));
+    return copy_memory(api_, data, bytes, components_.shape(component), dtype, status_);
+  }
   return import_memory(api_, context_, data, components_.shape(component), dtype,
                        dtype == TF_FLOAT ? components_.staging(component) : owner_, status_);
 }

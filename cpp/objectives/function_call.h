@@ -40,7 +40,8 @@ struct FunctionOptions {
 
   std::vector<CallOptions> calls;  ///< One way to call it, or two that are tried for which is faster.
   std::vector<Input> inputs;       ///< In the order of its signature.
-  bool repeatable = false;  ///< It has no side effects; what fails in the first way is called again in the second.
+  bool repeatable = false;    ///< It has no side effects; what fails in the first way is called again in the second.
+  bool keeps_inputs = false;  ///< It may keep what it is called with, so that it gets copies of x.
 };
 
 /// A function of TensorFlow, called through the eager C API on the memory of x itself.
@@ -110,6 +111,7 @@ class FunctionCall {
   std::vector<Batched> batch_;
   std::vector<Output> outputs_;
   bool repeatable_;
+  bool keeps_inputs_;
   std::string host_device_;
 
   TfStatus status_;

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +10,7 @@ import tensorflow as tf
 from tfminimize import ops
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.recent import Recent
 from tfminimize.result import OptimizeResult
 from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
@@ -21,8 +20,7 @@ __all__ = ["clear_cache", "minimize"]
 MAX_PROGRAMS = 8
 """Functions that stay compiled; the one not used for longest goes."""
 
-_programs: OrderedDict[Hashable, Program] = OrderedDict()
-_lock = threading.Lock()
+_programs: Recent[Program] = Recent(MAX_PROGRAMS)
 
 
 def minimize(
@@ -162,8 +160,7 @@ def clear_cache() -> None:
     --------
     >>> clear_cache()
     """
-    with _lock:
-        _programs.clear()
+    _programs.clear()
 
 
 def _program(fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> Program:
@@ -173,15 +170,7 @@ def _program(fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | No
         hash(key)
     except TypeError:
         return Program(fun, unknowns, jit_compile)
-    with _lock:
-        program = _programs.get(key)
-        if program is None:
-            program = _programs[key] = Program(fun, unknowns, jit_compile)
-            if len(_programs) > MAX_PROGRAMS:
-                _programs.popitem(last=False)
-        else:
-            _programs.move_to_end(key)
-        return program
+    return _programs.get(key, lambda: Program(fun, unknowns, jit_compile))
 
 
 _REASONS = {

@@ -214,6 +214,7 @@ class ConcreteFunction(Objective):
         loss_dtype: str = "float64",
         optimized: bytes = b"",
         repeatable: bool = False,
+        keeps_inputs: bool = False,
         make_error: Callable[[int, str], BaseException] | None = None,
     ) -> None: ...
     @property
@@ -235,6 +236,7 @@ class FunctionCall:
         device: str = "",
         optimized: bytes = b"",
         repeatable: bool = False,
+        keeps_inputs: bool = False,
         make_error: Callable[[int, str], BaseException] | None = None,
     ) -> None: ...
 

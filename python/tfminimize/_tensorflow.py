@@ -19,7 +19,7 @@ from tensorflow.core.framework import attr_value_pb2
 # What each name is needed for:
 #   context                     the capsule that the C API takes, the options of Python's own calls, what XLA cannot
 #                               compile, the name of resources that share none, the device that functions run on,
-#                               eager execution inside of a graph
+#                               eager execution inside of a graph, whether a function is being traced
 #   atomic_function             adds to an error the place in the user's code
 #   concrete_function           makes what tapes can differentiate of a function that is known by its name
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
@@ -62,6 +62,7 @@ __all__ = [
     "host_device",
     "is_differentiable",
     "is_read_only",
+    "is_tracing",
     "op_def",
     "resource_value",
     "variable_type",
@@ -349,6 +350,11 @@ def mark_read_only(op: Any, indices: list[int]) -> None:
     """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
     value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
     op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
+
+
+def is_tracing() -> bool:
+    """Whether this thread is tracing a function, be it outside of a `tf.init_scope`."""
+    return any(switch.is_building_function for switch in eager_context.context().context_switches.stack)
 
 
 def is_for_xla() -> bool:

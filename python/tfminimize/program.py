@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -14,6 +12,7 @@ from tfminimize.binding import require
 from tfminimize.constrained_tracing import ConstrainedTrace
 from tfminimize.constrained_workspace import ConstrainedWorkspace
 from tfminimize.constraints import Constraints
+from tfminimize.recent import Recent
 from tfminimize.tracing import Trace, check_context
 from tfminimize.unknowns import Unknowns
 from tfminimize.workspace import Memory, Workspace
@@ -79,8 +78,7 @@ class Program:
         self.unknowns = unknowns
         self._fun = fun
         self._jit_compile = jit_compile
-        self._pools: OrderedDict[Hashable, _Pool[Any, Any]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._pools: Recent[_Pool[Any, Any]] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
         self._float_dtype = unknowns.float_dtype
 
@@ -124,23 +122,14 @@ class Program:
         return Lease(pool, workspace)
 
     def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:
-        return self._found(arguments.key, lambda: Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+        return self._pools.get(
+            arguments.key, lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+        )
 
     def _constrained_pool(
         self, arguments: Arguments, constraints: Constraints
     ) -> _Pool[ConstrainedTrace, ConstrainedWorkspace]:
-        return self._found(
+        return self._pools.get(
             (arguments.key, constraints.key),
-            lambda: ConstrainedTrace(self._fun, constraints, self.unknowns, arguments, self._jit_compile),
+            lambda: _Pool(ConstrainedTrace(self._fun, constraints, self.unknowns, arguments, self._jit_compile)),
         )
-
-    def _found(self, key: Hashable, make: Callable[[], Any]) -> _Pool[Any, Any]:
-        with self._lock:
-            pool = self._pools.get(key)
-            if pool is None:
-                pool = self._pools[key] = _Pool(make())
-                if len(self._pools) > MAX_TRACES:
-                    self._pools.popitem(last=False)
-            else:
-                self._pools.move_to_end(key)
-            return pool
