@@ -79,6 +79,7 @@ def function_call(concrete: Any, inputs: Sequence[Any], dispatch: str | None = N
         device=call.device,
         optimized=call.optimized,
         repeatable=call.repeatable,
+        keeps_inputs=call.keeps_inputs,
         make_error=lambda code, message: call.make_error(code, message),
     )
 

@@ -60,6 +60,7 @@ def objective(
         loss_dtype=call.loss_dtype,
         optimized=call.optimized,
         repeatable=call.repeatable,
+        keeps_inputs=call.keeps_inputs,
         # The function lives in TensorFlow's context as long as its Python object, and that as long as this.
         make_error=lambda code, message: call.make_error(code, message),
     )

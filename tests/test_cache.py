@@ -97,7 +97,7 @@ def test_cache_is_bounded_and_can_be_cleared() -> None:
         tfm.minimize(lambda x: bowl(x), np.zeros(2))
     assert len(_minimize._programs) == _minimize.MAX_PROGRAMS
     tfm.clear_cache()
-    assert not _minimize._programs
+    assert len(_minimize._programs) == 0
 
 
 def test_a_failed_trace_is_not_cached() -> None:

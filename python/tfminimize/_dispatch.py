@@ -24,9 +24,10 @@ from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import errors_impl, importer
 from tensorflow.python.framework import func_graph as func_graph_module
 
+from tfminimize import _tensorflow
 from tfminimize._tensorflow import error_of, function_config, host_device
 
-__all__ = ["Dispatchable", "dispatchable"]
+__all__ = ["Dispatchable", "dispatchable", "keeper"]
 
 
 class Dispatchable(NamedTuple):
@@ -43,6 +44,8 @@ class Dispatchable(NamedTuple):
     """The name of the function after the graph optimisation; empty if there is none."""
     repeatable: bool
     """Whether calling it twice does no more than calling it once."""
+    keeps_inputs: bool
+    """Whether it may keep what it is called with, so that it gets copies of x."""
     make_error: Callable[[int, str], BaseException]
     function: Any
     """What must stay alive as long as the function is called."""
@@ -66,7 +69,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
     """
     config_proto, executor_type, device = function_config()
     optimized, repeatable = None, False
-    name, dispatch = concrete.name, "function"
+    dispatch = "function"
     if jit_compile:
         reason = "XLA compiles the whole function"
     else:
@@ -76,15 +79,13 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
             reason = f"called as Python calls it: {error}"
         else:
             repeatable = _is_repeatable(optimized)
-            if not repeatable:
-                name, config_proto = optimized.name, b""  # in both ways with the copies of what is kept
             if _keeps_state(optimized):
                 reason = "called as Python calls it: each way would have random numbers of its own"
             else:
                 dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
                 _calls.add(optimized, repeatable, num_bytes)
     return Dispatchable(
-        name=name,
+        name=concrete.name,
         dispatch=dispatch,
         config_proto=config_proto,
         executor_type=executor_type,
@@ -93,6 +94,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
         loss_dtype=concrete.outputs[0].dtype.name,
         optimized=optimized.name if optimized else b"",
         repeatable=repeatable,
+        keeps_inputs=keeper(concrete) is not None,
         make_error=functools.partial(error_of, concrete._inference_function),
         function=(concrete, optimized),
         reason=reason,
@@ -158,13 +160,12 @@ def _optimized(concrete: Any) -> tuple[Any, int]:
     graph = _compiled_graph(concrete)
     arguments, results = _by_index(graph, "_Arg"), _by_index(graph, "_Retval")
     context = eager_context.context()
-    inner = [f.signature.name for f in graph.library.function if not context.has_function(f.signature.name)]
-    if inner:
-        raise _NotOptimized(f"its optimised graph calls {inner[0]}, which exists inside of that graph only")
+    for name in itertools.chain(*map(_called, graph.node)):
+        if not context.has_function(name):
+            raise _NotOptimized(f"its optimised graph calls {name}, which exists inside of that graph only")
     elsewhere = {n.device for n in graph.node} - {"", host_device()}
     if elsewhere:
         raise _NotOptimized(f"a part of it runs on {min(elsewhere)}")
-    _copy_what_is_kept(graph)
     for node in arguments:
         _make_placeholder(node, concrete.inputs[node.attr["index"].i].shape)
     outputs = [node.input[0] for node in results]
@@ -233,29 +234,12 @@ def _by_index(graph: Any, op: str) -> list[Any]:
     return nodes if [n.attr["index"].i for n in nodes] == list(range(len(nodes))) else []
 
 
-# Operations that keep their inputs: from which input on, and the attribute with the dtypes.
-_KEEPERS = {
-    "AssignVariableOp": (1, "dtype"),
-    "EagerPyFunc": (0, "Tin"),
-    "PyFunc": (0, "Tin"),
-    "QueueEnqueueV2": (1, "Tcomponents"),
-}
-
-
-def _copy_what_is_kept(graph: Any) -> None:
-    """Let operations that keep a tensor, such as an assignment, keep a copy.
-
-    The tensor may be the very memory of x, which the solver changes later.
-    """
-    for node in [n for n in graph.node if n.op in _KEEPERS]:
-        first, attribute = _KEEPERS[node.op]
-        dtypes = list(node.attr[attribute].list.type) or [node.attr[attribute].type]
-        for i, dtype in enumerate(dtypes, first):
-            if dtype in (tf.float64.as_datatype_enum, tf.float32.as_datatype_enum):
-                copy = graph.node.add(op="DeepCopy", name=f"{node.name}/kept_{i}", device=node.device)
-                copy.input.append(node.input[i])
-                copy.attr["T"].type = dtype
-                node.input[i] = copy.name
+def _called(node: Any) -> Iterator[str]:
+    """The functions that a node (a NodeDef) calls."""
+    if _tensorflow.op_def(node.op) is None:
+        yield node.op
+    for value in node.attr.values():
+        yield from (f.name for f in (value.func, *value.list.func) if f.name)
 
 
 def _make_placeholder(node: Any, shape: tf.TensorShape) -> None:
@@ -288,6 +272,42 @@ def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
 _READS = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "LookupTableFindV2"})
 _CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
 _STATELESS = _CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
+_CALLS = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
+_RANDOM = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoissonV2",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "RngReadAndSkip",
+        "TruncatedNormal",
+    }
+)
+_KEEP_NOTHING = (
+    _READS | _CHECKS | _CALLS | _RANDOM | {"AssignAddVariableOp", "AssignSubVariableOp", "PrintV2", "VarHandleOp"}
+)
+"""Operations that count as stateful, but keep no tensor that they get."""
+
+
+def keeper(concrete: Any) -> str | None:
+    """An operation of a function, or of one that it calls, that may keep a tensor beyond the call; None without one.
+
+    The tensor may be the very memory of x, which the solver changes later. So x is copied for a function with any
+    operation that is not known to keep nothing, such as an assignment, a queue, a list in a variable or a
+    `tf.py_function`, whether or not it depends on x.
+    """
+    return next((f"'{node.name}' ({node.op})" for node in _tensorflow.operations(concrete) if _may_keep(node.op)), None)
+
+
+def _may_keep(op: str) -> bool:
+    definition = _tensorflow.op_def(op)
+    if definition is None:  # the name of a function, whose operations are looked at too
+        return False
+    has_state = definition.is_stateful or any(argument.is_ref for argument in definition.input_arg)
+    return op == "PyFuncStateless" or (has_state and op not in _KEEP_NOTHING)
 
 
 def _has_effects(op: Any) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
+import itertools
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -64,6 +65,7 @@ __all__ = [
     "is_read_only",
     "is_tracing",
     "op_def",
+    "operations",
     "resource_value",
     "variable_type",
     "with_gradient",
@@ -171,6 +173,12 @@ def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list
         values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
     record.record_operation("WithoutGradient", [value for value in values if value is not None], inputs, refuse)
     return values
+
+
+def operations(concrete: Any) -> Iterator[Any]:
+    """The operations (NodeDefs) of a function and of all functions that it calls."""
+    graph = concrete.graph.as_graph_def()
+    return itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
 
 
 def op_def(op_type: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -146,22 +145,16 @@ def _check_effects(concrete: Any) -> None:
     for variable in _variables(concrete):
         if not is_read_only(concrete.graph, variable.handle):
             raise NotCompiled(f"the function writes to variable '{variable.name}'")
-    for node in _nodes(concrete):
+    for node in _tensorflow.operations(concrete):
         if _keeps_state(node.op):
             raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps a state of its own")
 
 
 def _check_lists(concrete: Any) -> None:
     """XLA has no lists that grow: of one it makes wrong values, or ends the process."""
-    for node in _nodes(concrete):
+    for node in _tensorflow.operations(concrete):
         if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
             raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
-
-
-def _nodes(concrete: Any) -> Iterator[Any]:
-    """The operations of a function and of all that it calls."""
-    graph = concrete.graph.as_graph_def()
-    return itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
 
 
 _STATELESS = {

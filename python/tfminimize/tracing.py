@@ -168,12 +168,15 @@ def trace_functions(
             return [TracedFunction(*pair, unknowns) for pair in zip(codes, functions, strict=True)], backend
     graphs = [concrete.graph.as_graph_def() for concrete in functions]
     warn_of_random_numbers(graphs)
-    assigned = _assigned(graphs, unknowns, jit)
+    keeper = next(filter(None, map(_dispatch.keeper, functions)), None)
+    if keeper is not None:
+        reason += f"; it gets copies of x, as operation {keeper} may keep what it gets"
+    assigned = _assigned(graphs, unknowns, jit, keeper is not None)
     found = []
     for concrete in functions:
         handles = None
         if assigned:
-            concrete, handles = _with_assignments(concrete, unknowns, assigned, specs)
+            concrete, handles = _with_assignments(concrete, unknowns, assigned, specs, jit)
         call = _dispatch.dispatchable(concrete, jit and not assigned)
         found.append(TracedFunction(call, concrete, unknowns, handles))
     compiles = jit or any(GraphEffects(graph.node, graph.library).has_compiled_parts() for graph in graphs)
@@ -355,17 +358,18 @@ def writes_error(variable: str, unknowns: str) -> ValueError:
 _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
-def _assigned(graphs: Sequence[Any], unknowns: Unknowns, jit: bool) -> tuple[int, ...]:
+def _assigned(graphs: Sequence[Any], unknowns: Unknowns, jit: bool, is_kept: bool) -> tuple[int, ...]:
     """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
 
-    A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; and a
-    variable on another device has other memory anyway.
+    A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; a
+    variable on another device has other memory anyway; and what may be kept of a variable must not change with x.
     """
     if not unknowns.variables:
         return ()
     bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
     gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
-    return tuple(i for i, v in enumerate(unknowns.variables) if gathers or not _in_host_memory(v))
+    has_own = is_kept or gathers
+    return tuple(i for i, v in enumerate(unknowns.variables) if has_own or not _in_host_memory(v))
 
 
 def _in_host_memory(variable: tf.Variable) -> bool:
@@ -375,7 +379,7 @@ def _in_host_memory(variable: tf.Variable) -> bool:
 
 
 def _with_assignments(
-    concrete: Any, unknowns: Unknowns, by_value: tuple[int, ...], specs: list[tf.TensorSpec]
+    concrete: Any, unknowns: Unknowns, by_value: tuple[int, ...], specs: list[tf.TensorSpec], jit: bool
 ) -> tuple[Any, dict[int, int]]:
     """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them."""
     segments = [unknowns.layout.segments[i] for i in by_value]
@@ -390,7 +394,10 @@ def _with_assignments(
         captured = [replaced.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
         outputs = [tensor.dtype for tensor in concrete.outputs]
         arguments = [*inputs[len(stand_ins) :], *captured]
-        return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=outputs, f=concrete)
+        results = tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=outputs, f=concrete)
+        if jit:
+            _tensorflow.mark_for_xla(results[0].op)
+        return results
 
     inputs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
     outer = tf.function(assign_and_call, autograph=False).get_concrete_function(*inputs, *specs)
