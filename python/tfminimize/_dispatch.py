@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import itertools
 import threading
@@ -18,11 +19,13 @@ import tensorflow as tf
 #   atomic_function             makes a function of a graph
 #   errors_impl                 the errors of a function that is not run
 #   func_graph, importer        the graph of a function from a GraphDef that comes from one
+#   summary_ops_v2              whether tf.summary.trace_on collects graphs, and its lock
 from tensorflow.python.eager import cancellation, execute
 from tensorflow.python.eager import context as eager_context
 from tensorflow.python.eager.polymorphic_function import atomic_function
 from tensorflow.python.framework import errors_impl, importer
 from tensorflow.python.framework import func_graph as func_graph_module
+from tensorflow.python.ops import summary_ops_v2
 
 from tfminimize import _tensorflow
 from tfminimize._tensorflow import error_of, function_config, host_device
@@ -146,7 +149,6 @@ class _NotOptimized(Exception):
     """Says why a function has to be called as Python calls it."""
 
 
-_collecting = threading.Lock()
 _numbers: Iterator[int] = itertools.count()
 
 
@@ -194,7 +196,7 @@ def _compiled_graph(concrete: Any) -> Any:
         arguments = [tf.zeros([0], t.dtype) for t in concrete.inputs[:num_arguments]]
     cancelled = cancellation.CancellationManager()
     cancelled.start_cancel()
-    with _collecting:
+    with _collecting():
         tf.raw_ops.NoOp()  # now, so that it adds nothing to the graphs that are collected
         context.enable_graph_collection()
         try:
@@ -220,6 +222,28 @@ def _compiled_graph(concrete: Any) -> Any:
     if len(found) != 1:
         raise _NotOptimized(f"TensorFlow reported {len(found)} optimised graphs of it instead of one")
     return found[0]
+
+
+_collecting_thread: int | None = None
+
+
+@contextlib.contextmanager
+def _collecting() -> Iterator[None]:
+    """Where graphs can be collected: TensorFlow does it for one at a time, and hands over the graphs of all.
+
+    While `tf.summary.trace_on` does, they are the user's; it waits while this does.
+    """
+    global _collecting_thread
+    if _collecting_thread == threading.get_ident():  # in a destructor that runs in the midst of it
+        raise _NotOptimized("another function is being compiled in this thread")
+    with summary_ops_v2._current_trace_context_lock:
+        if summary_ops_v2._current_trace_context is not None:
+            raise _NotOptimized("tf.summary.trace_on is collecting the graphs of functions")
+        _collecting_thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            _collecting_thread = None
 
 
 def _is_graph_of(concrete: Any, graph: Any) -> bool:
