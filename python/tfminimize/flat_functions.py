@@ -5,10 +5,10 @@ The variables are not touched: the traced function reads stand-ins in their plac
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,19 +138,35 @@ class TracedProblem:
         self._constraints = [(name, inside_trace(fun, False, name)) for name, fun in constraints]
         self._fetches = fetches
         self._kept: list[Any] = []
-        self._handles: list[tf.Tensor] = []
-        self._lock = threading.Lock()  # while a call uses the handles
-        for variable, segment in zip(unknowns.variables, unknowns.layout.segments, strict=True):
-            handle = scratch_handle(variable.device, segment)
-            weakref.finalize(self, destroy, handle).atexit = False
-            _tensorflow.copy_handle_data(variable.handle, handle)
-            self._handles.append(handle)
+        self._free_stand_ins = [self._new_stand_ins()]
         self.loss_and_gradient = self._on_vectors(self._trace_loss)
         if constraints:
             self.values = self._on_vectors(self._trace_values)
             self.jacobians = self._on_vectors(self._trace_jacobians)
         warn_of_random_numbers(concrete.graph.as_graph_def() for concrete in self._kept)
         self.seconds = time.perf_counter() - begin
+
+    def _new_stand_ins(self) -> list[tf.Tensor]:
+        """The handles of what takes the place of the variables."""
+        found = []
+        for variable, segment in zip(self._unknowns.variables, self._unknowns.layout.segments, strict=True):
+            handle = scratch_handle(variable.device, segment)
+            weakref.finalize(self, destroy, handle).atexit = False
+            _tensorflow.copy_handle_data(variable.handle, handle)
+            found.append(handle)
+        return found
+
+    @contextlib.contextmanager
+    def _stand_ins(self) -> Iterator[list[tf.Tensor]]:
+        """Stand-ins that no other call has, in another thread or in a `tf.py_function` of this one."""
+        try:
+            handles = self._free_stand_ins.pop()
+        except IndexError:
+            handles = self._new_stand_ins()
+        try:
+            yield handles
+        finally:
+            self._free_stand_ins.append(handles)
 
     def _trace_loss(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)
@@ -193,7 +209,9 @@ class TracedProblem:
 
     def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
         """The function, traced, with the vector as its first input."""
-        unknowns, handles = self._unknowns, self._handles
+        unknowns = self._unknowns
+        with self._stand_ins() as handles:  # those that are captured; each call has its own in their place
+            pass
         concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
         check_writes(concrete, unknowns)
         stand_ins = {id(v.handle): handle for v, handle in zip(unknowns.variables, handles, strict=True)}
@@ -211,8 +229,10 @@ class TracedProblem:
         self._kept.append(concrete)
 
         def call(x: Float64, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            with self._lock:
-                return list(outer(tf.constant(x), *tensors))
+            with self._stand_ins() as own:
+                replaced = {id(handle): other for handle, other in zip(handles, own, strict=True)}
+                captured = [replaced.get(id(tensor), tensor) for tensor in outer.captured_inputs]
+                return list(outer._call_flat([tf.constant(x), *tensors], captured))
 
         return call
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from tfminimize.constraints import NamedConstraint
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.recent import Recent
 from tfminimize.result import OptimizeResult
 from tfminimize.tracing import check_context, inside_trace
 from tfminimize.unknowns import Unknowns, as_variable
@@ -31,6 +31,8 @@ class FunctionProblem:
     variables : tuple
         As the user gave them, in the order of the flat vector.
     unknowns : Unknowns
+    program : Program
+        The loss, ready to be compiled for the native solvers.
     """
 
     def __init__(
@@ -52,10 +54,8 @@ class FunctionProblem:
                 raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable or Keras ones.")
         self.unknowns = Unknowns(variables, "var_list", may_be_unused=True)
         self.variables = self.unknowns.variables
-        self._program: Program | None = None
-        self._lock = threading.RLock()
-        self._traced: TracedProblem | None = None
-        self._traced_fetches: tuple[Any, ...] = ()
+        self.program = Program(loss, self.unknowns, None)
+        self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> FunctionRun:
         """One solve."""
@@ -76,32 +76,22 @@ class FunctionProblem:
         check_context()
         return FunctionRun(self, fetches)
 
-    def program(self) -> Program:
-        """The loss, ready to be compiled for the native solvers."""
-        if self._program is None:
-            self._program = Program(self._loss, self.unknowns, None)
-        return self._program
-
     def traced(self, fetches: Sequence[Any]) -> TracedProblem:
         """The problem with these fetches; the one that was traced before, if they are the same."""
-        with self._lock:
-            if len(fetches) != len(self._traced_fetches) or any(
-                a is not b for a, b in zip(fetches, self._traced_fetches, strict=True)
-            ):
-                self._traced = None
-            if self._traced is None:
-                called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
-                called = [inside_trace(fetch, False) for fetch in called]
-                self._traced = TracedProblem(
-                    self.unknowns,
-                    (),
-                    lambda: None,
-                    self._loss,
-                    [(name, fun) for name, _, fun in self.constraints],
-                    lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
-                )
-                self._traced_fetches = tuple(fetches)
-            return self._traced
+        traced, _ = self._traced.get(tuple(map(id, fetches)), lambda: (self._trace(fetches), fetches))
+        return traced
+
+    def _trace(self, fetches: Sequence[Any]) -> TracedProblem:
+        called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
+        called = [inside_trace(fetch, False) for fetch in called]
+        return TracedProblem(
+            self.unknowns,
+            (),
+            lambda: None,
+            self._loss,
+            [(name, fun) for name, _, fun in self.constraints],
+            lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
+        )
 
 
 class FunctionRun:
@@ -125,7 +115,7 @@ class FunctionRun:
         problem = self._problem
         constraints = [NamedConstraint(*constraint) for constraint in problem.constraints]
         return Problem(problem.unknowns, method, bounds, constraints).solve(
-            problem.program(), None, (), tol, callback, options
+            problem.program, None, (), tol, callback, options
         )
 
     def functions(self) -> FlatFunctions:

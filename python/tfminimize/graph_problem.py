@@ -19,6 +19,7 @@ from tfminimize.graph_lifting import LiftedGraph, NotLiftable, ancestors, check_
 from tfminimize.graph_session import SessionFunctions, VariableFeeds
 from tfminimize.minimizer import Problem
 from tfminimize.program import Program
+from tfminimize.recent import Recent
 from tfminimize.result import OptimizeResult
 from tfminimize.tracing import scalar, writes_error
 from tfminimize.unknowns import Unknowns
@@ -84,7 +85,7 @@ class GraphProblem:
             self._add_assignments()
         self._check_connected()
         self.feeds = VariableFeeds(self.graph, self.variable_ops)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._lifted: dict[Any, list[Lifted]] = {}
         self._not_liftable: dict[Any, str] = {}
 
@@ -124,14 +125,15 @@ class GraphProblem:
             if key in self._not_liftable:
                 raise NotLiftable(self._not_liftable[key])
             free = self._lifted.setdefault(key, [])
-            if not free:
-                try:
-                    free.append(Lifted(self, key, fed, fetches))
-                except NotLiftable as error:
-                    self._check_effects({tensor.name for tensor in fed})
-                    self._not_liftable[key] = str(error)
-                    raise
-            return free.pop() if free[-1].other_ops else free[-1]
+            try:
+                lifted = free.pop() if free else Lifted(self, key, fed, fetches)
+            except NotLiftable as error:
+                self._check_effects({tensor.name for tensor in fed})
+                self._not_liftable[key] = str(error)
+                raise
+            if not lifted.other_ops:
+                free.append(lifted)
+            return lifted
 
     def release(self, lifted: Lifted) -> None:
         """Give back what `lifted` returned, for the next solve."""
@@ -290,8 +292,7 @@ class Lifted:
 
         with _tensorflow.eagerly():
             self.program = Program(_unconverted(loss_of_fed), problem.unknowns, None)
-        self._lock = threading.Lock()
-        self._traced: dict[Any, TracedProblem] = {}
+        self._traced: Recent[TracedProblem] = Recent(1)
 
     def assign_others(self, values: Sequence[Any]) -> None:
         """Give the variables that are not optimised the values that they have in a session."""
@@ -302,18 +303,17 @@ class Lifted:
     def traced(self, tensors: Sequence[tf.Tensor]) -> TracedProblem:
         """The same for solvers in Python, traced for these arguments."""
         key = tuple((t.dtype, tuple(t.shape.as_list())) for t in tensors)
-        with self._lock:
-            if key not in self._traced:
-                self._traced.clear()
-                self._traced[key] = TracedProblem(
-                    self._problem.unknowns,
-                    tensors,
-                    lambda *values: self._graph.feed(values),
-                    self._loss,
-                    [(name, fun) for name, _, fun in self._constraints],
-                    lambda: [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)],
-                )
-            return self._traced[key]
+        return self._traced.get(
+            key,
+            lambda: TracedProblem(
+                self._problem.unknowns,
+                tensors,
+                lambda *values: self._graph.feed(values),
+                self._loss,
+                [(name, fun) for name, _, fun in self._constraints],
+                lambda: [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)],
+            ),
+        )
 
     def _differentiable(self, tensor: Any, gradients: Sequence[Any], seed: Any) -> Callable[[], tf.Tensor]:
         """A function that computes a tensor, and whose gradient is the one of the graph."""

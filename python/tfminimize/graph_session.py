@@ -137,7 +137,7 @@ class SessionFunctions(FlatFunctions):
         return [np.array(of_one).reshape(-1, n) for of_one in rows]
 
     def _run(self, wanted: Any, x: Float64, seeds: Mapping[Any, Any] | None = None) -> Any:
-        parts = self._problem.unknowns.layout.split(x)
+        parts = self._problem.unknowns.layout.split(x.copy())  # the graph may keep them
         self._assign(parts)
         feeds = {read: part for reads, part in zip(self._reads, parts, strict=True) for read in reads}
         return self._session.run(wanted, feeds | self._feeds | dict(seeds or {}), **self._run_kwargs)
