@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from native_functions import objective, trace, vector_layout, vectors
 
+import tfminimize as tfm
 from tfminimize import _dispatch, _tensorflow
 
 F64 = tf.float64
@@ -288,6 +289,62 @@ def test_function_that_was_called_before_is_called_as_python_calls_it() -> None:
     assert call.dispatch == "function"
     assert "instead of one" in call.reason
     assert objective(concrete, vector_layout(N), call=call).evaluate(*vectors(N, 2.0)) == 32.0
+
+
+def noinline(fun: Any) -> Any:
+    return tf.function(fun, experimental_attributes={"_noinline": True})
+
+
+@noinline
+def apart(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum((x - weights) ** 2)
+
+
+@noinline
+def apart_twice(x: tf.Tensor) -> tf.Tensor:
+    return apart(x) + tf.reduce_sum(weights**4 * x)
+
+
+def apart_in_a_loop(x: tf.Tensor) -> tf.Tensor:
+    return tf.while_loop(lambda i, s: i < 3, lambda i, s: (i + 1, s + apart(x)), [0, tf.constant(0.0, F64)])[1]
+
+
+APART = {
+    "variable": apart,
+    "nested": apart_twice,
+    "loop": apart_in_a_loop,
+    "map_fn": lambda x: tf.reduce_sum(tf.map_fn(lambda row: apart(row * x), data)),
+    "branch": lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: apart(x), lambda: apart_twice(x)),
+    "gather": noinline(lambda x: tf.reduce_sum(tf.gather(weights, [0, 0, 1]) * x[:3] ** 2)),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_functions_that_are_not_inlined(name: str) -> None:
+    concrete = trace(APART[name], vector_layout(N))
+    call = _dispatch.dispatchable(concrete, False)
+    x, g = vectors(N, 0.5)
+    expected_f, expected_g = concrete(tf.constant(x))
+    function = objective(concrete, vector_layout(N), call=call)
+    for _ in range(4):
+        assert function.evaluate(x, g) == expected_f.numpy()
+        np.testing.assert_array_equal(g, expected_g)
+
+
+@pytest.mark.parametrize("name", APART)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_solve_of_variables_that_functions_that_are_not_inlined_read(name: str, jit_compile: bool) -> None:
+    x, start = tf.constant(np.linspace(0.5, 1.0, N)), weights.numpy()
+
+    def loss() -> tf.Tensor:
+        return APART[name](x) + tf.reduce_sum((weights - 1.5) ** 2)
+
+    try:
+        result = tfm.minimize(loss, weights, jit_compile=jit_compile)
+        assert result.success
+        np.testing.assert_allclose(loss(), result.fun, rtol=1e-12)
+    finally:
+        weights.assign(start)
 
 
 def test_asynchronous_execution() -> None:

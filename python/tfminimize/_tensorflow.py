@@ -25,6 +25,7 @@ from tensorflow.core.framework import attr_value_pb2
 #   concrete_function           makes what tapes can differentiate of a function that is known by its name
 #   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
 #                               each trace, which then keeps the graph of the trace for ever
+#   pywrap_tfe                  let tapes record again where tf.init_scope has stopped them
 #   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
 #                               what the function calls), inside of a wrapper that is traced without AutoGraph
 #   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
@@ -36,6 +37,7 @@ from tensorflow.core.framework import attr_value_pb2
 #   tf_decorator                the function inside of a decorated one
 #   tf_method_target            whether a function is a method that is a tf.function
 #   op_def_registry             whether an operation in a GraphDef is stateful
+from tensorflow.python import pywrap_tfe
 from tensorflow.python.autograph.core import ag_ctx, converter
 from tensorflow.python.autograph.impl import api
 from tensorflow.python.autograph.pyct import parser
@@ -66,6 +68,7 @@ __all__ = [
     "is_tracing",
     "op_def",
     "operations",
+    "recording",
     "resource_value",
     "variable_type",
     "with_gradient",
@@ -133,6 +136,19 @@ def eagerly() -> contextlib.AbstractContextManager[Any]:
     """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
     mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
     return mode
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Where tapes record, also inside of what stops them: a `tf.init_scope` or a function with a custom gradient."""
+    is_stopped = pywrap_tfe.TFE_Py_TapeSetIsStopped()
+    if is_stopped:
+        pywrap_tfe.TFE_Py_TapeSetRestartOnThread()
+    try:
+        yield
+    finally:
+        if is_stopped:
+            pywrap_tfe.TFE_Py_TapeSetStopOnThread()
 
 
 def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:

@@ -212,7 +212,8 @@ class TracedProblem:
         unknowns = self._unknowns
         with self._stand_ins() as handles:  # those that are captured; each call has its own in their place
             pass
-        concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
+        with _tensorflow.recording():
+            concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
         check_writes(concrete, unknowns)
         stand_ins = {id(v.handle): handle for v, handle in zip(unknowns.variables, handles, strict=True)}
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize import _tensorflow
 from tfminimize.constraints import NamedConstraint
 from tfminimize.flat_functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize.minimizer import Problem
@@ -153,7 +154,8 @@ def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
             called()
         found[:] = [v for v in tape.watched_variables() if v.dtype.is_floating]
 
-    tf.function(traced, autograph=False).get_concrete_function()
+    with _tensorflow.recording():
+        tf.function(traced, autograph=False).get_concrete_function()
     if not found:
         raise ValueError("the loss reads no trainable variable: give those to optimise in var_list.")
     return found

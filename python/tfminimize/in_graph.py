@@ -173,7 +173,8 @@ class Functions:
         """The real function, with the tensors of ``args`` as inputs."""
         tensors = [tf.TensorSpec(t.shape, t.dtype) for t in self._tensors]
         compiled = tf.function(function, autograph=False, jit_compile=self._jit or None)
-        concrete = compiled.get_concrete_function(*self._specs(first), *tensors)
+        with _tensorflow.recording():
+            concrete = compiled.get_concrete_function(*self._specs(first), *tensors)
         check_writes(concrete, self._unknowns)
         return concrete
 

@@ -146,7 +146,7 @@ def trace_functions(
     specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
 
     def traced(jit: bool) -> list[Any]:
-        with machine_code.tried():
+        with machine_code.tried(), _tensorflow.recording():
             functions = [function.get_concrete_function(*specs) for function in make(jit)]
         for concrete in functions:
             check_writes(concrete, unknowns)
