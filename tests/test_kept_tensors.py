@@ -65,9 +65,7 @@ def list_in_a_variable(dtype: tf.DType) -> Keeper:
 
     def kept(_: int) -> list[float]:
         elements = tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.variant)
-        stacked = tf.raw_ops.TensorListStack(
-            input_handle=elements, element_shape=tf.constant([N]), element_dtype=dtype
-        )
+        stacked = tf.raw_ops.TensorListStack(input_handle=elements, element_shape=tf.constant([N]), element_dtype=dtype)
         return [float(row[0]) for row in stacked]
 
     return Keeper(keep, kept)
@@ -322,8 +320,11 @@ def test_reason_names_what_may_keep_x() -> None:
     assert "copies" not in tfm.minimize(bowl, np.zeros(N)).backend_reason
 
 
-def counted(x: tf.Tensor, count: tf.Variable = tf.Variable(0)) -> tf.Tensor:
-    count.assign_add(1)
+evaluations = tf.Variable(0)
+
+
+def counted(x: tf.Tensor) -> tf.Tensor:
+    evaluations.assign_add(1)
     return bowl(x)
 
 
@@ -332,7 +333,9 @@ def checked(x: tf.Tensor) -> tf.Tensor:
     return bowl(tf.debugging.check_numerics(x, "x"))
 
 
-@pytest.mark.parametrize("loss", [bowl, counted, checked, lambda x: tf.cond(x[0] > 0, lambda: bowl(x), lambda: bowl(x))])
+@pytest.mark.parametrize(
+    "loss", [bowl, counted, checked, lambda x: tf.cond(x[0] > 0, lambda: bowl(x), lambda: bowl(x))]
+)
 def test_function_that_keeps_nothing_reads_x_itself(loss: Callable[[tf.Tensor], tf.Tensor]) -> None:
     solver = tfm.Minimizer(loss, np.zeros(N))
     workspace = solver._program.lease(solver.arguments).workspace
@@ -367,7 +370,7 @@ else:
     v = tf.Variable(np.zeros(3))
     tfm.minimize(lambda: loss(tf.convert_to_tensor(v)), v)
 kept = [tuple(queue.dequeue().numpy()) for _ in range(int(count))]
-print(kept[0], len(kept) > 3, len(kept) - len(set(kept)))
+print(sum(kept[0]), len(kept) > 3, len(kept) - len(set(kept)))
 """
 
 
@@ -377,4 +380,4 @@ def test_what_is_kept_elsewhere_stays_as_it_was(where: str, use: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, where, use], capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.stdout.split() == "(0.0, 0.0, 0.0) True 0".replace("0.0", "np.float64(0.0)").split(), done.stderr[-2000:]
+    assert done.stdout == "0.0 True 0\n", done.stderr[-2000:]

@@ -40,9 +40,14 @@ def traced(folder: Path, between: Callable[[], Any], profiler: bool = False) -> 
     return f"{MARK}_before".encode() in written, f"{MARK}_after".encode() in written
 
 
+def of_a_variable() -> None:
+    variable = tf.Variable([0.0, 0.0])
+    tfm.minimize(lambda: bowl(variable), variable)
+
+
 SOLVES: dict[str, Callable[[], Any]] = {
     "minimize": lambda: tfm.minimize(lambda x: bowl(x), np.zeros(2)),
-    "variable": lambda: tfm.minimize(lambda v=tf.Variable([0.0, 0.0]): bowl(v), tf.Variable([0.0, 0.0])),
+    "variable": of_a_variable,
     "SLSQP": lambda: tfm.minimize(bowl, np.zeros(2), method="SLSQP", constraints={"type": "ineq", "fun": bowl}),
     "BFGS": lambda: tfm.minimize(lambda x: bowl(x), np.zeros(2), method="BFGS"),
     "XLA": lambda: tfm.minimize(lambda x: bowl(x), np.zeros(2), jit_compile=True),
@@ -50,14 +55,6 @@ SOLVES: dict[str, Callable[[], Any]] = {
     "graph": lambda: tf.function(lambda x: tfm.minimize(bowl, x).x)(tf.zeros(2)),
     "compare": lambda: tfm.compare(lambda x: bowl(x), np.zeros(2), repeats=1),
 }
-
-
-def variable_solve() -> None:
-    variable = tf.Variable([0.0, 0.0])
-    tfm.minimize(lambda: bowl(variable), variable)
-
-
-SOLVES["variable"] = variable_solve
 
 
 @pytest.mark.parametrize("profiler", [False, True])
@@ -94,7 +91,7 @@ def test_functions_are_optimised_again_after_the_trace(tmp_path: Path) -> None:
 
     def reason() -> None:
         solver = tfm.Minimizer(lambda x: bowl(x), np.zeros(2))
-        found.append(solver._program.lease(solver.arguments).workspace._functions[0].call.dispatch)  # type: ignore[union-attr]
+        found.append(solver._program.lease(solver.arguments).workspace._functions[0].call.dispatch)
 
     traced(tmp_path, reason)
     reason()

@@ -102,8 +102,7 @@ that is passed by value. dispatch: "function" calls `function` by its name, as P
 `optimized`, a function of the same signature whose graph is optimised already, in the calling thread; "fastest" times
 both in turn and stays with the faster. repeatable: the function has no side effects, so that a call that fails in
 `optimized` is repeated in `function`, whose errors say more. keeps_inputs: it may keep what it is called with, so that
-components are copied for it. make_error(code, message): makes the exception for an
-error of TensorFlow.)")
+components are copied for it. make_error(code, message): makes the exception for an error of TensorFlow.)")
       .def(py::init(&make_function_call), py::arg("function"), py::arg("inputs"), py::kw_only(),
            py::arg("dispatch") = "function", py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "",
            py::arg("device") = "", py::arg("optimized") = py::bytes(), py::arg("repeatable") = false,

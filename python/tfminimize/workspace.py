@@ -170,8 +170,8 @@ class Workspace(Memory):
 
 def call_options(call: _dispatch.Dispatchable) -> dict[str, Any]:
     """How a function is called, as `_native.ConcreteFunction` and `_native.FunctionCall` take it."""
-    names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs", "make_error"
-    return {name: getattr(call, name) for name in names}
+    names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
+    return {name: getattr(call, name) for name in (*names, "make_error")}
 
 
 def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:
