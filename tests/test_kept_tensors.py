@@ -309,6 +309,28 @@ def test_session_keeps_copies() -> None:
         np.testing.assert_array_equal(kept_array, copy)
 
 
+def test_bits_of_x_are_copied_too() -> None:
+    kept = [tf.Variable(np.zeros(N, np.int64)) for _ in range(5)]
+    seen, count = tf.Variable(np.zeros((5, N))), tf.Variable(0)
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        def keep(i: int) -> Callable[[], tf.Tensor]:
+            def branch() -> tf.Tensor:
+                kept[i].assign(tf.bitcast(x, tf.int64))
+                seen.assign_add(tf.one_hot([i], 5, axis=0, dtype=x.dtype) * x)
+                return tf.constant(0)
+
+            return branch
+
+        tf.switch_case(count, [*map(keep, range(5)), lambda: tf.constant(0)])
+        count.assign_add(1)
+        return bowl(x)
+
+    tfm.minimize(loss, np.zeros(N))
+    assert len(np.unique(seen, axis=0)) == 5
+    np.testing.assert_array_equal([v.numpy().view(np.float64) for v in kept], seen)
+
+
 def test_reason_names_what_may_keep_x() -> None:
     record = Recorder()
 
@@ -325,6 +347,7 @@ evaluations = tf.Variable(0)
 
 def counted(x: tf.Tensor) -> tf.Tensor:
     evaluations.assign_add(1)
+    evaluations.assign(evaluations + 1)
     return bowl(x)
 
 

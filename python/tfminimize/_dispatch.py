@@ -323,15 +323,18 @@ def keeper(concrete: Any) -> str | None:
     operation that is not known to keep nothing, such as an assignment, a queue, a list in a variable or a
     `tf.py_function`, whether or not it depends on x.
     """
-    return next((f"'{node.name}' ({node.op})" for node in _tensorflow.operations(concrete) if _may_keep(node.op)), None)
+    return next((f"'{node.name}' ({node.op})" for node in _tensorflow.operations(concrete) if _may_keep(node)), None)
 
 
-def _may_keep(op: str) -> bool:
-    definition = _tensorflow.op_def(op)
+def _may_keep(node: Any) -> bool:
+    definition = _tensorflow.op_def(node.op)
     if definition is None:  # the name of a function, whose operations are looked at too
         return False
+    if node.op == "AssignVariableOp":  # a counter does not share memory with x, unless there is a Bitcast
+        dtype = tf.as_dtype(node.attr["dtype"].type)
+        return not (dtype.is_integer or dtype.is_bool)
     has_state = definition.is_stateful or any(argument.is_ref for argument in definition.input_arg)
-    return op == "PyFuncStateless" or (has_state and op not in _KEEP_NOTHING)
+    return node.op in ("Bitcast", "PyFuncStateless") or (has_state and node.op not in _KEEP_NOTHING)
 
 
 def _has_effects(op: Any) -> bool:

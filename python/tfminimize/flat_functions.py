@@ -138,7 +138,8 @@ class TracedProblem:
         self._constraints = [(name, inside_trace(fun, False, name)) for name, fun in constraints]
         self._fetches = fetches
         self._kept: list[Any] = []
-        self._free_stand_ins = [self._new_stand_ins()]
+        self._handles = self._new_stand_ins()
+        self._free_stand_ins = [self._handles]
         self.loss_and_gradient = self._on_vectors(self._trace_loss)
         if constraints:
             self.values = self._on_vectors(self._trace_values)
@@ -209,9 +210,7 @@ class TracedProblem:
 
     def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
         """The function, traced, with the vector as its first input."""
-        unknowns = self._unknowns
-        with self._stand_ins() as handles:  # those that are captured; each call has its own in their place
-            pass
+        unknowns, handles = self._unknowns, self._handles
         with _tensorflow.recording():
             concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
         check_writes(concrete, unknowns)
@@ -230,7 +229,7 @@ class TracedProblem:
         self._kept.append(concrete)
 
         def call(x: Float64, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            with self._stand_ins() as own:
+            with self._stand_ins() as own:  # in the place of those that were there in the trace
                 replaced = {id(handle): other for handle, other in zip(handles, own, strict=True)}
                 captured = [replaced.get(id(tensor), tensor) for tensor in outer.captured_inputs]
                 return list(outer._call_flat([tf.constant(x), *tensors], captured))

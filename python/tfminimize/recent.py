@@ -43,8 +43,14 @@ class Recent(Generic[Value]):
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key: the one that is kept, or what ``make()`` returns."""
-        value = self._found(key)
-        return self._made(key, make) if value is None else value
+        with self._lock:
+            try:
+                value = self._kept[key]
+                self._kept.move_to_end(key)
+                return value
+            except KeyError:
+                pass
+        return self._made(key, make)
 
     def clear(self) -> None:
         """Forget all values."""
@@ -53,21 +59,14 @@ class Recent(Generic[Value]):
             self._kept = OrderedDict()
         forgotten.clear()  # without the lock: this may run code of the user's
 
-    def _found(self, key: Hashable) -> Value | None:
-        with self._lock:
-            value = self._kept.pop(key, None)
-            if value is not None:
-                self._kept[key] = value  # as the last
-            return value
-
     def _made(self, key: Hashable, make: Callable[[], Value]) -> Value:
         with self._lock:
             turn = self._being_made.setdefault(key, threading.RLock())
         if not turn.acquire(blocking=not _tensorflow.is_tracing()):
             return make()
         try:
-            value = self._found(key)  # if another thread has made it meanwhile
-            if value is None:
+            value = self._kept.get(key)
+            if value is None:  # no other thread has made it meanwhile
                 value = make()
                 self._keep(key, value)
             return value
