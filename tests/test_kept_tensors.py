@@ -322,7 +322,7 @@ def test_bits_of_x_are_copied_too() -> None:
 
             return branch
 
-        tf.switch_case(count, [*map(keep, range(5)), lambda: tf.constant(0)])
+        tf.switch_case(tf.identity(count), [*map(keep, range(5)), lambda: tf.constant(0)])
         count.assign_add(1)
         return bowl(x)
 
