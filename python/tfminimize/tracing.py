@@ -395,7 +395,7 @@ def _with_assignments(
         outputs = [tensor.dtype for tensor in concrete.outputs]
         arguments = [*inputs[len(stand_ins) :], *captured]
         results = tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=outputs, f=concrete)
-        if jit:
+        if jit and all(map(_in_host_memory, unknowns.variables)):  # XLA takes no variables of another device
             _tensorflow.mark_for_xla(results[0].op)
         return results
 
