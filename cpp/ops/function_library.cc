@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 
 namespace tfminimize {
@@ -9,10 +10,11 @@ namespace {
 
 using tensorflow::Tensor;
 
-/// Writes elements of x into a tensor, into memory that nobody else holds.
-void write(Span<const double> x, const tensorflow::TensorShape& shape, Tensor& tensor) {
-  if (!tensor.RefCountIsOne()) tensor = Tensor(tensor.dtype(), shape);
-  if (tensor.dtype() == tensorflow::DT_FLOAT) {
+/// Writes elements of x into a tensor of this dtype and shape, into memory that nobody else holds. A function may have
+/// assigned another one to the variable.
+void write(Span<const double> x, tensorflow::DataType dtype, const tensorflow::TensorShape& shape, Tensor& tensor) {
+  if (!tensor.RefCountIsOne() || tensor.dtype() != dtype || tensor.shape() != shape) tensor = Tensor(dtype, shape);
+  if (dtype == tensorflow::DT_FLOAT) {
     std::transform(x.begin(), x.end(), tensor.flat<float>().data(), [](double v) { return static_cast<float>(v); });
   } else {
     std::copy(x.begin(), x.end(), tensor.flat<double>().data());
@@ -25,53 +27,75 @@ void copy(Span<const double> from, double* to) { std::copy(from.begin(), from.en
 double evaluate_pair(LibraryFunction& function, FunctionInputs& inputs, Span<const double> x, Span<double> vector) {
   inputs.set(x);
   function.call(inputs.tensors());
-  const double f = function.doubles(0, 1)[0];
-  copy(function.doubles(1, vector.size()), vector.data());
+  const double f = function.doubles(0, {})[0];
+  copy(function.doubles(1, {vector.size()}), vector.data());
   function.forget();
   return f;
 }
 
+/// Throws unless the handle, as far as it knows, is of a variable of this dtype and shape.
+void check_handle(const tensorflow::ResourceHandle& handle, const VariableComponent& component) {
+  for (const tensorflow::DtypeAndPartialTensorShape& known : handle.dtypes_and_shapes()) {
+    if (known.dtype == component.dtype && known.shape.IsCompatibleWith(component.shape)) continue;
+    fail("captures[", component.capture, "] is the handle of a ", tensorflow::DataTypeString(known.dtype),
+         " variable of shape ", known.shape.DebugString(), ", but variable_dtypes and variable_shapes say ",
+         tensorflow::DataTypeString(component.dtype), " and ", component.shape.DebugString(), ".");
+  }
+}
+
 }  // namespace
+
+FunctionInputs::StandIn::StandIn(tensorflow::OpKernelContext& context, const std::string& name,
+                                 const VariableComponent& component)
+    : resources(*context.resource_manager()),
+      variable(new tensorflow::Var(component.dtype)),
+      handle(tensorflow::MakeResourceHandle<tensorflow::Var>(
+          &context, "", name, {tensorflow::DtypeAndPartialTensorShape{component.dtype, component.shape}})),
+      offset(component.offset),
+      dtype(component.dtype) {
+  component.shape.AsTensorShape(&shape);
+  variable->Ref();  // the manager's
+  check(tensorflow::CreateResource(&context, handle, variable.get()));
+}
+
+FunctionInputs::StandIn::~StandIn() { resources.Delete(handle).IgnoreError(); }
 
 FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
                                const std::vector<VariableComponent>& variables)
-    : resources_(*context.resource_manager()), tensors_(std::move(captures)) {
+    : tensors_(std::move(captures)) {
   for (const VariableComponent& component : variables) {
-    tensorflow::TensorShape shape;
-    component.shape.AsTensorShape(&shape);
+    Tensor& tensor = tensors_.at(static_cast<std::size_t>(component.capture));
+    if (tensor.NumElements() != 1) {
+      fail("captures[", component.capture, "] has shape ", tensor.shape().DebugString(),
+           ": it must be the handle of one variable.");
+    }
+    check_handle(tensor.flat<tensorflow::ResourceHandle>()(0), component);
     // XLA finds a variable by its name only; no two of these objects have the same address.
     const std::string name =
         absl::StrCat("tfminimize/", absl::Hex(reinterpret_cast<std::uintptr_t>(this)), "/", stand_ins_.size());
-    const auto handle = tensorflow::MakeResourceHandle<tensorflow::Var>(
-        &context, "", name, {tensorflow::DtypeAndPartialTensorShape{component.dtype, component.shape}});
-    auto* variable = new tensorflow::Var(component.dtype);  // NOLINT: counts its references itself
-    stand_ins_.push_back({tsl::core::GetNewRef(variable), handle, component.offset, shape});
-    check(tensorflow::CreateResource(&context, handle, variable));
-    Tensor tensor(tensorflow::DT_RESOURCE, {});
-    tensor.scalar<tensorflow::ResourceHandle>()() = handle;
-    tensors_.at(component.capture) = std::move(tensor);
+    stand_ins_.emplace_back(context, name, component);
+    tensor = Tensor(tensorflow::DT_RESOURCE, {});
+    tensor.scalar<tensorflow::ResourceHandle>()() = stand_ins_.back().handle;
   }
   tensors_.insert(tensors_.begin(), Tensor(tensorflow::DT_DOUBLE, {static_cast<std::int64_t>(size)}));
 }
 
-FunctionInputs::~FunctionInputs() {
-  for (const StandIn& s : stand_ins_) resources_.Delete(s.handle).IgnoreError();
-}
-
 void FunctionInputs::set(Span<const double> x) {
-  write(x, tensors_[0].shape(), tensors_[0]);
+  write(x, tensorflow::DT_DOUBLE, tensors_[0].shape(), tensors_[0]);
   for (const StandIn& s : stand_ins_) {
-    write({x.data() + s.offset, static_cast<std::size_t>(s.shape.num_elements())}, s.shape, *s.variable->tensor());
+    const Span<const double> own{x.data() + s.offset, static_cast<std::size_t>(s.shape.num_elements())};
+    write(own, s.dtype, s.shape, *s.variable->tensor());
     s.variable->is_initialized = true;
   }
 }
 
 LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
                                  tensorflow::FunctionLibraryRuntime::Handle handle,
-                                 tensorflow::CancellationManager& cancellation)
+                                 tensorflow::CancellationManager& cancellation, std::string name)
     : library_(context.function_library()),
       handle_(handle),
-      run_here_([](const std::function<void()>& closure) { closure(); }) {
+      run_here_([](const std::function<void()>& closure) { closure(); }),
+      name_(std::move(name)) {
   options_.cancellation_manager = &cancellation;
   options_.collective_executor = context.collective_executor();
   options_.step_container = context.step_container();
@@ -93,13 +117,20 @@ const std::vector<Tensor>& LibraryFunction::call(const std::vector<Tensor>& inpu
   return results_;
 }
 
-Span<const double> LibraryFunction::doubles(std::size_t i, std::size_t size) const {
-  if (i >= results_.size() || results_[i].dtype() != tensorflow::DT_DOUBLE ||
-      static_cast<std::size_t>(results_[i].NumElements()) != size) {
-    const std::string found = i < results_.size() ? results_[i].DebugString(0) : "missing";
-    fail("Result ", i, " of a function must be float64 with ", size, " elements, but is ", found, ".");
+Span<const double> LibraryFunction::doubles(std::size_t i, std::initializer_list<std::size_t> shape) const {
+  const Tensor& result = results_[i];
+  bool fits = static_cast<std::size_t>(result.dims()) == shape.size();
+  std::size_t size = 1;
+  int axis = 0;
+  for (const std::size_t dimension : shape) {
+    fits = fits && static_cast<std::size_t>(result.dim_size(axis++)) == dimension;
+    size *= dimension;
   }
-  return {results_[i].flat<double>().data(), size};
+  if (!fits) {
+    fail(name_, " returned result ", i, " of shape ", result.shape().DebugString(), ": it must be [",
+         absl::StrJoin(shape, ","), "].");
+  }
+  return {result.flat<double>().data(), size};
 }
 
 double FunctionLibraryObjective::evaluate(Span<const double> x, Span<double> g) {
@@ -120,10 +151,10 @@ double ConstrainedFunctionLibraryObjective::evaluate(Span<const double> x, Span<
   const std::size_t m = derivatives.jacobian.size() / derivatives.stride;
   inputs_.set(x);
   derivatives_.call(inputs_.tensors());
-  const double f = derivatives_.doubles(0, 1)[0];
-  if (!c.empty()) copy(derivatives_.doubles(1, m), c.data());
-  copy(derivatives_.doubles(2, n), derivatives.gradient.data());
-  const Span<const double> jacobian = derivatives_.doubles(3, m * n);
+  const double f = derivatives_.doubles(0, {})[0];
+  if (!c.empty()) copy(derivatives_.doubles(1, {m}), c.data());
+  copy(derivatives_.doubles(2, {n}), derivatives.gradient.data());
+  const Span<const double> jacobian = derivatives_.doubles(3, {m, n});
   for (std::size_t i = 0; i < m; ++i) {
     copy({jacobian.data() + i * n, n}, derivatives.jacobian.data() + i * derivatives.stride);
   }

@@ -2,8 +2,11 @@
 #define TFMINIMIZE_OPS_FUNCTION_LIBRARY_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
+#include <initializer_list>
+#include <list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,7 +52,7 @@ template <typename... Parts>
 
 /// A component of x that the functions read as a variable.
 struct VariableComponent {
-  std::size_t capture = 0;               ///< Which capture is the handle of the variable.
+  std::int64_t capture = 0;              ///< Which capture is the handle of the variable.
   std::size_t offset = 0;                ///< Of its first element in x.
   tensorflow::DataType dtype{};          ///< DT_DOUBLE or DT_FLOAT.
   tensorflow::PartialTensorShape shape;  ///< Fully defined.
@@ -61,10 +64,10 @@ struct VariableComponent {
 /// so that the user's is not touched.
 class FunctionInputs {
  public:
-  /// x has `size` elements. `context` must outlive the object.
+  /// x has `size` elements, as many as the variables if there are any. `context` must outlive the object. Throws
+  /// StatusError for a variable of another dtype or shape.
   FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
                  const std::vector<VariableComponent>& variables);
-  ~FunctionInputs();
   FunctionInputs(const FunctionInputs&) = delete;
   FunctionInputs& operator=(const FunctionInputs&) = delete;
 
@@ -75,16 +78,23 @@ class FunctionInputs {
   const std::vector<tensorflow::Tensor>& tensors() const { return tensors_; }
 
  private:
+  /// A variable in place of one of the user's, in the resource manager as long as this lives.
   struct StandIn {
+    StandIn(tensorflow::OpKernelContext& context, const std::string& name, const VariableComponent& component);
+    ~StandIn();
+    StandIn(const StandIn&) = delete;
+    StandIn& operator=(const StandIn&) = delete;
+
+    tensorflow::ResourceMgr& resources;
     tensorflow::core::RefCountPtr<tensorflow::Var> variable;
     tensorflow::ResourceHandle handle;
     std::size_t offset;
+    tensorflow::DataType dtype;
     tensorflow::TensorShape shape;
   };
 
-  tensorflow::ResourceMgr& resources_;
   std::vector<tensorflow::Tensor> tensors_;
-  std::vector<StandIn> stand_ins_;
+  std::list<StandIn> stand_ins_;
 };
 
 /// A function of TensorFlow's library in one step of a graph. It runs in the thread of its caller and waits for no
@@ -92,8 +102,9 @@ class FunctionInputs {
 class LibraryFunction {
  public:
   /// What `context` points to and `cancellation`, which an error in the function cancels too, must outlive the object.
+  /// `name` is that of the function, for messages.
   LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle,
-                  tensorflow::CancellationManager& cancellation);
+                  tensorflow::CancellationManager& cancellation, std::string name);
   LibraryFunction(const LibraryFunction&) = delete;
   LibraryFunction& operator=(const LibraryFunction&) = delete;
 
@@ -103,8 +114,10 @@ class LibraryFunction {
   /// Drops the results, so that memory they share with the inputs can be written again.
   void forget() { results_.clear(); }
 
-  /// The elements of result i; throws StatusError unless it is float64 and has `size` of them.
-  Span<const double> doubles(std::size_t i, std::size_t size) const;
+  const std::string& name() const { return name_; }
+
+  /// The elements of result i, which is float64; throws StatusError unless it has this shape.
+  Span<const double> doubles(std::size_t i, std::initializer_list<std::size_t> shape) const;
 
  private:
   tensorflow::FunctionLibraryRuntime* library_;
@@ -112,6 +125,7 @@ class LibraryFunction {
   std::function<void(std::function<void()>)> run_here_;
   tensorflow::FunctionLibraryRuntime::Options options_;
   std::vector<tensorflow::Tensor> results_;
+  std::string name_;
 };
 
 /// A function (x [n], captures...) -> (loss [], gradient [n]).

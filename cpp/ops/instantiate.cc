@@ -13,6 +13,7 @@ namespace tfminimize {
 namespace {
 
 using tensorflow::FunctionLibraryRuntime;
+using tensorflow::NameAttrList;
 using Options = FunctionLibraryRuntime::InstantiateOptions;
 
 /// What TensorFlow's own kernels of function calls do.
@@ -30,22 +31,40 @@ void optimize(Options& options, const std::string& name) {
   };
 }
 
+void check_types(const std::string& name, const char* verb, tensorflow::DataTypeSlice types,
+                 tensorflow::DataTypeSlice expected) {
+  if (types == expected) return;
+  fail(name, " ", verb, " (", tensorflow::DataTypeSliceString(types), "): it must be (",
+       tensorflow::DataTypeSliceString(expected), ").");
+}
+
+void check_signature(const tensorflow::FunctionLibraryDefinition& functions, const NameAttrList& function,
+                     const std::string& name, const Signature& expected) {
+  const tensorflow::FunctionDef* definition = functions.Find(function.name());
+  if (definition == nullptr) fail(name, ": there is no function of this name.");
+  tensorflow::InstantiationResult found;
+  const auto signature = [&](const std::string& op, const tensorflow::OpDef** def) {
+    return functions.LookUpOpDef(op, def);
+  };
+  check(tensorflow::InstantiateFunction(*definition, tensorflow::AttrSlice(&function.attr()), signature, &found));
+  check_types(name, "takes", found.arg_types, expected.arguments);
+  check_types(name, "returns", found.ret_types, expected.results);
+}
+
 }  // namespace
 
-FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, const tensorflow::NameAttrList& function,
-                                           bool jit_compile) {
-  const tensorflow::FunctionDef* definition = library.GetFunctionLibraryDefinition()->Find(function.name());
-  if (definition == nullptr) fail("There is no function ", function.name(), ".");
+FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, const NameAttrList& function,
+                                           const std::string& name, const Signature& signature, bool jit_compile) {
+  check_signature(*library.GetFunctionLibraryDefinition(), function, name, signature);
   Options options;
   if (jit_compile) {
     options.executor_type = "SINGLE_THREADED_EXECUTOR";  // there is one operation
   } else {
     const std::string& host = library.device()->name();
-    const tensorflow::OpDef& signature = definition->signature();
     options.target = host;
     options.is_multi_device_function = true;
-    options.input_devices.assign(static_cast<std::size_t>(signature.input_arg_size()), host);
-    options.output_devices.assign(static_cast<std::size_t>(signature.output_arg_size()), host);
+    options.input_devices.assign(signature.arguments.size(), host);
+    options.output_devices.assign(signature.results.size(), host);
     options.allow_small_function_optimizations = true;  // one thread, where that is safe
     if (const tensorflow::ConfigProto* config = library.config_proto()) options.config_proto = *config;
     optimize(options, function.name());

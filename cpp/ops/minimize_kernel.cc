@@ -13,6 +13,7 @@
 
 #include "driver/drive.h"
 #include "objectives/aligned_buffer.h"
+#include "ops/attributes.h"
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
 #include "ops/solve_trace.h"
@@ -31,64 +32,15 @@ using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 
-std::size_t to_size(std::int64_t value) { return static_cast<std::size_t>(value); }
-
-/// The attributes of the op.
-struct Attributes {
-  explicit Attributes(OpKernelConstruction* context) {
-    std::string method;
-    const auto get = [context](const char* name, auto* value) { check(context->GetAttr(name, value)); };
-    get("method", &method);
-    is_slsqp = method == "slsqp";
-    get("functions", &functions);
-    get("trace_functions", &trace_functions);
-    get("maxcor", &lbfgsb.maxcor);
-    get("maxfun", &lbfgsb.maxfun);
-    get("maxiter", &lbfgsb.maxiter);
-    get("maxls", &lbfgsb.maxls);
-    slsqp.maxiter = lbfgsb.maxiter;
-    get("num_constraints", &num_constraints);
-    get("num_equalities", &num_equalities);
-    tensorflow::DataType precision{};
-    get("precision", &precision);
-    if (precision == tensorflow::DT_FLOAT) lbfgsb.precision = std::numeric_limits<float>::epsilon();
-    slsqp.precision = lbfgsb.precision;
-    get("jit_compile", &jit_compile);
-    get("trace_start", &trace_start);
-    get("trace_shapes", &trace_shapes);
-    std::vector<std::int64_t> captures;
-    std::vector<tensorflow::DataType> dtypes;
-    std::vector<tensorflow::PartialTensorShape> shapes;
-    get("variables", &captures);
-    get("variable_dtypes", &dtypes);
-    get("variable_shapes", &shapes);
-    if (functions.size() != (is_slsqp ? 2 : 1)) fail("method ", method, " takes another number of functions.");
-    if (trace_functions.size() > 1) fail("There may be one trace function.");
-    if (dtypes.size() != captures.size() || shapes.size() != captures.size()) {
-      fail("Each of the variables needs a dtype and a shape.");
-    }
-    std::size_t offset = 0;
-    for (std::size_t i = 0; i < captures.size(); ++i) {
-      variables.push_back({to_size(captures[i]), offset, dtypes[i], shapes[i]});
-      if (!shapes[i].IsFullyDefined()) fail("Each of the variables needs a static shape.");
-      offset += to_size(shapes[i].num_elements());
-    }
-  }
-
-  bool is_slsqp = false;
-  std::vector<NameAttrList> functions;
-  std::vector<NameAttrList> trace_functions;
-  LbfgsbOptions lbfgsb;  ///< Without tolerances, which are inputs.
-  SlsqpOptions slsqp;
-  std::int64_t num_constraints = 0;
-  std::int64_t num_equalities = 0;
-  std::vector<VariableComponent> variables;
-  bool jit_compile = false;
-  bool trace_start = false;
-  std::vector<tensorflow::PartialTensorShape> trace_shapes;
+/// A function of the op, ready to be called, and what messages call it.
+struct Callable {
+  FunctionLibraryRuntime::Handle handle;
+  std::string name;
 };
 
-using Handles = std::vector<FunctionLibraryRuntime::Handle>;
+using Callables = std::vector<Callable>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Span<const double> vector_input(OpKernelContext& context, const char* name) {
   const Tensor* tensor = nullptr;
@@ -97,11 +49,15 @@ Span<const double> vector_input(OpKernelContext& context, const char* name) {
   return {tensor->flat<double>().data(), to_size(tensor->NumElements())};
 }
 
-double scalar_input(OpKernelContext& context, const char* name) {
+double tolerance_input(OpKernelContext& context, const char* name, double least) {
   const Tensor* tensor = nullptr;
   check(context.input(name, &tensor));
   if (tensor->dims() != 0) fail(name, " must be a scalar, but has shape ", tensor->shape().DebugString(), ".");
-  return tensor->scalar<double>()();
+  const double value = tensor->scalar<double>()();
+  if (!(value >= least)) {
+    fail(name, " is ", value, ": it must be a number", least == 0 ? ", 0 or greater." : ".");
+  }
+  return value;
 }
 
 std::vector<Tensor> list_input(OpKernelContext& context, const char* name) {
@@ -133,21 +89,22 @@ std::unique_ptr<tensorflow::CancellationManager> make_cancellation(const OpKerne
 /// One solve, in the memory of its own that the solver needs.
 class Solve {
  public:
-  Solve(OpKernelContext& context, const Attributes& attributes, const Handles& handles)
+  Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables)
       : context_(context),
         attributes_(attributes),
-        start_(vector_input(context, "x0")),
+        start_(start()),
         lower_(bound("lower")),
         upper_(bound("upper")),
         x_(start_.size()),
         gradient_(start_.size()),
         cancellation_(make_cancellation(context)),
         inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
-    for (const FunctionLibraryRuntime::Handle handle : handles) {
-      functions_.push_back(std::make_unique<LibraryFunction>(context, handle, *cancellation_));
+    for (const Callable& function : callables) {
+      functions_.push_back(std::make_unique<LibraryFunction>(context, function.handle, *cancellation_, function.name));
     }
     LibraryFunction* trace_function = attributes.trace_functions.empty() ? nullptr : functions_.back().get();
-    trace_ = std::make_unique<SolveTrace>(trace_function, inputs_, list_input(context, "state"));
+    trace_ =
+        std::make_unique<SolveTrace>(trace_function, inputs_, list_input(context, "state"), attributes.trace_shapes);
     check_start();
     std::copy(start_.begin(), start_.end(), x_.data());
   }
@@ -162,6 +119,13 @@ class Solve {
   }
 
  private:
+  Span<const double> start() const {
+    const Span<const double> x0 = vector_input(context_, "x0");
+    if (x0.empty()) fail("x0 has shape [0]: it must have an element.");
+    attributes_.check_size(static_cast<std::int64_t>(x0.size()));
+    return x0;
+  }
+
   Span<const double> bound(const char* name) const {
     const Span<const double> values = vector_input(context_, name);
     if (!values.empty() && values.size() != start_.size()) {
@@ -174,10 +138,13 @@ class Solve {
     for (std::size_t i = 0; i < start_.size(); ++i) {
       if (!std::isfinite(start_[i])) fail("x0[", i, "] is ", start_[i], " at the start: give a finite value.");
     }
-    for (std::size_t i = 0; i < std::min(lower_.size(), upper_.size()); ++i) {
-      if (lower_[i] <= upper_[i]) continue;
+    if (lower_.size() != upper_.size()) {
+      fail("lower has ", lower_.size(), " elements and upper ", upper_.size(), ": give both, or neither.");
+    }
+    for (std::size_t i = 0; i < lower_.size(); ++i) {
+      if (lower_[i] <= upper_[i] && lower_[i] < kInfinity && upper_[i] > -kInfinity) continue;
       fail("the bounds for element ", i, " of x are (", lower_[i], ", ", upper_[i],
-           "): the lower must not be greater than the upper.");
+           "): the lower must not be greater than the upper, and a finite value must satisfy both.");
     }
   }
 
@@ -205,8 +172,8 @@ class Solve {
 
   void run_lbfgsb() {
     LbfgsbOptions options = attributes_.lbfgsb;
-    options.ftol = scalar_input(context_, "ftol");
-    options.gtol = scalar_input(context_, "gtol");
+    options.ftol = tolerance_input(context_, "ftol", 0);
+    options.gtol = tolerance_input(context_, "gtol", -kInfinity);
     FunctionLibraryObjective objective(*functions_[0], inputs_);
     Lbfgsb solver(x_.span(), gradient_.span(), lower_, upper_, options);
     poll()();
@@ -220,11 +187,13 @@ class Solve {
 
   void run_slsqp() {
     SlsqpOptions options = attributes_.slsqp;
-    options.ftol = scalar_input(context_, "ftol");
+    options.ftol = tolerance_input(context_, "ftol", 0);
     const std::size_t n = start_.size();
     const std::size_t m = to_size(attributes_.num_constraints);
+    const std::size_t stride = SlsqpProblem::stride(n);
+    if (m > std::numeric_limits<std::size_t>::max() / sizeof(double) / stride) throw std::bad_alloc();
     const AlignedBuffer<double> constraints(m);
-    const AlignedBuffer<double> jacobian(m * SlsqpProblem::stride(n));
+    const AlignedBuffer<double> jacobian(m * stride);
     SlsqpProblem problem;
     problem.x = x_.span();
     problem.gradient = gradient_.span();
@@ -233,7 +202,7 @@ class Solve {
     problem.num_equalities = to_size(attributes_.num_equalities);
     problem.lower = lower_;
     problem.upper = upper_;
-    const Derivatives derivatives{problem.gradient, problem.jacobian, SlsqpProblem::stride(n)};
+    const Derivatives derivatives{problem.gradient, problem.jacobian, stride};
     ConstrainedFunctionLibraryObjective objective(*functions_[0], *functions_[1], inputs_);
     Slsqp solver(problem, options);
     poll()();
@@ -267,13 +236,8 @@ class Solve {
     tensorflow::OpOutputList traced;
     check(context_.output_list("trace", &traced));
     for (int i = 0; i < traced.size(); ++i) {
-      tensorflow::TensorShape shape;
-      if (!attributes_.trace_shapes[to_size(i)].AsTensorShape(&shape)) {
-        fail("trace_shapes[", i, "] must be static.");
-      }
-      shape.InsertDim(0, static_cast<std::int64_t>(trace_->size()));
       Tensor* stacked = nullptr;
-      check(traced.allocate(i, shape, &stacked));
+      check(traced.allocate(i, trace_->stacked_shape(to_size(i)), &stacked));
       trace_->stack(to_size(i), *stacked);
     }
   }
@@ -291,28 +255,49 @@ class Solve {
   std::unique_ptr<SolveTrace> trace_;
 };
 
+/// The functions of an op in one library, which may go before the op does.
+class Instantiated {
+ public:
+  explicit Instantiated(FunctionLibraryRuntime& library) : library_(&library) {}
+  ~Instantiated() {
+    const auto library = library_.GetNewRef();
+    if (library == nullptr) return;
+    for (const Callable& function : functions_) library->ReleaseHandle(function.handle).IgnoreError();
+  }
+  Instantiated(Instantiated&&) = default;
+  Instantiated(const Instantiated&) = delete;
+  Instantiated& operator=(const Instantiated&) = delete;
+
+  /// The library at this address may be another one by now.
+  bool is_alive() const { return library_.GetNewRef() != nullptr; }
+
+  /// Adds functions, which `attribute` holds.
+  void add(const char* attribute, const std::vector<NameAttrList>& functions, const std::vector<Signature>& signatures,
+           bool jit_compile) {
+    const auto library = library_.GetNewRef();
+    for (std::size_t i = 0; i < functions.size(); ++i) {
+      std::string name = absl::StrCat(attribute, "[", i, "], ", functions[i].name(), ",");
+      functions_.push_back({instantiate(*library, functions[i], name, signatures[i], jit_compile), name});
+    }
+  }
+
+  const Callables& functions() const { return functions_; }
+
+ private:
+  tsl::core::WeakPtr<FunctionLibraryRuntime> library_;
+  Callables functions_;
+};
+
 /// Runs each solve in one thread of TensorFlow's, from its start to its end; it waits for no other.
 class MinimizeOp : public tensorflow::AsyncOpKernel {
  public:
   explicit MinimizeOp(OpKernelConstruction* context) : AsyncOpKernel(context) {
     try {
-      attributes_ = std::make_unique<Attributes>(context);
+      attributes_ = std::make_unique<Attributes>(*context);
     } catch (const StatusError& error) {
       context->SetStatus(error.status());
     }
   }
-
-  ~MinimizeOp() override {
-    for (const auto& [address, functions] : functions_) {
-      const auto library = functions.library.GetNewRef();
-      if (library == nullptr) continue;
-      for (const FunctionLibraryRuntime::Handle handle : functions.handles) {
-        library->ReleaseHandle(handle).IgnoreError();
-      }
-    }
-  }
-  MinimizeOp(const MinimizeOp&) = delete;
-  MinimizeOp& operator=(const MinimizeOp&) = delete;
 
   void ComputeAsync(OpKernelContext* context, DoneCallback done) override {
     auto solve = [this, context, done = std::move(done)] {
@@ -330,7 +315,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
  private:
   absl::Status solve(OpKernelContext& context) {
     try {
-      Solve(context, *attributes_, handles(context)).run();
+      Solve(context, *attributes_, functions(context)).run();
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
@@ -342,32 +327,26 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     }
   }
 
-  /// The functions in one library. A session shares this kernel between its libraries, which may go before it does.
-  struct Instantiated {
-    tsl::core::WeakPtr<FunctionLibraryRuntime> library;
-    Handles handles;
-  };
-
-  /// The functions, instantiated once in each library that this kernel is used with.
-  Handles handles(const OpKernelContext& context) {
-    FunctionLibraryRuntime& library = *context.function_library();
+  /// The functions, instantiated once in each library: a session shares this kernel between several.
+  const Callables& functions(const OpKernelContext& context) {
+    FunctionLibraryRuntime* library = context.function_library();
+    if (library == nullptr) fail("functions cannot be called: this step has no function library.");
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = functions_.find(&library);
-    // Another library may have been at this address.
-    if (found != functions_.end() && found->second.library.GetNewRef() != nullptr) return found->second.handles;
-    Handles handles;
-    for (const auto* functions : {&attributes_->functions, &attributes_->trace_functions}) {
-      for (const NameAttrList& function : *functions) {
-        handles.push_back(instantiate(library, function, attributes_->jit_compile));
-      }
+    const auto found = instantiated_.find(library);
+    if (found != instantiated_.end()) {
+      if (found->second.is_alive()) return found->second.functions();
+      instantiated_.erase(found);
     }
-    functions_[&library] = {tsl::core::WeakPtr<FunctionLibraryRuntime>(&library), handles};
-    return handles;
+    Instantiated fresh(*library);
+    fresh.add("functions", attributes_->functions, attributes_->signatures(), attributes_->jit_compile);
+    fresh.add("trace_functions", attributes_->trace_functions, {attributes_->trace_signature()},
+              attributes_->jit_compile);
+    return instantiated_.emplace(library, std::move(fresh)).first->second.functions();
   }
 
   std::unique_ptr<const Attributes> attributes_;
   std::mutex mutex_;
-  std::map<const FunctionLibraryRuntime*, Instantiated> functions_;
+  std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("TfminimizeMinimize").Device(tensorflow::DEVICE_CPU), MinimizeOp);

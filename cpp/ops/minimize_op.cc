@@ -1,6 +1,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/attributes.h"
+#include "ops/function_library.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 #include "tensorflow/core/platform/errors.h"
@@ -21,31 +23,37 @@ absl::Status check_bound(InferenceContext* c, int input, DimensionHandle n) {
   return absl::OkStatus();
 }
 
-absl::Status infer_shapes(InferenceContext* c) {
+absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
   ShapeHandle x;
   ShapeHandle scalar;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &x));
   for (const int bound : {1, 2}) TF_RETURN_IF_ERROR(check_bound(c, bound, c->Dim(x, 0)));
   for (const int tolerance : {3, 4}) TF_RETURN_IF_ERROR(c->WithRank(c->input(tolerance), 0, &scalar));
-  std::int64_t num_constraints = 0;
-  std::vector<tensorflow::PartialTensorShape> trace_shapes;
-  TF_RETURN_IF_ERROR(c->GetAttr("num_constraints", &num_constraints));
-  TF_RETURN_IF_ERROR(c->GetAttr("trace_shapes", &trace_shapes));
+  const DimensionHandle n = c->Dim(x, 0);
+  if (c->ValueKnown(n)) attributes.check_size(c->Value(n));
   int output = 0;
   c->set_output(output++, x);                                         // x
   c->set_output(output++, c->Scalar());                               // fun
   c->set_output(output++, x);                                         // jac
   for (int i = 0; i < 5; ++i) c->set_output(output++, c->Scalar());   // nit, nfev, njev, status, constr_violation
-  c->set_output(output++, c->Vector(num_constraints));                // multipliers
+  c->set_output(output++, c->Vector(attributes.num_constraints));     // multipliers
   c->set_output(output++, c->Vector(InferenceContext::kUnknownDim));  // history
   const DimensionHandle rows = c->UnknownDim();
-  for (const tensorflow::PartialTensorShape& shape : trace_shapes) {
+  for (const tensorflow::PartialTensorShape& shape : attributes.trace_shapes) {
     ShapeHandle one;
     TF_RETURN_IF_ERROR(c->MakeShapeFromPartialTensorShape(shape, &one));
     TF_RETURN_IF_ERROR(c->Concatenate(c->Vector(rows), one, &one));
     c->set_output(output++, one);
   }
   return absl::OkStatus();
+}
+
+absl::Status check_and_infer_shapes(InferenceContext* c) {
+  try {
+    return infer_shapes(c, Attributes(*c));
+  } catch (const StatusError& error) {
+    return error.status();
+  }
 }
 
 }  // namespace
@@ -89,7 +97,7 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("Tcaptures: list(type) >= 0 = []")
     .Attr("Ttrace: list(type) >= 0 = []")
     .SetIsStateful()  // it calls functions that may be
-    .SetShapeFn(infer_shapes)
+    .SetShapeFn(check_and_infer_shapes)
     .Doc(R"doc(
 Minimises a function, with bounds and constraints.
 
@@ -97,9 +105,9 @@ The same solvers as `tfminimize.minimize`; the functions are called from C++. Al
 the captures.
 
 x0: The start, of shape [n]; finite. It is projected into the bounds.
-lower: Lower bounds, of shape [n], -infinity where there is none; or of shape [0], for no bounds.
-upper: Upper bounds, of shape [n], infinity where there is none; or of shape [0], for no bounds.
-ftol: SciPy's option of this name.
+lower: Lower bounds, of shape [n], -infinity where there is none; or, with upper, of shape [0], for no bounds.
+upper: Upper bounds, of shape [n], infinity where there is none; or, with lower, of shape [0], for no bounds.
+ftol: SciPy's option of this name; 0 or greater.
 gtol: SciPy's option of this name, of L-BFGS-B only.
 state: What the trace function is given in its first call.
 captures: Inputs of all functions, after x.

@@ -10,6 +10,12 @@ namespace tfminimize {
 
 using tensorflow::Tensor;
 
+namespace {
+
+std::ptrdiff_t to_offset(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
+
+}  // namespace
+
 bool SolveTrace::call(Span<const double> x, double f, Span<const double> g) {
   inputs_.set(x);
   Tensor gradient(tensorflow::DT_DOUBLE, {static_cast<std::int64_t>(g.size())});
@@ -19,11 +25,11 @@ bool SolveTrace::call(Span<const double> x, double f, Span<const double> g) {
   inputs.insert(inputs.end(), state_.begin(), state_.end());
   inputs.insert(inputs.end(), fixed.begin() + 1, fixed.end());
   const std::vector<Tensor>& results = function_->call(inputs);
-  if (results[0].dims() != 0) {
-    fail("The trace function must return a scalar first, which ends the solve if it is true.");
-  }
+  check_shape(results[0], {}, "whether to end the solve");
   const auto first = results.begin() + 1;
-  const auto traced = first + static_cast<std::ptrdiff_t>(state_.size());
+  const auto traced = first + to_offset(state_.size());
+  for (std::size_t i = 0; i < state_.size(); ++i) check_shape(first[to_offset(i)], state_[i].shape(), "its state");
+  for (std::size_t i = 0; i < shapes_.size(); ++i) check_shape(traced[to_offset(i)], shapes_[i], "what it traces");
   state_.assign(first, traced);
   rows_.emplace_back(traced, results.end());
   const bool stop = results[0].scalar<bool>()();
@@ -31,16 +37,15 @@ bool SolveTrace::call(Span<const double> x, double f, Span<const double> g) {
   return stop;
 }
 
+void SolveTrace::check_shape(const Tensor& result, const tensorflow::TensorShape& shape, const char* meaning) const {
+  if (result.shape() == shape) return;
+  fail(function_->name(), " returned a tensor of shape ", result.shape().DebugString(), " for ", meaning,
+       ": it must be ", shape.DebugString(), ".");
+}
+
 void SolveTrace::stack(std::size_t i, Tensor& stacked) const {
-  tensorflow::TensorShape shape = stacked.shape();
-  shape.RemoveDim(0);
   for (std::size_t k = 0; k < rows_.size(); ++k) {
-    const Tensor& row = rows_[k][i];
-    if (row.shape() != shape) {
-      fail("The trace function returned a tensor of shape ", row.shape().DebugString(), " where it must have ",
-           shape.DebugString(), ".");
-    }
-    check(tensorflow::batch_util::CopyElementToSlice(row, &stacked, static_cast<std::int64_t>(k)));
+    check(tensorflow::batch_util::CopyElementToSlice(rows_[k][i], &stacked, static_cast<std::int64_t>(k)));
   }
 }
 

@@ -14,9 +14,15 @@ namespace tfminimize {
 ///     function (x [n], value [], gradient [n], state..., captures...) -> (whether to end, state..., traced...)
 class SolveTrace {
  public:
-  /// `function` may be null; it and `inputs` must outlive the object.
-  SolveTrace(LibraryFunction* function, FunctionInputs& inputs, std::vector<tensorflow::Tensor> state)
-      : function_(function), inputs_(inputs), state_(std::move(state)) {}
+  /// `function` may be null; it and `inputs` must outlive the object. `shapes` are static, of what is traced.
+  SolveTrace(LibraryFunction* function, FunctionInputs& inputs, std::vector<tensorflow::Tensor> state,
+             const std::vector<tensorflow::PartialTensorShape>& shapes)
+      : function_(function), inputs_(inputs), state_(std::move(state)) {
+    for (const tensorflow::PartialTensorShape& shape : shapes) {
+      shapes_.emplace_back();
+      shape.AsTensorShape(&shapes_.back());
+    }
+  }
 
   bool has_function() const { return function_ != nullptr; }
 
@@ -31,14 +37,23 @@ class SolveTrace {
   /// How often the function was called.
   std::size_t size() const { return rows_.size(); }
 
-  /// What traced result `i`, of this shape, was in each call, stacked along a new first axis in `stacked`. Throws
-  /// StatusError.
+  /// The shape of all that traced result `i` was, stacked along a new first axis. Throws StatusError.
+  tensorflow::TensorShape stacked_shape(std::size_t i) const {
+    tensorflow::TensorShape shape = shapes_[i];
+    check(shape.InsertDimWithStatus(0, static_cast<std::int64_t>(size())));
+    return shape;
+  }
+
+  /// Writes it into a tensor of that shape. Throws StatusError.
   void stack(std::size_t i, tensorflow::Tensor& stacked) const;
 
  private:
+  void check_shape(const tensorflow::Tensor& result, const tensorflow::TensorShape& shape, const char* meaning) const;
+
   LibraryFunction* function_;
   FunctionInputs& inputs_;
   std::vector<tensorflow::Tensor> state_;
+  std::vector<tensorflow::TensorShape> shapes_;
   std::vector<double> values_;
   std::vector<std::vector<tensorflow::Tensor>> rows_;
 };

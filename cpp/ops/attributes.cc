@@ -1,0 +1,161 @@
+#include "ops/attributes.h"
+
+#include <limits>
+#include <set>
+#include <string>
+
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/util/overflow.h"
+
+namespace tfminimize {
+namespace {
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most = kMost) {
+  if (value >= least && value <= most) return;
+  fail(name, " is ", value, ": it must be ", least,
+       most == kMost ? std::string(" or greater") : absl::StrCat(" to ", most), ".");
+}
+
+/// Throws unless a list has the length that another attribute asks for.
+void check_length(const char* name, std::size_t length, std::size_t expected, const char* reason) {
+  if (length != expected) fail(name, " has ", length, " entries: it must have ", expected, ", ", reason, ".");
+}
+
+std::vector<tensorflow::DataType> doubles(std::size_t count) {
+  return std::vector<tensorflow::DataType>(count, tensorflow::DT_DOUBLE);
+}
+
+}  // namespace
+
+template <typename Context>
+Attributes::Attributes(const Context& context) {
+  const auto get = [&context](const char* name, auto* value) { check(context.GetAttr(name, value)); };
+  std::string method;
+  get("method", &method);
+  is_slsqp = method == "slsqp";
+  get("functions", &functions);
+  get("trace_functions", &trace_functions);
+  get("maxcor", &lbfgsb.maxcor);
+  get("maxfun", &lbfgsb.maxfun);
+  get("maxiter", &lbfgsb.maxiter);
+  get("maxls", &lbfgsb.maxls);
+  slsqp.maxiter = lbfgsb.maxiter;
+  get("num_constraints", &num_constraints);
+  get("num_equalities", &num_equalities);
+  tensorflow::DataType precision{};
+  get("precision", &precision);
+  if (precision == tensorflow::DT_FLOAT) lbfgsb.precision = std::numeric_limits<float>::epsilon();
+  slsqp.precision = lbfgsb.precision;
+  get("jit_compile", &jit_compile);
+  get("trace_start", &trace_start);
+  get("trace_shapes", &trace_shapes);
+  get("Tstate", &state_dtypes);
+  get("Tcaptures", &capture_dtypes);
+  get("Ttrace", &trace_dtypes);
+  std::vector<std::int64_t> captures;
+  std::vector<tensorflow::DataType> dtypes;
+  std::vector<tensorflow::PartialTensorShape> shapes;
+  get("variables", &captures);
+  get("variable_dtypes", &dtypes);
+  get("variable_shapes", &shapes);
+  check_length("variable_dtypes", dtypes.size(), captures.size(), "as many as variables");
+  check_length("variable_shapes", shapes.size(), captures.size(), "as many as variables");
+  for (std::size_t i = 0; i < captures.size(); ++i) variables.push_back({captures[i], 0, dtypes[i], shapes[i]});
+  check_counts();
+  check_variables();
+  check_trace();
+}
+
+template Attributes::Attributes(const tensorflow::OpKernelConstruction&);
+template Attributes::Attributes(const tensorflow::shape_inference::InferenceContext&);
+
+void Attributes::check_counts() const {
+  check_length("functions", functions.size(), is_slsqp ? 2 : 1,
+               is_slsqp ? "since method is slsqp" : "since method is l-bfgs-b");
+  check_range("maxcor", lbfgsb.maxcor, 1);  // the solver knows the most
+  check_range("maxfun", lbfgsb.maxfun, 0);
+  check_range("maxiter", lbfgsb.maxiter, 0);
+  check_range("maxls", lbfgsb.maxls, 1);
+  if (!is_slsqp && num_constraints != 0) {
+    fail("num_constraints is ", num_constraints, ": it must be 0, since method is l-bfgs-b.");
+  }
+  check_range("num_constraints", num_constraints, 0);
+  check_range("num_equalities", num_equalities, 0, num_constraints);
+}
+
+void Attributes::check_variables() {
+  std::set<std::int64_t> seen;
+  for (std::size_t i = 0; i < variables.size(); ++i) {
+    VariableComponent& variable = variables[i];
+    const std::int64_t capture = variable.capture;
+    if (capture < 0 || to_size(capture) >= capture_dtypes.size()) {
+      fail("variables[", i, "] is ", capture, ": it must be the number of a capture, and there are ",
+           capture_dtypes.size(), ".");
+    }
+    if (!seen.insert(capture).second) fail("variables[", i, "] is ", capture, ", as one before: each is given once.");
+    if (capture_dtypes[to_size(capture)] != tensorflow::DT_RESOURCE) {
+      fail("variables[", i, "] is ", capture, ": that capture must be the handle of a variable, but its dtype is ",
+           tensorflow::DataTypeString(capture_dtypes[to_size(capture)]), ".");
+    }
+    if (variable.dtype != tensorflow::DT_FLOAT && variable.dtype != tensorflow::DT_DOUBLE) {
+      fail("variable_dtypes[", i, "] is ", tensorflow::DataTypeString(variable.dtype),
+           ": it must be float32 or float64.");
+    }
+    const std::int64_t size = variable.shape.num_elements();
+    if (size < 0) fail("variable_shapes[", i, "] is ", variable.shape.DebugString(), ": it must be static.");
+    variable.offset = to_size(variables_size);
+    variables_size = tensorflow::AddWithoutOverflow(variables_size, size);
+    if (variables_size < 0) {
+      fail("variable_shapes[", i, "] is ", variable.shape.DebugString(), ": so many elements cannot be counted.");
+    }
+  }
+}
+
+void Attributes::check_trace() const {
+  if (trace_functions.size() > 1) {
+    fail("trace_functions has ", trace_functions.size(), " entries: it must have none or one.");
+  }
+  check_length("trace_shapes", trace_shapes.size(), trace_dtypes.size(), "as many as Ttrace");
+  if (trace_functions.empty()) {
+    check_length("Ttrace", trace_dtypes.size(), 0, "since trace_functions is empty");
+    check_length("Tstate", state_dtypes.size(), 0, "since trace_functions is empty");
+  }
+  for (std::size_t i = 0; i < trace_shapes.size(); ++i) {
+    tensorflow::TensorShape shape;
+    if (!trace_shapes[i].AsTensorShape(&shape)) {
+      fail("trace_shapes[", i, "] is ", trace_shapes[i].DebugString(), ": it must be static.");
+    }
+    if (!shape.InsertDimWithStatus(0, 1).ok()) {
+      fail("trace_shapes[", i, "] is ", trace_shapes[i].DebugString(), ": a stack of those has too many dimensions.");
+    }
+  }
+}
+
+std::vector<Signature> Attributes::signatures() const {
+  std::vector<tensorflow::DataType> arguments{tensorflow::DT_DOUBLE};
+  arguments.insert(arguments.end(), capture_dtypes.begin(), capture_dtypes.end());
+  const Signature first{arguments, doubles(2)};
+  if (!is_slsqp) return {first};
+  return {first, {arguments, doubles(4)}};
+}
+
+Signature Attributes::trace_signature() const {
+  Signature signature{doubles(3), {tensorflow::DT_BOOL}};
+  for (const auto* dtypes : {&state_dtypes, &capture_dtypes}) {
+    signature.arguments.insert(signature.arguments.end(), dtypes->begin(), dtypes->end());
+  }
+  for (const auto* dtypes : {&state_dtypes, &trace_dtypes}) {
+    signature.results.insert(signature.results.end(), dtypes->begin(), dtypes->end());
+  }
+  return signature;
+}
+
+void Attributes::check_size(std::int64_t x0_size) const {
+  if (variables.empty() || variables_size == x0_size) return;
+  fail("variable_shapes have ", variables_size, " elements in all: they must have ", x0_size, ", as many as x0.");
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,58 @@
+#ifndef TFMINIMIZE_OPS_ATTRIBUTES_H_
+#define TFMINIMIZE_OPS_ATTRIBUTES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ops/function_library.h"
+#include "ops/instantiate.h"
+#include "solvers/lbfgsb.h"
+#include "solvers/slsqp.h"
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/framework/types.h"
+
+namespace tfminimize {
+
+inline std::size_t to_size(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+/// The attributes of the op. Any program can write a graph, so nothing in them is taken on trust.
+struct Attributes {
+  /// From an OpKernelConstruction or an InferenceContext. Throws StatusError, with the name and the value of the
+  /// attribute, for what no solve could use.
+  template <typename Context>
+  explicit Attributes(const Context& context);
+
+  bool is_slsqp = false;
+  std::vector<tensorflow::NameAttrList> functions;
+  std::vector<tensorflow::NameAttrList> trace_functions;
+  LbfgsbOptions lbfgsb;  ///< Without tolerances, which are inputs.
+  SlsqpOptions slsqp;
+  std::int64_t num_constraints = 0;
+  std::int64_t num_equalities = 0;
+  std::vector<VariableComponent> variables;
+  std::int64_t variables_size = 0;  ///< Elements of all of them.
+  bool jit_compile = false;
+  bool trace_start = false;
+  std::vector<tensorflow::PartialTensorShape> trace_shapes;
+  std::vector<tensorflow::DataType> state_dtypes;
+  std::vector<tensorflow::DataType> capture_dtypes;
+  std::vector<tensorflow::DataType> trace_dtypes;
+
+  /// What the functions and the trace function must take and return.
+  std::vector<Signature> signatures() const;
+  Signature trace_signature() const;
+
+  /// Throws StatusError unless the variables are as many elements as x0.
+  void check_size(std::int64_t x0_size) const;
+
+ private:
+  void check_counts() const;
+  void check_variables();
+  void check_trace() const;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OPS_ATTRIBUTES_H_
