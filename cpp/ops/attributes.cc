@@ -154,6 +154,7 @@ Signature Attributes::trace_signature() const {
 }
 
 void Attributes::check_size(std::int64_t x0_size) const {
+  if (x0_size == 0) fail("x0 has shape [0]: it must have an element.");
   if (variables.empty() || variables_size == x0_size) return;
   fail("variable_shapes have ", variables_size, " elements in all: they must have ", x0_size, ", as many as x0.");
 }

@@ -44,7 +44,7 @@ struct Attributes {
   std::vector<Signature> signatures() const;
   Signature trace_signature() const;
 
-  /// Throws StatusError unless the variables are as many elements as x0.
+  /// Throws StatusError unless x0 has elements, as many as the variables.
   void check_size(std::int64_t x0_size) const;
 
  private:

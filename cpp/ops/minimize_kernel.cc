@@ -121,7 +121,6 @@ class Solve {
  private:
   Span<const double> start() const {
     const Span<const double> x0 = vector_input(context_, "x0");
-    if (x0.empty()) fail("x0 has shape [0]: it must have an element.");
     attributes_.check_size(static_cast<std::int64_t>(x0.size()));
     return x0;
   }
@@ -288,6 +287,27 @@ class Instantiated {
   Callables functions_;
 };
 
+/// Counts the solves of a thread that run inside of one another. A function that calls itself would never end, but with
+/// the stack.
+class Nested {
+ public:
+  Nested() { ++depth(); }
+  ~Nested() { --depth(); }
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+
+  void check_depth() const {
+    constexpr int kMost = 32;
+    if (depth() > kMost) fail("functions solve inside of one another, nested ", kMost, " deep: one calls itself.");
+  }
+
+ private:
+  static int& depth() {
+    thread_local int depth = 0;
+    return depth;
+  }
+};
+
 /// Runs each solve in one thread of TensorFlow's, from its start to its end; it waits for no other.
 class MinimizeOp : public tensorflow::AsyncOpKernel {
  public:
@@ -314,7 +334,9 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
 
  private:
   absl::Status solve(OpKernelContext& context) {
+    const Nested nested;
     try {
+      nested.check_depth();
       Solve(context, *attributes_, functions(context)).run();
       return absl::OkStatus();
     } catch (const StatusError& error) {

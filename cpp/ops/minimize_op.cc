@@ -14,23 +14,31 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-/// The shape of a bound: that of x0, or [0].
-absl::Status check_bound(InferenceContext* c, int input, DimensionHandle n) {
-  ShapeHandle bound;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(input), 1, &bound));
-  DimensionHandle size = c->Dim(bound, 0);
-  if (c->ValueKnown(size) && c->Value(size) != 0) TF_RETURN_IF_ERROR(c->Merge(size, n, &size));
-  return absl::OkStatus();
+void check_rank(InferenceContext* c, int input, const char* name, int rank) {
+  const ShapeHandle shape = c->input(input);
+  if (!c->RankKnown(shape) || c->Rank(shape) == rank) return;
+  fail(name, " has shape ", c->DebugString(shape), ": it must be a ", rank == 0 ? "scalar" : "vector", ".");
+}
+
+/// A bound has the shape of x0, or [0].
+void check_bound(InferenceContext* c, int input, const char* name, DimensionHandle n) {
+  check_rank(c, input, name, 1);
+  if (!c->RankKnown(c->input(input))) return;
+  const DimensionHandle size = c->Dim(c->input(input), 0);
+  if (!c->ValueKnown(size) || !c->ValueKnown(n) || c->Value(size) == 0 || c->Value(size) == c->Value(n)) return;
+  fail(name, " has ", c->Value(size), " elements, but x0 has ", c->Value(n), ".");
 }
 
 absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
+  check_rank(c, 0, "x0", 1);
   ShapeHandle x;
-  ShapeHandle scalar;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &x));
-  for (const int bound : {1, 2}) TF_RETURN_IF_ERROR(check_bound(c, bound, c->Dim(x, 0)));
-  for (const int tolerance : {3, 4}) TF_RETURN_IF_ERROR(c->WithRank(c->input(tolerance), 0, &scalar));
   const DimensionHandle n = c->Dim(x, 0);
   if (c->ValueKnown(n)) attributes.check_size(c->Value(n));
+  check_bound(c, 1, "lower", n);
+  check_bound(c, 2, "upper", n);
+  check_rank(c, 3, "ftol", 0);
+  check_rank(c, 4, "gtol", 0);
   int output = 0;
   c->set_output(output++, x);                                         // x
   c->set_output(output++, c->Scalar());                               // fun

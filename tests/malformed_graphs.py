@@ -1,0 +1,459 @@
+"""Graphs whose operation holds what no program of ours writes, and what becomes of running them.
+
+Run as a program, it tries the variants of its arguments in turn, and prints a line before and after each: whoever reads
+it knows which one ended the process.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+import tfminimize as tfm
+from tfminimize.in_graph import TraceFunction
+
+OP = "TfminimizeMinimize"
+INPUTS = ("x0", "lower", "upper", "ftol", "gtol")
+MEMORY = 24 << 30
+"""Bytes that a process may ask for: what wants more fails at once and does not fill the machine."""
+
+Mutation = Callable[[Any, Any], None]
+"""Changes a GraphDef, and in it the NodeDef of the operation."""
+
+
+class Variant(NamedTuple):
+    base: str
+    mutate: Mutation
+    expected: str
+    """Part of the sentence; empty if the operation may also run."""
+
+
+def _loss(x: Any, a: Any) -> Any:
+    return tf.reduce_sum((x - a) ** 2 + x**4)
+
+
+def _trace(x: Any, loss: Any, gradients: Any, state: Any) -> Any:
+    return tf.constant(False), [state[0] + 1], [x[0], loss]
+
+
+@cache
+def base(name: str) -> bytes:
+    """A graph that holds a valid operation, serialized."""
+    with tf.Graph().as_default() as graph:
+        a = tf.compat.v1.placeholder_with_default(tf.constant([1.0, -2.0], tf.float64), [2])
+        x0, fun, method, bounds, constraints, trace = np.ones(2), _loss, "L-BFGS-B", None, (), None
+        if name == "variables":
+            v = tf.compat.v1.get_variable("v", initializer=np.ones(2), use_resource=True)
+            w = tf.compat.v1.get_variable("w", initializer=np.ones((1, 3), np.float32), use_resource=True)
+            with tf.control_dependencies([v.initializer, w.initializer]):
+                tfm.ops.minimize(
+                    lambda a: _loss(v, a) + tf.cast(tf.reduce_sum((w - 1) ** 2), tf.float64), [v, w], args=(a,)
+                )
+            return _up_to_the_operation(graph.as_graph_def())
+        if name == "bounds":
+            bounds = (-0.5, 0.5)
+        elif name == "slsqp":
+            method, constraints = "SLSQP", {"type": "ineq", "fun": lambda x: tf.stack([x[0] - x[1], 1 - x[0], x[1] + 3])}
+        elif name == "trace":
+            trace = TraceFunction(_trace, [tf.constant(0)])
+        tfm.ops.traced_minimize(fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize")
+        return _up_to_the_operation(graph.as_graph_def())
+
+
+def _up_to_the_operation(graph_def: Any) -> bytes:
+    """Without what reads the results, which another error may come from."""
+    (solve,) = (node.name for node in graph_def.node if node.op == OP)
+    after = {solve}
+    for node in list(graph_def.node):  # in the order in which they were made
+        if any(name.lstrip("^").split(":")[0] in after for name in node.input):
+            after.add(node.name)
+            graph_def.node.remove(node)
+    return graph_def.SerializeToString()
+
+
+def mutated(variant: Variant) -> Any:
+    graph_def = tf.compat.v1.GraphDef.FromString(base(variant.base))
+    (node,) = (node for node in graph_def.node if node.op == OP)
+    variant.mutate(graph_def, node)
+    return graph_def
+
+
+def run_in_session(graph_def: Any) -> None:
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        (op,) = (op for op in graph.get_operations() if op.type == OP)
+        with tf.compat.v1.Session() as session:
+            session.run(op.outputs)
+
+
+def run_in_function(graph_def: Any) -> None:
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    (op,) = (op for op in wrapped.graph.get_operations() if op.type == OP)
+    kept = [tensor for tensor in op.outputs if tensor.dtype not in (tf.resource, tf.variant)]
+    wrapped.prune([], kept)()
+
+
+def outcome(graph_def: Any) -> str:
+    """An empty string for a graph that runs, in a session and as a function, or else its error."""
+    errors = []
+    for run in (run_in_session, run_in_function):
+        try:
+            run(graph_def)
+            errors.append("")
+        except (ValueError, tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError) as error:
+            errors.append(str(error))
+        except Exception as error:
+            errors.append(f"UNEXPECTED {type(error).__name__} in {run.__name__}: {error}")
+    if bool(errors[0]) != bool(errors[1]):
+        return f"UNEXPECTED difference between a session, {errors[0]!r}, and a function, {errors[1]!r}"
+    return errors[0] + errors[1] if "UNEXPECTED" in errors[1] else errors[0]
+
+
+# What can be changed.
+
+
+def attribute(name: str, value: Any) -> Mutation:
+    """Sets an attribute: to an integer, a bool, text, or a list of integers, dtypes, shapes or names of functions."""
+
+    def mutate(graph_def: Any, node: Any) -> None:
+        node.attr[name].Clear()
+        _set(node.attr[name], value)
+
+    return mutate
+
+
+def _set(attr: Any, value: Any) -> None:
+    if isinstance(value, list):
+        attr.list.SetInParent()
+        for item in value:
+            if isinstance(item, tf.DType):
+                attr.list.type.append(item.as_datatype_enum)
+            elif isinstance(item, tf.TensorShape):
+                attr.list.shape.append(item.as_proto())
+            elif isinstance(item, str):
+                attr.list.func.add(name=item)
+            else:
+                attr.list.i.append(item)
+    elif isinstance(value, bool):
+        attr.b = value
+    elif isinstance(value, int):
+        attr.i = value
+    elif isinstance(value, float):
+        attr.f = value
+    elif isinstance(value, tf.DType):
+        attr.type = value.as_datatype_enum
+    else:
+        attr.s = value.encode()
+
+
+def without(name: str) -> Mutation:
+    return lambda graph_def, node: node.attr.pop(name)
+
+
+def given(index: int, value: Any) -> Mutation:
+    """Gives the operation another tensor as an input."""
+
+    def mutate(graph_def: Any, node: Any) -> None:
+        tensor = np.asarray(value)
+        constant = graph_def.node.add(name=f"given_{index}", op="Const")
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(tensor))
+        constant.attr["dtype"].type = tf.as_dtype(tensor.dtype).as_datatype_enum
+        node.input[index] = constant.name
+
+    return mutate
+
+
+def without_input(index: int) -> Mutation:
+    return lambda graph_def, node: node.input.pop(index)
+
+
+def called(attribute_name: str, index: int, function: Callable[..., Any], *specs: Any) -> Mutation:
+    """Puts another function in the place of one."""
+
+    def mutate(graph_def: Any, node: Any) -> None:
+        concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+        graph_def.library.MergeFrom(concrete.graph.as_graph_def().library)
+        graph_def.library.function.append(concrete.function_def)
+        node.attr[attribute_name].list.func[index].name = concrete.name.decode()
+
+    return mutate
+
+
+def all_of(*mutations: Mutation) -> Mutation:
+    def mutate(graph_def: Any, node: Any) -> None:
+        for one in mutations:
+            one(graph_def, node)
+
+    return mutate
+
+
+def calls_itself(graph_def: Any, node: Any) -> None:
+    """The loss solves the problem that it is the loss of."""
+
+    def loss(x: Any, a: Any) -> Any:
+        found = tfm.ops.minimize(lambda y, a: _loss(y, a), x, args=(a,))
+        return tf.identity(found.fun), tf.identity(found.x)
+
+    called("functions", 0, loss, vector(2), vector(2))(graph_def, node)
+    name = node.attr["functions"].list.func[0].name
+    (own,) = (f for f in graph_def.library.function if f.signature.name == name)
+    (inner,) = (n for n in own.node_def if n.op == OP)
+    inner.attr["functions"].list.func[0].name = name
+
+
+def vector(*shape: int, dtype: Any = tf.float64) -> Any:
+    return tf.TensorSpec(shape, dtype)
+
+
+X = vector(2)
+SCALAR = vector()
+HUGE = tf.TensorShape([2**62])
+
+
+def d(*shape: int) -> Any:
+    return tf.zeros(shape, tf.float64)
+
+
+def _counts() -> Iterator[tuple[str, Variant]]:
+    refused = {
+        "maxcor": [0, -1, -(2**63), 2**20 + 1, 2**63 - 1],
+        "maxfun": [-1, -(2**63)],
+        "maxiter": [-1, -(2**63)],
+        "maxls": [0, -1, -(2**63)],
+        "num_constraints": [-1, -(2**63), 1, 2**63 - 1],
+        "num_equalities": [-1, 1, 2**63 - 1],
+    }
+    for name, values in refused.items():
+        for value in values:
+            yield f"{name} {value}", Variant("plain", attribute(name, value), name)
+    for name in ("maxfun", "maxiter", "maxls"):
+        for value in (1, 2**63 - 1):
+            yield f"{name} {value}", Variant("plain", attribute(name, value), "")
+    for value in (0, 1, 2, 4, 10**6):
+        yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "functions[1]")
+    for value in (10**17, 2**60, 2**61, 2**63 - 1):
+        yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "no memory")
+    for value in (4, -1, 2**63 - 1):
+        yield f"slsqp: num_equalities {value}", Variant("slsqp", attribute("num_equalities", value), "num_equalities")
+
+
+def _kinds() -> Iterator[tuple[str, Variant]]:
+    """Each attribute as another kind of value, and left out."""
+    values: list[Any] = [7, True, "text", 0.5, tf.float32, [3], [tf.float32], [HUGE], ["no_such_function"], []]
+    for name in _attribute_names():
+        for value in values:
+            yield f"{name} as {value}", Variant("trace", attribute(name, value), "")
+        yield f"{name} left out", Variant("trace", without(name), "")
+
+
+def _attribute_names() -> list[str]:
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(base("plain")), name="")
+        (op,) = (op for op in graph.get_operations() if op.type == OP)
+        return [attr.name for attr in op.op_def.attr]
+
+
+def _variables() -> Iterator[tuple[str, Variant]]:
+    right = [tf.TensorShape([2]), tf.TensorShape([1, 3])]
+    shapes = {
+        "larger": [tf.TensorShape([1000000]), right[1]],
+        "a little larger": [tf.TensorShape([3]), right[1]],
+        "smaller": [tf.TensorShape([1]), right[1]],
+        "too few": right[:1],
+        "too many": [*right, right[0]],
+        "none": [],
+        "that overflow": [HUGE, HUGE],
+        "that overflow to x0": [tf.TensorShape([2**62, 1]), tf.TensorShape([2**62, 2])],
+        "unknown": [tf.TensorShape([None]), right[1]],
+        "of unknown rank": [tf.TensorShape(None), right[1]],
+        "exchanged": right[::-1],
+        "of other rank": [tf.TensorShape([2, 1]), right[1]],
+    }
+    for name, value in shapes.items():
+        yield f"variable_shapes {name}", Variant("variables", attribute("variable_shapes", value), "variable_shapes")
+    both = [tf.float64, tf.float32]
+    dtypes = {"too few": both[:1], "too many": [*both, tf.float64], "exchanged": both[::-1], "one": [both[0]] * 2}
+    for name, value in dtypes.items():
+        yield f"variable_dtypes {name}", Variant("variables", attribute("variable_dtypes", value), "variable_dtypes")
+    yield "variable_dtypes int32", Variant("variables", attribute("variable_dtypes", [tf.int32] * 2), "variable_dtypes")
+    for value in ([0], [0, 1, 2], [0, 0], [0, 2], [-1, 0], [0, 3], [0, 2**63 - 1], [-(2**63), 1]):
+        yield f"variables {value}", Variant("variables", attribute("variables", value), "variable")
+    yield "variables exchanged", Variant("variables", attribute("variables", [1, 0]), "captures[1]")
+    yield "variables of a tensor", Variant("plain", attribute("variables", [0]), "variable_dtypes")
+
+
+def _inputs() -> Iterator[tuple[str, Variant]]:
+    nan, inf = np.nan, np.inf
+    vectors = {
+        "x0": [np.zeros(0), np.zeros(()), np.zeros((2, 1)), [nan, 1.0], [1.0, inf], [1.0], [1.0, 2.0, 3.0]],
+        "lower": [np.zeros(()), np.zeros((2, 1)), [nan, 0.0], [1.0, 0.0], [-1.0], [-1.0] * 3, [-inf, inf], np.zeros(0)],
+        "upper": [np.zeros(()), np.zeros((2, 1)), [0.0, nan], [-1.0, 0.0], [1.0], [1.0] * 3, [-inf, inf], np.zeros(0)],
+        "ftol": [nan, -1.0, -inf, [0.0], np.zeros((1, 1))],
+        "gtol": [nan, [0.0], np.zeros((1, 1))],
+    }
+    for name, values in vectors.items():
+        for value in values:
+            index = INPUTS.index(name)
+            expected = "bound" if name in ("lower", "upper") and np.shape(value) == (2,) else name
+            if np.shape(value) in ((1,), (3,)):
+                expected = "elements, but x0 has" if name != "x0" else "but x0 has"
+            yield f"{name} {np.asarray(value).tolist()}", Variant("bounds", given(index, value), expected)
+        for dtype in (np.float32, np.int64, np.bool_):
+            variant = Variant("bounds", given(INPUTS.index(name), np.zeros(2, dtype)), "expected")
+            yield f"{name} {np.dtype(dtype)}", variant
+    yield "lower alone", Variant("plain", given(1, np.zeros(2)), "lower has 2 elements and upper 0")
+    yield "upper alone", Variant("plain", given(2, np.ones(2)), "lower has 0 elements and upper 2")
+    for i in range(6):
+        yield f"input {i} missing", Variant("plain", without_input(i), "nputs")
+    yield "capture of another dtype", Variant("plain", given(5, np.zeros(2, np.float32)), "expected")
+    retyped = all_of(given(5, np.zeros(2, np.int32)), attribute("Tcaptures", [tf.int32]))
+    yield "Tcaptures that the functions do not take", Variant("plain", retyped, "functions[0]")
+    twice = all_of(lambda graph_def, node: node.input.append(node.input[5]), attribute("Tcaptures", [tf.float64] * 2))
+    yield "more captures than the functions take", Variant("plain", twice, "functions[0]")
+    handles = all_of(given(5, np.zeros(2)), attribute("Tcaptures", [tf.float64, tf.resource, tf.float64]))
+    yield "variable that is a tensor", Variant("variables", handles, "variables[0]")
+    unused = all_of(lambda graph_def, node: node.input.insert(5, node.input[0]), attribute("Tstate", [tf.float64]))
+    yield "state without a trace function", Variant("plain", unused, "Tstate")
+
+
+def _functions() -> Iterator[tuple[str, Variant]]:
+    wrong: dict[str, tuple[Any, ...]] = {
+        "returns nothing": (lambda x, a: None, X, X),
+        "returns the value only": (lambda x, a: _loss(x, a), X, X),
+        "returns three": (lambda x, a: (d(), d(2), d(2)), X, X),
+        "returns float32": (lambda x, a: (tf.zeros([]), tf.zeros([2])), X, X),
+        "returns words": (lambda x, a: (tf.constant("f"), tf.constant(["g", "h"])), X, X),
+        "takes nothing": (lambda: (d(), d(2)),),
+        "takes x only": (lambda x: (d(), x), X),
+        "takes three": (lambda x, a, b: (d(), x), X, X, X),
+        "takes float32": (lambda x, a: (d(), d(2)), vector(2, dtype=tf.float32), X),
+        "takes words": (lambda x, a: (d(), d(2)), vector(2, dtype=tf.string), X),
+    }
+    for name, given_function in wrong.items():
+        yield f"function {name}", Variant("plain", called("functions", 0, *given_function), "functions[0]")
+    for shapes in ([(1,), (2,)], [(), ()], [(), (1,)], [(), (3,)], [(), (2, 1)], [(0,), (2,)], [(), (0,)]):
+        function = lambda x, a, shapes=shapes: tuple(d(*s) for s in shapes)  # noqa: E731
+        yield f"function of shapes {shapes}", Variant("plain", called("functions", 0, function, X, X), "functions[0]")
+    right = [(), (3,), (2,), (3, 2)]
+    for i, shape in enumerate([(1,), (2,), (3,), (2, 3)]):
+        shapes = [*right[:i], shape, *right[i + 1 :]]
+        function = lambda x, a, shapes=shapes: tuple(d(*s) for s in shapes)  # noqa: E731
+        variant = Variant("slsqp", called("functions", 1, function, X, X), "functions[1]")
+        yield f"derivatives of shapes {shapes}", variant
+    values = lambda x, a: (d(), d(2))  # noqa: E731
+    yield "constraints too few", Variant("slsqp", called("functions", 0, values, X, X), "")
+    for name in ("plain", "slsqp", "jit"):
+        for value in ([], ["no_such_function"], ["no_such_function"] * 2, [""], ["MatMul"] * 2):
+            yield f"{name}: functions {value}", Variant(name, attribute("functions", value), "functions")
+    yield "method slsqp with one function", Variant("plain", attribute("method", "slsqp"), "functions")
+    yield "method l-bfgs-b with two", Variant("slsqp", attribute("method", "l-bfgs-b"), "functions")
+    yield "method bfgs", Variant("plain", attribute("method", "bfgs"), "method")
+    yield "function that calls itself", Variant("plain", calls_itself, "nested")
+    yield "jit_compile of what is not compiled", Variant("plain", attribute("jit_compile", True), "")
+
+
+def _assigned_shape() -> Iterator[tuple[str, Variant]]:
+    def shrinks(x: Any, v: Any, w: Any, a: Any) -> Any:
+        for handle, value in ((v, tf.zeros([1], tf.float64)), (w, tf.zeros([1]))):
+            tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+        return tf.reduce_sum(x**2), 2 * x
+
+    handle = tf.TensorSpec([], tf.resource)
+    mutation = called("functions", 0, shrinks, vector(5), handle, handle, X)
+    yield "function that assigns other shapes to the variables", Variant("variables", mutation, "")
+
+
+def _traces() -> Iterator[tuple[str, Variant]]:
+    inputs = (X, SCALAR, X, vector(dtype=tf.int32), X)
+    outputs: dict[str, Callable[[], Any]] = {
+        "nothing": lambda: None,
+        "the end only": lambda: tf.constant(False),
+        "no state": lambda: (tf.constant(False), d(2), d()),
+        "too little": lambda: (tf.constant(False), tf.constant(0), d(2)),
+        "too much": lambda: (tf.constant(False), tf.constant(0), d(2), d(), d()),
+        "a number for the end": lambda: (tf.constant(0), tf.constant(0), d(2), d()),
+        "words for the end": lambda: (tf.constant("no"), tf.constant(0), d(2), d()),
+        "a vector for the end": lambda: (tf.constant([False]), tf.constant(0), d(2), d()),
+        "nothing in the end": lambda: (tf.zeros([0], tf.bool), tf.constant(0), d(2), d()),
+        "a state of another dtype": lambda: (tf.constant(False), d(), d(2), d()),
+        "a state of another shape": lambda: (tf.constant(False), tf.constant([0]), d(2), d()),
+        "words": lambda: (tf.constant(False), tf.constant(0), tf.constant(["a", "b"]), d()),
+        "float32": lambda: (tf.constant(False), tf.constant(0), tf.zeros([2]), d()),
+        "larger tensors": lambda: (tf.constant(False), tf.constant(0), d(3), d()),
+        "empty tensors": lambda: (tf.constant(False), tf.constant(0), d(0), d()),
+        "another rank": lambda: (tf.constant(False), tf.constant(0), d(2, 1), d()),
+    }
+    for name, output in outputs.items():
+        function = lambda *inputs, output=output: output()  # noqa: E731
+        variant = Variant("trace", called("trace_functions", 0, function, *inputs), "trace_functions[0]")
+        yield f"trace function that returns {name}", variant
+    for i in range(len(inputs)):
+        fewer = inputs[:i] + inputs[i + 1 :]
+        function = lambda *inputs: (tf.constant(False), tf.constant(0), d(2), d())  # noqa: E731
+        variant = Variant("trace", called("trace_functions", 0, function, *fewer), "trace_functions[0]")
+        yield f"trace function without argument {i}", variant
+    right = [tf.TensorShape([2]), tf.TensorShape([])]
+    shapes = {
+        "none": [],
+        "too few": right[:1],
+        "too many": [*right, right[0]],
+        "many too many": right * 50,
+        "unknown": [tf.TensorShape([None]), right[1]],
+        "of unknown rank": [tf.TensorShape(None), right[1]],
+        "of too many dimensions": [tf.TensorShape([1] * 254), right[1]],
+    }
+    for name, value in shapes.items():
+        yield f"trace_shapes {name}", Variant("trace", attribute("trace_shapes", value), "trace_shapes")
+    for name, value in {"larger": [HUGE, right[1]], "exchanged": right[::-1]}.items():
+        yield f"trace_shapes {name}", Variant("trace", attribute("trace_shapes", value), "trace_functions[0]")
+    both = [tf.float64, tf.float64]
+    for dtypes in ([], both[:1], [*both, tf.float64]):
+        yield f"Ttrace {dtypes}", Variant("trace", attribute("Ttrace", dtypes), "T")
+    for dtype in (tf.string, tf.float32, tf.int64, tf.resource, tf.variant, tf.bool):
+        yield f"Ttrace {dtype.name}", Variant("trace", attribute("Ttrace", [dtype, tf.float64]), "trace_functions[0]")
+    for value in (["no_such_function"], ["no_such_function"] * 2, []):
+        yield f"trace_functions {value}", Variant("trace", attribute("trace_functions", value), "")
+
+
+@cache
+def variants() -> dict[str, Variant]:
+    """All that are tried, by name."""
+    parts = (_counts, _variables, _inputs, _functions, _assigned_shape, _traces, _kinds)
+    return {name: variant for part in parts for name, variant in part()}
+
+
+def run_variants(names: Iterable[str]) -> dict[str, str]:
+    """The outcome of each, from a process of its own, which is started again where one ends it."""
+    left, found = list(names), {}
+    while left:
+        child = subprocess.run(
+            [sys.executable, str(Path(__file__)), json.dumps(left)], capture_output=True, text=True, check=False
+        )
+        lines = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("[")]
+        done = {line[1]: line[2] for line in lines if line[0] == "end"}
+        found.update(done)
+        left = [name for name in left if name not in done]
+        if left:
+            begun = [line[1] for line in lines if line[0] == "begin"]
+            if not begun or begun[-1] in done:
+                raise RuntimeError(f"the process ended before {left[0]!r}: {child.stderr[-2000:]}")
+            found[begun[-1]] = f"UNEXPECTED end of the process, {child.returncode}: {child.stderr[-1000:]}"
+            left.remove(begun[-1])
+    return found
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for variant_name in json.loads(sys.argv[1]):
+        print(json.dumps(["begin", variant_name]), flush=True)
+        text = outcome(mutated(variants()[variant_name]))
+        print(json.dumps(["end", variant_name, text]), flush=True)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import malformed_graphs
+import pytest
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    return malformed_graphs.run_variants(malformed_graphs.variants())
+
+
+@pytest.mark.parametrize("name", malformed_graphs.variants())
+def test_malformed_operation_is_refused_by_name(name: str, outcomes: dict[str, str]) -> None:
+    expected = malformed_graphs.variants()[name].expected
+    assert "UNEXPECTED" not in outcomes[name]
+    assert expected in outcomes[name]
+    assert bool(outcomes[name]) or not expected
+
+
+@pytest.mark.parametrize("name", ["plain", "bounds", "variables", "slsqp", "trace", "jit"])
+def test_graphs_that_the_malformed_ones_are_made_from_run(name: str) -> None:
+    unchanged = malformed_graphs.Variant(name, lambda graph_def, node: None, "")
+    assert malformed_graphs.outcome(malformed_graphs.mutated(unchanged)) == ""
