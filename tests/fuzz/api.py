@@ -1,0 +1,140 @@
+"""Every entry point, with calls of any kind."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import oracle
+import scipy.optimize
+import strategies
+import tensorflow as tf
+from strategies import Call
+
+import tfminimize as tfm
+
+
+def run(call: Call, start: Any) -> Any:
+    return {
+        "minimize": minimize,
+        "Minimizer": minimizer,
+        "batch": batch,
+        "ops": operation,
+        "ops in a function": lambda *given: tf.function(lambda: operation(*given), autograph=False)(),
+        "interface": interface,
+        "scipy": in_scipy,
+    }[call.entry](call, start)
+
+
+def _problem(call: Call, start: Any) -> dict[str, Any]:
+    return {
+        "args": strategies.args(call),
+        "method": call.method,
+        "bounds": strategies.bounds(call),
+        "constraints": strategies.constraints(call, start),
+        "jit_compile": call.jit_compile,
+    }
+
+
+def minimize(call: Call, start: Any) -> Any:
+    return tfm.minimize(
+        strategies.loss(call, start),
+        start,
+        tol=call.tol,
+        options=call.options,
+        callback=strategies.callback(call),
+        **_problem(call, start),
+    )
+
+
+def minimizer(call: Call, start: Any) -> Any:
+    solver = tfm.Minimizer(strategies.loss(call, start), start, **_problem(call, start))
+    return solver.minimize(tol=call.tol, options=call.options, callback=strategies.callback(call))
+
+
+def batch(call: Call, start: Any) -> Any:
+    solver = tfm.Minimizer(strategies.loss(call, start), start, **_problem(call, start))
+    starts = tf.nest.map_structure(lambda leaf: np.stack([np.asarray(leaf)] * 2), start)
+    return solver.minimize_batch(starts, tol=call.tol, options=call.options)
+
+
+def operation(call: Call, start: Any) -> Any:
+    problem = _problem(call, start)
+    return tfm.ops.minimize(strategies.loss(call, start), start, tol=call.tol, options=call.options, **problem)
+
+
+def interface(call: Call, start: Any) -> Any:
+    """In TensorFlow 2; args and structures that are no variables are not for it."""
+    read = strategies.variables(start)
+    unbound = strategies.loss(call, start)
+    options = {} if call.options is None else call.options
+    found = strategies.bounds(call)
+    optimizer = tfm.ScipyOptimizerInterface(
+        unbound,
+        read or start,
+        var_to_bounds=None if found is None or not read else {v.ref(): found for v in read},
+        method=call.method,
+        options=options,
+        tol=call.tol,
+    )
+    return optimizer.minimize(step_callback=None)
+
+
+def in_scipy(call: Call, start: Any) -> Any:
+    """On NumPy arrays, in the hands of `scipy.optimize.minimize`."""
+    method = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp}.get(call.method, call.method)
+
+    def fun(x: Any) -> Any:
+        tensor = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            value = strategies.value(call, tensor)
+        return value.numpy(), tape.gradient(value, tensor).numpy()
+
+    low, high = strategies.LIMITS.get(call.bounds, (1.0, -1.0))
+    n = strategies.size(call)
+    constraint = strategies.constraints(call, None)
+    if isinstance(constraint, dict) and "fun" in constraint:
+        of_tensor = constraint["fun"]
+        constraint = {**constraint, "fun": lambda x: np.asarray(of_tensor(x))}
+    return scipy.optimize.minimize(
+        fun,
+        np.full(n, call.start),
+        jac=True,
+        method=method,
+        bounds=[(low, high)] * n,
+        constraints=constraint if call.constraints in ("none", "half-plane") else (),
+        tol=call.tol,
+        options=call.options,
+        callback=strategies.callback(call),
+    )
+
+
+def main(seed: int, seconds: float, log: Path) -> None:
+    """Draws calls until the time is over; what breaks a promise is made small and raised."""
+    end = time.monotonic() + seconds
+    count = 0
+
+    @hypothesis.settings(
+        max_examples=25, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+    )
+    @hypothesis.given(strategies.calls())
+    def promise_is_kept(call: Call) -> None:
+        nonlocal count
+        count += 1
+        log.write_text(repr(call))
+        oracle.check(call, run)
+
+    while time.monotonic() < end:
+        hypothesis.seed(seed)(promise_is_kept)()
+        tf.keras.backend.clear_session()
+        seed += 1
+    print(f"{count} calls, seeds up to {seed - 1}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
