@@ -1,7 +1,7 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
 # make test    runs all tests                    make asan    the tests under the sanitizers
 # make bench   runs the benchmarks              make tsan    the C++ tests of threads under ThreadSanitizer
-# make format  formats C++ and Python
+# make format  formats C++ and Python          make fuzz    calls and graphs of any kind, for SECONDS
 # make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
@@ -13,6 +13,7 @@ CXX ?= c++
 CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
+SECONDS ?= 120
 # The Python tests that use the extension in every way; under the sanitizers all is slower, and an allocator of their own
 # keeps memory.
 ASAN_TESTS ?= $(wildcard tests/test_native_*.py) -m 'not resident_memory' \
@@ -28,7 +29,7 @@ sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.py
 cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
 has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test test-python test-cpp lint lint-cpp lint-python tsan asan asan-cpp asan-python format bench clean
+.PHONY: demo test test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -52,6 +53,10 @@ ifeq ($(has_googletest),yes)
 else
 	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
 endif
+
+# Half of the time for the public interface, half for the operation. SEED=N repeats a run.
+fuzz: $(VENV)/.development
+	$(bin)/python tests/fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 asan: asan-cpp asan-python
 

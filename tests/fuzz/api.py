@@ -58,6 +58,7 @@ def minimizer(call: Call, start: Any) -> Any:
 
 def batch(call: Call, start: Any) -> Any:
     solver = tfm.Minimizer(strategies.loss(call, start), start, **_problem(call, start))
+    start = np.array(start) if call.x0 == "list" else start
     starts = tf.nest.map_structure(lambda leaf: np.stack([np.asarray(leaf)] * 2), start)
     return solver.minimize_batch(starts, tol=call.tol, options=call.options)
 

@@ -51,7 +51,8 @@ def _check_error(call: Call, error: BaseException) -> None:
     if isinstance(error, UsersError | KeyboardInterrupt) or "UsersError" in text:
         return
     frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if frames[-1] == USERS_FILE or any(USERS_FILE in frame for frame in frames[2:]) or "in user code" in text:
+    notes = [*getattr(error, "__notes__", ()), str(getattr(error, "ag_error_metadata", ""))]
+    if "autograph_generated" in str(frames) or USERS_FILE in str([*frames, *notes, text]):
         return  # the user's function raised it
     if not call.spoiled and not _is_refused(call):
         raise Broken(f"nothing is wrong, but {type(error).__name__}: {error}") from error

@@ -81,6 +81,10 @@ def calls(draw: Any) -> Call:
     natively = fields["entry"] in ("batch", "ops", "ops in a function", "scipy")
     fields["method"] = draw(st.sampled_from(IN_GRAPH if natively else METHODS))
     fields["start"] = draw(st.sampled_from((0.0, 1.0, -2.5, 1e-8, 300.0)))
+    if fields["entry"] == "interface":  # it has variables only, and neither args nor these constraints
+        fields.update(x0=draw(st.sampled_from(("variable", "variables"))), args="none", constraints="none")
+    if fields["entry"] == "scipy" and fields["constraints"] != "none":  # SciPy's functions are of NumPy arrays
+        fields["constraints"] = "half-plane"
     spoiled = draw(st.lists(st.sampled_from(sorted(WRONG)), max_size=2, unique=True))
     fields.update({name: draw(st.sampled_from(WRONG[name])) for name in spoiled})
     return Call(**fields, spoiled=tuple(spoiled))
