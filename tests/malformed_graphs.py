@@ -62,10 +62,15 @@ def base(name: str) -> bytes:
         if name == "bounds":
             bounds = (-0.5, 0.5)
         elif name == "slsqp":
-            method, constraints = "SLSQP", {"type": "ineq", "fun": lambda x: tf.stack([x[0] - x[1], 1 - x[0], x[1] + 3])}
+            method, constraints = (
+                "SLSQP",
+                {"type": "ineq", "fun": lambda x: tf.stack([x[0] - x[1], 1 - x[0], x[1] + 3])},
+            )
         elif name == "trace":
             trace = TraceFunction(_trace, [tf.constant(0)])
-        tfm.ops.traced_minimize(fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize")
+        tfm.ops.traced_minimize(
+            fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize"
+        )
         return _up_to_the_operation(graph.as_graph_def())
 
 

@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
-    return 0 if all([fuzz(target, seed, given.seconds / len(given.targets)) for target in given.targets]) else 1
+    kept = [fuzz(target, seed, given.seconds / len(given.targets)) for target in given.targets]
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ import tensorflow as tf
 BASES = ("plain", "bounds", "variables", "slsqp", "trace", "jit")
 NUMBERS = (0, 1, 2, 3, 5, 100, -1, 2**31, 2**61, 2**63 - 1, -(2**63))
 DTYPES = (tf.float64, tf.float32, tf.int32, tf.bool, tf.string, tf.resource, tf.variant, tf.complex64)
-SHAPES = tuple(tf.TensorShape(s) for s in ([], [0], [1], [2], [5], [2, 1], [3, 2], [None], None, [2**62], [2**31, 2**31]))
+SHAPES = tuple(
+    tf.TensorShape(s) for s in ([], [0], [1], [2], [5], [2, 1], [3, 2], [None], None, [2**62], [2**31, 2**31])
+)
 
 
 def random_attribute(random: random.Random, graph_def: Any, node: Any) -> None:
