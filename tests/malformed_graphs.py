@@ -309,7 +309,7 @@ def _inputs() -> Iterator[tuple[str, Variant]]:
         for value in values:
             index = INPUTS.index(name)
             expected = "bound" if name in ("lower", "upper") and np.shape(value) == (2,) else name
-            if np.shape(value) in ((1,), (3,)):
+            if np.shape(value) in ((1,), (3,)) and not name.endswith("tol"):
                 expected = "elements, but x0 has" if name != "x0" else "but x0 has"
             yield f"{name} {np.asarray(value).tolist()}", Variant("bounds", given(index, value), expected)
         for dtype in (np.float32, np.int64, np.bool_):

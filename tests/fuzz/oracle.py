@@ -19,7 +19,14 @@ import tfminimize as tfm
 PACKAGE = str(Path(tfm.__file__).parent)
 USERS_FILE = strategies.__file__
 REFUSALS = (ValueError, TypeError, RuntimeError, MemoryError, tf.errors.InvalidArgumentError)
-RAW = ("<locals>", "NoneType", "has no attribute", "unexpected keyword", "positional argument", "not subscriptable")
+RAW = (
+    "outer_factory",
+    "NoneType",
+    "has no attribute",
+    "unexpected keyword",
+    "positional argument",
+    "not subscriptable",
+)
 """What no sentence of ours says."""
 
 

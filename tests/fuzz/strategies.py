@@ -222,6 +222,9 @@ def bounds(call: Call) -> Any:
     if call.bounds in ("pairs", "array") and single and call.x0 != "scalar":
         pairs = [(low, high)] * n
         return pairs if call.bounds == "pairs" else np.array(pairs)
+    if not single and call.bounds in LIMITS and call.bounds not in ("none", "Bounds"):  # a pair for each leaf
+        pair = low, high
+        return {"dict": {"a": pair, "b": pair}, "nested": [pair, (pair,)], "variables": [pair, pair]}[call.x0]
     return {
         "none": None,
         "pair": (low, high),
