@@ -74,7 +74,7 @@ def interface(call: Call, start: Any) -> Any:
     read = strategies.variables(start)
     unbound = strategies.loss(call, start)
     options = {} if call.options is None else call.options
-    found = strategies.bounds(call)
+    found = None if call.bounds == "none" else strategies.LIMITS.get(call.bounds, strategies.bounds(call))
     optimizer = tfm.ScipyOptimizerInterface(
         unbound,
         read or start,
