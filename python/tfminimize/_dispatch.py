@@ -29,6 +29,7 @@ from tensorflow.python.ops import summary_ops_v2
 
 from tfminimize import _tensorflow
 from tfminimize._tensorflow import error_of, function_config, host_device
+from tfminimize.effects import called_functions
 
 __all__ = ["Dispatchable", "dispatchable", "keeper"]
 
@@ -162,7 +163,7 @@ def _optimized(concrete: Any) -> tuple[Any, int]:
     graph = _compiled_graph(concrete)
     arguments, results = _by_index(graph, "_Arg"), _by_index(graph, "_Retval")
     context = eager_context.context()
-    for name in itertools.chain(*map(_called, graph.node)):
+    for name in itertools.chain(*map(called_functions, graph.node)):
         if not context.has_function(name):
             raise _NotOptimized(f"its optimised graph calls {name}, which exists inside of that graph only")
     elsewhere = {n.device for n in graph.node} - {"", host_device()}
@@ -256,14 +257,6 @@ def _by_index(graph: Any, op: str) -> list[Any]:
     """The nodes of arguments or results in their order; an empty list if their indices are not 0, 1, ..."""
     nodes = sorted((n for n in graph.node if n.op == op), key=lambda n: n.attr["index"].i)
     return nodes if [n.attr["index"].i for n in nodes] == list(range(len(nodes))) else []
-
-
-def _called(node: Any) -> Iterator[str]:
-    """The functions that a node (a NodeDef) calls."""
-    if _tensorflow.op_def(node.op) is None:
-        yield node.op
-    for value in node.attr.values():
-        yield from (f.name for f in (value.func, *value.list.func) if f.name)
 
 
 def _make_placeholder(node: Any, shape: tf.TensorShape) -> None:

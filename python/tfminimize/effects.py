@@ -206,7 +206,7 @@ def is_read_only(graph: Any, captured: Any) -> bool:
 def called_functions(node: Any) -> list[str]:
     """The functions that a node calls."""
     own = [] if _tensorflow.op_def(node.op) is not None else [node.op]
-    return own + [name for names in _functions_by_attribute(node).values() for name in names]
+    return own + [name for names in _functions_by_attribute(node).values() for name in names if name]
 
 
 def _functions_by_attribute(node: Any) -> dict[str, list[str]]:
