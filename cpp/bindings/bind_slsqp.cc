@@ -81,6 +81,7 @@ void register_status(py::module_& m) {
       .value("NON_FINITE_DERIVATIVES", SlsqpStatus::kNonFiniteDerivatives)
       .value("NON_FINITE_SEARCH", SlsqpStatus::kNonFiniteSearch)
       .value("UNBOUNDED_BELOW", SlsqpStatus::kUnboundedBelow)
+      .value("GRADIENT_MISMATCH", SlsqpStatus::kGradientMismatch)
       .finalize();
 }
 

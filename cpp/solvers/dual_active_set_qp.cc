@@ -11,14 +11,19 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 // A violation this small, in units of the rounding of y⁰, may be but that.
 constexpr double kNoise = 1000;
-// A normal is looked at closely where this little of it is orthogonal to the active ones; whether it depends on them is
-// then decided by the original rows, since the transformed ones have an error that grows with the condition of B.
+// A normal is looked at closely where this little of it is orthogonal to the active ones, for rows of double precision;
+// whether it depends on them is then decided by the original rows, in units of their rounding, since the transformed
+// ones have an error that grows with the condition of B.
 constexpr double kNearlyDependent = 1e-6;
-constexpr double kDependent = 1e-14;
-// Dependent constraints that differ by more than this, relatively, contradict each other.
+constexpr double kDependent = 1e-14 / kEpsilon;
+// Dependent constraints that differ by more than this, relatively, contradict each other,
 constexpr double kContradiction = 1e-10;
-// ... or by more than what this step mends: constraint values near zero are differences, with an error of their own.
+// or by more than so many units of the rounding of their rows, where these are less precise,
+constexpr double kRowNoise = 16;
+// or by more than what this step mends: constraint values near zero are differences, with an error of their own.
 constexpr double kSmallestDistance = 1e-12;
+// A constraint gives way by a little more than it must, so that rounding does not make it do so again.
+constexpr double kMargin = 1e-3;
 
 }  // namespace
 
@@ -37,7 +42,9 @@ DualActiveSetQp::DualActiveSetQp(std::size_t n, std::size_t m)
       d_(n + 1),
       rest_(zeros(padded(n + 1))),
       target_(n + 1),
-      multipliers_(rows_.end()) {
+      multipliers_(rows_.end()),
+      leeway_(m),
+      constraints_(m) {
   lambda_.reserve(n + 1);
   active_.reserve(n + 1);
   for (std::vector<Row>* rows : {&candidates_, &inequalities_, &rejected_}) rows->reserve(rows_.end());
@@ -60,13 +67,20 @@ void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& progra
     guess_.forget();
     inequalities_ = candidates_;
   }
+  clear();
+  std::fill(leeway_.begin(), leeway_.end(), 0.0);
+  total_leeway_ = 0;
+  guessed_ = false;
+}
+
+/// No constraint is active.
+void DualActiveSetQp::clear() {
   factors_.clear();
   active_.clear();
   lambda_.clear();
   rejected_.clear();
-  pivots_ = 0;
   num_active_ = 0;
-  guessed_ = false;
+  pivots_ = 0;
 }
 
 QpStatus DualActiveSetQp::solve_from_scratch() {
@@ -133,7 +147,17 @@ bool DualActiveSetQp::depends(Row row, const double* coefficients) const {
     rows_.add(active_[k], -coefficients[k], rest_.data());
     scale += std::abs(coefficients[k]) * rows_.length(active_[k]);
   }
-  return norm(rest_) <= kDependent * static_cast<double>(active_.size() + 1) * scale;
+  return norm(rest_) <= kDependent * rows_.program().precision * static_cast<double>(active_.size() + 1) * scale;
+}
+
+/// By how much dependent constraints differ that contradict each other, relatively.
+double DualActiveSetQp::contradiction() const {
+  return std::max(kContradiction, kRowNoise * rows_.program().precision);
+}
+
+/// How much of a normal is orthogonal to the active ones, relatively, where it is looked at closely.
+double DualActiveSetQp::nearly_dependent() const {
+  return kNearlyDependent * std::sqrt(rows_.program().precision / kEpsilon);
 }
 
 QpStatus DualActiveSetQp::add_equalities() {
@@ -143,13 +167,17 @@ QpStatus DualActiveSetQp::add_equalities() {
     const double rest = factors_.project(v_.data(), d_.data(), z_.data());
     const double length = norm(v_);
     const double missing = rows_.bound(row) - kernels_.dot(v_.size(), v_.data(), y_.data());
-    if (rest <= kNearlyDependent * length) {
+    if (rest <= nearly_dependent() * length) {
       std::copy_n(d_.data(), active_.size(), target_.data());
       factors_.r().solve(target_.data());
       if (rest == 0 || active_.size() == b_->order() || depends(row, target_.data())) {
         const double scale = std::abs(rows_.bound(row)) + length * (start_length_ + norm(y_));
-        const double small = kContradiction * scale + kSmallestDistance * rows_.length(row);
-        if (std::abs(missing) > small) return QpStatus::kSingularEqualities;
+        const double small = contradiction() * scale + kSmallestDistance * rows_.length(row);
+        if (std::abs(missing) > small) {
+          contradicting_ = row;
+          contradiction_size_ = missing;
+          return QpStatus::kSingularEqualities;
+        }
         continue;  // It says what the others say.
       }
     }
@@ -179,7 +207,7 @@ std::size_t DualActiveSetQp::most_violated() const {
 /// Whether a violated constraint says nothing but what the active ones say, as far as rounding lets one tell.
 bool DualActiveSetQp::is_consistent(Row row, const Move& move) const {
   if (!move.dependent) return move.alpha <= 0;
-  return -rows_.slack(row) <= kContradiction * rows_.scale(row) + kSmallestDistance * rows_.length(row);
+  return -rows_.slack(row) <= contradiction() * rows_.scale(row) + kSmallestDistance * rows_.length(row);
 }
 
 /// How λ changes while the entering constraint's multiplier grows: towards `target_`, where the constraint is active;
@@ -190,7 +218,7 @@ DualActiveSetQp::Move DualActiveSetQp::find_move(Row entering, double multiplier
   move.rest = factors_.project(v_.data(), d_.data(), z_.data());
   std::copy_n(d_.data(), size, target_.data());
   move.dependent = size == b_->order();
-  if (!move.dependent && move.rest <= kNearlyDependent * norm(v_)) {
+  if (!move.dependent && move.rest <= nearly_dependent() * norm(v_)) {
     factors_.r().solve(target_.data());
     move.dependent = move.rest == 0 || depends(entering, target_.data());
     std::copy_n(d_.data(), size, target_.data());
@@ -235,7 +263,11 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
     find_blocking(move);
     const std::size_t size = active_.size();
     if (move.blocking == kNone) {
-      if (move.dependent) return QpStatus::kInfeasible;
+      if (move.dependent) {
+        contradicting_ = entering;
+        contradiction_size_ = rows_.bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
+        return QpStatus::kInfeasible;
+      }
       lambda_.assign(target_.begin(), target_.begin() + static_cast<std::ptrdiff_t>(size));
       rejected_.clear();
       ++num_active_;
@@ -268,6 +300,33 @@ void DualActiveSetQp::refine() {
   rows_.evaluate(s_.data());
 }
 
+/// Where constraints contradict each other by less than the tolerance, the one that loses the least gives way. False if
+/// they contradict each other by more.
+bool DualActiveSetQp::give_way() {
+  std::size_t row = kNone;
+  double change = 0;
+  const auto consider = [&](Row candidate, double needed) {
+    if (rows_.is_bound(candidate) || (row != kNone && std::abs(needed) >= std::abs(change))) return;
+    row = candidate;
+    change = needed;
+  };
+  consider(contradicting_, contradiction_size_);
+  for (std::size_t k = 0; k < active_.size(); ++k) {
+    if (target_[k] != 0) consider(active_[k], -contradiction_size_ / target_[k]);
+  }
+  if (row == kNone) return false;
+  change *= 1 + kMargin;
+  total_leeway_ += std::abs(change);
+  if (!(total_leeway_ < rows_.program().tolerance)) return false;
+  if (rows_.program().constraints.data() != constraints_.data()) {
+    std::copy_n(rows_.program().constraints.data(), m_, constraints_.data());
+    rows_.take_constraints(constraints_);
+  }
+  leeway_[row] += change;
+  constraints_[row] += change;
+  return true;
+}
+
 void DualActiveSetQp::finish() {
   std::fill(multipliers_.begin(), multipliers_.end(), 0.0);
   for (std::size_t k = 0; k < active_.size(); ++k) multipliers_[active_[k]] = lambda_[k];
@@ -295,10 +354,15 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
     return QpStatus::kSolved;
   }
   guess_.forget();
-  const QpStatus status = solve_from_scratch();
+  QpStatus status = solve_from_scratch();
+  for (std::size_t tries = 0; tries < 2 * m_ && contradicts(status) && give_way(); ++tries) {
+    clear();
+    rows_.list_inequalities(candidates_);
+    status = solve_from_scratch();
+  }
   if (status != QpStatus::kSolved) return status;
-  const bool complete =
-      active_.size() == num_active_ + program.num_equalities && candidates_.size() == inequalities_.size();
+  const bool complete = total_leeway_ == 0 && active_.size() == num_active_ + program.num_equalities &&
+                        candidates_.size() == inequalities_.size();
   if (usual && complete) guess_.learn(rows_, active_, lambda_, factors_.r());
   finish();
   return status;

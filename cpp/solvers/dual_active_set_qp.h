@@ -22,6 +22,10 @@ enum class QpStatus {
   kPivotLimit,          ///< Too many pivots; rounding may have made the method go round in circles.
 };
 
+inline bool contradicts(QpStatus status) {
+  return status == QpStatus::kInfeasible || status == QpStatus::kSingularEqualities;
+}
+
 /// The dual active-set method of D. Goldfarb, A. Idnani, "A numerically stable dual method for solving strictly convex
 /// quadratic programs", Math. Programming 27 (1983), 1-33, on the LDLᵀ factors of B.
 ///
@@ -67,6 +71,8 @@ class DualActiveSetQp {
 
   /// The solution, [n], within the bounds.
   Span<const double> solution() const { return {s_.data(), n_}; }
+  /// [m] What was added to c, where constraints that contradict each other had to give way.
+  Span<const double> leeway() const { return leeway_; }
   /// The value of the additional variable.
   double relaxation() const { return s_[n_]; }
   /// [m] and, of lower and upper bounds, [n] each. All but those of equalities are not negative.
@@ -98,13 +104,17 @@ class DualActiveSetQp {
   bool depends(Row row, const double* coefficients) const;
 
   void begin(const LdltFactors& b, const QuadraticProgram& program);
+  void clear();
   void find_solution();
   QpStatus add_equalities();
   QpStatus add_inequality(std::size_t position);
   std::size_t most_violated() const;
   Move find_move(Row entering, double multiplier);
   void find_blocking(Move& move) const;
+  double contradiction() const;
+  double nearly_dependent() const;
   bool is_consistent(Row row, const Move& move) const;
+  bool give_way();
   void append(Row row, double norm, double alpha, double multiplier);
   void remove(std::size_t index);
   void refine();
@@ -140,6 +150,12 @@ class DualActiveSetQp {
   mutable AlignedArray<double> rest_;  ///< What the active normals leave of it.
   std::vector<double> target_;
   std::vector<double> multipliers_;  ///< Of every row.
+
+  Row contradicting_ = 0;          ///< The row that the active ones, times `target_`, contradict,
+  double contradiction_size_ = 0;  ///< and what it misses.
+  double total_leeway_ = 0;
+  std::vector<double> leeway_;
+  std::vector<double> constraints_;  ///< c with the leeway.
 };
 
 }  // namespace tfminimize

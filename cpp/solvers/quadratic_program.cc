@@ -18,12 +18,12 @@ ConstraintRows::ConstraintRows(std::size_t n, std::size_t m) : n_(n), m_(m), ker
 
 void ConstraintRows::list_inequalities(std::vector<Row>& rows) const {
   rows.clear();
-  for (std::size_t i = program_.num_equalities; i < m_; ++i) rows.push_back(static_cast<Row>(i));
+  for (std::size_t i = program_.num_equalities; i < m_; ++i) rows.push_back(i);
   const auto list_bounds = [&](Span<const double> bounds, Row first) {
     for (std::size_t i = 0; i < bounds.size(); ++i) {
-      if (std::isfinite(bounds[i])) rows.push_back(static_cast<Row>(first + i));
+      if (std::isfinite(bounds[i])) rows.push_back(first + i);
     }
-    if (!program_.relaxation.empty()) rows.push_back(static_cast<Row>(first + n_));
+    if (!program_.relaxation.empty()) rows.push_back(first + n_);
   };
   list_bounds(program_.lower, lower(0));
   list_bounds(program_.upper, upper(0));

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "solvers/dense_kernels.h"
@@ -29,6 +30,8 @@ struct QuadraticProgram {
           ///< inequalities are then not looked at, the solution is only moved into the bounds.
   Span<const double> relaxation;  ///< [m], or empty: the column of J for one more variable, which is in [0, 1], and
                                   ///< that B has been extended by.
+  double precision = std::numeric_limits<double>::epsilon();  ///< How precise J is, relatively.
+  double tolerance = 0;  ///< Where constraints contradict each other, they are missed by less than this altogether.
 };
 
 /// The constraints of a quadratic program as rows n_iᵀs = b_i or n_iᵀs >= b_i, without storing those of bounds.
@@ -37,7 +40,7 @@ struct QuadraticProgram {
 /// that of the relaxation.
 class ConstraintRows {
  public:
-  using Row = std::uint32_t;
+  using Row = std::size_t;
 
   /// For programs of n variables and m constraints.
   ConstraintRows(std::size_t n, std::size_t m);
@@ -45,12 +48,15 @@ class ConstraintRows {
   /// From now on the rows are those of this program, whose spans must stay valid.
   void take(const QuadraticProgram& program) { program_ = program; }
   const QuadraticProgram& program() const { return program_; }
+  /// Other c, [m], of the same program.
+  void take_constraints(Span<const double> constraints) { program_.constraints = constraints; }
 
-  Row lower(std::size_t variable) const { return static_cast<Row>(m_ + variable); }
-  Row upper(std::size_t variable) const { return static_cast<Row>(m_ + n_ + 1 + variable); }
+  Row lower(std::size_t variable) const { return m_ + variable; }
+  Row upper(std::size_t variable) const { return m_ + n_ + 1 + variable; }
   /// One more than the greatest row.
   std::size_t end() const { return m_ + 2 * (n_ + 1); }
   bool is_equality(Row row) const { return row < program_.num_equalities; }
+  bool is_bound(Row row) const { return row >= m_; }
   /// For a bound, the other bound of the variable; for a constraint, itself.
   Row opposite(Row row) const {
     if (row < m_) return row;

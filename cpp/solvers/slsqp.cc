@@ -22,16 +22,34 @@ constexpr int kMostResets = 5;           // How often B may become the identity.
 constexpr int kMostTrials = 11;          // Of a line search.
 constexpr double kSmallestFactor = 0.1;  // Of a step that is shortened.
 
-constexpr std::uint64_t kSnapshotKind = 0x534C535150000001;  // "SLSQP" and the version of the format.
+// Where so many searches in succession went back to a tenth, and f fell there by as much as its slope promised, a tenth
+// was too little: a pole of which the model knows nothing lies behind. The next one goes back to a half.
+constexpr int kTooShort = 2;
+constexpr double kPromised = 0.9;
+constexpr double kHalf = 0.5;
+
+// A change of f is more than rounding if it is greater than this, in units of the precision of f. A gradient has the
+// wrong sign if so many changes in succession are, to a quarter, the opposite of what it says.
+constexpr double kNoise = 100;
+constexpr int kReversed = 3;
+constexpr double kAlike = 0.25;
+
+constexpr std::uint64_t kSnapshotKind = 0x534C535150000002;  // "SLSQP" and the version of the format.
 
 /// What advance() is called after.
-enum class Phase { kStart, kTrial, kIteration, kDerivatives, kEnd };
+enum class Phase { kStart, kTrial, kTrialDerivatives, kIteration, kDerivatives, kEnd };
 
 bool all_finite(const double* values, std::size_t size) {
   // The sum of x - x: zero, unless one is not finite.
   double sum = 0;
   for (std::size_t i = 0; i < size; ++i) sum += values[i] - values[i];
   return sum == 0;
+}
+
+/// Counts the trials in succession at which a function whose slope is negative changed by the opposite of the slope.
+int count_reversed(int count, double change, double slope, double noise) {
+  if (std::abs(change) <= noise) return count;
+  return slope < 0 && std::abs(change + slope) <= kAlike * -slope ? count + 1 : 0;
 }
 
 }  // namespace
@@ -43,6 +61,7 @@ struct Slsqp::State {
 
   Request after_start(double f, bool with_derivatives);
   Request after_trial(double f, bool with_derivatives);
+  Request after_trial_derivatives();
   Request after_iteration();
   Request after_derivatives();
 
@@ -50,9 +69,12 @@ struct Slsqp::State {
   bool reset_model();
   Request begin_line_search();
   Request move();
+  Request retreat(double factor, SlsqpStatus failure = SlsqpStatus::kNoDescent);
+  Request fail_line_search(SlsqpStatus status);
+  void compare_with_slopes(double f, double change_of_merit);
   Request accept(double f, bool with_derivatives);
+  Request take_trial(SlsqpStatus status);
   Request give_up();
-  Request request_derivatives();
   bool update_model();
   Request end_iteration(SlsqpStatus status);
   Request stop(SlsqpStatus status);
@@ -60,9 +82,14 @@ struct Slsqp::State {
   void complete_constraints();
   bool values_are_finite(double f) const { return std::isfinite(f) && all_finite(constraints(), m); }
   bool derivatives_are_finite() const;
-  double total_violation() const;
+  double total_violation() const { return problem.total_violation(); }
   double greatest_violation() const;
   double merit(double f) const;
+  /// How far rounding may move f, where it is less precise than SciPy's.
+  double rounding(double f) const {
+    const bool coarse = options.precision > std::numeric_limits<double>::epsilon();
+    return coarse ? options.precision * std::abs(f) : 0;
+  }
   bool is_linear(std::size_t i) const { return !problem.offsets.empty() && !std::isnan(problem.offsets[i]); }
 
   const double* constraints() const { return problem.constraints.data(); }
@@ -80,14 +107,20 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
-    bool model_pending = false;  ///< The derivatives at the new x are still to change B.
+    bool cut = false;            ///< The trial is shorter than the last one by as much as is allowed.
     int resets = 1;              ///< How often B became the identity.
     int trials = 0;              ///< In this line search.
     double f = 0;                ///< At the last completed iteration.
     double previous_f = 0;       ///< One before.
     double violation = 0;        ///< The greatest one, at the last completed iteration.
     double merit = 0;            ///< At the start of the line search,
-    double merit_slope = 0;      ///< and its directional derivative, times the length of the step.
+    double merit_slope = 0;      ///< its directional derivative, times the length of the step,
+    double slope = 0;            ///< and that of f.
+    double trial_f = 0;          ///< At a trial that is taken if its derivatives are finite.
+    double largest_f = 0;        ///< The largest |f| at an iterate.
+    int reversed_f = 0;          ///< Trials in succession where f changed by the opposite of what its slope says,
+    int reversed_violation = 0;  ///< and where the violation did.
+    int too_short = 0;           ///< Searches in succession that went back too far, see kTooShort.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     std::int64_t njev = 0;
@@ -152,12 +185,6 @@ void Slsqp::State::visit(const Visit& visit) {
   subproblem.visit(visit);
 }
 
-double Slsqp::State::total_violation() const {
-  double total = 0;
-  for (std::size_t i = 0; i < m; ++i) total += problem.violation(i);
-  return total;
-}
-
 double Slsqp::State::greatest_violation() const {
   double greatest = 0;
   for (std::size_t i = 0; i < m; ++i) {
@@ -207,38 +234,29 @@ Request Slsqp::State::end_iteration(SlsqpStatus status) {
   return Request::kIteration;
 }
 
-Request Slsqp::State::request_derivatives() {
-  s.phase = Phase::kDerivatives;
-  return Request::kDerivatives;
-}
-
 Request Slsqp::State::after_start(double f, bool with_derivatives) {
   ++s.nfev;
   complete_constraints();
   s.f = f;
+  s.largest_f = std::abs(f);
   s.violation = greatest_violation();
   s.has_derivatives = with_derivatives;
   if (!values_are_finite(f)) return stop(SlsqpStatus::kNonFiniteStart);
-  return with_derivatives ? after_derivatives() : request_derivatives();
+  if (with_derivatives) return after_derivatives();
+  s.phase = Phase::kDerivatives;
+  return Request::kDerivatives;
 }
 
 Request Slsqp::State::after_derivatives() {
   ++s.njev;
   s.has_derivatives = true;
-  if (!derivatives_are_finite()) {
-    return stop(s.model_pending ? SlsqpStatus::kNonFiniteDerivatives : SlsqpStatus::kNonFiniteStart);
-  }
-  if (s.model_pending) {
-    s.model_pending = false;
-    if (!update_model()) return give_up();
-  }
-  return iterate();
+  return derivatives_are_finite() ? iterate() : stop(SlsqpStatus::kNonFiniteStart);
 }
 
 Request Slsqp::State::after_iteration() {
   if (s.status != SlsqpStatus::kRunning) return stop(s.status);
-  s.model_pending = true;
-  return s.has_derivatives ? after_derivatives() : request_derivatives();
+  ++s.njev;
+  return update_model() ? iterate() : give_up();
 }
 
 /// From derivatives at x to the first trial of a line search, or to the end.
@@ -246,7 +264,7 @@ Request Slsqp::State::iterate() {
   while (true) {
     if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
     ++s.nit;
-    const SlsqpStatus solved = subproblem.solve(step.data());
+    const SlsqpStatus solved = subproblem.solve(step.data(), options);
     if (solved != SlsqpStatus::kRunning) return stop(solved);
     std::copy_n(problem.gradient.data(), n, lagrangian.data());
     subproblem.subtract_constraint_gradients(lagrangian.data());
@@ -255,11 +273,15 @@ Request Slsqp::State::iterate() {
     for (std::size_t i = 0; i < n; ++i) slope += problem.gradient[i] * step[i];
     double complementarity = 0;
     double penalty = 0;
+    double reducible = 0;
     for (std::size_t i = 0; i < m; ++i) {
       const double size = std::abs(subproblem.multipliers()[i]);
-      complementarity += size * std::abs(problem.constraints[i]);
+      const double leeway = subproblem.leeway()[i];
+      complementarity += size * std::abs(problem.constraints[i] + leeway);
       weights[i] = std::max(size, (weights[i] + size) / 2);
-      penalty += weights[i] * problem.violation(i);
+      const double violation = problem.violation(i);
+      penalty += weights[i] * violation;
+      reducible += weights[i] * (violation - std::min(violation, std::abs(leeway)));
     }
     if (std::abs(slope) + complementarity < options.ftol && total < options.ftol && !subproblem.relaxed()) {
       return end_iteration(SlsqpStatus::kConverged);
@@ -267,8 +289,10 @@ Request Slsqp::State::iterate() {
     if (std::abs(slope) < options.ftol && subproblem.is_stuck(options.ftol)) return stop(subproblem.contradiction());
     s.previous_f = s.f;
     s.merit = s.f + penalty;
-    s.merit_slope = slope - subproblem.progress() * penalty;
-    if (s.merit_slope < 0) return begin_line_search();
+    s.slope = slope;
+    s.merit_slope = slope - subproblem.progress() * reducible;
+    const bool stays = subproblem.progress() == 0 && std::abs(slope) < options.ftol;
+    if (s.merit_slope < 0 && !stays) return begin_line_search();
     if (!reset_model()) return give_up();
   }
 }
@@ -293,6 +317,9 @@ Request Slsqp::State::begin_line_search() {
   std::copy_n(problem.x.data(), n, start.data());
   std::copy_n(constraints(), m, start_constraints.data());
   s.trials = 0;
+  s.cut = false;
+  s.reversed_f = 0;
+  s.reversed_violation = 0;
   return move();
 }
 
@@ -310,34 +337,76 @@ Request Slsqp::State::move() {
 Request Slsqp::State::after_trial(double f, bool with_derivatives) {
   ++s.nfev;
   complete_constraints();
-  const bool finite = values_are_finite(f);
   if (f == -std::numeric_limits<double>::infinity() && values_are_finite(0) && greatest_violation() <= options.ftol) {
     s.f = f;
     s.has_derivatives = with_derivatives;
     s.violation = greatest_violation();
     return stop(SlsqpStatus::kUnboundedBelow);
   }
+  if (!values_are_finite(f)) return retreat(0, SlsqpStatus::kNonFiniteSearch);
   const double change_of_merit = merit(f) - s.merit;
-  if (finite && (change_of_merit <= s.merit_slope / 10 || s.trials >= kMostTrials)) return accept(f, with_derivatives);
-  if (s.trials >= kMostTrials) {
-    std::copy_n(start.data(), n, problem.x.data());
-    std::copy_n(start_constraints.data(), m, problem.constraints.data());
-    return stop(SlsqpStatus::kNonFiniteSearch);
+  compare_with_slopes(f, change_of_merit);
+  if (change_of_merit <= s.merit_slope / 10) {
+    const bool too_short = s.trials == 2 && s.cut && change_of_merit <= kPromised * s.merit_slope;
+    s.too_short = too_short ? s.too_short + 1 : 0;
+    return accept(f, with_derivatives);
   }
-  double factor = kSmallestFactor;
-  if (finite) factor = std::max(s.merit_slope / (2 * (s.merit_slope - change_of_merit)), kSmallestFactor);
+  if (s.trials < kMostTrials) return retreat(s.merit_slope / (2 * (s.merit_slope - change_of_merit)));
+  if (std::max(s.reversed_f, s.reversed_violation) >= kReversed)
+    return fail_line_search(SlsqpStatus::kGradientMismatch);
+  return accept(f, with_derivatives);
+}
+
+void Slsqp::State::compare_with_slopes(double f, double change_of_merit) {
+  const double noise = kNoise * options.precision;
+  const double change_of_f = f - s.f;
+  s.reversed_f = count_reversed(s.reversed_f, change_of_f, s.slope, noise * std::max(s.largest_f, std::abs(f)));
+  s.reversed_violation = count_reversed(s.reversed_violation, change_of_merit - change_of_f, s.merit_slope - s.slope,
+                                        noise * std::max(s.largest_f, std::abs(s.merit)));
+}
+
+/// Shortens the step by this factor, or as much as is allowed; if that has been done too often, the solve fails.
+Request Slsqp::State::retreat(double factor, SlsqpStatus failure) {
+  if (s.trials >= kMostTrials) return fail_line_search(failure);
+  const double least = s.trials == 1 && s.too_short >= kTooShort ? kHalf : kSmallestFactor;
+  s.cut = factor <= least;
+  factor = std::max(factor, least);
   for (std::size_t i = 0; i < n; ++i) step[i] *= factor;
   s.merit_slope *= factor;
+  s.slope *= factor;
   return move();
 }
 
+/// Ends the solve where the line search began.
+Request Slsqp::State::fail_line_search(SlsqpStatus status) {
+  std::copy_n(start.data(), n, problem.x.data());
+  std::copy_n(start_constraints.data(), m, problem.constraints.data());
+  s.has_derivatives = false;
+  return stop(status);
+}
+
+/// Takes the trial, if its derivatives turn out to be finite.
 Request Slsqp::State::accept(double f, bool with_derivatives) {
-  s.f = f;
+  s.trial_f = f;
   s.has_derivatives = with_derivatives;
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
-  const bool converged = (std::abs(f - s.previous_f) < options.ftol || length < options.ftol) &&
+  const bool converged = (std::abs(f - s.previous_f) < std::max(options.ftol, rounding(f)) || length < options.ftol) &&
                          total_violation() < options.ftol && !subproblem.relaxed();
-  return end_iteration(converged ? SlsqpStatus::kConverged : SlsqpStatus::kRunning);
+  if (converged) return take_trial(SlsqpStatus::kConverged);
+  if (with_derivatives) return after_trial_derivatives();
+  s.phase = Phase::kTrialDerivatives;
+  return Request::kDerivatives;
+}
+
+Request Slsqp::State::after_trial_derivatives() {
+  s.has_derivatives = true;
+  return derivatives_are_finite() ? take_trial(SlsqpStatus::kRunning) : retreat(0, SlsqpStatus::kNonFiniteDerivatives);
+}
+
+Request Slsqp::State::take_trial(SlsqpStatus status) {
+  s.f = s.trial_f;
+  s.largest_f = std::max(s.largest_f, std::abs(s.f));
+  return end_iteration(status);
 }
 
 /// Takes the change of the gradient of the Lagrangian along the step into B. False if it must be reset, too often.
@@ -396,6 +465,9 @@ Request Slsqp::advance(double f, bool with_derivatives) {
       break;
     case Phase::kTrial:
       s.request = state_->after_trial(f, with_derivatives);
+      break;
+    case Phase::kTrialDerivatives:
+      s.request = state_->after_trial_derivatives();
       break;
     case Phase::kIteration:
       s.request = state_->after_iteration();

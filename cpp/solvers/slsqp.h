@@ -34,6 +34,7 @@ enum class SlsqpStatus {
   kNonFiniteDerivatives,  ///< A derivative is not finite where f and the constraints are.
   kNonFiniteSearch,       ///< f or a constraint is not finite all along the search direction.
   kUnboundedBelow,        ///< f reached minus infinity.
+  kGradientMismatch,      ///< f or a violation rises as its derivative says that it falls, all along a line search.
 };
 
 /// SciPy's integer for a status: 0 converged, 2 to 9 its failures, 99 stopped by the caller; 10 for those that SciPy
@@ -67,6 +68,11 @@ struct SlsqpProblem {
     const double c = constraints[i];
     if (c >= 0) return i < num_equalities ? c : 0;
     return -c;  // NaN stays NaN.
+  }
+  double total_violation() const {
+    double total = 0;
+    for (std::size_t i = 0; i < constraints.size(); ++i) total += violation(i);
+    return total;
   }
   /// Doubles from one row of the Jacobian to the next: n, rounded up to a whole cache line.
   static constexpr std::size_t stride(std::size_t n) { return (n + 7) / 8 * 8; }

@@ -25,6 +25,7 @@ int scipy_code(SlsqpStatus status) {
     case SlsqpStatus::kNonFiniteDerivatives:
     case SlsqpStatus::kNonFiniteSearch:
     case SlsqpStatus::kUnboundedBelow:
+    case SlsqpStatus::kGradientMismatch:
       return 10;
   }
   return 10;
@@ -60,6 +61,10 @@ const char* message(SlsqpStatus status) {
              "bounds, or scale the variables.";
     case SlsqpStatus::kUnboundedBelow:
       return "The function reached minus infinity; it has no minimum, or needs bounds.";
+    case SlsqpStatus::kGradientMismatch:
+      return "The function or the violation of a constraint rises all along a direction in which its gradient says "
+             "that "
+             "it falls; check the sign and the value of the gradients.";
   }
   return "";
 }

@@ -23,6 +23,8 @@ SlsqpSubproblem::SlsqpSubproblem(const SlsqpProblem& problem)
       lower_step_(problem.lower.size()),
       upper_step_(problem.upper.size()),
       relaxation_(problem.constraints.size()),
+      leeway_(problem.constraints.size()),
+      met_(problem.constraints.size()),
       negative_(problem.constraints.size()) {
   program_.gradient = problem_.gradient;
   program_.constraints = problem_.constraints;
@@ -34,20 +36,39 @@ SlsqpSubproblem::SlsqpSubproblem(const SlsqpProblem& problem)
   program_.upper = upper_step_;
 }
 
-SlsqpStatus SlsqpSubproblem::solve(double* step) {
+SlsqpStatus SlsqpSubproblem::solve(double* step, const SlsqpOptions& options) {
   if (problem_.num_equalities > program_.num_variables) return SlsqpStatus::kTooManyEqualities;
   for (std::size_t i = 0; i < lower_step_.size(); ++i) lower_step_[i] = problem_.lower[i] - problem_.x[i];
   for (std::size_t i = 0; i < upper_step_.size(); ++i) upper_step_[i] = problem_.upper[i] - problem_.x[i];
+  program_.precision = options.precision;
+  program_.tolerance = options.ftol;
   QpStatus status = qp_.solve(b_, program_);
+  std::copy_n(qp_.leeway().data(), leeway_.size(), leeway_.data());
   singular_ = status == QpStatus::kSingularEqualities;
-  relaxed_ = singular_ || status == QpStatus::kInfeasible;
+  if (contradicts(status) && problem_.total_violation() < options.ftol) status = stay();
+  relaxed_ = contradicts(status);
   if (relaxed_) status = relax();
   if (status == QpStatus::kPivotLimit) return SlsqpStatus::kSubproblemLimit;
   if (status != QpStatus::kSolved) return contradiction();
   progress_ = relaxed_ ? 1 - qp_.relaxation() : 1;
+  if (progress_ < kNoProgress) progress_ = 0;
   std::copy_n(qp_.solution().data(), problem_.x.size(), step);
   std::copy_n(qp_.multipliers().data(), lambda_.size(), lambda_.data());
   return SlsqpStatus::kRunning;
+}
+
+/// Takes back no more of the constraints than x violates: all of that is within the tolerance.
+QpStatus SlsqpSubproblem::stay() {
+  for (std::size_t i = 0; i < met_.size(); ++i) {
+    const double c = problem_.constraints[i];
+    met_[i] = i < problem_.num_equalities ? 0 : std::max(c, 0.0);
+    leeway_[i] = met_[i] - c;
+  }
+  QuadraticProgram program = program_;
+  program.constraints = met_;
+  const QpStatus status = qp_.solve(b_, program);
+  if (status == QpStatus::kSolved) singular_ = false;
+  return status;
 }
 
 /// One more variable δ in [0, 1] takes the constraints back, at the price ½·ρ²·δ².
@@ -67,11 +88,12 @@ QpStatus SlsqpSubproblem::relax() {
     b_.shrink();
     penalty *= 10;
   }
+  std::copy_n(qp_.leeway().data(), leeway_.size(), leeway_.data());
   return status;
 }
 
 bool SlsqpSubproblem::is_stuck(double tolerance) const {
-  if (progress_ >= kNoProgress) return false;
+  if (progress_ > 0) return false;
   // If no violated constraint depends on x, none contradicts another.
   for (std::size_t i = 0; i < lambda_.size(); ++i) {
     const double* row = problem_.jacobian.data() + i * padded(problem_.x.size());

@@ -22,13 +22,16 @@ class SlsqpSubproblem {
  public:
   explicit SlsqpSubproblem(const SlsqpProblem& problem);
 
-  /// Solves it at the present x: step, [padded(n + 1)]. kRunning if it could be solved, else why not.
-  SlsqpStatus solve(double* step);
+  /// Solves it at the present x: step, [padded(n + 1)]. kRunning if it could be solved, else why not. Constraints that
+  /// contradict each other by less than options.ftol altogether are no obstacle: they give way by that much.
+  SlsqpStatus solve(double* step, const SlsqpOptions& options = {});
 
   /// [m] Lagrange multipliers of the constraints at the last solution.
   const std::vector<double>& multipliers() const { return lambda_; }
   /// Whether the constraints had to be relaxed.
   bool relaxed() const { return relaxed_; }
+  /// [m] What was added to the constraints where they gave way.
+  const std::vector<double>& leeway() const { return leeway_; }
   /// How much of the linearised constraints the step meets: 1 - δ.
   double progress() const { return progress_; }
   /// Whether the step meets nothing of them, although a violated constraint depends on x here.
@@ -62,6 +65,7 @@ class SlsqpSubproblem {
   }
 
  private:
+  QpStatus stay();
   QpStatus relax();
   void change_model(double sigma, double* z);
 
@@ -74,6 +78,8 @@ class SlsqpSubproblem {
   std::vector<double> lower_step_;
   std::vector<double> upper_step_;
   std::vector<double> relaxation_;
+  std::vector<double> leeway_;
+  std::vector<double> met_;               ///< The constraints, those that are violated as if they held.
   QuadraticProgram program_;              ///< Of these.
   mutable std::vector<double> negative_;  ///< -λ
   bool relaxed_ = false;

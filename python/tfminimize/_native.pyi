@@ -42,6 +42,7 @@ class SlsqpStatus(enum.Enum):
     NON_FINITE_DERIVATIVES = 10
     NON_FINITE_SEARCH = 11
     UNBOUNDED_BELOW = 12
+    GRADIENT_MISMATCH = 13
 
 def aligned_zeros(n: int, dtype: str = "float64") -> NDArray[Any]: ...
 def bind_tensorflow(
