@@ -69,7 +69,8 @@ struct Slsqp::State {
   bool reset_model();
   Request begin_line_search();
   Request move();
-  Request retreat(double factor, SlsqpStatus failure = SlsqpStatus::kNoDescent);
+  Request retreat_from_wall(SlsqpStatus failure);
+  Request shorten(double factor);
   Request fail_line_search(SlsqpStatus status);
   void compare_with_slopes(double f, double change_of_merit);
   Request accept(double f, bool with_derivatives);
@@ -107,6 +108,8 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
+    bool met_wall = false;       ///< A trial of this search was not finite: a short step then says nothing.
+    bool kept_promise = false;   ///< The merit function fell at the trial by what its slope promised.
     bool cut = false;            ///< The trial is shorter than the last one by as much as is allowed.
     int resets = 1;              ///< How often B became the identity.
     int trials = 0;              ///< In this line search.
@@ -318,6 +321,7 @@ Request Slsqp::State::begin_line_search() {
   std::copy_n(constraints(), m, start_constraints.data());
   s.trials = 0;
   s.cut = false;
+  s.met_wall = false;
   s.reversed_f = 0;
   s.reversed_violation = 0;
   return move();
@@ -343,15 +347,12 @@ Request Slsqp::State::after_trial(double f, bool with_derivatives) {
     s.violation = greatest_violation();
     return stop(SlsqpStatus::kUnboundedBelow);
   }
-  if (!values_are_finite(f)) return retreat(0, SlsqpStatus::kNonFiniteSearch);
+  if (!values_are_finite(f)) return retreat_from_wall(SlsqpStatus::kNonFiniteSearch);
   const double change_of_merit = merit(f) - s.merit;
   compare_with_slopes(f, change_of_merit);
-  if (change_of_merit <= s.merit_slope / 10) {
-    const bool too_short = s.trials == 2 && s.cut && change_of_merit <= kPromised * s.merit_slope;
-    s.too_short = too_short ? s.too_short + 1 : 0;
-    return accept(f, with_derivatives);
-  }
-  if (s.trials < kMostTrials) return retreat(s.merit_slope / (2 * (s.merit_slope - change_of_merit)));
+  s.kept_promise = change_of_merit <= kPromised * s.merit_slope;
+  if (change_of_merit <= s.merit_slope / 10) return accept(f, with_derivatives);
+  if (s.trials < kMostTrials) return shorten(s.merit_slope / (2 * (s.merit_slope - change_of_merit)));
   if (std::max(s.reversed_f, s.reversed_violation) >= kReversed)
     return fail_line_search(SlsqpStatus::kGradientMismatch);
   return accept(f, with_derivatives);
@@ -365,9 +366,14 @@ void Slsqp::State::compare_with_slopes(double f, double change_of_merit) {
                                         noise * std::max(s.largest_f, std::abs(s.merit)));
 }
 
-/// Shortens the step by this factor, or as much as is allowed; if that has been done too often, the solve fails.
-Request Slsqp::State::retreat(double factor, SlsqpStatus failure) {
-  if (s.trials >= kMostTrials) return fail_line_search(failure);
+/// From a trial where something is not finite.
+Request Slsqp::State::retreat_from_wall(SlsqpStatus failure) {
+  s.met_wall = true;
+  return s.trials < kMostTrials ? shorten(kSmallestFactor) : fail_line_search(failure);
+}
+
+/// Shortens the step by this factor, or as much as is allowed.
+Request Slsqp::State::shorten(double factor) {
   const double least = s.trials == 1 && s.too_short >= kTooShort ? kHalf : kSmallestFactor;
   s.cut = factor <= least;
   factor = std::max(factor, least);
@@ -391,7 +397,7 @@ Request Slsqp::State::accept(double f, bool with_derivatives) {
   s.has_derivatives = with_derivatives;
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
   const bool converged = (std::abs(f - s.previous_f) < std::max(options.ftol, rounding(f)) || length < options.ftol) &&
-                         total_violation() < options.ftol && !subproblem.relaxed();
+                         total_violation() < options.ftol && !subproblem.relaxed() && !s.met_wall;
   if (converged) return take_trial(SlsqpStatus::kConverged);
   if (with_derivatives) return after_trial_derivatives();
   s.phase = Phase::kTrialDerivatives;
@@ -400,11 +406,13 @@ Request Slsqp::State::accept(double f, bool with_derivatives) {
 
 Request Slsqp::State::after_trial_derivatives() {
   s.has_derivatives = true;
-  return derivatives_are_finite() ? take_trial(SlsqpStatus::kRunning) : retreat(0, SlsqpStatus::kNonFiniteDerivatives);
+  if (!derivatives_are_finite()) return retreat_from_wall(SlsqpStatus::kNonFiniteDerivatives);
+  return take_trial(SlsqpStatus::kRunning);
 }
 
 Request Slsqp::State::take_trial(SlsqpStatus status) {
   s.f = s.trial_f;
+  s.too_short = s.trials == 2 && s.cut && s.kept_promise ? s.too_short + 1 : 0;
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
   return end_iteration(status);
 }

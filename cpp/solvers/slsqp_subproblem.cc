@@ -93,11 +93,12 @@ QpStatus SlsqpSubproblem::relax() {
 }
 
 bool SlsqpSubproblem::is_stuck(double tolerance) const {
-  if (progress_ > 0) return false;
+  if (progress_ > 0 || !(problem_.total_violation() > tolerance)) return false;
+  const double share = tolerance / static_cast<double>(lambda_.size());
   // If no violated constraint depends on x, none contradicts another.
   for (std::size_t i = 0; i < lambda_.size(); ++i) {
     const double* row = problem_.jacobian.data() + i * padded(problem_.x.size());
-    if (problem_.violation(i) > tolerance && kernels_.dot(padded(problem_.x.size()), row, row) > 0) return true;
+    if (problem_.violation(i) > share && kernels_.dot(padded(problem_.x.size()), row, row) > 0) return true;
   }
   return false;
 }

@@ -34,7 +34,8 @@ class SlsqpSubproblem {
   const std::vector<double>& leeway() const { return leeway_; }
   /// How much of the linearised constraints the step meets: 1 - δ.
   double progress() const { return progress_; }
-  /// Whether the step meets nothing of them, although a violated constraint depends on x here.
+  /// Whether the step meets nothing of them, although they are violated by more than the tolerance altogether and not
+  /// only those that do not depend on x here.
   bool is_stuck(double tolerance) const;
   /// The status where the linearised constraints contradict each other.
   SlsqpStatus contradiction() const {

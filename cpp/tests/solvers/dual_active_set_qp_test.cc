@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "tests/solvers/qp_problem.h"
@@ -288,6 +289,51 @@ TEST(DependentQpTest, EqualityThatIsThereTwiceCountsOnce) {
   expect_solved(problem, solve);
   EXPECT_EQ(solve.multipliers()[1], 0);
   EXPECT_EQ(solve.multipliers()[2], 0);
+}
+
+TEST(DependentQpTest, RowsAreDependentAtTheirPrecision) {
+  // The second row is the first, rounded to single precision, and asks for something else at a distance of 1e-8.
+  QpProblem problem = with_rows({1, 1, 1}, {{0.1, 0.2, 0.3, -1}, {0.1F, 0.2F, 0.3F, -1 - 1e-8}}, 2);
+  problem.tolerance = 1e-6;
+  problem.precision = std::numeric_limits<float>::epsilon();
+  const QpSolve solve(problem);
+  EXPECT_EQ(solve.status, QpStatus::kSolved);
+  problem = with_rows({1, 1, 1}, {{0.1, 0.2, 0.3, -1}}, 1);
+  expect_near(solve.s(), QpSolve(problem).s());
+}
+
+TEST(DependentQpTest, ContradictionBelowTheToleranceIsSharedOut) {
+  // s_0 + s_1 = 2 + 1e-7 under s <= 1; the other way round; and an equality that is there twice.
+  QpProblem problem = with_rows({0, 0}, {{1, 1, -2 - 1e-7}}, 1);
+  problem.upper = {1, 1};
+  problem.lower = {-kInf, -kInf};
+  QpProblem inequality = with_rows({0, 0}, {{1, 1, -2 - 1e-7}});
+  inequality.upper = problem.upper;
+  inequality.lower = problem.lower;
+  QpProblem twice = with_rows({0, 0}, {{1, 1, -2}, {10, 10, -20 - 1e-6}}, 2);
+  for (QpProblem* each : {&problem, &inequality, &twice}) {
+    EXPECT_NE(QpSolve(*each).status, QpStatus::kSolved);
+    each->tolerance = 0.9e-7;
+    EXPECT_NE(QpSolve(*each).status, QpStatus::kSolved);
+    each->tolerance = 1.1e-7;  // The first row of the third program gives way, as it loses less.
+    const QpSolve solve(*each);
+    ASSERT_EQ(solve.status, QpStatus::kSolved);
+    expect_near(solve.s(), {1, 1}, 1e-6);
+    EXPECT_NEAR(std::abs(solve.leeway()[0]), 1e-7, 1e-9);
+  }
+}
+
+TEST(DependentQpTest, ConstraintsGiveWayInNoProgramThatCanBeSolved) {
+  Random random(1);
+  for (int trial = 0; trial < 200; ++trial) {
+    QpProblem problem = random_qp({8, 6, 2, true}, random);
+    const QpSolve strict(problem);
+    problem.tolerance = 1;
+    const QpSolve solve(problem);
+    if (strict.status != QpStatus::kSolved) continue;
+    EXPECT_EQ(solve.s(), strict.s());
+    EXPECT_EQ(solve.leeway(), Vector(6));
+  }
 }
 
 TEST(DependentQpTest, EqualityOfNothingIsFineIfItHolds) {

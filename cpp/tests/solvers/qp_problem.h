@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "solvers/dual_active_set_qp.h"
@@ -31,6 +32,8 @@ struct QpProblem {
   std::size_t num_variables = 0;
   Vector relaxation;   ///< Empty, or the column of the additional variable,
   double penalty = 0;  ///< and its element of the Hessian.
+  double precision = std::numeric_limits<double>::epsilon();
+  double tolerance = 0;
 };
 
 /// A solver that solves one program after another.
@@ -54,6 +57,7 @@ class QpSolve {
   }
 
   Vector s() const { return copy(solver.solution()); }
+  Vector leeway() const { return copy(solver.leeway()); }
   Vector multipliers() const { return copy(solver.multipliers()); }
   Vector lower_multipliers() const { return copy(solver.lower_multipliers()); }
   Vector upper_multipliers() const { return copy(solver.upper_multipliers()); }
@@ -64,8 +68,10 @@ class QpSolve {
     explicit Memory(const QpProblem& problem)
         : b(problem.n()),
           rows(problem.m() * padded(problem.n())),
-          program{problem.gradient,      problem.constraints, {}, problem.num_equalities, problem.lower, problem.upper,
-                  problem.num_variables, problem.relaxation} {
+          program{problem.gradient,       problem.constraints, {},
+                  problem.num_equalities, problem.lower,       problem.upper,
+                  problem.num_variables,  problem.relaxation,  problem.precision,
+                  problem.tolerance} {
       Vector elements;
       for (std::size_t i = 0; i < problem.n(); ++i) {
         for (std::size_t j = 0; j < problem.n(); ++j) elements.push_back(problem.hessian(i, j));

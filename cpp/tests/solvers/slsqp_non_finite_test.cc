@@ -221,24 +221,50 @@ TEST(SlsqpNonFiniteSearchTest, NothingButNaNAfterSomeIterationsEndsAtTheLastOne)
 
 // Derivatives on the way.
 
-TEST(SlsqpNonFiniteDerivativesTest, DerivativeEndsTheSolveAtThatPoint) {
+TEST(SlsqpNonFiniteDerivativesTest, SolveTurnsBackFromTheBoundOfASquareRoot) {
+  // Σ x - 2√x, the derivative of which is infinite at 0; its minimum is at 1.
+  for (const Derivatives derivatives : kBothWays) {
+    for (const double start : {2.0, 5.0, 30.0, 1e3, 1e6}) {
+      ConstrainedProblem problem;
+      problem.x0 = {start, 3};
+      problem.lower = {0, 0};
+      problem.upper = {kInf, kInf};
+      problem.function = [](const Vector& x, Vector& g) {
+        double f = 0;
+        for (const std::size_t i : {0, 1}) {
+          f += x[i] - 2 * std::sqrt(x[i]);
+          g[i] = 1 - 1 / std::sqrt(x[i]);
+        }
+        return f;
+      };
+      ConstrainedSolve solve(problem, {}, derivatives);
+      EXPECT_EQ(solve.finish().solver.status(), SlsqpStatus::kConverged) << start;
+      EXPECT_LT(solve.solver.fun(), 1) << start;
+      for (const Vector& x : solve.iterates) EXPECT_GT(std::min(x[0], x[1]), 0);
+    }
+  }
+}
+
+TEST(SlsqpNonFiniteDerivativesTest, NothingButNaNAfterTheStartEndsThere) {
   for (const double value : kBad) {
     for (const Derivatives derivatives : kBothWays) {
       for (std::size_t i = 0; i < 4; ++i) {
         ConstrainedProblem problem = rosen_suzuki();
         Function& function = i < 3 ? problem.constraints[i] : problem.function;
         const Function good = function;
+        const Vector x0 = problem.x0;
         function = [=](const Vector& x, Vector& g) {
           const double f = good(x, g);
-          if (x[3] < -0.5) g[2] = value;
+          if (x != x0) g[2] = value;
           return f;
         };
         ConstrainedSolve solve(problem, {}, derivatives);
         solve.finish();
         EXPECT_EQ(solve.solver.status(), SlsqpStatus::kNonFiniteDerivatives) << value << ' ' << i;
-        EXPECT_EQ(solve.x(), solve.iterates.back());
-        EXPECT_EQ(solve.solver.fun(), solve.values.back());
-        EXPECT_LT(solve.x()[3], -0.5);
+        EXPECT_EQ(solve.x(), x0);
+        EXPECT_TRUE(solve.iterates.empty());
+        EXPECT_FALSE(solve.solver.has_derivatives());
+        expect_consistent(solve);
       }
     }
   }

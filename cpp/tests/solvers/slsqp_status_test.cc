@@ -47,6 +47,7 @@ constexpr SlsqpStatus kAll[] = {
     SlsqpStatus::kNonFiniteDerivatives,
     SlsqpStatus::kNonFiniteSearch,
     SlsqpStatus::kUnboundedBelow,
+    SlsqpStatus::kGradientMismatch,
 };
 
 // Codes and messages.
@@ -79,8 +80,9 @@ TEST(SlsqpStatusTest, OnlyConvergenceIsSuccess) {
 }
 
 TEST(SlsqpStatusTest, StatusesThatSciPyDoesNotHaveShareACodeOfTheirOwn) {
-  for (const SlsqpStatus status : {SlsqpStatus::kNonFiniteStart, SlsqpStatus::kNonFiniteDerivatives,
-                                   SlsqpStatus::kNonFiniteSearch, SlsqpStatus::kUnboundedBelow}) {
+  for (const SlsqpStatus status :
+       {SlsqpStatus::kNonFiniteStart, SlsqpStatus::kNonFiniteDerivatives, SlsqpStatus::kNonFiniteSearch,
+        SlsqpStatus::kUnboundedBelow, SlsqpStatus::kGradientMismatch}) {
     EXPECT_EQ(scipy_code(status), 10) << message(status);
   }
   EXPECT_EQ(scipy_code(SlsqpStatus::kCallerStopped), 99);
