@@ -74,7 +74,7 @@ struct Slsqp::State {
   Request fail_line_search(SlsqpStatus status);
   void compare_with_slopes(double f, double change_of_merit);
   Request accept(double f, bool with_derivatives);
-  Request take_trial(SlsqpStatus status);
+  Request take_trial();
   Request give_up();
   bool update_model();
   Request end_iteration(SlsqpStatus status);
@@ -108,19 +108,20 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
-    bool met_wall = false;       ///< A trial of this search was not finite: a short step then says nothing.
-    bool kept_promise = false;   ///< The merit function fell at the trial by what its slope promised.
-    bool cut = false;            ///< The trial is shorter than the last one by as much as is allowed.
-    int resets = 1;              ///< How often B became the identity.
-    int trials = 0;              ///< In this line search.
-    double f = 0;                ///< At the last completed iteration.
-    double previous_f = 0;       ///< One before.
-    double violation = 0;        ///< The greatest one, at the last completed iteration.
-    double merit = 0;            ///< At the start of the line search,
-    double merit_slope = 0;      ///< its directional derivative, times the length of the step,
-    double slope = 0;            ///< and that of f.
-    double trial_f = 0;          ///< At a trial that is taken if its derivatives are finite.
-    double largest_f = 0;        ///< The largest |f| at an iterate.
+    bool met_wall = false;      ///< A trial of this search was not finite.
+    bool kept_promise = false;  ///< The merit function fell at the trial by what its slope promised.
+    bool cut = false;           ///< The trial is shorter than the last one by as much as is allowed.
+    int resets = 1;             ///< How often B became the identity.
+    int trials = 0;             ///< In this line search.
+    double f = 0;               ///< At the last completed iteration.
+    double previous_f = 0;      ///< One before.
+    double violation = 0;       ///< The greatest one, at the last completed iteration.
+    double merit = 0;           ///< At the start of the line search,
+    double merit_slope = 0;     ///< its directional derivative, times the length of the step,
+    double slope = 0;           ///< and that of f.
+    double trial_f = 0;         ///< At a trial that is taken if its derivatives are finite,
+    SlsqpStatus trial_status = SlsqpStatus::kRunning;  ///< and the status then.
+    double largest_f = 0;                              ///< The largest |f| at an iterate.
     int reversed_f = 0;          ///< Trials in succession where f changed by the opposite of what its slope says,
     int reversed_violation = 0;  ///< and where the violation did.
     int too_short = 0;           ///< Searches in succession that went back too far, see kTooShort.
@@ -353,8 +354,8 @@ Request Slsqp::State::after_trial(double f, bool with_derivatives) {
   s.kept_promise = change_of_merit <= kPromised * s.merit_slope;
   if (change_of_merit <= s.merit_slope / 10) return accept(f, with_derivatives);
   if (s.trials < kMostTrials) return shorten(s.merit_slope / (2 * (s.merit_slope - change_of_merit)));
-  if (std::max(s.reversed_f, s.reversed_violation) >= kReversed)
-    return fail_line_search(SlsqpStatus::kGradientMismatch);
+  const bool reversed = std::max(s.reversed_f, s.reversed_violation) >= kReversed;
+  if (reversed) return fail_line_search(SlsqpStatus::kGradientMismatch);
   return accept(f, with_derivatives);
 }
 
@@ -397,8 +398,10 @@ Request Slsqp::State::accept(double f, bool with_derivatives) {
   s.has_derivatives = with_derivatives;
   const double length = std::sqrt(kernels.dot(stride, step.data(), step.data()));
   const bool converged = (std::abs(f - s.previous_f) < std::max(options.ftol, rounding(f)) || length < options.ftol) &&
-                         total_violation() < options.ftol && !subproblem.relaxed() && !s.met_wall;
-  if (converged) return take_trial(SlsqpStatus::kConverged);
+                         total_violation() < options.ftol && !subproblem.relaxed();
+  s.trial_status = converged ? SlsqpStatus::kConverged : SlsqpStatus::kRunning;
+  // The last x of a solve needs no derivatives, unless it was hard to find a point that has any.
+  if (converged && !s.met_wall) return take_trial();
   if (with_derivatives) return after_trial_derivatives();
   s.phase = Phase::kTrialDerivatives;
   return Request::kDerivatives;
@@ -407,14 +410,14 @@ Request Slsqp::State::accept(double f, bool with_derivatives) {
 Request Slsqp::State::after_trial_derivatives() {
   s.has_derivatives = true;
   if (!derivatives_are_finite()) return retreat_from_wall(SlsqpStatus::kNonFiniteDerivatives);
-  return take_trial(SlsqpStatus::kRunning);
+  return take_trial();
 }
 
-Request Slsqp::State::take_trial(SlsqpStatus status) {
+Request Slsqp::State::take_trial() {
   s.f = s.trial_f;
   s.too_short = s.trials == 2 && s.cut && s.kept_promise ? s.too_short + 1 : 0;
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
-  return end_iteration(status);
+  return end_iteration(s.trial_status);
 }
 
 /// Takes the change of the gradient of the Lagrangian along the step into B. False if it must be reset, too often.
@@ -449,6 +452,9 @@ void check(const SlsqpProblem& problem, const SlsqpOptions& options) {
     if (!(problem.lower[i] <= problem.upper[i])) {
       throw std::invalid_argument("each lower bound must be at most its upper bound.");
     }
+  }
+  if (!(options.precision > 0 && options.precision < 1)) {
+    throw std::invalid_argument("precision must be between 0 and 1.");
   }
   if (options.maxiter < 0) throw std::invalid_argument("maxiter must be at least 0.");
 }
