@@ -22,8 +22,10 @@ constexpr int kMostResets = 5;           // How often B may become the identity.
 constexpr int kMostTrials = 11;          // Of a line search.
 constexpr double kSmallestFactor = 0.1;  // Of a step that is shortened.
 
-// Where so many searches in succession went back to a tenth, and f fell there by as much as its slope promised, a tenth
-// was too little: a pole of which the model knows nothing lies behind. The next one goes back to a half.
+// A trial from which the step should go back to less than this lies at a pole that the model does not know. Where so
+// many searches in succession went back from one to a tenth, and f fell there by as much as its slope promised, a tenth
+// was too little: the next one goes back to a half.
+constexpr double kPole = 1e-4;
 constexpr int kTooShort = 2;
 constexpr double kPromised = 0.9;
 constexpr double kHalf = 0.5;
@@ -110,7 +112,7 @@ struct Slsqp::State {
     bool has_derivatives = false;
     bool met_wall = false;      ///< A trial of this search was not finite.
     bool kept_promise = false;  ///< The merit function fell at the trial by what its slope promised.
-    bool cut = false;           ///< The trial is shorter than the last one by as much as is allowed.
+    bool cut = false;           ///< The trial follows one at a pole.
     int resets = 1;             ///< How often B became the identity.
     int trials = 0;             ///< In this line search.
     double f = 0;               ///< At the last completed iteration.
@@ -370,13 +372,13 @@ void Slsqp::State::compare_with_slopes(double f, double change_of_merit) {
 /// From a trial where something is not finite.
 Request Slsqp::State::retreat_from_wall(SlsqpStatus failure) {
   s.met_wall = true;
-  return s.trials < kMostTrials ? shorten(kSmallestFactor) : fail_line_search(failure);
+  return s.trials < kMostTrials ? shorten(0) : fail_line_search(failure);
 }
 
 /// Shortens the step by this factor, or as much as is allowed.
 Request Slsqp::State::shorten(double factor) {
   const double least = s.trials == 1 && s.too_short >= kTooShort ? kHalf : kSmallestFactor;
-  s.cut = factor <= least;
+  s.cut = factor < kPole;
   factor = std::max(factor, least);
   for (std::size_t i = 0; i < n; ++i) step[i] *= factor;
   s.merit_slope *= factor;
