@@ -208,12 +208,6 @@ def test_fmin_reports_a_stop_by_callback_as_scipy() -> None:
     assert (ours["warnflag"], ours["task"]) == (theirs["warnflag"], theirs["task"])
 
 
-def test_maxiter_zero_makes_no_iteration() -> None:
-    result = tfm.scipy.lbfgsb(rosen, X0, jac=rosen_der, maxiter=0)
-    assert (result.nit, result.nfev, result.status) == (0, 1, 1)
-    np.testing.assert_array_equal(result.x, X0)
-
-
 def test_infinite_loss_is_no_success() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -11,13 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize.binding import _native
-from tfminimize.bounds import pack_bounds
 from tfminimize.callback import Observer
 from tfminimize.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize.packing import Layout
 from tfminimize.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
-from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
-from tfminimize.unknowns import Unknowns
+from tfminimize.scipy._functions import (
+    FIXED,
+    FIXED_AT_NO_NUMBER,
+    FreeVariables,
+    counted,
+    known_as,
+    read_bounds,
+    sorted_options,
+    split,
+    with_least,
+)
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb"]
 
@@ -28,6 +36,7 @@ _HALTED = "STOP: CALLBACK REQUESTED HALT"
 _DIFFERENCES: Mapping[str, Any] = {"eps": 1e-8, "finite_diff_rel_step": None, "workers": None}
 
 
+@known_as("l-bfgs-b")
 def lbfgsb(
     fun: Callable[..., Any],
     x0: Any,
@@ -85,7 +94,7 @@ def lbfgsb(
     if not isinstance(args, tuple):
         args = (args,)
     x = np.array(x0, dtype=np.float64).ravel()
-    lower, upper = (None, None) if bounds is None else pack_bounds(bounds, Unknowns(x))
+    lower, upper = read_bounds(bounds, x)
     observer = None if callback is None else Observer(callback)
     if lower is None or upper is None:
         return _solve(fun, x, args, jac, None, settings, differences, observer)
@@ -190,7 +199,8 @@ def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         warnings.warn(message, DeprecationWarning, stacklevel=3)
     options = {name: value for name, value in options.items() if name not in deprecated}
     native, differences = sorted_options(options, LBFGSB_DEFAULTS, _DIFFERENCES)
-    return lbfgsb_options(native, options.get("tol")), differences
+    # SciPy counts an iteration before it looks at the limit.
+    return lbfgsb_options(with_least(native, maxiter=1, maxfun=0), options.get("tol")), differences
 
 
 def _solve(

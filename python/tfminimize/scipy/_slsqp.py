@@ -10,16 +10,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds
+from scipy.optimize import Bounds, OptimizeResult
 
 from tfminimize.binding import _native
-from tfminimize.bounds import pack_bounds
 from tfminimize.callback import Observer
 from tfminimize.options import SLSQP_DEFAULTS, slsqp_options
 from tfminimize.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize.scipy._constraints import ConstraintRows, finite_differences, read_constraints
-from tfminimize.scipy._functions import FIXED, FIXED_AT_NO_NUMBER, FreeVariables, counted, sorted_options, split
-from tfminimize.unknowns import Unknowns
+from tfminimize.scipy._functions import (
+    FIXED,
+    FIXED_AT_NO_NUMBER,
+    FreeVariables,
+    counted,
+    known_as,
+    read_bounds,
+    sorted_options,
+    split,
+    with_least,
+)
 
 __all__ = ["slsqp"]
 
@@ -34,6 +42,7 @@ _LOOSE: Mapping[str, Any] = {
 }
 
 
+@known_as("slsqp")
 def slsqp(
     fun: Callable[..., Any],
     x0: Any,
@@ -91,7 +100,7 @@ def slsqp(
     if hess is not None or hessp is not None:
         warnings.warn("slsqp uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
     native, loose = sorted_options(options, SLSQP_DEFAULTS, _LOOSE)
-    settings = slsqp_options(native, options.get("tol"))
+    settings = slsqp_options(with_least(native, maxiter=0), options.get("tol"))
     if jac is True:
         fun, jac = split(fun)
     elif not callable(jac) and not isinstance(jac, str):
@@ -101,7 +110,7 @@ def slsqp(
     x = np.array(x0, dtype=np.float64).ravel()
     read = read_constraints(constraints, x)
     observer = None if callback is None else Observer(callback)
-    lower, upper = _bounds(bounds, x)
+    lower, upper = read_bounds(bounds, x)
     if lower is None or upper is None:
         return _solve(_Problem(fun, x, args, jac, None, read), settings, loose, observer)
     x = np.clip(x, lower, upper)
@@ -142,19 +151,6 @@ class _Problem:
         limits = (-np.inf, np.inf) if self.bounds is None else self.bounds
         steps = finite_differences(self.jac, loose["eps"], loose["finite_diff_rel_step"], limits)
         return ConstraintRows(self.constraints, self.x, steps)
-
-
-def _bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None, None]:
-    if bounds is None or (not isinstance(bounds, Bounds) and len(bounds) == 0):
-        return None, None
-    if not isinstance(bounds, Bounds):
-        bounds = [tuple(map(_scalar, pair)) if isinstance(pair, (tuple, list)) else pair for pair in bounds]
-    return pack_bounds(bounds, Unknowns(x))
-
-
-def _scalar(bound: Any) -> Any:
-    """SciPy takes arrays of one element for a number here."""
-    return bound.item() if isinstance(bound, np.ndarray) and bound.size == 1 else bound
 
 
 def _solve(
