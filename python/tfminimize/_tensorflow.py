@@ -69,6 +69,7 @@ __all__ = [
     "op_def",
     "operations",
     "recording",
+    "refuse_gradient",
     "resource_value",
     "variable_type",
     "with_gradient",
@@ -180,15 +181,20 @@ def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list
     inputs : list of tf.Tensor
         What it depends on.
     """
+    with record.stop_recording():
+        # For gradients that are made of the graph, without a tape.
+        values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
+    refuse_gradient([value for value in values if value is not None], reason, inputs)
+    return values
+
+
+def refuse_gradient(values: list[Any], reason: str, inputs: list[Any]) -> None:
+    """Let tapes know that these values depend on the inputs, and raise LookupError where they take the gradient."""
 
     def refuse(*_: Any) -> Any:
         raise LookupError(reason)
 
-    with record.stop_recording():
-        # For gradients that are made of the graph, without a tape.
-        values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
-    record.record_operation("WithoutGradient", [value for value in values if value is not None], inputs, refuse)
-    return values
+    record.record_operation("WithoutGradient", values, inputs, refuse)
 
 
 def operations(concrete: Any) -> Iterator[Any]:

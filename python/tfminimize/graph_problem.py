@@ -323,13 +323,17 @@ class Lifted:
         def compute() -> tf.Tensor:
             return self._graph.tensors([tensor])[0]
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
-            return self._graph.tensors([gradients[i] for i in connected], {seed.name: upstream})
-
         def call() -> tf.Tensor:
             if not connected:
                 return tf.identity(compute())
-            return _tensorflow.with_gradient(compute, gradient, [tf.convert_to_tensor(stand_ins[i]) for i in connected])
+            inputs = [tf.convert_to_tensor(stand_ins[i]) for i in connected]
+
+            def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+                found = self._graph.tensors([gradients[i] for i in connected], {seed.name: upstream})
+                _tensorflow.refuse_gradient(found, "a lifted graph has no second derivatives", [upstream, *inputs])
+                return found
+
+            return _tensorflow.with_gradient(compute, gradient, inputs)
 
         return _unconverted(call)
 

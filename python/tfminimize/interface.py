@@ -362,7 +362,6 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         method, kwargs = split_method(optimizer_kwargs, self._DEFAULT_METHOD)
         check_kwargs(kwargs)
         name = scipy_methods.method_name(method, equality_funcs or inequality_funcs)
-        has_gradient = callable(name) or name not in scipy_methods.WITHOUT_GRADIENT
         if name in ("l-bfgs-b", "slsqp"):
             kwargs = {**kwargs, "options": meaningful_options(kwargs.get("options"))}
         rows = [
@@ -370,16 +369,14 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             *(("ineq", *pair) for pair in zip(inequality_funcs, inequality_grad_funcs, strict=True)),
         ]
         constraints = [{"type": kind, "fun": _array(fun), "jac": _array(jac)} for kind, fun, jac in rows]
-        result = scipy.optimize.minimize(
-            (lambda x, *args: tuple(loss_grad_func(x))) if has_gradient else (lambda x, *args: loss_grad_func(x)[0]),
-            scipy_methods.start(name, initial_val, self._problem.unknowns.layout),
-            jac=True if has_gradient else None,
+        result = scipy_methods.minimize(
+            lambda x, *args: tuple(loss_grad_func(x)),
+            initial_val,
+            {"l-bfgs-b": native.lbfgsb, "slsqp": native.slsqp}.get(name, name) if isinstance(name, str) else name,
+            self._problem.unknowns.layout,
             callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument
-            method={"l-bfgs-b": native.lbfgsb, "slsqp": native.slsqp}.get(name, name)
-            if isinstance(name, str)
-            else name,
             constraints=constraints,
-            bounds=packed_bounds,
+            bounds=None if packed_bounds is None else scipy.optimize.Bounds(*np.transpose(packed_bounds)),
             **kwargs,
         )
         self._of_thread.result = result

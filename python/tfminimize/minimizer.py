@@ -72,7 +72,7 @@ class Problem:
                 if self.method == "l-bfgs-b":
                     result = lbfgsb.solve(lease, unknowns, self.packed_bounds, checked, callback)
                 else:
-                    result = scipy_methods.solve(lease, unknowns, self, checked, tol, callback)
+                    result = scipy_methods.solve(program, lease, self, args, checked, tol, callback)
             finally:
                 lease.release()
         unknowns.assign(result.x)

@@ -12,6 +12,7 @@ from tfminimize.binding import require
 from tfminimize.constrained_tracing import ConstrainedTrace
 from tfminimize.constrained_workspace import ConstrainedWorkspace
 from tfminimize.constraints import Constraints
+from tfminimize.hessian_products import ProductTrace
 from tfminimize.recent import Recent
 from tfminimize.tracing import Trace, check_context
 from tfminimize.unknowns import Unknowns
@@ -99,13 +100,17 @@ class Program:
 
     def lease(self, arguments: Arguments) -> Lease[Workspace]:
         """A workspace for ``args``, traced and made if there is none."""
-        pool = self._pool(arguments)
-        try:
-            workspace = pool.free.pop()
-        except IndexError:
-            return Lease(pool, Workspace(pool.trace, self.unknowns, arguments.tensors))
-        workspace.set_arguments(arguments.tensors)
-        return Lease(pool, workspace)
+        return self._lease(self._pool(arguments), arguments)
+
+    def product_lease(self, arguments: Arguments) -> Lease[Workspace]:
+        """A workspace that multiplies the Hessian by the last of the arguments; see `ProductTrace`."""
+        return self._lease(
+            self._found(
+                ("product", arguments.key),
+                lambda: ProductTrace(self._fun, self.unknowns, arguments, self._jit_compile),
+            ),
+            arguments,
+        )
 
     def constrained_lease(self, arguments: Arguments, constraints: Constraints) -> Lease[ConstrainedWorkspace]:
         """A workspace for ``args`` and constraints, traced and made if there is none."""
@@ -119,6 +124,14 @@ class Program:
         else:
             workspace.set_arguments(tensors)
         workspace.set_rows(rows, constraints.matrix)
+        return Lease(pool, workspace)
+
+    def _lease(self, pool: _Pool[Trace, Workspace], arguments: Arguments) -> Lease[Workspace]:
+        try:
+            workspace = pool.free.pop()
+        except IndexError:
+            return Lease(pool, Workspace(pool.trace, self.unknowns, arguments.tensors))
+        workspace.set_arguments(arguments.tensors)
         return Lease(pool, workspace)
 
     def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:

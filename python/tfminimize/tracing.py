@@ -115,10 +115,14 @@ class Trace:
         begin = time.perf_counter()
         jit = follows_jit(fun) if jit_compile is None else jit_compile
         (self.function,), self.backend = trace_functions(
-            lambda jit: [value_and_gradients(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
+            lambda jit: [self.traced(fun, unknowns, arguments, jit)], unknowns, arguments.tensors, jit
         )
         self.dtype = least_precise([self.function.loss_dtype], unknowns)
         self.seconds = time.perf_counter() - begin - self.backend.seconds
+
+    def traced(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
+        """The function, not yet traced."""
+        return value_and_gradients(fun, unknowns, arguments, jit)
 
 
 def least_precise(dtypes: Iterable[str], unknowns: Unknowns) -> str:
