@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
 import tensorflow as tf
 
+import tfminimize.__main__ as cli
 from tfminimize.__main__ import main
 
 
@@ -34,7 +36,7 @@ def test_compare_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "rosenbrock-2", "--repeats", "1", "--jit"]) == 0
     output = capsys.readouterr().out
     assert "Rosenbrock, n = 2, XLA" in output
-    assert "tfminimize, xla" in output
+    assert "backend xla" in output
     assert "tfe" not in output
 
 
@@ -48,3 +50,26 @@ def test_unknown_problem_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "himmelblau"])
     assert "no problem is called himmelblau" in capsys.readouterr().err
+
+
+def test_problem_that_needs_scikit_learn_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(["compare", "digits"])
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].endswith(
+        "the problem 'digits' needs scikit-learn: run `pip install scikit-learn`, or choose another."
+    )
+
+
+def test_problem_that_needs_scikit_learn_is_left_out_of_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cli, "PROBLEMS", {name: cli.PROBLEMS[name] for name in ("rosenbrock-2", "digits")})
+    assert main(["compare", "--repeats", "1", "--no-jit", "--json"]) == 0
+    output = capsys.readouterr()
+    assert [c["name"] for c in json.loads(output.out)] == ["Rosenbrock, n = 2"]
+    assert "left out" in output.err

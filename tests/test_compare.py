@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import tfminimize as tfm
 
@@ -99,6 +101,50 @@ def test_violation_is_measured_on_both_sides() -> None:
     assert not comparison.ours.success
     assert "violation" in str(comparison)
     assert comparison.to_dict()["scipy"]["violation"] == comparison.scipy_violation
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_scipy_has_one_thread_of_blas_and_its_default_besides(threads: int) -> None:
+    seen: list[int] = []
+
+    def method(*args: Any, **kwargs: Any) -> scipy.optimize.OptimizeResult:
+        seen.append(max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"))
+        return tfm.scipy.lbfgsb(*args, **kwargs)
+
+    with threadpool_limits(threads, user_api="blas"):
+        comparison = tfm.compare(lambda x: tf.reduce_sum(x**2), np.ones(2), method=method, repeats=1)
+        after = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+    assert after == threads
+    by_scipy_and_us = [1, 1] + [threads, threads] * (threads > 1) + [1, 1]
+    assert seen == by_scipy_and_us
+    assert comparison.default_blas_threads == threads
+    rows = [line.split()[:2] for line in str(comparison).splitlines() if line.strip().startswith("SciPy")]
+    assert rows == [["SciPy", "1"]] + [["SciPy", "2"]] * (threads > 1)
+    found = comparison.to_dict()["scipy"]
+    assert found["blas_threads"] == 1
+    assert found["by_default"] == {"seconds": comparison.scipy_default_seconds, "blas_threads": threads}
+    assert (comparison.scipy_default_seconds == comparison.scipy_seconds) is (threads == 1)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_table_fits_the_terminal(constrained: bool) -> None:
+    problem = tfm.testing.bounded_rosenbrock(100)
+    constraints = {"type": "ineq", "fun": lambda x: 1e6 - tf.reduce_sum(x)} if constrained else ()
+    comparison = tfm.compare(
+        problem.fun,
+        problem.x0,
+        method=None,
+        bounds=problem.bounds,
+        constraints=constraints,
+        jit_compile=True,
+        repeats=1,
+        name=problem.name,
+    )
+    text = str(comparison)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for word in (problem.name, f"{comparison.scipy.fun:.5g}", str(comparison.scipy.nfev), "faster"):
+        assert word in text
 
 
 def test_table_shows_both() -> None:

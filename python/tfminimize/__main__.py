@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -19,7 +20,7 @@ import tensorflow as tf
 
 from tfminimize import binding, testing
 from tfminimize.build_info import build_info
-from tfminimize.compare import Comparison, compare, table
+from tfminimize.compare import WIDTH, Comparison, compare, table
 
 __all__ = ["main"]
 
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.problems) - set(PROBLEMS)
     if unknown:
         parser.error(f"no problem is called {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
+    if "digits" in options.problems and not _has_sklearn():
+        parser.error("the problem 'digits' needs scikit-learn: run `pip install scikit-learn`, or choose another.")
     modes = (False, True) if options.jit is None else (options.jit,)
     return _compare(options.problems or _available(), options.repeats, modes, options.json)
 
@@ -100,13 +103,15 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
+def _has_sklearn() -> bool:
+    return importlib.util.find_spec("sklearn") is not None
+
+
 def _available() -> list[str]:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        print("scikit-learn is not installed, so the problem 'digits' is left out.", file=sys.stderr)
-        return [name for name in PROBLEMS if name != "digits"]
-    return list(PROBLEMS)
+    if _has_sklearn():
+        return list(PROBLEMS)
+    print("scikit-learn is not installed, so the problem 'digits' is left out.", file=sys.stderr)
+    return [name for name in PROBLEMS if name != "digits"]
 
 
 def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json: bool) -> int:
@@ -123,7 +128,7 @@ def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json:
     if as_json:
         print(json.dumps([c.to_dict() for c in comparisons], indent=2))
     else:
-        rich.console.Console(width=None if sys.stdout.isatty() else 120).print(table(comparisons))
+        rich.console.Console(width=WIDTH).print(table(comparisons))
     return 0
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import rich.box
 import rich.console
+import rich.padding
 import rich.table
 import scipy.optimize
 import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
+from threadpoolctl import ThreadpoolController
 
 from tfminimize.bounds import pack_bounds
 from tfminimize.constraints import has_constraints
@@ -29,6 +31,9 @@ from tfminimize.unknowns import Unknowns
 __all__ = ["Comparison", "compare", "table"]
 
 Float64 = NDArray[np.float64]
+
+WIDTH = 80
+"""Of the table."""
 
 TURN = 5
 """Solves of one side in a row: in a loop, most solves find the processor's caches as their like has left them."""
@@ -48,7 +53,12 @@ class Comparison:
     ours, scipy : scipy.optimize.OptimizeResult
         The last of the runs. SciPy's ``x`` and ``jac`` are flat vectors.
     our_seconds, scipy_seconds : float
-        Medians of the times of a whole solve, tracing and compiling excluded.
+        Medians of the times of a whole solve, tracing and compiling excluded. SciPy's linear algebra (BLAS) has one
+        thread: those that it would start by default wait in a busy loop, on the cores that TensorFlow needs.
+    default_blas_threads : int
+        How many it has by default.
+    scipy_default_seconds : float
+        SciPy's median with so many; that with one if these are the same.
     x_difference : float
         The greatest absolute difference of an element of x.
     our_violation, scipy_violation : float
@@ -64,6 +74,8 @@ class Comparison:
     scipy: OptimizeResult = field(repr=False)
     our_seconds: float
     scipy_seconds: float
+    default_blas_threads: int
+    scipy_default_seconds: float
     x_difference: float
     our_violation: float = 0.0
     scipy_violation: float = 0.0
@@ -71,7 +83,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than SciPy."""
+        """How many times faster than SciPy with one thread of BLAS."""
         return self.scipy_seconds / self.our_seconds
 
     @property
@@ -102,7 +114,11 @@ class Comparison:
         }
         sides["tfminimize"] |= {"violation": self.our_violation, "seconds": self.our_seconds}
         sides["tfminimize"]["timing"] = dict(self.ours.timing)
-        sides["scipy"] |= {"violation": self.scipy_violation, "seconds": self.scipy_seconds}
+        sides["scipy"] |= {"violation": self.scipy_violation, "seconds": self.scipy_seconds, "blas_threads": 1}
+        sides["scipy"]["by_default"] = {
+            "seconds": self.scipy_default_seconds,
+            "blas_threads": self.default_blas_threads,
+        }
         return {
             "name": self.name,
             "size": self.size,
@@ -118,7 +134,7 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        console = rich.console.Console(file=io.StringIO(), width=120)
+        console = rich.console.Console(file=io.StringIO(), width=WIDTH)
         console.print(table([self]))
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
         return text.rstrip()
@@ -143,6 +159,9 @@ def compare(
     SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
     of the results, and two such functions for each constraint, one of the values and one of the Jacobian; for variables
     they assign them before each evaluation. Variables are as before in the end.
+
+    SciPy's linear algebra has one thread. With as many as it takes by default, if that is another number, it is timed
+    besides.
 
     Parameters
     ----------
@@ -196,18 +215,23 @@ def compare(
     functions = NumpyFunctions(unknowns, jit)
     loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
     flat_bounds, flat_constraints = _flat_bounds(bounds, unknowns), functions.constraints(constraints)
-    seconds: dict[Any, list[float]] = {by_scipy: [], by_us: []}
+    blas = ThreadpoolController().select(user_api="blas")
+    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # without the second if it is the first
+    seconds: dict[Any, list[float]] = {side: [] for side in sides}
     results: dict[Any, OptimizeResult] = {}
     try:
         for first in range(0, repeats + 1, TURN):
-            for solve, times in seconds.items():
-                for run in range(first, min(first + TURN, repeats + 1)):
-                    unknowns.assign(flat_start)
-                    begin = time.perf_counter()
-                    results[solve] = solve()
-                    if run:  # the first run traces and compiles
-                        times.append(time.perf_counter() - begin)
-        ours, theirs = results[by_us], results[by_scipy]
+            for side, times in seconds.items():
+                solve, limit = side
+                with blas.limit(limits=limit):
+                    for run in range(first, min(first + TURN, repeats + 1)):
+                        unknowns.assign(flat_start)
+                        begin = time.perf_counter()
+                        results[side] = solve()
+                        if run:  # the first run traces and compiles
+                            times.append(time.perf_counter() - begin)
+        ours, theirs = results[by_us, 1], results[by_scipy, 1]
         violations = [violation(x, flat_bounds, flat_constraints) for x in (_flat(ours.x), theirs.x)]
     finally:
         unknowns.assign(flat_start)
@@ -217,8 +241,10 @@ def compare(
         jit_compile=jit,
         ours=ours,
         scipy=theirs,
-        our_seconds=statistics.median(seconds[by_us]),
-        scipy_seconds=statistics.median(seconds[by_scipy]),
+        our_seconds=statistics.median(seconds[by_us, 1]),
+        scipy_seconds=statistics.median(seconds[by_scipy, 1]),
+        default_blas_threads=threads,
+        scipy_default_seconds=statistics.median(seconds[by_scipy, threads]),
         x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
         our_violation=violations[0],
         scipy_violation=violations[1],
@@ -226,46 +252,39 @@ def compare(
     )
 
 
-def table(comparisons: Iterable[Comparison]) -> rich.table.Table:
-    """The comparisons as a table for the terminal: SciPy's figures, ours, and how many times faster."""
-    comparisons = list(comparisons)
-    constrained = any(c.constrained for c in comparisons)
-    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    shown.add_column("problem")
-    for heading in (
-        "n",
-        "",
-        "f",
-        "|Δx|",
-        *(["violation"] if constrained else []),
-        "nit",
-        "nfev",
-        "status",
-        "time",
-        "faster",
-    ):
-        shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    for c in comparisons:
-        name = f"{c.name}, XLA" if c.jit_compile else c.name
-        for side, result, seconds, excess in (
-            ("SciPy", c.scipy, c.scipy_seconds, c.scipy_violation),
-            (f"tfminimize, {c.ours.backend}", c.ours, c.our_seconds, c.our_violation),
-        ):
-            first = side == "SciPy"
-            shown.add_row(
-                name if first else "",
-                str(c.size) if first else "",
-                side,
-                f"{result.fun:.6g}",
-                "" if first else f"{c.x_difference:.1e}",
-                *([f"{excess:.1e}"] if constrained else []),
-                str(result.nit),
-                str(result.nfev),
-                str(result.status),
-                f"{seconds * 1e3:.2f} ms",
-                "" if first else f"{c.ratio:.1f} ×",
-                end_section=not first,
-            )
+def table(comparisons: Iterable[Comparison]) -> rich.console.Group:
+    """The comparisons as tables for the terminal: SciPy's figures, ours, and how many times faster."""
+    return rich.console.Group(*(rich.padding.Padding(_table(c), (0, 0, 1, 0)) for c in comparisons))
+
+
+def _table(c: Comparison) -> rich.table.Table:
+    compiled = ", XLA" if c.jit_compile else ""
+    gap = 0 if c.constrained else 1  # besides that of the box: one more column must fit
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
+    shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} unknowns, backend {c.ours.backend}", "left"
+    shown.add_column("", no_wrap=True)
+    violation = ["violation"] if c.constrained else []
+    for heading in ("BLAS", "f", "|Δx|", *violation, "nit", "nfev", "status", "time", "faster"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+
+    def add(side: str, threads: str, seconds: float, result: OptimizeResult, excess: float) -> None:
+        shown.add_row(
+            side,
+            threads,
+            f"{result.fun:.5g}",
+            "" if result is c.scipy else f"{c.x_difference:.0e}",
+            *([f"{excess:.0e}"] if c.constrained else []),
+            str(result.nit),
+            str(result.nfev),
+            str(result.status),
+            f"{seconds * 1e3:.4g} ms",
+            f"{seconds / c.our_seconds:,.1f} ×" if result is c.scipy else "",
+        )
+
+    add("SciPy", "1", c.scipy_seconds, c.scipy, c.scipy_violation)
+    if c.default_blas_threads != 1:
+        add("SciPy", str(c.default_blas_threads), c.scipy_default_seconds, c.scipy, c.scipy_violation)
+    add("tfminimize", "", c.our_seconds, c.ours, c.our_violation)
     return shown
 
 
