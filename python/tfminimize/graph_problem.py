@@ -79,7 +79,7 @@ class GraphProblem:
         with _tensorflow.eagerly():
             stand_ins = {op.name: _stand_in(op) for op in self.variable_ops}
             self.unknowns = Unknowns([stand_ins[op.name] for op in self.variable_ops], "var_list", may_be_unused=True)
-        with self._building():
+        with self.building():
             self.loss_gradients, self.loss_seed = self._gradients(self.loss)
             self.constraint_gradients = [self._gradients(tensor) for _, _, tensor in self.constraints]
             self._add_assignments()
@@ -171,7 +171,7 @@ class GraphProblem:
             ) from None
 
     @contextlib.contextmanager
-    def _building(self) -> Any:
+    def building(self) -> Any:
         """Where operations are added to the graph."""
         with self.graph.as_default(), tf.control_dependencies(None), self.graph.device(None):
             yield
@@ -185,9 +185,10 @@ class GraphProblem:
 
     def _add_assignments(self) -> None:
         with tf.name_scope("tfminimize"):
-            self.new_values = [tf.compat.v1.placeholder(v.dtype.base_dtype, v.shape) for v in self.variables]
+            self.new_values = [tf.compat.v1.placeholder(v.dtype.base_dtype) for v in self.variables]
             self.assignments = [
-                tf.compat.v1.assign(v, value).op for v, value in zip(self.variables, self.new_values, strict=True)
+                tf.compat.v1.assign(v, tf.reshape(value, v.shape)).op
+                for v, value in zip(self.variables, self.new_values, strict=True)
             ]
 
     def _check_connected(self) -> None:

@@ -24,6 +24,7 @@ from tfminimize.interface_arguments import (
     problem_class,
     split_method,
 )
+from tfminimize.interface_internals import Internals
 from tfminimize.result import OptimizeResult
 
 __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
@@ -32,7 +33,7 @@ Float64 = NDArray[np.float64]
 _LOGGER = logging.getLogger("tensorflow")
 
 
-class ExternalOptimizerInterface:
+class ExternalOptimizerInterface(Internals):
     """Base class of interfaces to optimisation algorithms: subclass it and implement `_minimize`.
 
     Parameters
@@ -63,6 +64,8 @@ class ExternalOptimizerInterface:
 
     Notes
     -----
+    Subclasses may read the private attributes of the original, such as ``_vars`` and ``_packed_var``: see `Internals`.
+
     In a graph, the operations of the gradients and of the assignment are added here, and none later. Make the
     interface before the session is first used if the loss calls a `tf.function`, `tf.cond` or `tf.while_loop`.
 
@@ -99,6 +102,9 @@ class ExternalOptimizerInterface:
             raise ValueError("var_list is empty: give at least one variable, or leave it out.")
         kind = problem_class(loss)
         self._problem: Any = kind(loss, variables, *constraints)
+        self._loss = getattr(self._problem, "loss", loss)  # the tensor, if a graph's was given by name
+        of_problem = [constraint for _, _, constraint in self._problem.constraints]
+        self._equalities, self._inequalities = of_problem[: len(constraints[0])], of_problem[len(constraints[0]) :]
         self._bounds = bounds_by_variable(var_to_bounds, self._problem)
 
     def minimize(
@@ -270,7 +276,7 @@ class ExternalOptimizerInterface:
             "equality_grad_funcs": [gradients(i) for i in equalities],
             "inequality_funcs": [values(i) for i in inequalities],
             "inequality_grad_funcs": [gradients(i) for i in inequalities],
-            "packed_bounds": self._packed_bounds(),
+            "packed_bounds": self._packed_bounds,
             "step_callback": step,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
@@ -281,11 +287,13 @@ class ExternalOptimizerInterface:
         for i in range(functions.num_equalities + functions.num_inequalities):
             values = functions.values(i, x)
             violations.append(np.max(np.abs(values) if i < functions.num_equalities else -values, initial=0.0))
-        for value, (low, high) in zip(x, self._packed_bounds() or (), strict=False):
+        for value, (low, high) in zip(x, self._packed_bounds or (), strict=False):
             violations.append(max(low - value, value - high))
         return np.float64(max(violations))
 
+    @property
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
+        """One (low, high) for each element of the flat vector; None without bounds."""
         if self._bounds is None:
             return None
         packed = pack_bounds(self._bounds, self._problem.unknowns)
