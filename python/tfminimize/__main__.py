@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
@@ -104,7 +103,11 @@ def _processor() -> str:
 
 
 def _has_sklearn() -> bool:
-    return importlib.util.find_spec("sklearn") is not None
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _available() -> list[str]:

@@ -57,7 +57,9 @@ def minimize(
         floats as tensors of the dtype of x: new values of the same shape do not retrace. All else (Python integers,
         strings, variables, models) is handed over as it is; a new value is a new trace, as with `tf.function`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function;
+        Newton-CG gets exact products of the Hessian with vectors, from TensorFlow (where TensorFlow has no second
+        derivatives of the loss, differences of its gradient).
         None is SLSQP if there are constraints, L-BFGS-B otherwise.
     bounds : optional
         For one array or each leaf: ``(low, high)``, both broadcast to its shape; or one such pair of numbers for each
@@ -175,8 +177,8 @@ def _program(fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | No
 
 _REASONS = {
     "jac": "the gradient is made by TensorFlow",
-    "hess": "no Hessian is used; the gradient is made by TensorFlow",
-    "hessp": "no Hessian is used; the gradient is made by TensorFlow",
+    "hess": "derivatives are made by TensorFlow",
+    "hessp": "derivatives are made by TensorFlow",
 }
 
 

@@ -1,4 +1,4 @@
-"""What subclasses written for TensorFlow 1 read of the interface beyond its hook: private names of ``tf.contrib.opt``."""
+"""Private names of ``tf.contrib.opt`` that subclasses written for TensorFlow 1 read, beyond the hook."""
 
 from __future__ import annotations
 
