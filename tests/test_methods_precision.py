@@ -171,6 +171,17 @@ def test_minimum_in_float32_is_no_warning(method: str, bounds: Any) -> None:
         tfm.minimize(rosenbrock, X0.astype(np.float32), method=method, bounds=bounds)
 
 
+@pytest.mark.parametrize("method", ["BFGS", "TNC", "Newton-CG"])
+def test_start_near_a_minimum_in_float32_is_no_warning(method: str) -> None:
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        return 1.0 + rosenbrock(x)
+
+    start = tfm.minimize(loss, X0.astype(np.float32)).x
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tfm.minimize(loss, start, method=method)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

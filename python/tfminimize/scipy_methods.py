@@ -270,6 +270,9 @@ class _Watched:
 _GAIN = 0.05
 """What L-BFGS-B may gain from a minimum, of all that the solve has gained."""
 
+_CHANGE = 1e-3
+"""A change of the loss that is too small to matter, relative."""
+
 
 def _check_minimum(
     lease: Lease[Workspace], problem: Problem, unknowns: Unknowns, result: OptimizeResult, first_loss: float
@@ -278,7 +281,8 @@ def _check_minimum(
     lease.workspace.start(unknowns.layout.views(unknowns.layout.pack(result.x)))
     options = lbfgsb_options({"maxiter": 100})
     lower = lbfgsb.solve(lease, unknowns, problem.packed_bounds, options, None).fun
-    if result.fun - lower > _GAIN * (first_loss - result.fun):
+    gained, size = first_loss - result.fun, max(abs(first_loss), abs(result.fun))
+    if result.fun - lower > max(_GAIN * gained, _CHANGE * size):
         warnings.warn(
             f"method {problem.method!r} has stopped with success at a point that is no minimum: L-BFGS-B lowers "
             f"the loss from there, from {result.fun:.6g} to {lower:.6g}. The tests of this method are made for "
