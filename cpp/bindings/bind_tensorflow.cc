@@ -2,6 +2,8 @@
 #include <memory>
 #include <stdexcept>
 
+#include "bindings/function_arguments.h"
+#include "bindings/gil.h"
 #include "bindings/tensorflow.h"
 
 namespace tfminimize {
@@ -52,6 +54,12 @@ const BoundTensorFlow& bound_tensorflow() {
 void throw_python(const py::object& exception) {
   set_python_error(exception);
   throw py::error_already_set();
+}
+
+void wait_without_gil(const py::capsule& context) {
+  TFE_Context* pointer = parse_context(context);
+  const GilReleased no_gil;
+  wait_for_thread(bound_tensorflow().api, pointer);
 }
 
 TensorHandle tensor_handle(const py::handle& tensor, const std::string& name) {

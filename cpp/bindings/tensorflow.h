@@ -25,6 +25,9 @@ const BoundTensorFlow& bound_tensorflow();
 /// Throws a Python exception.
 [[noreturn]] void throw_python(const py::object& exception);
 
+/// Calls wait_for_thread() without the GIL, which the thread holds.
+void wait_without_gil(const py::capsule& context);
+
 /// The tensor of an EagerTensor, owned; throws py::type_error, in a sentence that begins with `name`, for anything
 /// else.
 TensorHandle tensor_handle(const py::handle& tensor, const std::string& name);

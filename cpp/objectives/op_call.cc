@@ -3,12 +3,33 @@
 #include <utility>
 
 namespace tfminimize {
+namespace {
+
+/// The calling thread has this executor, for one scope.
+class ExecutorScope {
+ public:
+  ExecutorScope(const TfeApi& api, TFE_Context* context, TFE_Executor* executor)
+      : api_(api), context_(context), before_(api.context_get_executor_for_thread(context), api.delete_executor) {
+    api_.context_set_executor_for_thread(context_, executor);
+  }
+  ~ExecutorScope() { api_.context_set_executor_for_thread(context_, before_.get()); }
+  ExecutorScope(const ExecutorScope&) = delete;
+  ExecutorScope& operator=(const ExecutorScope&) = delete;
+
+ private:
+  const TfeApi& api_;
+  TFE_Context* context_;
+  TfeExecutor before_;
+};
+
+}  // namespace
 
 OpCall::OpCall(const TfeApi& api, TFE_Context* context, OpDescription description)
     : api_(api),
       context_(context),
       description_(std::move(description)),
       status_(api),
+      executor_(api.new_executor(false, true, 0), api.delete_executor),
       attributes_(nullptr, api.delete_op),
       op_(nullptr, api.delete_op),
       outputs_(description_.num_outputs) {
@@ -29,6 +50,7 @@ void OpCall::renew_cancellation() {
 
 /// Makes op_ ready for a run, without inputs.
 void OpCall::renew_op() {
+  const ExecutorScope scope(api_, context_, executor_.get());
   if (op_) {
     api_.op_reset(op_.get(), description_.name.c_str(), description_.device.c_str(), status_.get());
     status_.check();

@@ -21,7 +21,10 @@ struct OpDescription {
   bool takes_list = false;  ///< Whether all inputs are one list for the operation.
 };
 
-/// An operation of TensorFlow, ready to be run again and again on other tensors.
+/// An operation of TensorFlow, ready to be run again and again on other tensors, in any thread.
+///
+/// An op of TensorFlow keeps a pointer to the executor of the thread that makes it, which may be gone at the next run:
+/// tf.py_function has one for each call. So the op is given an executor that lives as long.
 class OpCall {
  public:
   /// `api` must outlive the object. Throws TensorFlowError for an operation that TensorFlow does not know.
@@ -46,6 +49,7 @@ class OpCall {
   std::mutex cancellation_mutex_;  ///< Guards the pointer, which cancel() reads in another thread.
   std::shared_ptr<TFE_CancellationManager> cancellation_;
   std::atomic<bool> cancelled_{false};
+  TfeExecutor executor_;  ///< Of op_, which runs at once in the thread that calls.
   TfeOp attributes_;      ///< An op that is never run: the attributes that op_ takes over.
   TfeOp op_;              ///< The op that is run.
   bool settled_ = false;  ///< Whether TensorFlow has its kernel, so that op_ stays as it is.

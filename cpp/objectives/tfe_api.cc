@@ -81,6 +81,12 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.new_cancellation_manager, "TFE_NewCancellationManager");
   library.find(api.delete_cancellation_manager, "TFE_DeleteCancellationManager");
   library.find(api.cancellation_manager_start_cancel, "TFE_CancellationManagerStartCancel");
+  library.find(api.new_executor, "TFE_NewExecutor");
+  library.find(api.delete_executor, "TFE_DeleteExecutor");
+  library.find(api.executor_is_async, "TFE_ExecutorIsAsync");
+  library.find(api.executor_wait_for_all_pending_nodes, "TFE_ExecutorWaitForAllPendingNodes");
+  library.find(api.context_set_executor_for_thread, "TFE_ContextSetExecutorForThread");
+  library.find(api.context_get_executor_for_thread, "TFE_ContextGetExecutorForThread");
   library.find(api.execute, "TFE_Execute");
   library.find(api.new_tensor_handle, "TFE_NewTensorHandle");
   library.find(api.delete_tensor_handle, "TFE_DeleteTensorHandle");
@@ -98,6 +104,14 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
 void* find_symbol(const std::string& library, const char* symbol) { return Library(library).find(symbol); }
 
 void TfStatus::fail() const { throw TensorFlowError(api_->get_code(status_.get()), api_->message(status_.get())); }
+
+void wait_for_thread(const TfeApi& api, TFE_Context* context) {
+  const TfeExecutor executor(api.context_get_executor_for_thread(context), api.delete_executor);
+  if (!api.executor_is_async(executor.get())) return;
+  const TfStatus status(api);
+  api.executor_wait_for_all_pending_nodes(executor.get(), status.get());
+  status.check();
+}
 
 TensorHandle share(const TfeApi& api, TFE_TensorHandle* handle) {
   const TfStatus status(api);

@@ -46,6 +46,12 @@ struct TfeApi {
   decltype(&TFE_NewCancellationManager) new_cancellation_manager;
   decltype(&TFE_DeleteCancellationManager) delete_cancellation_manager;
   decltype(&TFE_CancellationManagerStartCancel) cancellation_manager_start_cancel;
+  decltype(&TFE_NewExecutor) new_executor;
+  decltype(&TFE_DeleteExecutor) delete_executor;
+  decltype(&TFE_ExecutorIsAsync) executor_is_async;
+  decltype(&TFE_ExecutorWaitForAllPendingNodes) executor_wait_for_all_pending_nodes;
+  decltype(&TFE_ContextSetExecutorForThread) context_set_executor_for_thread;
+  decltype(&TFE_ContextGetExecutorForThread) context_get_executor_for_thread;
   decltype(&TFE_Execute) execute;
   TFE_TensorHandle* (*new_tensor_handle)(const TF_Tensor*, TF_Status*);  // the name has a second meaning in C++
   decltype(&TFE_DeleteTensorHandle) delete_tensor_handle;
@@ -95,6 +101,11 @@ class TfStatus {
 using TensorHandle = std::unique_ptr<TFE_TensorHandle, decltype(&TFE_DeleteTensorHandle)>;
 using TfTensor = std::unique_ptr<TF_Tensor, decltype(&TF_DeleteTensor)>;
 using TfeOp = std::unique_ptr<TFE_Op, decltype(&TFE_DeleteOp)>;
+using TfeExecutor = std::unique_ptr<TFE_Executor, decltype(&TFE_DeleteExecutor)>;
+
+/// Waits until TensorFlow has done what the calling thread has asked it to do later. Throws TensorFlowError with the
+/// error of that.
+void wait_for_thread(const TfeApi& api, TFE_Context* context);
 
 /// A second owner of the same tensor.
 TensorHandle share(const TfeApi& api, TFE_TensorHandle* handle);
