@@ -17,6 +17,7 @@ import tensorflow as tf
 from interrupts import delays_of_interrupts
 from native_functions import objective, rosenbrock_objective, solve, trace, vector_layout, vectors
 
+import tfminimize as tfm
 from tfminimize import _native
 
 START = [-1.2, 1.0]
@@ -180,6 +181,26 @@ def test_keyboard_interrupt_within_100_milliseconds(name: str) -> None:
             _native.drive(solver, function)
     """
     assert max(delays_of_interrupts(setup, solve, "assert signal.set_wakeup_fd(-1) == -1")) < 0.1
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_keyboard_interrupt_that_a_callback_catches_cancels_no_evaluation(method: str) -> None:
+    def loop(x: tf.Tensor) -> tf.Tensor:  # what TensorFlow can cancel
+        turns = tf.while_loop(lambda i, s: i < 2000, lambda i, s: (i + 1, tf.sin(s)), [0, tf.stop_gradient(x)])
+        return tf.reduce_sum((x - 1) ** 4) + 0 * turns[1][0]
+
+    caught: list[Any] = []
+
+    def callback(x: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            caught.append(x)
+
+    result = tfm.minimize(loop, np.zeros(3), method=method, callback=callback)
+    assert result.success
+    assert len(caught) >= result.nit - 1 > 2
 
 
 def test_other_signals_are_handled_during_a_solve() -> None:

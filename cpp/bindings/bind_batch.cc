@@ -12,6 +12,7 @@
 #include "bindings/interrupt_watch.h"
 #include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 #include "bindings/slsqp.h"
 #include "driver/batch.h"
 
@@ -203,8 +204,11 @@ std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
 template <typename Worker, typename Solver, typename Objective>
 py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
                       const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
-  Crew<Worker, Solver, Objective> crew{
-      pointers<Solver>(solvers, "solvers"), pointers<Objective>(objectives, "objectives"), {}};
+  // Apart from the stack, which the other threads must not look at: the progress may switch greenlets.
+  const auto shared = std::make_shared<Crew<Worker, Solver, Objective>>();
+  Crew<Worker, Solver, Objective>& crew = *shared;
+  crew.solvers = pointers<Solver>(solvers, "solvers");
+  crew.objectives = pointers<Objective>(objectives, "objectives");
   if (crew.solvers.empty() || crew.solvers.size() != crew.objectives.size()) {
     throw py::value_error("There must be as many objectives as solvers, and at least one.");
   }
@@ -224,7 +228,7 @@ py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, con
     const GilHeld gil;
     (*progress)(done);
   };
-  hooks.translate = [&](std::size_t worker) { crew.objectives[worker]->translate([] { throw; }); };
+  hooks.translate = [shared](std::size_t worker) { shared->objectives[worker]->translate([] { throw; }); };
   BatchOutcome outcome;
   const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
   crew.lend([&] {
@@ -235,19 +239,19 @@ py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, con
   return py::make_tuple(rows.to_python(outcome), outcome.timing);
 }
 
+py::tuple drive_any_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
+                          const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
+  const bool constrained = !solvers.empty() && py::isinstance<PySlsqp>(solvers[0]);
+  return constrained
+             ? drive_batch<SlsqpWorker, PySlsqp, PyConstrainedObjective>(solvers, objectives, x, inputs, progress)
+             : drive_batch<LbfgsbWorker, PyLbfgsb, PyObjective>(solvers, objectives, x, inputs, progress);
+}
+
 }  // namespace
 
 void register_batch(py::module_& m) {
-  m.def(
-      "drive_batch",
-      [](const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
-         const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
-        const bool constrained = !solvers.empty() && py::isinstance<PySlsqp>(solvers[0]);
-        return constrained
-                   ? drive_batch<SlsqpWorker, PySlsqp, PyConstrainedObjective>(solvers, objectives, x, inputs, progress)
-                   : drive_batch<LbfgsbWorker, PyLbfgsb, PyObjective>(solvers, objectives, x, inputs, progress);
-      },
-      py::arg("solvers"), py::arg("objectives"), py::arg("x"), py::arg("inputs"), py::arg("progress") = py::none(),
+  m.attr("drive_batch") = plain_function(
+      "drive_batch", &drive_any_batch, {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}}},
       R"(Solves one problem for each row of x, which holds the starts, in as many threads as there are solvers.
 
 The solvers are all of one kind and size, each with an objective of its own; they begin anew for every problem, with the

@@ -6,6 +6,7 @@
 #include "bindings/function_arguments.h"
 #include "bindings/gil.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 #include "bindings/tensorflow.h"
 #include "objectives/concrete_function.h"
 
@@ -52,17 +53,16 @@ class PyConcreteFunction final : public PyObjective {
   }
 
   void translate(const std::function<void()>& evaluate) const override {
-    try {
-      evaluate();
-    } catch (const TensorFlowError& error) {
-      const GilHeld gil;
-      call_.fail(error);
-    }
+    const std::optional<TensorFlowError> error = tensorflow_error(evaluate);
+    if (!error) return;
+    const GilHeld gil;
+    call_.fail(*error);
   }
 
  private:
   void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
     const Owner<ConcreteFunction> owner(function_, x);
+    wait_without_gil(context_);
     translate([&] { use(function_); });
   }
 
@@ -70,6 +70,10 @@ class PyConcreteFunction final : public PyObjective {
   PyFunctionCall call_;
   ConcreteFunction function_;
 };
+
+double repeat(PyConcreteFunction& self, const py::array& x, const py::array& g, std::int64_t count) {
+  return self.repeat(x, g, count);
+}
 
 std::unique_ptr<PyConcreteFunction> make_concrete_function(
     const py::capsule& context, const py::bytes& function, const py::sequence& inputs,
@@ -84,11 +88,12 @@ std::unique_ptr<PyConcreteFunction> make_concrete_function(
 }  // namespace
 
 void register_concrete_function(py::module_& m) {
-  py::class_<PyConcreteFunction, PyObjective>(
+  py::class_<PyConcreteFunction, PyObjective> binding(
       m, "ConcreteFunction", py::is_final(),
       R"(A TensorFlow function that returns the loss, a scalar, and a gradient for each component.
 
-How it is called: see FunctionCall.)")
+How it is called: see FunctionCall.)");
+  binding
       .def(py::init(&make_concrete_function), py::arg("context"), py::arg("function"), py::arg("inputs"),
            py::arg("components"), py::kw_only(), py::arg("dispatch") = "function",
            py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "", py::arg("device") = "",
@@ -99,10 +104,10 @@ How it is called: see FunctionCall.)")
           "How the function is called: 'function' or 'partitioned_call', the faster as far as known.")
       .def("set_input", &PyConcreteFunction::set_input, py::arg("position"), py::arg("tensor"),
            "Passes another tensor of the same dtype from now on.")
-      .def("repeat", &PyConcreteFunction::repeat, py::arg("x"), py::arg("g"), py::arg("count"),
-           "Seconds of one evaluation in a bare loop of `count`: what a solve is measured by.")
       .def("input_address", &PyConcreteFunction::input_address, py::arg("x"), py::arg("position"),
            "The address that TensorFlow reads for the component that is the input at `position`.");
+  add_plain_method(binding, "repeat", &repeat, {{{"self"}, {"x"}, {"g"}, {"count"}}},
+                   "Seconds of one evaluation in a bare loop of `count`: what a solve is measured by.");
 }
 
 }  // namespace tfminimize

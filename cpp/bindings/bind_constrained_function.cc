@@ -6,6 +6,7 @@
 #include "bindings/function_arguments.h"
 #include "bindings/gil.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 #include "bindings/tensorflow.h"
 #include "objectives/constrained_function.h"
 
@@ -71,17 +72,16 @@ class PyConstrainedFunction final : public PyConstrainedObjective {
   }
 
   void translate(const std::function<void()>& evaluate) const override {
-    try {
-      evaluate();
-    } catch (const TensorFlowError& error) {
-      const GilHeld gil;
-      (function_.last() == Part::kValues ? values_ : derivatives_).fail(error);
-    }
+    const std::optional<TensorFlowError> error = tensorflow_error(evaluate);
+    if (!error) return;
+    const GilHeld gil;
+    (function_.last() == Part::kValues ? values_ : derivatives_).fail(*error);
   }
 
  private:
   void with_exclusively(const py::array& x, const std::function<void(ConstrainedObjective&)>& use) override {
     const Owner<ConstrainedFunction> owner(function_, x);
+    wait_without_gil(context_);
     translate([&] { use(function_); });
   }
 
@@ -90,6 +90,8 @@ class PyConstrainedFunction final : public PyConstrainedObjective {
   PyFunctionCall derivatives_;
   ConstrainedFunction function_;
 };
+
+py::tuple repeat(PyConstrainedFunction& self, const py::array& x, std::int64_t count) { return self.repeat(x, count); }
 
 std::unique_ptr<PyConstrainedFunction> make_constrained_function(
     const py::capsule& context, const PyFunctionCall& values, const PyFunctionCall& derivatives,
@@ -115,15 +117,16 @@ c[row] = sign * values[source] + offset, and the same for its row of the Jacobia
       .def_readonly("source", &ConstraintRow::source)
       .def_readonly("sign", &ConstraintRow::sign)
       .def_readonly("offset", &ConstraintRow::offset);
-  py::class_<PyConstrainedFunction, PyConstrainedObjective>(m, "ConstrainedFunction", py::is_final(),
-                                                            R"(Two TensorFlow functions, of the same components:
+  py::class_<PyConstrainedFunction, PyConstrainedObjective> binding(m, "ConstrainedFunction", py::is_final(),
+                                                                    R"(Two TensorFlow functions, of the same components:
 
 values:       loss (a scalar), the values that constraints are made of (a vector [num_values])
 derivatives:  the same two, one gradient for each component, one Jacobian of the values for each component
 
 Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows of as many elements as the
 component has. If num_values is 0, neither values nor Jacobians are returned. Constraints that are in no row are never
-written.)")
+written.)");
+  binding
       .def(py::init(&make_constrained_function), py::arg("context"), py::arg("values"), py::arg("derivatives"),
            py::arg("components"), py::arg("rows"), py::kw_only(), py::arg("num_values"),
            py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
@@ -133,10 +136,10 @@ written.)")
       .def("set_input", &PyConstrainedFunction::set_input, py::arg("position"), py::arg("tensor"),
            "Passes both functions another tensor of the same dtype from now on.")
       .def("set_rows", &PyConstrainedFunction::set_rows, py::arg("rows"), "Makes other constraints from now on.")
-      .def("repeat", &PyConstrainedFunction::repeat, py::arg("x"), py::arg("count"),
-           "Seconds of one call of values and of derivatives, in bare loops of `count`.")
       .def("input_address", &PyConstrainedFunction::input_address, py::arg("x"), py::arg("position"),
            "The addresses that values and derivatives read for the component that is their input at `position`.");
+  add_plain_method(binding, "repeat", &repeat, {{{"self"}, {"x"}, {"count"}}},
+                   "Seconds of one call of values and of derivatives, in bare loops of `count`.");
 }
 
 }  // namespace tfminimize

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "bindings/gil.h"
@@ -44,22 +45,23 @@ class PyConstrainedHostFunction final : public PyConstrainedObjective {
  private:
   void with_exclusively(const py::array& x, const std::function<void(ConstrainedObjective&)>& use) override {
     const py::array view = read_only_view(x);
-    const auto values = [&](Span<const double> /*x*/, Span<double> c) {
+    const auto values = [this, view](Span<const double> /*x*/, Span<double> c) {
       const GilHeld gil;
       const py::object result = values_(view);
       const auto [value, constraints] = to_pair(result, "The function of values", "its value and the constraints");
       copy_values(constraints, "vector of constraints", c, "the solver has ");
       return to_scalar(value, "value of the function");
     };
-    const auto differentiate = [&](Span<const double> /*x*/, const Derivatives& to) {
+    const auto differentiate = [this, view](Span<const double> /*x*/, const Derivatives& to) {
       const GilHeld gil;
       const py::object result = derivatives_(view);
       const auto [gradient, jacobian] = to_pair(result, "The function of derivatives", "the gradient and the Jacobian");
       copy_values(gradient, "gradient", to.gradient, "x has ");
       copy_jacobian(jacobian, to);
     };
-    ConstrainedHostFunction function(values, differentiate);
-    use(function);
+    // Apart from the stack, which other threads must not look at: see drive_batch().
+    const auto function = std::make_unique<ConstrainedHostFunction>(values, differentiate);
+    use(*function);
   }
 
   py::function values_;

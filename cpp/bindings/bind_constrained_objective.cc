@@ -3,6 +3,7 @@
 #include "bindings/arrays.h"
 #include "bindings/evaluate_once.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 #include "solvers/slsqp.h"
 
 namespace tfminimize {
@@ -60,16 +61,18 @@ void evaluate_derivatives(PyConstrainedObjective& objective, const py::array& x,
 }  // namespace
 
 void register_constrained_objective(py::module_& m) {
-  py::class_<PyConstrainedObjective>(m, "ConstrainedObjective",
-                                     R"(A function to minimise and its constraints, with their derivatives.
+  const py::class_<PyConstrainedObjective> binding(
+      m, "ConstrainedObjective",
+      R"(A function to minimise and its constraints, with their derivatives.
 
 x, g: [n], c: [m], jacobian: [m, stride], float64; stride is n rounded up to a multiple of 8; x and jacobian are 64-byte
-aligned. It serves one drive() or evaluation at a time; a second raises RuntimeError.)")
-      .def("evaluate", &evaluate, py::arg("x"), py::arg("g"), py::arg("c"), py::arg("jacobian"),
-           "Returns f(x), and writes the gradient, the constraints and their Jacobian.")
-      .def("evaluate_values", &evaluate_values, py::arg("x"), py::arg("c"), "Returns f(x), and writes the constraints.")
-      .def("evaluate_derivatives", &evaluate_derivatives, py::arg("x"), py::arg("g"), py::arg("jacobian"),
-           "Writes the gradient and the Jacobian.");
+aligned. It serves one drive() or evaluation at a time; a second raises RuntimeError.)");
+  add_plain_method(binding, "evaluate", &evaluate, {{{"self"}, {"x"}, {"g"}, {"c"}, {"jacobian"}}},
+                   "Returns f(x), and writes the gradient, the constraints and their Jacobian.");
+  add_plain_method(binding, "evaluate_values", &evaluate_values, {{{"self"}, {"x"}, {"c"}}},
+                   "Returns f(x), and writes the constraints.");
+  add_plain_method(binding, "evaluate_derivatives", &evaluate_derivatives, {{{"self"}, {"x"}, {"g"}, {"jacobian"}}},
+                   "Writes the gradient and the Jacobian.");
 }
 
 }  // namespace tfminimize

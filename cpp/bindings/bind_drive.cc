@@ -5,6 +5,7 @@
 #include "bindings/interrupt_watch.h"
 #include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 #include "bindings/slsqp.h"
 #include "driver/drive.h"
 
@@ -13,26 +14,34 @@ namespace {
 
 using Callback = std::optional<py::function>;
 
-/// Calls run(solver, objective, observer) without the GIL, with both lent.
+bool is_true(const py::object& value) {
+  const int truth = PyObject_IsTrue(value.ptr());
+  if (truth < 0) throw py::error_already_set();
+  return truth != 0;
+}
+
+/// Calls run(solver, objective, observer, poll) without the GIL, with both lent.
 template <typename Solver, typename Core, typename Run>
 Timing drive_without_gil(Solver& solver, PyObjectiveOf<Core>& objective, const Callback& on_iteration, const Run& run) {
-  Observer observer;
-  if (on_iteration) {
-    observer = [&] {
-      const GilHeld gil;
-      return solver.show([&] {
-        const int truth = PyObject_IsTrue((*on_iteration)().ptr());
-        if (truth < 0) throw py::error_already_set();
-        return truth != 0;
-      });
-    };
-  }
   Timing timing;
   solver.lend([&](auto& core) {
     objective.with(solver.x(), [&](Core& bound) {
       const LongEvaluationWatch watch(objective, bound);
+      const InterruptPoll poll = [&] {
+        watch.forget();
+        poll_signals();
+      };
+      Observer observer;
+      if (on_iteration) {
+        observer = [&] {
+          const GilHeld gil;
+          const bool stop = solver.show([&] { return is_true((*on_iteration)()); });
+          watch.forget();
+          return stop;
+        };
+      }
       const GilReleased no_gil;
-      timing = run(core, bound, observer);
+      timing = run(core, bound, observer, poll);
     });
   });
   if (timing.evaluations > 0) objective.expected_seconds = timing.evaluate / static_cast<double>(timing.evaluations);
@@ -41,17 +50,30 @@ Timing drive_without_gil(Solver& solver, PyObjectiveOf<Core>& objective, const C
 
 Timing drive_lbfgsb(PyLbfgsb& solver, PyObjective& objective, const Callback& on_iteration) {
   return drive_without_gil(solver, objective, on_iteration,
-                           [&](Lbfgsb& core, Objective& bound, const Observer& observer) {
-                             return drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll_signals);
+                           [&](Lbfgsb& core, Objective& bound, const Observer& observer, const InterruptPoll& poll) {
+                             return drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll);
                            });
 }
 
 Timing drive_slsqp(PySlsqp& solver, PyConstrainedObjective& objective, const Callback& on_iteration) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
-  return drive_without_gil(solver, objective, on_iteration,
-                           [&](Slsqp& core, ConstrainedObjective& bound, const Observer& observer) {
-                             return drive(core, solver.problem(), bound, observer, poll_signals);
-                           });
+  return drive_without_gil(
+      solver, objective, on_iteration,
+      [&](Slsqp& core, ConstrainedObjective& bound, const Observer& observer, const InterruptPoll& poll) {
+        return drive(core, solver.problem(), bound, observer, poll);
+      });
+}
+
+Timing drive_any(const py::object& solver, const py::object& objective, const Callback& on_iteration) {
+  if (py::isinstance<PyLbfgsb>(solver) && py::isinstance<PyObjective>(objective)) {
+    return drive_lbfgsb(solver.cast<PyLbfgsb&>(), objective.cast<PyObjective&>(), on_iteration);
+  }
+  if (py::isinstance<PySlsqp>(solver) && py::isinstance<PyConstrainedObjective>(objective)) {
+    return drive_slsqp(solver.cast<PySlsqp&>(), objective.cast<PyConstrainedObjective&>(), on_iteration);
+  }
+  throw py::type_error(
+      std::string("drive() takes a Lbfgsb and an Objective, or a Slsqp and a ConstrainedObjective; not ") +
+      Py_TYPE(solver.ptr())->tp_name + " and " + Py_TYPE(objective.ptr())->tp_name + ".");
 }
 
 }  // namespace
@@ -61,16 +83,16 @@ void register_drive(py::module_& m) {
       .def_readonly("evaluate", &Timing::evaluate)
       .def_readonly("solver", &Timing::solver)
       .def_readonly("evaluations", &Timing::evaluations);
-  m.def("drive", &drive_lbfgsb, py::arg("solver"), py::arg("objective"), py::arg("on_iteration") = py::none(),
-        R"(Solves to the end, without holding the GIL.
+  m.attr("drive") = plain_function(
+      "drive", &drive_any, {{{"solver"}, {"objective"}, {"on_iteration", false}}},
+      R"(Solves to the end, without holding the GIL: a Lbfgsb with an Objective, or a Slsqp with a ConstrainedObjective.
 
 on_iteration() is called after every iteration; a true value stops the solve. What it or the objective raises comes
-through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.)");
-  m.def("drive", &drive_slsqp, py::arg("solver"), py::arg("objective"), py::arg("on_iteration") = py::none(),
-        R"(The same for a constrained problem.
+through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
-Functions of TensorFlow are asked for values and derivatives at once where the solver expects to need both, and at the
-end for the derivatives at the last x if the solver has stopped without; it does not count that.)");
+Of a constrained problem, functions of TensorFlow are asked for values and derivatives at once where the solver expects
+to need both, and at the end for the derivatives at the last x if the solver has stopped without; it does not count
+that.)");
 }
 
 }  // namespace tfminimize

@@ -83,6 +83,15 @@ FunctionOptions PyFunctionCall::options(const std::string& prefix) const {
   return options;
 }
 
+std::optional<TensorFlowError> tensorflow_error(const std::function<void()>& evaluate) {
+  try {
+    evaluate();
+  } catch (const TensorFlowError& error) {
+    return error;
+  }
+  return std::nullopt;
+}
+
 void PyFunctionCall::fail(const TensorFlowError& error) const {
   if (!make_error) throw error;
   throw_python((*make_error)(static_cast<int>(error.code()), py::str(error.what())));

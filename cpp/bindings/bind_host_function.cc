@@ -1,3 +1,4 @@
+#include <memory>
 #include <utility>
 
 #include "bindings/gil.h"
@@ -15,14 +16,15 @@ class PyHostFunction final : public PyObjective {
  private:
   void with_exclusively(const py::array& x, const std::function<void(Objective&)>& use) override {
     const py::array view = read_only_view(x);
-    HostFunction function([&](Span<const double> /*x*/, Span<double> g) {
+    // Apart from the stack, which other threads must not look at: see drive_batch().
+    const auto function = std::make_unique<HostFunction>([this, view](Span<const double> /*x*/, Span<double> g) {
       const GilHeld gil;
       const py::object result = fun_(view);
       const auto [value, gradient] = to_pair(result, "The function", "its value and its gradient");
       copy_values(gradient, "gradient", g, "x has ");
       return to_scalar(value, "value of the function");
     });
-    use(function);
+    use(*function);
   }
 
   py::function fun_;

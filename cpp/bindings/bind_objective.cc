@@ -3,6 +3,7 @@
 #include "bindings/arrays.h"
 #include "bindings/evaluate_once.h"
 #include "bindings/objective.h"
+#include "bindings/plain_function.h"
 
 namespace tfminimize {
 namespace {
@@ -44,11 +45,12 @@ void PyEvaluator::use_alone(const std::function<void()>& use) {
 }
 
 void register_objective(py::module_& m) {
-  py::class_<PyObjective>(m, "Objective", R"(A function to minimise, with its gradient.
+  const py::class_<PyObjective> binding(m, "Objective", R"(A function to minimise, with its gradient.
 
-It serves one drive() or evaluate() at a time; a second raises RuntimeError.)")
-      .def("evaluate", &evaluate, py::arg("x"), py::arg("g"),
-           "Returns f(x), and writes the gradient to g. x, g: 64-byte aligned float64 vectors of the same size.");
+It serves one drive() or evaluate() at a time; a second raises RuntimeError.)");
+  add_plain_method(
+      binding, "evaluate", &evaluate, {{{"self"}, {"x"}, {"g"}}},
+      "Returns f(x), and writes the gradient to g. x, g: 64-byte aligned float64 vectors of the same size.");
 }
 
 }  // namespace tfminimize

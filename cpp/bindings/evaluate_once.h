@@ -2,10 +2,12 @@
 #define TFMINIMIZE_BINDINGS_EVALUATE_ONCE_H_
 
 #include <chrono>
+#include <exception>
 
 #include "bindings/gil.h"
 #include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
+#include "driver/exception_of.h"
 
 namespace tfminimize {
 
@@ -16,12 +18,10 @@ void evaluate_once(PyObjectiveOf<Core>& objective, const py::array& x, const Eva
   objective.with(x, [&](Core& bound) {
     const LongEvaluationWatch watch(objective, bound);
     const GilReleased no_gil;
-    try {
-      evaluate(bound);
-    } catch (...) {
-      poll_signals();  // an evaluation that was cancelled ends as the interrupt, not as its own error
-      throw;
-    }
+    const std::exception_ptr error = exception_of([&] { evaluate(bound); });
+    if (!error) return;
+    poll_signals();  // an evaluation that was cancelled ends as the interrupt, not as its own error
+    std::rethrow_exception(error);
   });
   objective.expected_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

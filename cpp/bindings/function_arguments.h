@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,7 +36,7 @@ struct PyFunctionCall {
   /// begins with `prefix`.
   FunctionOptions options(const std::string& prefix = "") const;
 
-  /// Throws the Python exception for an error of the function. Called from a handler of that error.
+  /// Throws the Python exception for an error of the function.
   [[noreturn]] void fail(const TensorFlowError& error) const;
 };
 
@@ -47,6 +48,10 @@ PyFunctionCall make_function_call(const py::bytes& function, const py::sequence&
 
 /// "function" or "partitioned_call".
 const char* name_of(Dispatch dispatch);
+
+/// Calls evaluate(), and returns what it throws if that is an error of TensorFlow: outside of the handler, Python may
+/// be called, which may switch to another stack that handles exceptions.
+std::optional<TensorFlowError> tensorflow_error(const std::function<void()>& evaluate);
 
 /// Lets TensorFlow keep the memory of an array alive, for one scope.
 template <typename Function>

@@ -4,9 +4,15 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <mutex>
 #include <system_error>
+#include <thread>
+#include <vector>
 
 #include "bindings/gil.h"
 
@@ -37,14 +43,45 @@ class SignalsBlocked {
 
 }  // namespace
 
-bool InterruptWatch::applies() {
-  const py::module_ threading = py::module_::import("threading");
-  if (!threading.attr("current_thread")().is(threading.attr("main_thread")())) return false;
-  const py::module_ signal = py::module_::import("signal");
-  return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
+/// The thread that waits for Ctrl-C, and those that it cancels. Apart from the stack, on which greenlets take turns.
+class InterruptWatcher {
+ public:
+  InterruptWatcher();
+  ~InterruptWatcher();
+  InterruptWatcher(const InterruptWatcher&) = delete;
+  InterruptWatcher& operator=(const InterruptWatcher&) = delete;
+
+  /// The one that exists, or a new one.
+  static std::shared_ptr<InterruptWatcher> shared();
+
+  void add(Evaluator& evaluator);
+  void remove(Evaluator& evaluator);
+  void forget();
+
+ private:
+  void watch();
+  void read_signals();
+  void finish();
+  void close_pipe();
+
+  py::module_ signal_;
+  std::array<int, 2> pipe_{-1, -1};
+  std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
+  std::atomic<bool> done_{false};
+  std::mutex mutex_;  ///< Guards what follows, and reading from the pipe.
+  std::vector<Evaluator*> evaluators_;
+  bool interrupted_ = false;
+  std::thread thread_;
+};
+
+std::shared_ptr<InterruptWatcher> InterruptWatcher::shared() {
+  static std::weak_ptr<InterruptWatcher> last;  // of the main thread, which holds the GIL
+  std::shared_ptr<InterruptWatcher> watcher = last.lock();
+  if (!watcher) last = watcher = std::make_shared<InterruptWatcher>();
+  return watcher;
 }
 
-InterruptWatch::InterruptWatch(Evaluator& evaluator) : evaluator_(evaluator), signal_(py::module_::import("signal")) {
+InterruptWatcher::InterruptWatcher() : signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
   try {
     // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
@@ -62,7 +99,7 @@ InterruptWatch::InterruptWatch(Evaluator& evaluator) : evaluator_(evaluator), si
   }
 }
 
-InterruptWatch::~InterruptWatch() {
+InterruptWatcher::~InterruptWatcher() {
   if (PyObject* fd = PyObject_CallMethod(signal_.ptr(), "set_wakeup_fd", "i", previous_fd_.load())) {
     Py_DECREF(fd);
   } else {
@@ -71,7 +108,7 @@ InterruptWatch::~InterruptWatch() {
   finish();
 }
 
-void InterruptWatch::finish() {
+void InterruptWatcher::finish() {
   done_ = true;
   const char wake = 0;
   while (write(pipe_[1], &wake, 1) < 0 && errno == EINTR) {
@@ -80,27 +117,65 @@ void InterruptWatch::finish() {
   close_pipe();
 }
 
-void InterruptWatch::close_pipe() {
+void InterruptWatcher::close_pipe() {
   for (const int fd : pipe_) close(fd);
 }
 
-void InterruptWatch::watch() {
-  bool interrupted = false;
-  while (true) {
-    pollfd event{pipe_[0], POLLIN, 0};
-    poll(&event, 1, interrupted ? kRepeatMilliseconds : -1);
-    const bool last = done_;
-    char signal_number = 0;
-    while (read(pipe_[0], &signal_number, 1) == 1) {
-      if (signal_number == SIGINT) interrupted = true;
-      if (signal_number != 0 && previous_fd_ >= 0) {
-        [[maybe_unused]] const ssize_t written = write(previous_fd_, &signal_number, 1);  // if full, it is awake
-      }
+void InterruptWatcher::add(Evaluator& evaluator) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  evaluators_.push_back(&evaluator);
+}
+
+void InterruptWatcher::remove(Evaluator& evaluator) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  evaluators_.erase(std::find(evaluators_.begin(), evaluators_.end(), &evaluator));
+}
+
+void InterruptWatcher::forget() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  read_signals();
+  interrupted_ = false;
+}
+
+void InterruptWatcher::read_signals() {
+  char signal_number = 0;
+  while (read(pipe_[0], &signal_number, 1) == 1) {
+    if (signal_number == SIGINT) interrupted_ = true;
+    if (signal_number != 0 && previous_fd_ >= 0) {
+      [[maybe_unused]] const ssize_t written = write(previous_fd_, &signal_number, 1);  // if full, it is awake
     }
-    if (last) return;
-    if (interrupted) evaluator_.cancel();
   }
 }
+
+void InterruptWatcher::watch() {
+  int timeout = -1;
+  while (true) {
+    pollfd event{pipe_[0], POLLIN, 0};
+    poll(&event, 1, timeout);
+    const bool last = done_;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    read_signals();
+    if (last) return;
+    timeout = interrupted_ ? kRepeatMilliseconds : -1;
+    if (!interrupted_) continue;
+    for (Evaluator* evaluator : evaluators_) evaluator->cancel();
+  }
+}
+
+bool InterruptWatch::applies() {
+  const py::module_ threading = py::module_::import("threading");
+  if (!threading.attr("current_thread")().is(threading.attr("main_thread")())) return false;
+  const py::module_ signal = py::module_::import("signal");
+  return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
+}
+
+InterruptWatch::InterruptWatch(Evaluator& evaluator) : evaluator_(evaluator), watcher_(InterruptWatcher::shared()) {
+  watcher_->add(evaluator_);
+}
+
+InterruptWatch::~InterruptWatch() { watcher_->remove(evaluator_); }
+
+void InterruptWatch::forget() const { watcher_->forget(); }
 
 LongEvaluationWatch::LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound) {
   const bool is_long = objective.expected_seconds > kLongEvaluation;

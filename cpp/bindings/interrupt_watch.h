@@ -3,10 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-#include <array>
-#include <atomic>
+#include <memory>
 #include <optional>
-#include <thread>
 
 #include "bindings/objective.h"
 #include "objectives/evaluator.h"
@@ -15,10 +13,13 @@ namespace tfminimize {
 
 namespace py = pybind11;
 
+class InterruptWatcher;
+
 /// Cancels a long evaluation on Ctrl-C, while it lives. Python only notes a signal until its main thread runs Python
-/// again, which is after the evaluation; a thread of the watch's own is woken by the signal and cancels.
+/// again, which is after the evaluation; a thread is woken by the signal and cancels.
 ///
-/// Made and destroyed in Python's main thread, with the GIL held.
+/// Made and destroyed in Python's main thread, with the GIL held. Several may live at once, and end in any order:
+/// solves are nested, or switch greenlets. They share the thread.
 class InterruptWatch {
  public:
   explicit InterruptWatch(Evaluator& evaluator);
@@ -29,17 +30,13 @@ class InterruptWatch {
   /// Whether this is the main thread and Ctrl-C raises KeyboardInterrupt, so that the evaluation is of no more use.
   static bool applies();
 
- private:
-  void watch();
-  void finish();
-  void close_pipe();
+  /// Python has seen, or is about to see, the signals that came before: they cancel nothing any more. (A callback may
+  /// catch a KeyboardInterrupt.)
+  void forget() const;
 
+ private:
   Evaluator& evaluator_;
-  py::module_ signal_;
-  std::array<int, 2> pipe_{-1, -1};
-  std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
-  std::atomic<bool> done_{false};
-  std::thread thread_;
+  std::shared_ptr<InterruptWatcher> watcher_;
 };
 
 /// An InterruptWatch while it lives, if evaluations are long, as far as known, and it can be of use.
@@ -47,6 +44,10 @@ class LongEvaluationWatch {
  public:
   /// `bound` is `objective` in use.
   LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound);
+
+  void forget() const {
+    if (watch_) watch_->forget();
+  }
 
  private:
   std::optional<InterruptWatch> watch_;

@@ -6,8 +6,10 @@
 #include <condition_variable>
 #include <limits>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "driver/drive.h"
 
@@ -89,8 +91,8 @@ void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
 template <typename Worker>
 class Pool {
  public:
-  Pool(const std::vector<Worker>& workers, const BatchRows& rows, const BatchHooks& hooks)
-      : workers_(workers), rows_(rows), hooks_(hooks) {
+  Pool(std::vector<Worker> workers, const BatchRows& rows, BatchHooks hooks)
+      : workers_(std::move(workers)), rows_(rows), hooks_(std::move(hooks)) {
     outcome_.errors.resize(rows.fun.size());
   }
 
@@ -192,9 +194,9 @@ class Pool {
     for (const Worker& worker : workers_) worker.objective.cancel();
   }
 
-  const std::vector<Worker>& workers_;
-  const BatchRows& rows_;
-  const BatchHooks& hooks_;
+  const std::vector<Worker> workers_;
+  const BatchRows rows_;
+  const BatchHooks hooks_;
   BatchOutcome outcome_;
   std::exception_ptr interrupt_;
   std::atomic<std::size_t> next_{0};
@@ -211,7 +213,10 @@ BatchOutcome solve(const std::vector<Worker>& workers, const std::vector<Batched
                    const BatchHooks& hooks) {
   std::list<BatchScope> scopes;
   for (const Worker& worker : workers) scopes.emplace_back(worker.objective, inputs);
-  return Pool<Worker>(workers, rows, hooks).run();
+  // Apart from the stack, which the threads of the pool must not look at: where the hooks switch greenlets, another
+  // one's is in its place.
+  const auto pool = std::make_unique<Pool<Worker>>(workers, rows, hooks);
+  return pool->run();
 }
 
 }  // namespace

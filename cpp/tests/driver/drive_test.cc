@@ -141,6 +141,17 @@ TEST(Drive, PollsAboutEvery50Milliseconds) {
   EXPECT_GE(seconds, 0.05);
 }
 
+TEST(Drive, PollsByTheClockWhereEvaluationsBecomeLong) {
+  int polls = 0;
+  const InterruptPoll poll = [&] { ++polls; };
+  Stopwatch stopwatch(poll);
+  stopwatch.evaluate([] {});  // so short that the next ones are not timed
+  for (int i = 1; i <= 3; ++i) {
+    stopwatch.evaluate([] { std::this_thread::sleep_for(2 * kPollInterval); });
+    EXPECT_EQ(polls, i);
+  }
+}
+
 TEST(Drive, QuickSolveIsNotPolled) {
   HostFunction function(quadratic);
   LbfgsbOptions options;

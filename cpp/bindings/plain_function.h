@@ -1,0 +1,149 @@
+#ifndef TFMINIMIZE_BINDINGS_PLAIN_FUNCTION_H_
+#define TFMINIMIZE_BINDINGS_PLAIN_FUNCTION_H_
+
+#include <cxxabi.h>
+#include <pybind11/pybind11.h>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace tfminimize {
+
+namespace py = pybind11;
+
+// For functions that call back into the user's Python. pybind11 has a stack of the calls that each thread is in, which
+// must end last in, first out, or else it ends the process. Where the user's code switches greenlets (gevent) they end
+// in any order. So these functions are plain C functions of Python; their arguments are still pybind11's to convert.
+
+/// The name of a parameter, and whether it must be given.
+struct Parameter {
+  const char* name;
+  bool is_required = true;
+};
+
+namespace detail {
+
+/// A C++ function as Python calls it.
+template <typename Return, typename... Args>
+class PlainFunction {
+ public:
+  using Function = Return (*)(Args...);
+  using Parameters = std::array<Parameter, sizeof...(Args)>;
+
+  PlainFunction(const char* name, Function function, const Parameters& parameters, std::string doc)
+      : name_(name), function_(function), parameters_(parameters), doc_(std::move(doc)) {
+    definition_.ml_name = name;
+    definition_.ml_meth = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call));
+    definition_.ml_flags = METH_VARARGS | METH_KEYWORDS;
+    definition_.ml_doc = doc_.c_str();
+  }
+
+  /// The object of Python, which owns `function`.
+  static py::object make(std::unique_ptr<PlainFunction> function) {
+    PyMethodDef* definition = &function->definition_;
+    const py::capsule self(function.get(), [](void* pointer) {
+      const std::unique_ptr<PlainFunction> last(static_cast<PlainFunction*>(pointer));
+    });
+    static_cast<void>(function.release());  // it is the capsule's now
+    return py::reinterpret_steal<py::object>(PyCFunction_New(definition, self.ptr()));
+  }
+
+ private:
+  using Given = std::array<py::handle, sizeof...(Args)>;
+
+  static PyObject* call(PyObject* self, PyObject* args, PyObject* kwargs) {
+    try {
+      const auto* function = static_cast<const PlainFunction*>(PyCapsule_GetPointer(self, nullptr));
+      return function->convert(function->sort(args, kwargs), std::index_sequence_for<Args...>()).release().ptr();
+    } catch (const abi::__forced_unwind&) {
+      throw;  // the end of this thread
+    } catch (...) {
+      py::detail::try_translate_exceptions();
+      return nullptr;
+    }
+  }
+
+  /// The arguments in the order of the parameters; null where one is not given.
+  Given sort(PyObject* args, PyObject* kwargs) const {
+    Given given{};
+    const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args));
+    if (count > given.size())
+      fail("takes " + std::to_string(given.size()) + " arguments, not " + std::to_string(count));
+    for (std::size_t i = 0; i < count; ++i) given[i] = PyTuple_GET_ITEM(args, static_cast<Py_ssize_t>(i));
+    if (kwargs != nullptr) {
+      for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(kwargs))
+        given[index(py::str(key), given)] = value;
+    }
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      if (!given[i] && parameters_[i].is_required) fail(std::string("needs the argument ") + parameters_[i].name);
+    }
+    return given;
+  }
+
+  std::size_t index(const std::string& keyword, const Given& given) const {
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      if (keyword != parameters_[i].name) continue;
+      if (given[i]) fail("got the argument " + keyword + " twice");
+      return i;
+    }
+    fail("has no parameter " + keyword);
+  }
+
+  template <std::size_t... i>
+  py::object convert(const Given& given, std::index_sequence<i...> /*places*/) const {
+    std::tuple<py::detail::make_caster<Args>...> casters;
+    (load(std::get<i>(casters), given[i], parameters_[i]), ...);
+    if constexpr (std::is_void_v<Return>) {
+      function_(py::detail::cast_op<Args>(std::get<i>(casters))...);
+      return py::none();
+    } else if constexpr (std::is_base_of_v<py::object, Return>) {
+      return function_(py::detail::cast_op<Args>(std::get<i>(casters))...);
+    } else {
+      return py::cast(function_(py::detail::cast_op<Args>(std::get<i>(casters))...));
+    }
+  }
+
+  template <typename Caster>
+  void load(Caster& caster, py::handle given, const Parameter& parameter) const {
+    if (!given && !parameter.is_required) given = Py_None;
+    if (caster.load(given, true)) return;
+    fail(std::string("cannot take a ") + Py_TYPE(given.ptr())->tp_name + " as " + parameter.name);
+  }
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw py::type_error(std::string(name_) + "() " + what + ".");
+  }
+
+  const char* name_;
+  Function function_;
+  Parameters parameters_;
+  std::string doc_;
+  PyMethodDef definition_{};
+};
+
+}  // namespace detail
+
+/// A plain function of Python. What is not required is None if it is not given.
+template <typename Return, typename... Args>
+py::object plain_function(const char* name, Return (*function)(Args...),
+                          const std::array<Parameter, sizeof...(Args)>& parameters, std::string doc) {
+  using Plain = detail::PlainFunction<Return, Args...>;
+  return Plain::make(std::make_unique<Plain>(name, function, parameters, std::move(doc)));
+}
+
+/// The same as a method of a class, whose first parameter is the object.
+template <typename Return, typename... Args>
+void add_plain_method(const py::object& type, const char* name, Return (*function)(Args...),
+                      const std::array<Parameter, sizeof...(Args)>& parameters, std::string doc) {
+  const py::object plain = plain_function(name, function, parameters, std::move(doc));
+  type.attr(name) = py::reinterpret_steal<py::object>(PyInstanceMethod_New(plain.ptr()));
+}
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_BINDINGS_PLAIN_FUNCTION_H_

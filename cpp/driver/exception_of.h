@@ -1,0 +1,26 @@
+#ifndef TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
+#define TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
+
+#include <cxxabi.h>
+
+#include <exception>
+
+namespace tfminimize {
+
+/// Calls work(), and returns what it throws, or null. For what comes after an error and may run Python: that may switch
+/// to another stack, which handles exceptions of its own, so it must not be done in a handler.
+template <typename Work>
+std::exception_ptr exception_of(const Work& work) {
+  try {
+    work();
+  } catch (const abi::__forced_unwind&) {
+    throw;  // the end of this thread
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
