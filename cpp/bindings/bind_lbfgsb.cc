@@ -105,6 +105,8 @@ changed (RuntimeError).)");
           py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun, py::arg("maxiter") = defaults.maxiter,
           py::arg("maxls") = defaults.maxls, py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would; maxcor must stay.")
+      .def_static("check_memory", &Lbfgsb::check_memory, py::arg("n"), py::arg("maxcor"), py::arg("count") = 1,
+                  "Raises MemoryError if the machine has no room for so many solvers of n variables.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });
   define_solver(binding);

@@ -127,6 +127,8 @@ all. While drive() runs with it, it can be read in the callback only, and not be
           py::kw_only(), py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter,
           py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would.")
+      .def_static("check_memory", &Slsqp::check_memory, py::arg("n"), py::arg("m"), py::arg("count") = 1,
+                  "Raises MemoryError if the machine has no room for so many solvers of n variables and m constraints.")
       .def("multipliers", &multipliers, "The multipliers of the constraints in the last quadratic subproblem, [m].")
       .def_property_readonly("constraints", [](const PySlsqp& self) { return self.constraints(); })
       .def_property_readonly("jacobian", [](const PySlsqp& self) { return self.jacobian(); })

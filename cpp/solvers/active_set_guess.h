@@ -49,16 +49,19 @@ class ActiveSetGuess {
 
   /// Calls visit(pointer, bytes) for each piece of it.
   template <typename Visit>
-  void visit(const Visit& visit) {
+  void visit(Visit&& visit) {
     std::size_t size = active_.size();
     visit(&size, sizeof size);
+    check_saved(size <= n_, "its number of active constraints");
     active_.resize(size);
     lambda_.resize(size);
     fingerprints_.resize(size);
     visit(active_.data(), size * sizeof(Row));
     visit(fingerprints_.data(), size * sizeof(std::uint64_t));
     visit(lambda_.data(), size * sizeof(double));
-    if (size > 0) r_.visit(visit);
+    if (size == 0) return;
+    r_.visit(visit);
+    check_saved(r_.size() == size, "its number of active constraints");
   }
 
  private:

@@ -3,7 +3,8 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <new>
+
+#include "solvers/memory.h"
 
 namespace tfminimize {
 
@@ -14,7 +15,10 @@ AlignedMemory aligned_memory(std::size_t bytes) {
   const std::size_t alignment = large ? kHugePage : kLine;
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) {
+    throw OutOfMemory("The system has no " + gigabytes(static_cast<double>(rounded)) +
+                      " of memory more for the solver: give fewer variables or constraints, or a smaller maxcor.");
+  }
   if (large) madvise(memory, rounded, MADV_HUGEPAGE);  // A wish: without it the array is only slower.
   return {memory, std::free};
 }

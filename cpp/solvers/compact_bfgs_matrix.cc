@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "solvers/snapshot.h"
+
 namespace tfminimize {
 
 CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
@@ -57,6 +59,19 @@ void CompactBfgsMatrix::renew_column_ids() {
   std::copy_n(s_slots_.begin(), k_, direction_ids_.begin());
   direction_ids_[k_] = static_cast<std::int32_t>(spare_);
   std::copy_n(y_slots_.begin(), k_, direction_ids_.begin() + static_cast<std::ptrdiff_t>(k_) + 1);
+}
+
+void CompactBfgsMatrix::check_columns() const {
+  check_saved(k_ <= m_, "its number of pairs");
+  // S and the direction have the columns 0 to m, Y those behind, each of them once.
+  std::vector<bool> is_used(2 * m_ + 1, false);
+  const auto use = [&](std::size_t column, std::size_t first, std::size_t end) {
+    check_saved(column >= first && column < end && !is_used[column], "a column of its pairs");
+    is_used[column] = true;
+  };
+  use(spare_, 0, m_ + 1);
+  for (const std::int32_t slot : s_slots_) use(static_cast<std::size_t>(slot), 0, m_ + 1);
+  for (const std::int32_t slot : y_slots_) use(static_cast<std::size_t>(slot), m_ + 1, 2 * m_ + 1);
 }
 
 std::size_t CompactBfgsMatrix::begin_pair() {

@@ -73,9 +73,11 @@ class CompactBfgsMatrix {
 
   /// Calls visit(pointer, bytes) for each piece of the state, to write or to read it.
   template <typename Visit>
-  void visit_state(const Visit& visit);
+  void visit_state(Visit&& visit);
 
  private:
+  /// Throws std::invalid_argument if the columns cannot be in use in this order.
+  void check_columns() const;
   void renew_column_ids();
   double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_other_[i][j]; }
 
@@ -107,12 +109,13 @@ class CompactBfgsMatrix {
 };
 
 template <typename Visit>
-void CompactBfgsMatrix::visit_state(const Visit& visit) {
+void CompactBfgsMatrix::visit_state(Visit&& visit) {
   visit(&k_, sizeof k_);
   visit(&theta_, sizeof theta_);
   visit(&spare_, sizeof spare_);
   visit(s_slots_.data(), s_slots_.size() * sizeof(std::int32_t));
   visit(y_slots_.data(), y_slots_.size() * sizeof(std::int32_t));
+  check_columns();
   visit(d_.data(), d_.size() * sizeof(double));
   for (SquareMatrix* a : {&sy_free_, &sy_other_, &ss_free_, &ss_other_, &yy_free_}) {
     visit(a->elements().data(), a->elements().size() * sizeof(double));

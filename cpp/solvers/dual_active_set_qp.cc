@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 namespace tfminimize {
@@ -340,6 +341,25 @@ void DualActiveSetQp::model_changes(const LdltFactors& b, const QuadraticProgram
                                     const double* z) {
   rows_.take(program);
   guess_.model_changes(b, rows_, sigma, z);
+}
+
+void DualActiveSetQp::check_state(const QuadraticProgram& program) const {
+  const auto exists = [&](Row row) {
+    const bool is_bound =
+        (row >= rows_.lower(0) && row < rows_.lower(n_)) || (row >= rows_.upper(0) && row < rows_.upper(n_));
+    return row < m_ || (is_bound && !program.lower.empty());
+  };
+  const auto not_in_order = std::adjacent_find(inequalities_.begin(), inequalities_.end(), std::greater_equal<>());
+  check_saved(not_in_order == inequalities_.end() && (inequalities_.empty() || inequalities_.back() < rows_.end()),
+              "an inequality");
+  std::vector<Row> active = guess_.active();
+  std::sort(active.begin(), active.end());
+  check_saved(std::adjacent_find(active.begin(), active.end()) == active.end(), "an active constraint");
+  for (const Row row : active) {
+    const bool is_known =
+        row < program.num_equalities || std::binary_search(inequalities_.begin(), inequalities_.end(), row);
+    check_saved(exists(row) && is_known, "an active constraint");
+  }
 }
 
 QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& program) {

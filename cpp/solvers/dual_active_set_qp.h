@@ -61,13 +61,16 @@ class DualActiveSetQp {
   }
   /// Calls visit(pointer, bytes) for each piece of what is kept from one program to the next.
   template <typename Visit>
-  void visit(const Visit& visit) {
+  void visit(Visit&& visit) {
     guess_.visit(visit);
     std::size_t size = inequalities_.size();
     visit(&size, sizeof size);
+    check_saved(size <= rows_.end(), "its number of inequalities");
     inequalities_.resize(size);
     visit(inequalities_.data(), size * sizeof(Row));
   }
+  /// Throws std::invalid_argument if what was visited names rows that programs like this one do not have.
+  void check_state(const QuadraticProgram& program) const;
 
   /// The solution, [n], within the bounds.
   Span<const double> solution() const { return {s_.data(), n_}; }

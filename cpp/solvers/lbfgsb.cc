@@ -10,6 +10,7 @@
 #include "solvers/aligned_array.h"
 #include "solvers/gradient_check.h"
 #include "solvers/kernels.h"
+#include "solvers/memory.h"
 #include "solvers/more_thuente.h"
 #include "solvers/quasi_newton_model.h"
 #include "solvers/snapshot.h"
@@ -48,7 +49,9 @@ struct Lbfgsb::State {
   }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(const Visit& visit);
+  void visit(Visit&& visit);
+  /// Throws std::invalid_argument if the scalars or x cannot be those of a solve.
+  void check_state() const;
 
   /// All that is neither an array nor given by the caller.
   struct Scalars {
@@ -221,8 +224,23 @@ Request Lbfgsb::State::after_iteration() {
   return begin_line_search();
 }
 
+void Lbfgsb::State::check_state() const {
+  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, Status::kUnboundedBelow) &&
+                  is_enumerator(s.phase, Phase::kIteration),
+              "its request, status or phase");
+  check_saved((s.request == Request::kStopped) != (s.status == Status::kRunning), "its status with this request");
+  check_saved(s.request == Request::kStopped ||
+                  s.request == (s.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
+              "its phase with this request");
+  check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.trials), "a count");
+  check_saved(is_bool(s.rises_everywhere) && is_bool(s.rises_surely) && s.search.is_valid(), "a flag");
+  for (std::size_t i = 0; bounded && i < v.n; ++i) {
+    check_saved(!(v.x[i] < v.lower[i] || v.x[i] > v.upper[i]), "an x outside of its bounds");
+  }
+}
+
 template <typename Visit>
-void Lbfgsb::State::visit(const Visit& visit) {
+void Lbfgsb::State::visit(Visit&& visit) {
   visit(&s, sizeof s);
   visit(v.x, v.n * sizeof(double));
   visit(gradient, v.n * sizeof(double));
@@ -253,7 +271,18 @@ Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, 
     throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
   }
   check(lower, upper, options);
+  check_memory(x.size(), options.maxcor);
   state_ = std::make_unique<State>(x, gradient, lower, upper, options);
+}
+
+void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count) {
+  // S, Y and the direction, where the line search began, and the caller's x and gradient.
+  const double doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
+  const std::string solvers = count == 1 ? "L-BFGS-B" : "L-BFGS-B, in " + std::to_string(count) + " threads,";
+  tfminimize::check_memory(8 * doubles * static_cast<double>(count),
+                           solvers + " with " + std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor),
+                           count == 1 ? "give a smaller maxcor, or fewer variables."
+                                      : "give a smaller num_threads or maxcor, or fewer variables.");
 }
 
 Lbfgsb::~Lbfgsb() = default;
@@ -322,12 +351,13 @@ void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {
 }
 
 std::vector<std::uint8_t> Lbfgsb::save() const {
-  return save_snapshot(state_->shape(), [&](const auto& visitor) { state_->visit(visitor); });
+  return save_snapshot(state_->shape(), [&](auto&& visitor) { state_->visit(visitor); });
 }
 
 void Lbfgsb::restore(Span<const std::uint8_t> saved) {
-  restore_snapshot(saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
-                   [&](const auto& visitor) { state_->visit(visitor); });
+  restore_snapshot(
+      saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
+      [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
 }
 
 }  // namespace tfminimize

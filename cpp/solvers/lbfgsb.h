@@ -42,6 +42,11 @@ class Lbfgsb {
   Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
          const LbfgsbOptions& options);
   ~Lbfgsb();
+
+  /// Throws OutOfMemory if the machine has no room for `count` solvers of n variables, with their x and gradients. The
+  /// constructor does so for one.
+  static void check_memory(std::size_t n, std::int64_t maxcor, std::size_t count = 1);
+
   Lbfgsb(Lbfgsb&&) noexcept;
   Lbfgsb& operator=(Lbfgsb&&) noexcept;
   Lbfgsb(const Lbfgsb&) = delete;
@@ -79,8 +84,7 @@ class Lbfgsb {
   /// The whole state, x and gradient included, so that a solver restored from it goes on with the same bits.
   std::vector<std::uint8_t> save() const;
   /// Takes a state saved by a solver of the same n, kind of bounds and maxcor; throws std::invalid_argument for
-  /// anything else, and then changes nothing. The checksum in it is against accidents: take states from nobody you
-  /// would not take a program from.
+  /// anything else, and then changes nothing.
   void restore(Span<const std::uint8_t> state);
 
  private:

@@ -53,7 +53,7 @@ class LdltFactors {
 
   /// Calls visit(pointer, bytes) for each piece of it.
   template <typename Visit>
-  void visit(const Visit& visit) {
+  void visit(Visit&& visit) {
     visit(l_.data(), l_.size() * sizeof(double));
     visit(d_.data(), d_.size() * sizeof(double));
     scale();

@@ -1,6 +1,8 @@
 #ifndef TFMINIMIZE_SOLVERS_MORE_THUENTE_H_
 #define TFMINIMIZE_SOLVERS_MORE_THUENTE_H_
 
+#include "solvers/snapshot.h"
+
 namespace tfminimize {
 
 /// A step t along a search direction, with φ(t) = f(x + t·d) and its slope φ'(t) = dᵀ∇f(x + t·d).
@@ -43,6 +45,9 @@ class MoreThuenteLineSearch {
   /// Takes that f or its gradient at step() was not finite: the next step is a quarter of the way there, and no
   /// later one is longer.
   void retreat();
+
+  /// Whether this, copied from bytes of unknown origin, is a search at all.
+  bool is_valid() const { return is_bool(bracketed_) && is_bool(first_stage_); }
 
  private:
   /// Moves the interval of uncertainty and returns the next trial step (section 4 of the paper).

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "solvers/snapshot.h"
+
 namespace tfminimize {
 
 QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m)
@@ -31,6 +33,15 @@ void QuasiNewtonModel::restart() {
   matrix_.restart();
   num_bound_ = 0;
   if (bounded_) std::fill_n(positions_.data(), positions_.size(), kFree);
+}
+
+void QuasiNewtonModel::check_positions() const {
+  std::size_t num_bound = 0;
+  for (std::size_t i = 0; i < positions_.size(); ++i) {
+    check_saved(positions_[i] <= (i < v_.n ? kFixed : kFree), "a variable's position");
+    if (positions_[i] != kFree) ++num_bound;
+  }
+  check_saved(num_bound == num_bound_, "its number of variables at a bound");
 }
 
 void QuasiNewtonModel::look_around() {

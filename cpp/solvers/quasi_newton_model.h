@@ -44,9 +44,12 @@ class QuasiNewtonModel {
 
   /// Calls visit(pointer, bytes) for each piece of the state that is not in `Vectors`.
   template <typename Visit>
-  void visit_state(const Visit& visit);
+  void visit_state(Visit&& visit);
 
  private:
+  /// Throws std::invalid_argument if `positions_` cannot be.
+  void check_positions() const;
+
   /// After a change of x without a new pair: what find_direction() needs to know of x.
   void look_around();
   std::optional<DirectionSums> find_bounded_direction();
@@ -88,11 +91,12 @@ class QuasiNewtonModel {
 };
 
 template <typename Visit>
-void QuasiNewtonModel::visit_state(const Visit& visit) {
+void QuasiNewtonModel::visit_state(Visit&& visit) {
   matrix_.visit_state(visit);
   if (!bounded_) return;
   visit(positions_.data(), positions_.size());
   visit(&num_bound_, sizeof num_bound_);
+  check_positions();
   visit(free_dots_.data(), free_dots_.size() * sizeof(double));
   visit(other_dots_.data(), other_dots_.size() * sizeof(double));
 }

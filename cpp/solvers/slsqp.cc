@@ -1,18 +1,22 @@
 #include "solvers/slsqp.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "solvers/aligned_array.h"
 #include "solvers/dense_kernels.h"
 #include "solvers/ldlt_factors.h"
+#include "solvers/memory.h"
 #include "solvers/slsqp_subproblem.h"
 #include "solvers/snapshot.h"
+#include "solvers/upper_triangle.h"
 
 namespace tfminimize {
 namespace {
@@ -102,7 +106,9 @@ struct Slsqp::State {
   }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(const Visit& visit);
+  void visit(Visit&& visit);
+  /// Throws std::invalid_argument if the scalars or x cannot be those of a solve.
+  void check_state() const;
 
   /// All that is neither an array nor given by the caller.
   struct Scalars {
@@ -177,8 +183,27 @@ void Slsqp::State::begin(const SlsqpOptions& options_) {
   for (std::size_t i = 0; i < problem.upper.size(); ++i) problem.x[i] = std::min(problem.x[i], problem.upper[i]);
 }
 
+void Slsqp::State::check_state() const {
+  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, SlsqpStatus::kUnboundedBelow) &&
+                  is_enumerator(s.phase, Phase::kEnd),
+              "its request, status or phase");
+  const bool may_have_ended = s.request == Request::kStopped || s.request == Request::kIteration;
+  check_saved(s.request == Request::kStopped ? s.status != SlsqpStatus::kRunning
+                                             : may_have_ended || s.status == SlsqpStatus::kRunning,
+              "its status with this request");
+  constexpr std::array<Request, 5> kRequests{Request::kEvaluate, Request::kEvaluate, Request::kIteration,
+                                             Request::kDerivatives, Request::kStopped};  // of each phase
+  check_saved(s.request == kRequests[static_cast<std::size_t>(s.phase)], "its phase with this request");
+  check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.njev), "a count");
+  check_saved(s.resets >= 1 && s.resets <= kMostResets + 1 && s.trials >= 0 && s.trials <= kMostTrials, "a count");
+  check_saved(is_bool(s.has_derivatives) && is_bool(s.model_pending), "a flag");
+  for (std::size_t i = 0; i < problem.lower.size(); ++i) {
+    check_saved(!(problem.x[i] < problem.lower[i] || problem.x[i] > problem.upper[i]), "an x outside of its bounds");
+  }
+}
+
 template <typename Visit>
-void Slsqp::State::visit(const Visit& visit) {
+void Slsqp::State::visit(Visit&& visit) {
   visit(&s, sizeof s);
   visit(problem.x.data(), n * sizeof(double));
   visit(problem.gradient.data(), n * sizeof(double));
@@ -465,7 +490,21 @@ void check(const SlsqpProblem& problem, const SlsqpOptions& options) {
 
 Slsqp::Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options) {
   check(problem, options);
+  check_memory(problem.x.size(), problem.constraints.size());
   state_ = std::make_unique<State>(problem, options);
+}
+
+void Slsqp::check_memory(std::size_t n, std::size_t m, std::size_t count) {
+  // The factors of B, the first columns of Q, the Jacobian, and a dozen vectors.
+  const auto size = static_cast<double>(n);
+  const double doubles = size * (size + static_cast<double>(kFewColumns + m + 12));
+  const std::string solvers = count == 1 ? "SLSQP" : "SLSQP, in " + std::to_string(count) + " threads,";
+  tfminimize::check_memory(
+      8 * doubles * static_cast<double>(count),
+      solvers + " with " + std::to_string(n) + " variables and " + std::to_string(m) + " constraints",
+      std::string(count == 1 ? "" : "give a smaller num_threads, ") +
+          "use L-BFGS-B if there are no constraints but bounds, or give fewer variables; the memory grows with their "
+          "square.");
 }
 
 Slsqp::~Slsqp() = default;
@@ -530,13 +569,13 @@ std::size_t Slsqp::size() const { return state_->n; }
 Span<const double> Slsqp::multipliers() const { return state_->subproblem.multipliers(); }
 
 std::vector<std::uint8_t> Slsqp::save() const {
-  return save_snapshot(state_->shape(), [&](const auto& visitor) { state_->visit(visitor); });
+  return save_snapshot(state_->shape(), [&](auto&& visitor) { state_->visit(visitor); });
 }
 
 void Slsqp::restore(Span<const std::uint8_t> saved) {
-  restore_snapshot(saved, state_->shape(), "an SLSQP",
-                   "number of variables or constraints, or kind of bounds or constraints",
-                   [&](const auto& visitor) { state_->visit(visitor); });
+  restore_snapshot(
+      saved, state_->shape(), "an SLSQP", "number of variables or constraints, or kind of bounds or constraints",
+      [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
 }
 
 }  // namespace tfminimize

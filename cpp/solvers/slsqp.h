@@ -95,6 +95,11 @@ class Slsqp {
  public:
   Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options);
   ~Slsqp();
+
+  /// Throws OutOfMemory if the machine has no room for `count` solvers of n variables and m constraints, with their
+  /// derivatives. The constructor does so for one.
+  static void check_memory(std::size_t n, std::size_t m, std::size_t count = 1);
+
   Slsqp(Slsqp&&) noexcept;
   Slsqp& operator=(Slsqp&&) noexcept;
   Slsqp(const Slsqp&) = delete;

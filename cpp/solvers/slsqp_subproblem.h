@@ -56,13 +56,15 @@ class SlsqpSubproblem {
 
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(const Visit& visit) {
+  void visit(Visit&& visit) {
     visit(lambda_.data(), lambda_.size() * sizeof(double));
     visit(&relaxed_, sizeof relaxed_);
     visit(&singular_, sizeof singular_);
     visit(&progress_, sizeof progress_);
+    check_saved(is_bool(relaxed_) && is_bool(singular_), "a flag");
     b_.visit(visit);
     qp_.visit(visit);
+    qp_.check_state(program_);
   }
 
  private:

@@ -48,12 +48,52 @@ std::vector<std::uint8_t> save_snapshot(const SnapshotShape& shape, const Visit&
   return saved;
 }
 
-/// Takes a saved state of the same shape back. Throws std::invalid_argument for anything else, and then changes
-/// nothing; `solver` and `sizes` name what must be the same.
-template <typename Visit>
+/// Throws std::invalid_argument for a part of a saved state that no solver has saved.
+inline void check_saved(bool holds, const char* part) {
+  if (!holds) throw std::invalid_argument(std::string("The saved state is damaged: ") + part + " cannot be.");
+}
+
+/// Whether the byte of a bool that was copied from elsewhere is one.
+inline bool is_bool(const bool& value) {
+  unsigned char byte = 0;
+  std::memcpy(&byte, &value, sizeof byte);
+  return byte <= 1;
+}
+
+/// Whether a number that was copied from elsewhere is an enumerator from 0 to `last`.
+template <typename Enum>
+bool is_enumerator(Enum value, Enum last) {
+  return static_cast<int>(value) >= 0 && static_cast<int>(value) <= static_cast<int>(last);
+}
+
+/// Whether a count that was copied from elsewhere may be one, and can be counted up from.
+inline bool is_count(std::int64_t value) { return value >= 0 && value < (std::int64_t{1} << 62); }
+
+/// Hands the pieces of a saved state out, one after another.
+class SnapshotReader {
+ public:
+  explicit SnapshotReader(Span<const std::uint8_t> rest) : rest_(rest) {}
+
+  void operator()(void* piece, std::size_t bytes) {
+    check_saved(bytes <= rest_.size(), "its size");
+    std::copy_n(rest_.data(), bytes, static_cast<std::uint8_t*>(piece));
+    rest_ = {rest_.data() + bytes, rest_.size() - bytes};
+  }
+  void check_end() const { check_saved(rest_.empty(), "its size"); }
+
+ private:
+  Span<const std::uint8_t> rest_;
+};
+
+/// Takes a saved state of the same shape back. Throws std::invalid_argument for anything else, and then the solver is
+/// as it was; `solver` and `sizes` name what must be the same.
+///
+/// visit(f) calls f(pointer, bytes) for each piece, and throws by check_saved() where a size or an index cannot be;
+/// check() does so for the rest, when all has been read. Then no bytes, from wherever they come, do more than raise an
+/// error. Floating-point numbers may be any.
+template <typename Visit, typename Check>
 void restore_snapshot(Span<const std::uint8_t> saved, const SnapshotShape& shape, const std::string& solver,
-                      const std::string& sizes, const Visit& visit) {
-  // All of it is looked at before any of it is taken.
+                      const std::string& sizes, const Visit& visit, const Check& check) {
   SnapshotHeader header;
   if (saved.size() < sizeof header) throw std::invalid_argument("This is no saved state of " + solver + " solver.");
   std::memcpy(&header, saved.data(), sizeof header);
@@ -64,10 +104,16 @@ void restore_snapshot(Span<const std::uint8_t> saved, const SnapshotShape& shape
   if (header.bytes != saved.size() - sizeof header || header.checksum != checksum(position, header.bytes)) {
     throw std::invalid_argument("The saved state is cut short or damaged.");
   }
-  visit([&](void* piece, std::size_t bytes) {
-    std::copy_n(position, bytes, static_cast<std::uint8_t*>(piece));
-    position += bytes;
-  });
+  const std::vector<std::uint8_t> before = save_snapshot(shape, visit);
+  try {
+    SnapshotReader reader({position, header.bytes});
+    visit(reader);
+    reader.check_end();
+    check();
+  } catch (...) {
+    visit(SnapshotReader({before.data() + sizeof header, before.size() - sizeof header}));
+    throw;
+  }
 }
 
 }  // namespace tfminimize

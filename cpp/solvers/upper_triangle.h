@@ -7,6 +7,7 @@
 
 #include "solvers/aligned_array.h"
 #include "solvers/dense_kernels.h"
+#include "solvers/snapshot.h"
 
 namespace tfminimize {
 
@@ -51,9 +52,10 @@ class UpperTriangle {
 
   /// Calls visit(pointer, bytes) for each piece of it.
   template <typename Visit>
-  void visit(const Visit& visit) {
+  void visit(Visit&& visit) {
     std::size_t size = size_;
     visit(&size, sizeof size);
+    check_saved(size <= most_columns_, "its number of columns");
     while (capacity_ < size) grow();
     size_ = size;
     for (std::size_t i = 0; i < size_; ++i) visit(row(i), size_ * sizeof(double));

@@ -1,0 +1,98 @@
+// States that nobody has saved: restoring one raises an error, or gives a solver that goes on and ends.
+
+#include "tests/solvers/forged_states.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "solvers/lbfgsb.h"
+#include "solvers/slsqp.h"
+#include "tests/solvers/constrained_solve.h"
+#include "tests/solvers/solve.h"
+
+namespace tfminimize {
+namespace {
+
+using testing::bounded_rosenbrock;
+using testing::Bytes;
+using testing::ConstrainedProblem;
+using testing::ConstrainedSolve;
+using testing::for_each_forged;
+using testing::inconsistent_at_the_start;
+using testing::product_on_a_sphere;
+using testing::rosen_suzuki;
+using testing::rosenbrock_problem;
+using testing::Solve;
+
+constexpr int kSteps = 12;  // Of a solve that goes on from a forged state; by then all of it has been used.
+
+/// Restores forged states, made at every `stride`-th step of a solve, in `victim` and drives it on.
+template <typename AnySolve>
+void restore_forged(AnySolve& solve, AnySolve& victim, int stride) {
+  const Bytes own = victim.solver.save();
+  int refused = 0;
+  int accepted = 0;
+  for (int step = 0; solve.solver.request() != Request::kStopped; solve.advance(), ++step) {
+    if (step % stride != 0) continue;
+    for_each_forged(solve.solver.save(), static_cast<std::uint64_t>(step), [&](const Bytes& forged) {
+      try {
+        victim.solver.restore(forged);
+      } catch (const std::invalid_argument&) {
+        ++refused;
+        ASSERT_EQ(victim.solver.save(), own);
+        return;
+      }
+      ++accepted;
+      for (int k = 0; k < kSteps && victim.solver.request() != Request::kStopped; ++k) victim.advance();
+      victim.solver.restore(own);
+    });
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GT(accepted, 0);
+}
+
+LbfgsbOptions few_corrections() {
+  LbfgsbOptions options;
+  options.maxcor = 3;
+  return options;
+}
+
+TEST(ForgedStateTest, LbfgsbWithoutBoundsGoesOnOrRefusesIt) {
+  Solve solve(rosenbrock_problem(5), few_corrections());
+  Solve victim(rosenbrock_problem(5), few_corrections());
+  for (int k = 0; k < 9; ++k) victim.advance();
+  restore_forged(solve, victim, 7);
+}
+
+TEST(ForgedStateTest, LbfgsbWithBoundsGoesOnOrRefusesIt) {
+  Solve solve(bounded_rosenbrock(5), few_corrections());
+  Solve victim(bounded_rosenbrock(5), few_corrections());
+  for (int k = 0; k < 9; ++k) victim.advance();
+  restore_forged(solve, victim, 5);
+}
+
+class ForgedSlsqpStateTest : public ::testing::TestWithParam<ConstrainedProblem (*)()> {};
+
+TEST_P(ForgedSlsqpStateTest, SolverGoesOnOrRefusesIt) {
+  ConstrainedSolve solve(GetParam()());
+  ConstrainedSolve victim(GetParam()());
+  for (int k = 0; k < 4; ++k) victim.advance();
+  restore_forged(solve, victim, 3);
+}
+
+ConstrainedProblem bounded_suzuki() {
+  ConstrainedProblem problem = rosen_suzuki();
+  problem.lower.assign(problem.x0.size(), -0.9);
+  problem.upper.assign(problem.x0.size(), 1.5);
+  return problem;
+}
+
+INSTANTIATE_TEST_SUITE_P(Problems, ForgedSlsqpStateTest,
+                         ::testing::Values(&rosen_suzuki, &bounded_suzuki, &inconsistent_at_the_start));
+
+}  // namespace
+}  // namespace tfminimize
