@@ -131,3 +131,16 @@ function(tfminimize_add_tests folder)
   add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
   add_dependencies(cpp_tests ${target})
 endfunction()
+
+# tfminimize_define_border_id(<header> <extension>...)
+# TFMINIMIZE_BORDER_ID, a string that is another if one of the extensions is built from another version of the header or by
+# another compiler: objects of its classes then cannot be handed from one to the other.
+function(tfminimize_define_border_id header)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${header}")
+  file(SHA256 "${header}" hash)
+  string(SHA256 id "${hash} ${PROJECT_VERSION} ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_CXX_FLAGS}")
+  string(SUBSTRING "${id}" 0 16 id)
+  foreach(extension IN LISTS ARGN)
+    target_compile_definitions(${extension} PRIVATE TFMINIMIZE_BORDER_ID="${id}")
+  endforeach()
+endfunction()

@@ -99,6 +99,36 @@ def test_solver_keeps_its_arrays() -> None:
     np.testing.assert_allclose(solver.x, 0.0, atol=1e-6)
 
 
+def test_program_of_another_build_is_refused() -> None:
+    import ctypes
+
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    memory = ctypes.create_string_buffer(64)
+    for name in (b"tfminimize.XlaProgram", b"tfminimize.XlaProgram of 0123456789abcdef"):
+        with pytest.raises(TypeError, match=rf"program is a capsule of {name.decode()}; .* of the same build"):
+            _native.XlaCall(new(ctypes.addressof(memory), name, None), [])
+
+
+def test_arguments_of_plain_functions() -> None:
+    x, g = vectors(2, 1.0)
+    function, solver = _native.HostFunction(lambda x: (x @ x, 2 * x)), _native.Lbfgsb(x, g)
+    assert function.evaluate(g=g, x=x) == 2.0
+    assert _native.drive(objective=function, solver=solver, on_iteration=None).evaluations > 0
+    for arguments, keywords, sentence in (
+        ((solver,), {}, r"drive\(\) needs the argument objective"),
+        ((solver, function, None, None), {}, r"drive\(\) takes 3 arguments, not 4"),
+        ((solver, function), {"objective": function}, r"drive\(\) got the argument objective twice"),
+        ((solver, function), {"callback": None}, r"drive\(\) has no parameter callback"),
+        ((solver, function, 1), {}, r"drive\(\) cannot take a int as on_iteration"),
+        ((solver, solver), {}, r"drive\(\) takes a Lbfgsb and an Objective, .*; not .*Lbfgsb and .*Lbfgsb"),
+    ):
+        with pytest.raises(TypeError, match=sentence):
+            _native.drive(*arguments, **keywords)
+    with pytest.raises(TypeError, match=r"evaluate\(\) cannot take a .*Lbfgsb as self"):
+        type(function).evaluate(solver, x, g)
+
+
 def test_stopped_solver_cannot_advance() -> None:
     x, g = vectors(2)
     solver = _native.Lbfgsb(x, g)

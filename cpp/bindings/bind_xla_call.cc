@@ -1,8 +1,11 @@
 #include <cstring>
+#include <utility>
 
 #include "bindings/function_arguments.h"
+#include "bindings/gil.h"
 #include "bindings/tensorflow.h"
 #include "bindings/xla_call.h"
+#include "objectives/xla_capsule.h"
 
 namespace tfminimize {
 
@@ -10,13 +13,17 @@ PyXlaCall make_xla_call(const py::capsule& program, const py::sequence& inputs) 
   const char* name = program.name();
   if (name == nullptr || std::strcmp(name, kXlaProgramCapsule) != 0) {
     throw py::type_error(std::string("program is a capsule of ") + (name == nullptr ? "something else" : name) +
-                         "; it must be one of _xla.compile().");
+                         "; it must be one of _xla.compile(), and both extensions of the same build (" +
+                         kXlaProgramCapsule + ").");
   }
   return {*program.get_pointer<std::shared_ptr<XlaProgram>>(), py::tuple(inputs)};
 }
 
 HostTensor host_tensor(const py::capsule& context, const py::object& tensor, const std::string& name) {
-  return host_tensor(bound_tensorflow().api, parse_context(context), tensor_handle(tensor, name));
+  TensorHandle handle = tensor_handle(tensor, name);
+  TFE_Context* pointer = parse_context(context);
+  const GilReleased no_gil;  // what computes the tensor may need it
+  return host_tensor(bound_tensorflow().api, pointer, std::move(handle));
 }
 
 XlaOptions PyXlaCall::options(const py::capsule& context, const std::string& prefix) const {

@@ -10,7 +10,7 @@
 namespace tfminimize {
 
 // The border between two extensions: what links to TensorFlow implements these classes, what calls them does not link
-// to it. Both are compiled by the same compiler in the same build.
+// to it. Both are compiled by the same compiler in the same build, see xla_capsule.h.
 
 /// An array that a program reads or writes.
 struct XlaArray {
@@ -56,9 +56,6 @@ class XlaProgram {
   std::vector<XlaArray> parameters_;
   std::vector<XlaArray> results_;
 };
-
-/// The name of the capsules that hold a std::shared_ptr<XlaProgram>.
-inline constexpr char kXlaProgramCapsule[] = "tfminimize.XlaProgram";
 
 }  // namespace tfminimize
 

@@ -18,6 +18,7 @@
 #include "ops/instantiate.h"
 #include "ops/solve_trace.h"
 #include "solvers/lbfgsb.h"
+#include "solvers/memory.h"
 #include "solvers/slsqp.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -341,6 +342,8 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
+    } catch (const OutOfMemory& error) {
+      return absl::ResourceExhaustedError(error.what());
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError(
           "There is no memory for the solver: give a smaller maxcor, or fewer constraints.");

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
+#include "objectives/xla_capsule.h"
 #include "xla/lowering.h"
 #include "xla/nanort_program.h"
 
@@ -20,7 +22,7 @@ py::bytes lower_function(const std::string& function, const py::bytes& library,
   std::string module;
   {
     const std::string_view view = library;
-    const py::gil_scoped_release no_gil;
+    const GilReleased no_gil;
     module = lower(function, view, arguments);
   }
   return module;
@@ -30,7 +32,7 @@ py::capsule compile(const py::bytes& hlo) {
   std::shared_ptr<XlaProgram> program;
   {
     const std::string_view view = hlo;
-    const py::gil_scoped_release no_gil;
+    const GilReleased no_gil;
     program = compile_program(view);
   }
   auto owner = std::make_unique<std::shared_ptr<XlaProgram>>(std::move(program));

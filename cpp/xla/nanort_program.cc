@@ -62,9 +62,8 @@ class CallingThread final : public Eigen::ThreadPoolInterface {
 };
 
 const Eigen::ThreadPoolDevice& calling_device() {
-  static CallingThread pool;
-  static const Eigen::ThreadPoolDevice device(&pool, 1);
-  return device;
+  static const auto* const device = new Eigen::ThreadPoolDevice(new CallingThread, 1);  // as the other
+  return *device;
 }
 
 class NanoRtCall final : public XlaCall {
