@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import types
 from typing import Any
 
 import numpy as np
@@ -172,15 +171,6 @@ def test_all_variables_disconnected_is_an_error() -> None:
 def test_unusable_option_is_an_error(options: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         tfm.minimize(rosenbrock, X0, options=options)
-
-
-def test_no_memory_for_the_correction_pairs_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise MemoryError("std::bad_alloc")
-
-    monkeypatch.setattr("tfminimize.lbfgsb._native", types.SimpleNamespace(Lbfgsb=refuse))
-    with pytest.raises(MemoryError, match=r"maxcor is 1000: there is no memory .* 2 elements; give a smaller one"):
-        tfm.minimize(rosenbrock, X0, options={"maxcor": 1000})
 
 
 def test_unusable_tol_is_an_error() -> None:

@@ -102,6 +102,7 @@ def solve_batch(
     starts, count = unknowns.starts(x0s)
     count = _number_of_problems(count, batched.count)
     num_threads = min(_checked_threads(num_threads), count)
+    problem.check_memory(unknowns, checked, num_threads)
     arguments = program.arguments((*_as_tuple(args), *batched.first()))
     x = np.zeros((count, unknowns.layout.packed_size))
     for s, start in zip(unknowns.layout.segments, starts, strict=True):
@@ -118,9 +119,8 @@ def solve_batch(
             [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
             stack.enter_context(_bar(count)) if progress else None,
         )
-        if leases[0].is_first:
-            for workspace in workspaces:
-                workspace.check_sharing()
+        for workspace in workspaces:
+            workspace.check_sharing_once()
     if problem.method != "slsqp":
         del fields["multipliers"]
     fields["jac"] = unknowns.report_batch(fields["jac"])

@@ -58,6 +58,11 @@ class ConstrainedWorkspace(Memory):
         self._key: Hashable = None
         self._linear: tuple[Float64, Rows] | None = None
 
+    @property
+    def size(self) -> int:
+        """How many doubles it holds."""
+        return super().size + self.jacobian.size
+
     def set_rows(self, rows: Rows, matrix: Float64) -> None:
         """Evaluate these rows in the solves from now on; ``matrix`` is A of all linear constraints."""
         if self._linear is not None and self._linear[0] is matrix and self._linear[1] is rows:

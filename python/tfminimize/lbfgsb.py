@@ -23,19 +23,13 @@ def make_solver(
     """A solver that begins at the x in the workspace."""
     low, high = bounds
     maxcor = options["maxcor"]
-    try:
-        return native_solve.solver_for(
-            workspace,
-            (id(low), id(high), maxcor),
-            (2 * maxcor + 6) * unknowns.layout.packed_size,
-            lambda **kwargs: _native.Lbfgsb(workspace.x, workspace.gradient, low, high, **kwargs),
-            options,
-        )
-    except MemoryError:
-        raise MemoryError(
-            f"maxcor is {maxcor}: there is no memory for so many pairs of vectors of {unknowns.layout.size} elements; "
-            "give a smaller one."
-        ) from None
+    return native_solve.solver_for(
+        workspace,
+        (id(low), id(high), maxcor),
+        (2 * maxcor + 6) * unknowns.layout.packed_size,
+        lambda **kwargs: _native.Lbfgsb(workspace.x, workspace.gradient, low, high, **kwargs),
+        options,
+    )
 
 
 def solve(

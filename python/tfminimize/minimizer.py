@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tfminimize import lbfgsb, scipy_methods, slsqp
 from tfminimize.arguments import Arguments
 from tfminimize.batch import BatchedArguments, solve_batch
+from tfminimize.binding import _native
 from tfminimize.bounds import kept_feasible, pack_bounds
 from tfminimize.callback import check_callback
 from tfminimize.constraints import Constraints
@@ -20,6 +21,9 @@ from tfminimize.tracing import check_context
 from tfminimize.unknowns import Unknowns
 
 __all__ = ["Minimizer", "Problem"]
+
+MANY = 1 << 16
+"""Unknowns from which a solve is so long that a look at the memory does not count; fewer are checked by the solver."""
 
 Callback = Callable[..., Any]
 
@@ -44,6 +48,14 @@ class Problem:
             return SLSQP_DEFAULTS if options is None and tol is None else slsqp_options(options, tol)
         return {} if options is None else options
 
+    def check_memory(self, unknowns: Unknowns, options: Mapping[str, Any], count: int = 1) -> None:
+        """Raise MemoryError if there is no room for so many solves, before anything is copied."""
+        n = unknowns.layout.size
+        if self.method == "l-bfgs-b":
+            _native.Lbfgsb.check_memory(n, options["maxcor"], count)
+        elif self.method == "slsqp":
+            _native.Slsqp.check_memory(n, 0, count)  # the constraints are counted when they are known
+
     def solve(
         self,
         program: Program,
@@ -61,6 +73,8 @@ class Problem:
         unknowns = program.unknowns
         checked = self.options(options, tol)
         check_callback(callback)
+        if unknowns.layout.size >= MANY:
+            self.check_memory(unknowns, checked)
         arguments = program.arguments(args)
         values = unknowns.start(x0) if values is None else unknowns.checked(values)
         if self.packed_constraints is not None:
@@ -147,9 +161,10 @@ class Minimizer:
     ) -> None:
         check_context()
         unknowns = Unknowns(x0)
+        self._problem = Problem(unknowns, method, bounds, constraints)
+        self._problem.check_memory(unknowns, self._problem.options(None, None))
         self._x0 = None if unknowns.variables else unknowns.rebuild([v.copy() for v in unknowns.start(x0)])
         self._args = args
-        self._problem = Problem(unknowns, method, bounds, constraints)
         self._program = Program(fun, unknowns, jit_compile)
         self.arguments = self._program.arguments(args)
         self._program.trace(self.arguments, self._problem.packed_constraints)

@@ -66,12 +66,12 @@ def run(
     """Drive a solver to its end. ``evaluate_start()`` makes the first evaluation and advances the solver by it."""
     workspace = lease.workspace
     compile_seconds = lease.compile_seconds
-    if lease.is_first:
-        # TensorFlow compiles a function when it runs for the first time.
+    if not workspace.is_checked:
         begin = time.perf_counter()
         evaluate_start()
-        compile_seconds += time.perf_counter() - begin
-        workspace.check_sharing()
+        if lease.is_first:  # TensorFlow compiles a function when it runs for the first time.
+            compile_seconds += time.perf_counter() - begin
+        workspace.check_sharing_once()
     observer = on_iteration = None
     if callback is not None:
         observer = Observer(callback)

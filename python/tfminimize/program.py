@@ -23,6 +23,12 @@ __all__ = ["Lease", "Program"]
 MAX_TRACES = 8
 """Traces kept for different ``args`` and constraints; the one not used for longest goes."""
 
+MOST_DOUBLES_FREE = 1 << 21
+"""The size of the workspaces that one trace keeps for the next solves, in doubles; one of any size is always kept."""
+
+SMALLEST = 1 << 13
+"""What a workspace counts at least: its handles and buffers take memory too."""
+
 AnyTrace = TypeVar("AnyTrace", bound=Trace | ConstrainedTrace)
 AnyWorkspace = TypeVar("AnyWorkspace", bound=Memory)
 
@@ -60,8 +66,10 @@ class Lease(Generic[AnyWorkspace]):
         self.compile_seconds = pool.trace.backend.seconds if self.is_first else 0.0
 
     def release(self) -> None:
-        """Give the workspace back, for the next solve."""
-        self._pool.free.append(self.workspace)
+        """Give the workspace back, for the next solve; but not all of many that are large."""
+        free, size = self._pool.free, max(self.workspace.size, SMALLEST)
+        if (len(free) + 1) * size <= MOST_DOUBLES_FREE or not free:
+            free.append(self.workspace)
 
 
 class Program:

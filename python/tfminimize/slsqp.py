@@ -23,29 +23,23 @@ def make_solver(
     """A solver that begins at the x in the workspace."""
     arrays = workspace.constraints, workspace.jacobian, workspace.offsets, *bounds
     n = unknowns.layout.packed_size
-    try:
-        return native_solve.solver_for(
-            workspace,
-            (*map(id, arrays), workspace.num_equalities),
-            3 * n * (n + len(workspace.constraints)),
-            lambda **kwargs: _native.Slsqp(
-                workspace.x,
-                workspace.gradient,
-                workspace.constraints,
-                workspace.jacobian,
-                workspace.num_equalities,
-                *bounds,
-                workspace.offsets,
-                num_variables=unknowns.layout.size,
-                **kwargs,
-            ),
-            options,
-        )
-    except MemoryError:
-        raise MemoryError(
-            f"there is no memory for the matrices of SLSQP, of {unknowns.layout.size} unknowns and "
-            f"{len(workspace.constraints)} constraints: use L-BFGS-B if there are no constraints but bounds."
-        ) from None
+    return native_solve.solver_for(
+        workspace,
+        (*map(id, arrays), workspace.num_equalities),
+        3 * n * (n + len(workspace.constraints)),
+        lambda **kwargs: _native.Slsqp(
+            workspace.x,
+            workspace.gradient,
+            workspace.constraints,
+            workspace.jacobian,
+            workspace.num_equalities,
+            *bounds,
+            workspace.offsets,
+            num_variables=unknowns.layout.size,
+            **kwargs,
+        ),
+        options,
+    )
 
 
 def solve(

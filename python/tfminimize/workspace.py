@@ -43,6 +43,8 @@ class Memory:
         What evaluates the functions; subclasses make it.
     kept_solver : object
         What `native_solve` keeps for the next solve.
+    is_checked : bool
+        Whether its scratch variables still shared the memory of x after an evaluation.
     """
 
     objective: Any
@@ -62,6 +64,7 @@ class Memory:
         self.components: list[_native.Component] = []
         self._views = layout.views(self.x)
         self.kept_solver: Any = None
+        self.is_checked = False
         self._functions = functions
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
@@ -81,6 +84,11 @@ class Memory:
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
         self.check_sharing()
+
+    @property
+    def size(self) -> int:
+        """How many doubles it holds, machine code and the kept solver apart."""
+        return 2 * self.x.size
 
     def inputs(self, function: TracedFunction) -> list[Any]:
         """What a traced function is called with: indices of components, and tensors."""
@@ -123,6 +131,12 @@ class Memory:
         """Put a start into x, one array for each component."""
         for view, value in zip(self._views, values, strict=True):
             view[...] = value
+
+    def check_sharing_once(self) -> None:
+        """Do `check_sharing` after the first evaluation; later ones do the same to the variables."""
+        if not self.is_checked:
+            self.check_sharing()
+            self.is_checked = True
 
     def check_sharing(self) -> None:
         """Raise RuntimeError unless every scratch variable still has its value in the memory of x.

@@ -215,6 +215,7 @@ def _solve(
     shown: Callable[[Float64], Float64] = np.copy,
 ) -> OptimizeResult:
     """Minimise from ``x``, which is within the bounds. The observer gets ``shown(x)``."""
+    _native.Lbfgsb.check_memory(x.size, settings["maxcor"])
     begin = time.perf_counter()
     function = counted(fun, x, args, jac, None if bounds is None else np.array(bounds), differences)
     first = time.perf_counter() - begin

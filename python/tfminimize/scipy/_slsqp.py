@@ -163,6 +163,7 @@ def _solve(
     begin = time.perf_counter()
     x, bounds = problem.x, problem.bounds
     n = x.size
+    _native.Slsqp.check_memory(n, 0)
     rows = problem.rows(loose)
     limits = (-np.inf, np.inf) if bounds is None else bounds
     function = counted(problem.fun, x, problem.args, problem.jac, limits, loose)
