@@ -75,7 +75,7 @@ def test_loss_that_is_not_finite_at_the_start_ends_with_a_status() -> None:
         ({"method": "BFGS"}, ValueError, "method 'BFGS' runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'"),
         ({"method": "nonsense"}, ValueError, "is not known"),
         ({"options": {"maxitre": 3}}, ValueError, "has no option 'maxitre'"),
-        ({"bounds": [(0, 1)]}, ValueError, "bounds has 1 entries, but x0 has 2 elements"),
+        ({"bounds": [(0, 1)]}, ValueError, "the bounds for x0 have 1 entries, but x0 has 2 elements"),
         ({"constraints": {"type": "eq", "fun": rosenbrock}}, ValueError, "cannot handle constraints"),
         ({"fun": lambda x: x}, ValueError, "not that of a scalar"),
         ({"fun": lambda x: tf.constant(1.0)}, ValueError, "does not depend on x0"),
@@ -101,7 +101,7 @@ def test_start_of_unknown_shape_is_refused() -> None:
 
 def test_symbolic_bounds_that_do_not_fit() -> None:
     solve = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=(low, 1)).x, autograph=False)
-    with pytest.raises(ValueError, match="have shape \\(3,\\), which cannot be broadcast to \\(2,\\)"):
+    with pytest.raises(ValueError, match="cannot be broadcast to the shape \\(2,\\)"):
         solve(tf.zeros(3, tf.float64))
     pair = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=low).x, autograph=False)
     with pytest.raises(ValueError, match="give \\(low, high\\)"):

@@ -233,7 +233,7 @@ void Lbfgsb::State::check_state() const {
                   s.request == (s.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
               "its phase with this request");
   check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.trials), "a count");
-  check_saved(is_bool(s.rises_everywhere) && is_bool(s.rises_surely) && s.search.is_valid(), "a flag");
+  check_saved(s.search.is_valid(), "a flag");
   for (std::size_t i = 0; bounded && i < v.n; ++i) {
     check_saved(!(v.x[i] < v.lower[i] || v.x[i] > v.upper[i]), "an x outside of its bounds");
   }

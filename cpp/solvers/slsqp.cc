@@ -191,12 +191,18 @@ void Slsqp::State::check_state() const {
   check_saved(s.request == Request::kStopped ? s.status != SlsqpStatus::kRunning
                                              : may_have_ended || s.status == SlsqpStatus::kRunning,
               "its status with this request");
-  constexpr std::array<Request, 5> kRequests{Request::kEvaluate, Request::kEvaluate, Request::kIteration,
+  constexpr std::array<Request, 6> kRequests{Request::kEvaluate,    Request::kEvaluate,
+                                             Request::kDerivatives, Request::kIteration,
                                              Request::kDerivatives, Request::kStopped};  // of each phase
   check_saved(s.request == kRequests[static_cast<std::size_t>(s.phase)], "its phase with this request");
+  const auto is_trials = [](int count) { return count >= 0 && count <= kMostTrials; };
   check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.njev), "a count");
-  check_saved(s.resets >= 1 && s.resets <= kMostResets + 1 && s.trials >= 0 && s.trials <= kMostTrials, "a count");
-  check_saved(is_bool(s.has_derivatives) && is_bool(s.model_pending), "a flag");
+  check_saved(s.resets >= 1 && s.resets <= kMostResets + 1 && is_trials(s.trials), "a count");
+  check_saved(
+      is_trials(s.reversed_f) && is_trials(s.reversed_violation) && s.too_short >= 0 && s.too_short <= kTooShort,
+      "a count");
+  check_saved(is_bool(s.has_derivatives) && is_bool(s.met_wall) && is_bool(s.kept_promise) && is_bool(s.cut), "a flag");
+  check_saved(is_enumerator(s.trial_status, SlsqpStatus::kUnboundedBelow), "the status of a trial");
   for (std::size_t i = 0; i < problem.lower.size(); ++i) {
     check_saved(!(problem.x[i] < problem.lower[i] || problem.x[i] > problem.upper[i]), "an x outside of its bounds");
   }
@@ -442,7 +448,7 @@ Request Slsqp::State::after_trial_derivatives() {
 
 Request Slsqp::State::take_trial() {
   s.f = s.trial_f;
-  s.too_short = s.trials == 2 && s.cut && s.kept_promise ? s.too_short + 1 : 0;
+  s.too_short = s.trials == 2 && s.cut && s.kept_promise ? std::min(s.too_short + 1, kTooShort) : 0;
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
   return end_iteration(s.trial_status);
 }

@@ -53,13 +53,13 @@ class ProductTrace(Trace):
                 with tf.GradientTape(watch_accessed_variables=False) as inner:
                     inner.watch(sources)
                     loss = scalar(fun(*args))
-                gradients = [dense(*pair) for pair in zip(inner.gradient(loss, sources), sources, strict=True)]
+                gradients = list(map(dense, inner.gradient(loss, sources), sources, unknowns.layout.names))
                 slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
                 slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
             products = outer.gradient(slope, sources)
             if all(p is None for p in products):
                 raise LookupError("the gradient of the loss does not depend on x in a way that TensorFlow can see")
-            return [slope, *map(dense, products, sources)]
+            return [slope, *map(dense, products, sources, unknowns.layout.names)]
 
         return tf.function(product, autograph=False, jit_compile=jit or None)
 

@@ -112,13 +112,11 @@ class Program:
 
     def product_lease(self, arguments: Arguments) -> Lease[Workspace]:
         """A workspace that multiplies the Hessian by the last of the arguments; see `ProductTrace`."""
-        return self._lease(
-            self._found(
-                ("product", arguments.key),
-                lambda: ProductTrace(self._fun, self.unknowns, arguments, self._jit_compile),
-            ),
-            arguments,
+        pool = self._pools.get(
+            ("product", arguments.key),
+            lambda: _Pool(ProductTrace(self._fun, self.unknowns, arguments, self._jit_compile)),
         )
+        return self._lease(pool, arguments)
 
     def constrained_lease(self, arguments: Arguments, constraints: Constraints) -> Lease[ConstrainedWorkspace]:
         """A workspace for ``args`` and constraints, traced and made if there is none."""

@@ -109,7 +109,7 @@ def solve(
     products = _Products(program, args) if problem.method == "newton-cg" else None
     begin = time.perf_counter()
     try:
-        found = minimize(
+        result = minimize(
             evaluation.loss_and_gradient,
             layout.flatten(lease.workspace.x),
             problem.method,
@@ -125,7 +125,6 @@ def solve(
         if products is not None:
             products.release()
     seconds = time.perf_counter() - begin
-    result = OptimizeResult(found)
     if result.get("success") and _is_single(layout) and tol is None and _decides_alone(problem, options):
         _check_minimum(lease, problem, unknowns, result, evaluation.first_loss)
     if "constr_violation" not in result:
@@ -167,7 +166,7 @@ def minimize(
     make by themselves are those for float32.
     """
     if callable(method):
-        return scipy.optimize.minimize(
+        found = scipy.optimize.minimize(
             loss_and_gradient,
             x0,
             method=method,
@@ -179,6 +178,7 @@ def minimize(
             options=dict(options or {}),
             **kwargs,
         )
+        return OptimizeResult(found)
     options = dict(options or {})
     is_single = _is_single(layout)
     if is_single and method == "tnc":
@@ -192,7 +192,7 @@ def minimize(
     has_gradient = method not in WITHOUT_GRADIENT
     watched = _Watched(loss_and_gradient, has_gradient)
     try:
-        return scipy.optimize.minimize(
+        found = scipy.optimize.minimize(
             watched.loss_and_gradient if has_gradient else watched.loss,
             x0,
             method=method,
@@ -206,6 +206,7 @@ def minimize(
         )
     except _Ended as end:
         return end.result
+    return OptimizeResult(found)
 
 
 def _is_single(layout: Layout) -> bool:
@@ -292,7 +293,7 @@ def _check_minimum(
         )
 
 
-def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> float:
+def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> Any:
     """The greatest violation of a bound or constraint, by the method's own account if it gives one."""
     if "maxcv" in result:
         return np.float64(result.maxcv)

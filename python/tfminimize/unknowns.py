@@ -44,7 +44,7 @@ def replicas(variable: tf.Variable) -> tuple[tf.Variable, ...]:
 
 def _container(variable: tf.Variable) -> Any:
     """What a distribution strategy made of a variable and its copies; None for any other variable."""
-    reference = getattr(variable.handle, "_distributed_container", None)
+    reference = getattr(getattr(variable, "handle", None), "_distributed_container", None)
     return None if reference is None else reference()
 
 
