@@ -477,7 +477,7 @@ def test_solution_is_scipys_within_bounds_after_many_faults(variable: tf.Variabl
     fun = tf.function(lambda: rosenbrock(variable))
     with pytest.raises(ValueError):
         tfm.minimize(fun, variable, bounds=[(2, 1)])
-    result = tfm.minimize(fun, variable, bounds=[([-2, -2], [0.5, 2])])
+    result = tfm.minimize(fun, variable, bounds=[[(-2, 0.5), (-2, 2)]])
     theirs = scipy.optimize.minimize(
         scipy.optimize.rosen, X0, jac=scipy.optimize.rosen_der, method="L-BFGS-B", bounds=[(-2, 0.5), (-2, 2)]
     )

@@ -298,3 +298,12 @@ def test_model_of_keras_is_fitted(model: keras.Model, data: tuple[tf.Tensor, tf.
     assert result.fun < 0.1 * before
     assert float(loss()) == pytest.approx(result.fun, rel=1e-4)
     assert seen[0] == pytest.approx(before, rel=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [([0.0, 1.0], [2.0, 3.0]), np.array([[0.0, 1.0], [2.0, 3.0]])])
+def test_two_vectors_as_bounds_of_two_elements_are_low_and_high(vectors: Any) -> None:
+    vector = tf.Variable([5.0, 5.0])
+    tfm.ScipyOptimizerInterface(
+        lambda: tf.reduce_sum((vector - [9.0, -9.0]) ** 2), [vector], var_to_bounds={vector.ref(): vectors}
+    ).minimize()
+    np.testing.assert_array_equal(vector, [2.0, 1.0])

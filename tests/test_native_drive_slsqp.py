@@ -47,7 +47,7 @@ def test_solver_and_objective_must_belong_together() -> None:
         (circle_solver(), rosenbrock_objective(2)),
         (_native.Lbfgsb(*vectors(2)), circle_objective()),
     ):
-        with pytest.raises(TypeError, match="incompatible function arguments"):
+        with pytest.raises(TypeError, match="takes a Lbfgsb and an Objective, or a Slsqp and a ConstrainedObjective"):
             _native.drive(solver, function)
 
 

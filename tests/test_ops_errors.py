@@ -107,10 +107,10 @@ def test_symbolic_bounds_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="give \\(low, high\\)"):
         pair(tf.zeros(3, tf.float64))
     pairs = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=[(low, 1)] * 3).x, autograph=False)
-    with pytest.raises(ValueError, match="are 3 entries, but x0 has 2"):
+    with pytest.raises(ValueError, match="have 3 entries, but x0 has 2"):
         pairs(tf.constant(0.0))
     words = tf.function(lambda low: tfm.ops.minimize(rosenbrock, X0, bounds=(low, "one")).x, autograph=False)
-    with pytest.raises(ValueError, match="a bound for x0 is 'one': give"):
+    with pytest.raises(ValueError, match="the upper bound for x0, 'one', cannot be broadcast"):
         words(tf.constant(0.0))
 
 

@@ -82,7 +82,7 @@ def test_bounds_may_be_an_iterator(name: str) -> None:
 def test_wrong_bounds_are_named(method: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"lower bound for x0\[1\] is greater"):
         scipy.optimize.minimize(rosen, X0, method=method, bounds=[(0, 1), (1, 0), (0, 1)])
-    with pytest.raises(ValueError, match=r"bounds\[1\] is 3"):
+    with pytest.raises(ValueError, match="entry 1 of the bounds for x0 is 3"):
         scipy.optimize.minimize(rosen, X0, method=method, bounds=[(0, 1), 3, (0, 1)])
 
 

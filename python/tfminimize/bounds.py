@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tfminimize.packing import Layout, Segment
 from tfminimize.unknowns import Unknowns, as_variable
 
-__all__ = ["Bounds", "flat_bounds", "kept_feasible", "pack_bounds", "tensor_bounds"]
+__all__ = ["Bounds", "flat_bounds", "kept_feasible", "low_then_high", "pack_bounds", "tensor_bounds"]
 
 Float64 = NDArray[np.float64]
 _FORM = (
@@ -128,6 +128,17 @@ def kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
     return kept if kept.any() else False
 
 
+def low_then_high(entry: Any, size: int) -> Any:
+    """The entry of a leaf of so many elements for a reader who takes every pair for ``(low, high)``."""
+    return list(zip(*_parts(entry), strict=True)) if _are_two_pairs(entry, size) else entry
+
+
+def _are_two_pairs(entry: Any, size: int) -> bool:
+    """Whether the entry may be two pairs of numbers, one for each element, or two vectors, low and high."""
+    parts = _parts(entry)
+    return size == 2 and parts is not None and len(parts) == 2 and all(map(_is_pair, parts))
+
+
 def _sides(bounds: Any, unknowns: Unknowns) -> list[tuple[Any, Any]]:
     """The lower and upper bounds of each leaf, flat float64 arrays, or tensors where they hold tensors."""
     layout = unknowns.layout
@@ -161,7 +172,7 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
     parts = _parts(entry)
     if parts is None:
         raise ValueError(f"the bounds for {segment.name} are {entry!r}: {_FORM}.")
-    if len(parts) == 2 and not (segment.size == 2 and all(map(_is_pair, parts))):
+    if len(parts) == 2 and not _are_two_pairs(parts, segment.size):
         return parts[0], parts[1], False
     if len(parts) != segment.size:
         raise ValueError(

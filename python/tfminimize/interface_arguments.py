@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfminimize.bounds import pack_bounds
+from tfminimize.bounds import low_then_high, pack_bounds
 from tfminimize.function_problem import FunctionProblem
 from tfminimize.graph_problem import GraphProblem
 from tfminimize.unknowns import as_variable
@@ -71,7 +71,8 @@ def bounds_by_variable(var_to_bounds: Any, problem: Any) -> list[Any] | None:
                 f"var_to_bounds has bounds for variable '{variable.name}', which is not optimised: remove them, or add "
                 "the variable to var_list."
             )
-        found[places[id(variable)]] = bounds
+        # TensorFlow 1 knows no pairs of elements: two vectors are the low and the high ones.
+        found[places[id(variable)]] = low_then_high(bounds, variable.shape.num_elements())
     pack_bounds(found, problem.unknowns)
     return found
 

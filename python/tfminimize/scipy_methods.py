@@ -134,7 +134,7 @@ def solve(
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
             result[name] = unknowns.report(layout.pack(value))
     if lease.is_first:
-        warn_if_compiled_anew(lease.workspace, evaluation.seconds, result.nfev - 1)
+        warn_if_compiled_anew(lease.workspace, evaluation.seconds, evaluation.count - 1)
     backend = lease.workspace.backend
     result.backend, result.backend_reason = backend.name, backend.reason
     timers = [evaluation, *([] if products is None else [products])]
@@ -313,6 +313,7 @@ class _Timed:
         self.lease = lease
         self.trace_seconds = 0.0 if lease is None else lease.trace_seconds
         self.seconds = self.first_seconds = 0.0
+        self.count = 0
 
     @property
     def compile_seconds(self) -> float:
@@ -326,7 +327,8 @@ class _Timed:
         workspace = self.lease.workspace
         for segment in workspace.layout.segments:
             workspace.x[segment.packed] = x[segment.flat]
-        value: float = workspace.objective.evaluate(workspace.x, workspace.gradient)
+        value = np.float64(workspace.objective.evaluate(workspace.x, workspace.gradient))  # as TensorFlow's own is
+        self.count += 1
         elapsed = time.perf_counter() - begin
         if self.lease.is_first and not self.first_seconds:
             self.first_seconds = elapsed
