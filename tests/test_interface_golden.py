@@ -121,6 +121,8 @@ def test_method(mode: Mode, method: str, options: dict[str, Any], dimension: int
     result = mode.minimize(optimizer)
     if method == "Nelder-Mead" and mode.dtype == "float64":
         tolerance = 1e-3  # SciPy's own path ends 2e-4 from the solution; the original had float32 only
+    if method == "COBYLA":
+        tolerance = 0.25  # SciPy's own path ends up to 0.2 from the solution, depending on the processor
     np.testing.assert_allclose(mode.value(x), np.ones(dimension), rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(result.x, mode.value(x))
     if method in COUNTS:

@@ -43,7 +43,8 @@ def assert_same_path(ours: OptimizeResult, theirs: OptimizeResult) -> None:
     # SciPy's quadratic subproblem is right to some 1e-7 only, and the valley magnifies that.
     np.testing.assert_allclose(ours.x, theirs.x, atol=1e-4)
     np.testing.assert_allclose(ours.fun, theirs.fun, rtol=1e-5, atol=1e-10)
-    np.testing.assert_allclose(ours.jac, theirs.jac, rtol=1e-3, atol=1e-3)
+    # Its curvature is about 1,000: where x agrees to 1e-5, jac does to 1e-2.
+    np.testing.assert_allclose(ours.jac, theirs.jac, rtol=1e-3, atol=1e-2)
     if "multipliers" in theirs:  # since SciPy 1.16
         np.testing.assert_allclose(ours.multipliers, theirs.multipliers, rtol=1e-3, atol=1e-3)
 
