@@ -31,7 +31,8 @@ inline constexpr auto kPollInterval = std::chrono::milliseconds(50);
 /// Does the parts of a solve that are not the solver's, and times all.
 ///
 /// Two readings of the clock would take as long as a short evaluation. So where evaluation follows evaluation quickly,
-/// only one in several is timed, and stands for the others. The poll is due by the clock all the same.
+/// only one in several is timed, and stands for the others. The poll is due by the clock all the same, which is read
+/// more often: evaluations that suddenly become long pass by unpolled only a few times.
 class Stopwatch {
  public:
   explicit Stopwatch(const InterruptPoll& poll)
@@ -44,7 +45,7 @@ class Stopwatch {
     if (untimed_left_ > 0) {
       --untimed_left_;
       call(evaluate);
-      if (coarse_now() >= next_poll_) {
+      if (untimed_left_ % kUnread == 0 && coarse_now() >= next_poll_) {
         mark_ = Clock::now();
         untimed_left_ = 0;
         poll_outside();
@@ -94,7 +95,8 @@ class Stopwatch {
 
   static constexpr auto kShortEvaluation = std::chrono::microseconds(1);
   static constexpr auto kShortRound = std::chrono::microseconds(50);  ///< From the end of one that was timed to this.
-  static constexpr int kUntimed = 15;                                 ///< Evaluations after a short one.
+  static constexpr int kUntimed = 15;                                 ///< Evaluations after a short one,
+  static constexpr int kUnread = 4;  ///< and those between two looks at the coarse clock.
 
   template <typename Evaluate>
   void call(const Evaluate& evaluate) {

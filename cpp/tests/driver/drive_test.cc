@@ -142,13 +142,18 @@ TEST(Drive, PollsAboutEvery50Milliseconds) {
 }
 
 TEST(Drive, PollsByTheClockWhereEvaluationsBecomeLong) {
-  int polls = 0;
-  const InterruptPoll poll = [&] { ++polls; };
-  Stopwatch stopwatch(poll);
-  stopwatch.evaluate([] {});  // so short that the next ones are not timed
-  for (int i = 1; i <= 3; ++i) {
-    stopwatch.evaluate([] { std::this_thread::sleep_for(2 * kPollInterval); });
-    EXPECT_EQ(polls, i);
+  constexpr int kUnread = 4;  // evaluations between two looks at the clock
+  for (int num_short = 1; num_short <= kUnread; ++num_short) {
+    int polls = 0;
+    const InterruptPoll poll = [&] { ++polls; };
+    Stopwatch stopwatch(poll);
+    for (int i = 0; i < num_short; ++i) stopwatch.evaluate([] {});
+    const auto evaluate = [&] { stopwatch.evaluate([] { std::this_thread::sleep_for(2 * kPollInterval); }); };
+    int num_long = 0;
+    for (; polls == 0 && num_long < kUnread; ++num_long) evaluate();
+    EXPECT_EQ(polls, 1) << "after " << num_short << " short evaluations";
+    evaluate();  // from now on each is timed
+    EXPECT_EQ(polls, 2);
   }
 }
 
