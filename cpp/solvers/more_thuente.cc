@@ -103,7 +103,7 @@ MoreThuenteLineSearch::Verdict MoreThuenteLineSearch::advance(double f, double s
     largest_ = step_ + kLongestExtrapolation * (step_ - best_.t);
   }
   if (!std::isfinite(step_)) step_ = best_.t + (trial.t - best_.t) / 2;  // Values near the largest double overflowed.
-  step_ = std::clamp(step_, 0.0, params_.largest_step);
+  step_ = std::min(std::max(step_, 0.0), params_.largest_step);
   if (interval_is_used_up()) step_ = best_.t;
   return Verdict::kTryNext;
 }
@@ -147,7 +147,7 @@ double MoreThuenteLineSearch::next_step(LinePoint& best, LinePoint& other, const
       step = trial.t > best.t ? std::min(farthest, step) : std::max(farthest, step);
     } else {
       const bool cubic_is_farther = std::abs(cubic - trial.t) > std::abs(secant - trial.t);
-      step = std::clamp(cubic_is_farther ? cubic : secant, smallest_, largest_);
+      step = std::max(std::min(cubic_is_farther ? cubic : secant, largest_), smallest_);
     }
   } else if (bracketed_) {
     // Case 4: a lower value, the same sign, a slope that is not smaller.

@@ -184,7 +184,7 @@ void Slsqp::State::begin(const SlsqpOptions& options_) {
 }
 
 void Slsqp::State::check_state() const {
-  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, SlsqpStatus::kUnboundedBelow) &&
+  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, kLastSlsqpStatus) &&
                   is_enumerator(s.phase, Phase::kEnd),
               "its request, status or phase");
   const bool may_have_ended = s.request == Request::kStopped || s.request == Request::kIteration;
@@ -202,7 +202,7 @@ void Slsqp::State::check_state() const {
       is_trials(s.reversed_f) && is_trials(s.reversed_violation) && s.too_short >= 0 && s.too_short <= kTooShort,
       "a count");
   check_saved(is_bool(s.has_derivatives) && is_bool(s.met_wall) && is_bool(s.kept_promise) && is_bool(s.cut), "a flag");
-  check_saved(is_enumerator(s.trial_status, SlsqpStatus::kUnboundedBelow), "the status of a trial");
+  check_saved(is_enumerator(s.trial_status, kLastSlsqpStatus), "the status of a trial");
   for (std::size_t i = 0; i < problem.lower.size(); ++i) {
     check_saved(!(problem.x[i] < problem.lower[i] || problem.x[i] > problem.upper[i]), "an x outside of its bounds");
   }

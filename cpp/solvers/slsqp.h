@@ -37,6 +37,8 @@ enum class SlsqpStatus {
   kGradientMismatch,      ///< f or a violation rises as its derivative says that it falls, all along a line search.
 };
 
+inline constexpr SlsqpStatus kLastSlsqpStatus = SlsqpStatus::kGradientMismatch;
+
 /// SciPy's integer for a status: 0 converged, 2 to 9 its failures, 99 stopped by the caller; 10 for those that SciPy
 /// does not have.
 int scipy_code(SlsqpStatus status);

@@ -63,8 +63,7 @@ const char* message(SlsqpStatus status) {
       return "The function reached minus infinity; it has no minimum, or needs bounds.";
     case SlsqpStatus::kGradientMismatch:
       return "The function or the violation of a constraint rises all along a direction in which its gradient says "
-             "that "
-             "it falls; check the sign and the value of the gradients.";
+             "that it falls; check the sign and the value of the gradients.";
   }
   return "";
 }

@@ -85,6 +85,15 @@ TEST(SlsqpGradientMismatchTest, GradientOfTheWrongSignIsNamed) {
   }
 }
 
+TEST(SlsqpGradientMismatchTest, StateOfSuchASolveIsTakenBack) {
+  ConstrainedProblem problem = sum_of_squares(3);
+  problem.function = reversed(problem.function);
+  ConstrainedSolve solve(problem);
+  ConstrainedSolve restored(problem);
+  restored.solver.restore(solve.finish().solver.save());
+  EXPECT_EQ(restored.solver.status(), SlsqpStatus::kGradientMismatch);
+}
+
 TEST(SlsqpGradientMismatchTest, JacobianOfTheWrongSignIsNamed) {
   for (const std::size_t num_equalities : {0, 1}) {
     ConstrainedProblem problem = sum_of_squares(3);
