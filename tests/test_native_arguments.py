@@ -127,6 +127,16 @@ def test_arguments_of_plain_functions() -> None:
             _native.drive(*arguments, **keywords)
     with pytest.raises(TypeError, match=r"evaluate\(\) cannot take a .*Lbfgsb as self"):
         type(function).evaluate(solver, x, g)
+    with pytest.raises(TypeError, match=r"evaluate\(\) cannot take a NoneType as self"):
+        type(function).evaluate(None, x, g)
+
+
+def test_memory_of_any_size_is_counted() -> None:
+    for n, m, count in ((1, 2**64 - 1, 1), (2**60, 2**60, 2**60), (2**64 - 1, 0, 1)):
+        with pytest.raises(MemoryError, match=f"{n} variables and {m} constraints needs .* GB of memory"):
+            _native.Slsqp.check_memory(n, m, count)
+    with pytest.raises(MemoryError, match=f"{2**60} variables and maxcor = 10 needs .* GB of memory"):
+        _native.Lbfgsb.check_memory(2**60, 10)
 
 
 def test_stopped_solver_cannot_advance() -> None:

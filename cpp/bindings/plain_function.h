@@ -28,6 +28,10 @@ struct Parameter {
 
 namespace detail {
 
+[[noreturn]] inline void fail_call(const std::string& name, const std::string& what) {
+  throw py::type_error(name + "() " + what + ".");
+}
+
 /// A C++ function as Python calls it.
 template <typename Return, typename... Args>
 class PlainFunction {
@@ -72,12 +76,14 @@ class PlainFunction {
   Given sort(PyObject* args, PyObject* kwargs) const {
     Given given{};
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args));
-    if (count > given.size())
+    if (count > given.size()) {
       fail("takes " + std::to_string(given.size()) + " arguments, not " + std::to_string(count));
+    }
     for (std::size_t i = 0; i < count; ++i) given[i] = PyTuple_GET_ITEM(args, static_cast<Py_ssize_t>(i));
     if (kwargs != nullptr) {
-      for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(kwargs))
+      for (const auto& [key, value] : py::reinterpret_borrow<py::dict>(kwargs)) {
         given[index(py::str(key), given)] = value;
+      }
     }
     for (std::size_t i = 0; i < given.size(); ++i) {
       if (!given[i] && parameters_[i].is_required) fail(std::string("needs the argument ") + parameters_[i].name);
@@ -111,13 +117,12 @@ class PlainFunction {
   template <typename Caster>
   void load(Caster& caster, py::handle given, const Parameter& parameter) const {
     if (!given && !parameter.is_required) given = Py_None;
-    if (caster.load(given, true)) return;
+    // pybind11 converts None to a null pointer to any object of C++, but where conversions are not allowed.
+    if (caster.load(given, !given.is_none())) return;
     fail(std::string("cannot take a ") + Py_TYPE(given.ptr())->tp_name + " as " + parameter.name);
   }
 
-  [[noreturn]] void fail(const std::string& what) const {
-    throw py::type_error(std::string(name_) + "() " + what + ".");
-  }
+  [[noreturn]] void fail(const std::string& what) const { fail_call(name_, what); }
 
   const char* name_;
   Function function_;

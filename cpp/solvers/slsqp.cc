@@ -503,7 +503,7 @@ Slsqp::Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options) {
 void Slsqp::check_memory(std::size_t n, std::size_t m, std::size_t count) {
   // The factors of B, the first columns of Q, the Jacobian, and a dozen vectors.
   const auto size = static_cast<double>(n);
-  const double doubles = size * (size + static_cast<double>(kFewColumns + m + 12));
+  const double doubles = size * (size + static_cast<double>(m) + static_cast<double>(kFewColumns + 12));
   const std::string solvers = count == 1 ? "SLSQP" : "SLSQP, in " + std::to_string(count) + " threads,";
   tfminimize::check_memory(
       8 * doubles * static_cast<double>(count),
