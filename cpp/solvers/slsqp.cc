@@ -53,6 +53,7 @@ bool all_finite(const double* values, std::size_t size) {
 }
 
 /// Counts the trials in succession at which a function whose slope is negative changed by the opposite of the slope.
+/// A trial has no slope of its own, as GradientCheck needs: at a kink too, values rise in proportion to the step.
 int count_reversed(int count, double change, double slope, double noise) {
   if (std::abs(change) <= noise) return count;
   return slope < 0 && std::abs(change + slope) <= kAlike * -slope ? count + 1 : 0;
