@@ -54,9 +54,9 @@ else
 	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
 endif
 
-# Half of the time for the public interface, half for the operation. SEED=N repeats a run.
+# Half of the time for the public interface, half for the operation. SEED=N repeats a run, INPUTS=N ends it early.
 fuzz: $(VENV)/.development
-	$(bin)/python tests/fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(bin)/python tests/fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(INPUTS),--inputs $(INPUTS))
 
 asan: asan-cpp asan-python
 

@@ -1,4 +1,4 @@
-"""Fuzzes the public interface and the operation: `python tests/fuzz [--seconds 120] [--seed N] [api] [graphs]`.
+"""Fuzzes the public interface and the operation: `python tests/fuzz [--seconds 120] [--seed N] [--inputs N]`.
 
 Each target has a process of its own, so that a crash is a failure with the input that caused it.
 """
@@ -11,20 +11,22 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
 
 
-def fuzz(target: str, seed: int, seconds: float) -> bool:
-    print(f"{target}: seed {seed}, {seconds:.0f} s", flush=True)
+def fuzz(target: str, seed: int, seconds: float, inputs: int) -> bool:
+    print(f"{target}: seed {seed}, at most {seconds:.0f} s and {inputs} inputs", flush=True)
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "last"
-        command = [sys.executable, "-X", "faulthandler", str(HERE / f"{target}.py"), str(seed), str(seconds), str(log)]
+        given = [seed, time.time() + seconds, inputs, log]
+        command = [sys.executable, "-X", "faulthandler", str(HERE / f"{target}.py"), *map(str, given)]
         try:
             # One input may take long; one that never ends is a failure.
-            code = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=2 * seconds + 900).returncode
+            code = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=seconds + 600).returncode
         except subprocess.TimeoutExpired:
             code = -1
         if code:
@@ -36,11 +38,12 @@ def fuzz(target: str, seed: int, seconds: float) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", default=["api", "graphs"])
-    parser.add_argument("--seconds", type=float, default=120, help="of all targets together")
+    parser.add_argument("--seconds", type=float, default=120, help="of all targets together, their start included")
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time")
+    parser.add_argument("--inputs", type=int, default=10**9, help="at most, of each target")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
-    kept = [fuzz(target, seed, given.seconds / len(given.targets)) for target in given.targets]
+    kept = [fuzz(target, seed, given.seconds / len(given.targets), given.inputs) for target in given.targets]
     return 0 if all(kept) else 1
 
 

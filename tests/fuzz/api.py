@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import hypothesis
@@ -116,20 +118,23 @@ def in_scipy(call: Call, start: Any) -> Any:
     )
 
 
-def smaller(call: Call) -> Call:
+def smaller(call: Call, broken: oracle.Broken) -> tuple[Call, oracle.Broken]:
     """The same fault with ordinary ingredients, where they keep it: a few runs, where hypothesis makes hundreds."""
     for field, values in {"method": ["L-BFGS-B"], "entry": ["minimize"], **strategies.GOOD}.items():
         simpler = replace(call, **{field: values[0]}, spoiled=tuple(s for s in call.spoiled if s != field))
         try:
             oracle.check(simpler, run)
-        except oracle.Broken:
-            call = simpler
-    return call
+        except oracle.Broken as still:
+            call, broken = simpler, still
+    return call, broken
 
 
-def main(seed: int, seconds: float, log: Path) -> None:
-    """Draws calls until the time is over; what breaks a promise is made small and raised."""
-    end = time.monotonic() + seconds
+class Found(Exception):
+    """A call that breaks the promise, made small, and how it does."""
+
+
+def main(seed: int, end: float, inputs: int, log: Path) -> None:
+    """Draws calls until that time or number; what breaks a promise is made small."""
     count = 0
 
     @hypothesis.settings(
@@ -142,24 +147,27 @@ def main(seed: int, seconds: float, log: Path) -> None:
     @hypothesis.given(strategies.calls())
     def promise_is_kept(call: Call) -> None:
         nonlocal count
-        if time.monotonic() > end:
+        if time.time() > end or count >= inputs:
             return
         count += 1
-        log.write_text(repr(call))
+        log.write_text(pformat(call, width=80))
         try:
             oracle.check(call, run)
-        except oracle.Broken:
-            call = smaller(call)
-            log.write_text(repr(call))
-            print(f"seed {seed}: {call}", flush=True)
-            oracle.check(call, run)
+        except oracle.Broken as broken:
+            raise Found(*smaller(call, broken)) from None
 
-    while time.monotonic() < end:
-        hypothesis.seed(seed)(promise_is_kept)()
-        tf.keras.backend.clear_session()
-        seed += 1
-    print(f"{count} calls, seeds up to {seed - 1}")
+    last = seed
+    try:
+        while time.time() < end and count < inputs:
+            hypothesis.seed(last)(promise_is_kept)()
+            tf.keras.backend.clear_session()
+            last += 1
+    except Found as found:
+        call, broken = found.args
+        log.write_text(pformat(call, width=80))
+        sys.exit(textwrap.fill(f"seed {last}, input {count}: {broken}", 80))
+    print(f"{count} calls, seeds {seed} to {last - 1}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
