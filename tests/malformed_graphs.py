@@ -363,6 +363,11 @@ def _functions() -> Iterator[tuple[str, Variant]]:
     yield "method l-bfgs-b with two", Variant("slsqp", attribute("method", "l-bfgs-b"), "functions")
     yield "method bfgs", Variant("plain", attribute("method", "bfgs"), "method")
     yield "function that calls itself", Variant("plain", calls_itself, "nested")
+    for dtype in (tf.float32, tf.float64):
+        for name in ("plain", "slsqp", "jit"):
+            yield f"{name}: precision {dtype.name}", Variant(name, attribute("precision", dtype), "")
+    for dtype in (tf.float16, tf.bfloat16, tf.int32, tf.string, tf.resource):
+        yield f"precision {dtype.name}", Variant("plain", attribute("precision", dtype), "precision")
     yield "jit_compile of what is not compiled", Variant("plain", attribute("jit_compile", True), "")
 
 
