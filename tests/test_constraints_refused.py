@@ -206,3 +206,29 @@ def test_several_lambdas_in_a_line_are_no_warning(caplog: pytest.LogCaptureFixtu
 def test_lambda_with_control_flow_is_still_converted() -> None:
     result = solve({"type": "ineq", "fun": lambda x: x[0] - 2.0 if x[0] < 3.0 else x[1]})
     np.testing.assert_allclose(result.x, [2, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["COBYLA", "COBYQA", "trust-constr"])
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"fun": bowl}, "the constraint has no 'type'"),
+        ([{"type": "ineq", "fun": bowl}, {"type": "eq"}], r"constraints\[1\] has no 'fun'"),
+        ({"type": "neq", "fun": bowl}, "the constraint has the type 'neq'"),
+        ({"type": 3, "fun": bowl}, "the constraint has the type 3"),
+        ("x > 0", "the constraint is 'x > 0': give a dict"),
+        (3, "constraints is 3: give a dict"),
+        (scipy.optimize.Bounds(0, 1), "give bounds as bounds="),
+    ],
+)
+def test_what_is_no_constraint_is_refused_by_scipys_methods_too(method: str, constraints: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tfm.Minimizer(bowl, np.zeros(2), method=method, constraints=constraints)
+
+
+@pytest.mark.parametrize("method", [None, "SLSQP", "COBYLA", "trust-constr"])
+def test_constraints_may_come_from_a_generator_that_is_read_once(method: str | None) -> None:
+    constraints = ({"type": "ineq", "fun": lambda x, i=i: 0.25 - x[i] ** 2} for i in range(2))
+    solver = tfm.Minimizer(lambda x: tf.reduce_sum((x - 1) ** 2), np.zeros(2), method=method, constraints=constraints)
+    for _ in range(2):
+        np.testing.assert_allclose(solver.minimize().x, [0.5, 0.5], atol=1e-3)

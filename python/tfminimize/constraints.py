@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tfminimize.arguments import Arguments
 from tfminimize.unknowns import Unknowns
 
-__all__ = ["ConstraintFunction", "Constraints", "NamedConstraint", "Rows", "has_constraints"]
+__all__ = ["ConstraintFunction", "Constraints", "NamedConstraint", "Rows", "check_forms", "has_constraints"]
 
 Float64 = NDArray[np.float64]
 _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a LinearConstraint"
@@ -43,6 +43,12 @@ _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a Line
 def has_constraints(constraints: Any) -> bool:
     """Whether there are any: None and an empty list or tuple are none."""
     return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
+
+
+def check_forms(constraints: Any) -> None:
+    """Raise ValueError, with the place in the list, for what has none of SciPy's forms."""
+    for name, constraint in _named(constraints):
+        _check_form(name, constraint)
 
 
 class NamedConstraint(dict[str, Any]):
@@ -140,15 +146,13 @@ class Constraints:
         self._items: list[_Constraint] = []
         functions: list[ConstraintFunction] = []
         for name, constraint in _named(constraints):
+            _check_form(name, constraint)
             if isinstance(constraint, Mapping):
                 functions.append(self._add_dict(name, constraint))
             elif isinstance(constraint, scipy.optimize.NonlinearConstraint):
                 functions.append(self._add_nonlinear(name, constraint))
-            elif isinstance(constraint, scipy.optimize.LinearConstraint):
-                self._add_linear(name, constraint)
             else:
-                remedy = "give bounds as bounds=" if isinstance(constraint, scipy.optimize.Bounds) else f"give {_FORMS}"
-                raise ValueError(f"{name} is {_shown(constraint)}: {remedy}.")
+                self._add_linear(name, constraint)
         self.functions = tuple(functions)
         matrices = [item.matrix for item in self._items if item.matrix is not None]
         self.matrix: Float64 = np.concatenate(matrices) if matrices else np.zeros((0, self._size))
@@ -195,18 +199,12 @@ class Constraints:
         return Rows(sum(len(part[0]) for part in equalities), num_values, source, sign, offset)
 
     def _add_dict(self, name: str, constraint: Mapping[str, Any]) -> ConstraintFunction:
-        for key in ("type", "fun"):
-            if key not in constraint:
-                raise ValueError(f"{name} has no {key!r}: give a dict like {{'type': 'ineq', 'fun': c}} for c(x) >= 0.")
         for key in constraint:
             if key == "jac" and constraint[key] is not None:
                 raise ValueError(f"{name} has a 'jac', but the derivatives are made by TensorFlow: remove it.")
             if key not in ("type", "fun", "args", "jac"):
                 raise ValueError(f"{name} has the key {key!r}, which means nothing: it may have 'type', 'fun', 'args'.")
-        kind = constraint["type"]
-        if not isinstance(kind, str) or kind.lower() not in ("eq", "ineq"):
-            raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
-        high = 0.0 if kind.lower() == "eq" else np.inf
+        high = 0.0 if constraint["type"].lower() == "eq" else np.inf
         self._items.append(_Constraint(name, np.zeros(()), np.array(high)))
         args = constraint.get("args", ())
         if not isinstance(args, (tuple, list)):
@@ -292,6 +290,20 @@ def _hashable(value: Any) -> Hashable:
         return _Identity(value)
     key: Hashable = value
     return key
+
+
+def _check_form(name: str, constraint: Any) -> None:
+    if not isinstance(constraint, Mapping):
+        if not isinstance(constraint, (scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)):
+            remedy = "give bounds as bounds=" if isinstance(constraint, scipy.optimize.Bounds) else f"give {_FORMS}"
+            raise ValueError(f"{name} is {_shown(constraint)}: {remedy}.")
+        return
+    for key in ("type", "fun"):
+        if key not in constraint:
+            raise ValueError(f"{name} has no {key!r}: give a dict like {{'type': 'ineq', 'fun': c}} for c(x) >= 0.")
+    kind = constraint["type"]
+    if not isinstance(kind, str) or kind.lower() not in ("eq", "ineq"):
+        raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
 
 
 _Part = tuple[NDArray[np.int64], Float64, Float64]

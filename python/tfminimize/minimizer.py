@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class Problem:
     """What to do with a program: the method, bounds and constraints, checked and packed."""
 
     def __init__(self, unknowns: Unknowns, method: Any, bounds: Any, constraints: Any) -> None:
+        if isinstance(constraints, Iterator):
+            constraints = list(constraints)  # each solve reads them
         self.method = scipy_methods.method_name(method, constraints)
         scipy_methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints

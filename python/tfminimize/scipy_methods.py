@@ -19,7 +19,7 @@ from scipy.optimize._minimize import standardize_constraints
 from tfminimize import lbfgsb
 from tfminimize.arguments import Arguments
 from tfminimize.callback import takes_result
-from tfminimize.constraints import has_constraints
+from tfminimize.constraints import check_forms, has_constraints
 from tfminimize.hessian_products import difference_product, with_direction
 from tfminimize.options import lbfgsb_options
 from tfminimize.packing import Layout
@@ -81,6 +81,7 @@ def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None
             f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is no vector: "
             "use method='SLSQP', or give x0 as a one-dimensional array."
         )
+    check_forms(constraints)
 
 
 def check_bounds(method: Any, low: Any) -> None:
