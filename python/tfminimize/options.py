@@ -29,8 +29,8 @@ _MEANINGLESS = {
     "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "finite_diff_rel_step": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "workers": "it parallelises finite differences, and the gradient comes from TensorFlow",
-    "disp": "nothing is printed (SciPy has dropped it too); use callback",
-    "iprint": "nothing is printed (SciPy has dropped it too); use callback",
+    "disp": "nothing is printed; use callback to see the progress",
+    "iprint": "nothing is printed; use callback to see the progress",
     "jac": "the gradient comes from TensorFlow",
     "hess": "no Hessian is used",
 }
