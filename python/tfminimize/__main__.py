@@ -39,13 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     info_parser = commands.add_parser("info", help="what was built and what is found")
     compare_parser = commands.add_parser("compare", help="built-in problems through SciPy and through tfminimize")
-    compare_parser.add_argument("problems", nargs="*", metavar="problem", help=f"of {', '.join(PROBLEMS)}; default all")
+    compare_parser.add_argument(
+        "problems", nargs="*", metavar="problem", help=f"any of {', '.join(PROBLEMS)}; default: all"
+    )
     compare_parser.add_argument("--repeats", type=int, default=7, help="solves that are timed on each side")
     compare_parser.add_argument(
         "--jit", action=argparse.BooleanOptionalAction, help="XLA on both sides, or the graph; default: both"
     )
     for each in (info_parser, compare_parser):
-        each.add_argument("--json", action="store_true", help="for machines")
+        each.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args(arguments)
     if options.command == "info":
         return _info(options.json)
