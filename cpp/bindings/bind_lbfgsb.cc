@@ -67,6 +67,7 @@ void register_enums(py::module_& m) {
       .value("GRADIENT_MISMATCH", Status::kGradientMismatch)
       .value("NON_FINITE_START", Status::kNonFiniteStart)
       .value("UNBOUNDED_BELOW", Status::kUnboundedBelow)
+      .value("DIVERGED", Status::kDiverged)
       .finalize();
 }
 

@@ -23,7 +23,7 @@ constexpr double kLargestStep = 1e10;
 // No memory holds the small matrices of more pairs, and all sizes stay far from an overflow.
 constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
 
-constexpr std::uint64_t kSnapshotKind = 0x4C42464753420004;  // "LBFGSB" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420005;  // "LBFGSB" and the version of the format.
 
 /// What advance() is called after.
 enum class Phase { kStart, kTrial, kIteration };
@@ -42,6 +42,11 @@ struct Lbfgsb::State {
 
   Request begin_line_search();
   Request fail_line_search();
+  /// The largest |g| of the variables that no bound keeps from moving downhill.
+  double free_gradient() const;
+  /// Whether |f| has grown so much that its rounding hides the value at the start, and the gradient even more. Near a
+  /// minimum the gradient is small compared with f; near a pole it outgrows f, and a standstill is only rounding.
+  bool has_diverged() const;
   Request stop(Status status);
 
   SnapshotShape shape() const {
@@ -61,6 +66,8 @@ struct Lbfgsb::State {
     double f = 0;           ///< At the last completed iteration.
     double previous_f = 0;  ///< One before.
     double projected_gradient = 0;
+    double start_size = 0;      ///< |f| at the start of the solve, at least 1 ...
+    double start_gradient = 0;  ///< ... and the gradient of its free variables.
     double slope = 0;      ///< gᵀd at the start of the line search ...
     double end_slope = 0;  ///< ... and at its end.
     std::int64_t nit = 0;
@@ -137,8 +144,25 @@ Request Lbfgsb::State::after_start() {
   if (!std::isfinite(s.f) || !std::isfinite(start.slope)) return stop(Status::kNonFiniteStart);
   if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
   if (options.maxiter <= 0) return stop(Status::kMaxIterations);
+  s.start_size = std::max(std::abs(s.f), 1.0);
+  s.start_gradient = free_gradient();
   model.reset();
   return begin_line_search();
+}
+
+double Lbfgsb::State::free_gradient() const {
+  if (!bounded) return s.projected_gradient;
+  double largest = 0;
+  for (std::size_t i = 0; i < v.n; ++i) {
+    const bool free = gradient[i] > 0 ? v.x[i] > v.lower[i] : v.x[i] < v.upper[i];
+    if (free) largest = std::max(largest, std::abs(gradient[i]));
+  }
+  return largest;
+}
+
+bool Lbfgsb::State::has_diverged() const {
+  const double growth = std::abs(s.f) / s.start_size;
+  return options.precision * growth > 1 && free_gradient() / s.start_gradient > growth;
 }
 
 Request Lbfgsb::State::begin_line_search() {
@@ -216,7 +240,7 @@ Request Lbfgsb::State::after_iteration() {
   // As a multiple of the rounding unit, like SciPy's factr, so that both round alike.
   const double tolerance = kEpsilon * (options.ftol / kEpsilon);
   if (s.previous_f - s.f <= tolerance * std::max({std::abs(s.previous_f), std::abs(s.f), 1.0})) {
-    return stop(Status::kFunctionConverged);
+    return stop(has_diverged() ? Status::kDiverged : Status::kFunctionConverged);
   }
   const double step = s.search.step();
   const double s_dot_y = (s.end_slope - s.slope) * step;
@@ -225,7 +249,7 @@ Request Lbfgsb::State::after_iteration() {
 }
 
 void Lbfgsb::State::check_state() const {
-  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, Status::kUnboundedBelow) &&
+  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, Status::kDiverged) &&
                   is_enumerator(s.phase, Phase::kIteration),
               "its request, status or phase");
   check_saved((s.request == Request::kStopped) != (s.status == Status::kRunning), "its status with this request");

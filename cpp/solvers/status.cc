@@ -17,6 +17,7 @@ int scipy_code(Status status) {
     case Status::kGradientMismatch:
     case Status::kNonFiniteStart:
     case Status::kUnboundedBelow:
+    case Status::kDiverged:
       return 2;
   }
   return 2;
@@ -45,6 +46,8 @@ const char* message(Status status) {
       return "ABNORMAL: the function or its gradient is not finite at the start; choose another x0.";
     case Status::kUnboundedBelow:
       return "ABNORMAL: the function reached minus infinity; it has no minimum, or needs bounds.";
+    case Status::kDiverged:
+      return "ABNORMAL: the function falls ever faster, as at a pole; it has no minimum there, or needs bounds.";
   }
   return "";
 }

@@ -27,6 +27,7 @@ class Status(enum.Enum):
     GRADIENT_MISMATCH = 7
     NON_FINITE_START = 8
     UNBOUNDED_BELOW = 9
+    DIVERGED = 10
 
 class SlsqpStatus(enum.Enum):
     RUNNING = 0

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -226,6 +227,47 @@ TEST(LbfgsbGradientMismatchTest, GradientThatTurnsWrongOnTheWayIsFound) {
   EXPECT_NE(scipy_code(solve.solver.status()), 0);
   EXPECT_EQ(solve.solver.fun(), solve.values.back());
   EXPECT_EQ(solve.x(), solve.iterates.back());
+}
+
+TEST(LbfgsbGradientMismatchTest, WrongSignIsFoundAtEachScaleInFloat32) {
+  for (const double scale : {1e-6, 1.0, 1e6}) {
+    Problem problem = rosenbrock_problem(5);
+    problem.function = [=](const Vector& x, Vector& g) {
+      const double f = rosenbrock(x, g);
+      for (double& value : g) value = static_cast<float>(-scale * value);
+      return static_cast<double>(static_cast<float>(scale * f));
+    };
+    LbfgsbOptions options;
+    options.gtol = 0;
+    options.precision = std::numeric_limits<float>::epsilon();
+    Solve solve(problem, options);
+    solve.finish();
+    EXPECT_EQ(solve.solver.status(), Status::kGradientMismatch) << scale;
+  }
+}
+
+TEST(LbfgsbUnboundedBelowTest, PoleIsNoSuccess) {
+  // Whether a line search near the pole still finds a lower point is a matter of rounding.
+  for (int start = 1; start <= 100; ++start) {
+    const auto pole = [](const Vector& x, Vector& g) {
+      const double power = std::pow(x[0], -10);
+      g = {10 * power / x[0]};
+      return -power;
+    };
+    Solve solve({pole, {0.02 * start}, {-1}, {2}});
+    solve.finish();
+    EXPECT_EQ(scipy_code(solve.solver.status()), 2) << start;
+  }
+}
+
+TEST(LbfgsbConvergenceTest, MinimumFarBelowTheStartIsASuccess) {
+  const auto deep = [](const Vector& x, Vector& g) {
+    g = {1e20 * 2 * (x[0] - 3)};
+    return 1e20 * (x[0] * x[0] - 6 * x[0]);
+  };
+  Solve solve({deep, {0}, {}, {}});
+  solve.finish();
+  EXPECT_EQ(scipy_code(solve.solver.status()), 0);
 }
 
 TEST(LbfgsbLineSearchTest, FailureAtTheStartRestoresEverything) {

@@ -11,7 +11,7 @@ namespace {
 constexpr Status kAll[] = {Status::kRunning,          Status::kGradientConverged, Status::kFunctionConverged,
                            Status::kMaxIterations,    Status::kMaxEvaluations,    Status::kCallerStopped,
                            Status::kLineSearchFailed, Status::kGradientMismatch,  Status::kNonFiniteStart,
-                           Status::kUnboundedBelow};
+                           Status::kUnboundedBelow,   Status::kDiverged};
 
 TEST(StatusTest, ConvergenceAndLimitsHaveTheMessagesOfSciPy) {
   // scipy/optimize/_lbfgsb_py.py of SciPy 1.17.1.
@@ -22,8 +22,8 @@ TEST(StatusTest, ConvergenceAndLimitsHaveTheMessagesOfSciPy) {
 }
 
 TEST(StatusTest, EveryFailureIsAbnormal) {
-  for (const Status status :
-       {Status::kLineSearchFailed, Status::kGradientMismatch, Status::kNonFiniteStart, Status::kUnboundedBelow}) {
+  for (const Status status : {Status::kLineSearchFailed, Status::kGradientMismatch, Status::kNonFiniteStart,
+                              Status::kUnboundedBelow, Status::kDiverged}) {
     EXPECT_EQ(std::string(message(status)).rfind("ABNORMAL: ", 0), 0U) << message(status);
     EXPECT_EQ(scipy_code(status), 2) << message(status);
   }

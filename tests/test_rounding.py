@@ -1,0 +1,103 @@
+"""Rounding of the loss, and gradients that are wrong: what L-BFGS-B says of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+import tfminimize as tfm
+
+Loss = Callable[[tf.Tensor], tf.Tensor]
+NAMED = "check the sign and the value of the gradient"
+
+
+def misfit(dtype: str, scale: float, seed: int, size: int = 100) -> Loss:
+    """A sum of squares, written as a small difference of large terms."""
+    rng = np.random.default_rng(seed)
+    matrix = (scale * rng.normal(size=(2 * size, size))).astype(dtype)
+    data = tf.constant(matrix @ rng.normal(size=size).astype(dtype))
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        fit = tf.linalg.matvec(matrix, x)
+        return tf.reduce_sum(fit**2) - 2.0 * tf.tensordot(fit, data, 1) + tf.reduce_sum(data**2)
+
+    return loss
+
+
+def scipy_result(loss: Loss, x0: Any) -> Any:
+    @tf.function
+    def value_and_gradient(x: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(x)
+        return value, tape.gradient(value, x)
+
+    def fun(x: Any) -> Any:
+        value, gradient = value_and_gradient(tf.constant(x, x0.dtype))
+        return float(value), gradient.numpy().astype(np.float64)
+
+    return scipy.optimize.minimize(fun, x0.astype(np.float64), jac=True, method="L-BFGS-B")
+
+
+def with_factor(loss: Loss, factor: float) -> Loss:
+    """The loss with its gradient multiplied by a factor."""
+
+    @tf.custom_gradient
+    def wrong(x: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(x)
+        gradient = tape.gradient(value, x)
+        return value, lambda upstream: upstream * factor * gradient
+
+    return lambda x: wrong(x)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_misfit_in_float32_takes_the_path_of_scipy(scale: float, seed: int) -> None:
+    loss, x0 = misfit("float32", scale, seed), np.zeros(100, "float32")
+    ours, theirs = tfm.minimize(loss, x0), scipy_result(loss, x0)
+    assert (ours.status, ours.message) == (theirs.status, theirs.message)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_near_the_minimum_is_no_wrong_gradient(dtype: str, jit_compile: bool) -> None:
+    for seed in range(3):
+        loss = misfit(dtype, 1e3, seed, 20)
+        solver = tfm.Minimizer(loss, np.zeros(20, dtype), jit_compile=jit_compile)
+        warm = solver.minimize().x
+        assert NAMED not in solver.minimize(warm).message
+        assert NAMED not in solver.minimize(warm * np.asarray(1.001, dtype)).message
+        assert not any(NAMED in message for message in solver.minimize_batch(np.stack([warm, 0 * warm])).message)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("factor", [-1.0, -0.01, -50.0])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradient_of_the_wrong_sign_is_named(dtype: str, scale: float, factor: float, jit_compile: bool) -> None:
+    weights = np.arange(1, 9, dtype=dtype)
+    wrong = with_factor(lambda x: tf.cast(scale, dtype) * tf.reduce_sum(weights * (x - 1) ** 2), factor)
+    result = tfm.minimize(wrong, np.full(8, 3, dtype), options={"gtol": 0.0}, jit_compile=jit_compile)
+    assert result.status == 2
+    assert NAMED in result.message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradient_of_the_wrong_sign_is_no_success_in_an_operation(dtype: str) -> None:
+    wrong = with_factor(lambda x: tf.reduce_sum((x - 1) ** 2), -1.0)
+    result = tf.function(lambda: tfm.ops.minimize(wrong, np.full(8, 3, dtype)))()
+    assert int(result.status) == 2
+
+
+def test_pole_in_a_box_is_no_success() -> None:
+    solver = tfm.Minimizer(lambda x: -tf.reduce_sum(1 / x**4), np.ones(3), bounds=(-1, 2))
+    starts = np.random.default_rng(0).uniform(-1, 2, (100, 3))
+    assert not solver.minimize_batch(starts).success.any()
