@@ -44,7 +44,7 @@ struct Lbfgsb::State {
   Request fail_line_search();
   /// The largest |g| of the variables that no bound keeps from moving downhill.
   double free_gradient() const;
-  /// Whether |f| has grown so much that its rounding hides the value at the start, and the gradient even more. Near a
+  /// Whether |f| has grown by half of the digits of its precision or more, and the gradient even more. Near a
   /// minimum the gradient is small compared with f; near a pole it outgrows f, and a standstill is only rounding.
   bool has_diverged() const;
   Request stop(Status status);
@@ -162,7 +162,7 @@ double Lbfgsb::State::free_gradient() const {
 
 bool Lbfgsb::State::has_diverged() const {
   const double growth = std::abs(s.f) / s.start_size;
-  return options.precision * growth > 1 && free_gradient() / s.start_gradient > growth;
+  return std::sqrt(options.precision) * growth > 1 && free_gradient() / s.start_gradient > growth;
 }
 
 Request Lbfgsb::State::begin_line_search() {

@@ -23,7 +23,7 @@ enum class Status {
   kGradientMismatch,   ///< f rises all along a direction in which the gradient says it falls.
   kNonFiniteStart,     ///< f or its gradient at the start is not finite.
   kUnboundedBelow,     ///< f reached minus infinity.
-  kDiverged,           ///< f and its gradient have grown beyond what rounding leaves of their values at the start.
+  kDiverged,           ///< f has grown by half of its digits, and its gradient even more.
 };
 
 /// SciPy's integer for a status: 0 converged, 1 a limit was reached, 2 failed, 99 stopped by the caller.
