@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def fuzz(target: str, seed: int, seconds: float, inputs: int) -> bool:
-    print(f"{target}: seed {seed}, at most {seconds:.0f} s and {inputs} inputs", flush=True)
+    print(f"{target}: seed {seed}, at most {seconds:.0f} s", flush=True)
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "last"

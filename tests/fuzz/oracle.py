@@ -67,7 +67,8 @@ def _check_error(call: Call, error: BaseException) -> None:
         return  # the user's function raised it
     if not call.spoiled and not _is_refused(call):
         raise Broken(f"nothing is wrong, but {type(error).__name__}: {error}") from error
-    if not frames[-1].startswith(PACKAGE) and any("scipy/optimize" in frame for frame in frames):
+    through_scipy = any("scipy/optimize" in frame for frame in frames)
+    if through_scipy and not frames[-1].startswith(PACKAGE) and isinstance(error, REFUSALS):
         return  # SciPy's answer
     if isinstance(error, tf.errors.OpError):
         return  # an operation of the user's function failed
