@@ -54,7 +54,7 @@ def random_input(random: random.Random, graph_def: Any, node: Any) -> None:
 
 def main(seed: int, end: float, inputs: int, log: Path) -> None:
     count = 0
-    while time.time() < end and count < inputs:
+    while not count or (time.time() < end and count < inputs):
         generator = random.Random(seed + count)
         mutations = [generator.choice([random_attribute, random_input]) for _ in range(generator.randint(1, 3))]
         base = generator.choice(BASES)

@@ -68,7 +68,8 @@ def _check_error(call: Call, error: BaseException) -> None:
     if not call.spoiled and not _is_refused(call):
         raise Broken(f"nothing is wrong, but {type(error).__name__}: {error}") from error
     through_scipy = any("scipy/optimize" in frame for frame in frames)
-    if through_scipy and not frames[-1].startswith(PACKAGE) and isinstance(error, REFUSALS):
+    through_us = any(frame.startswith(PACKAGE) for frame in frames)
+    if through_scipy and not frames[-1].startswith(PACKAGE) and (isinstance(error, REFUSALS) or not through_us):
         return  # SciPy's answer
     if isinstance(error, tf.errors.OpError):
         return  # an operation of the user's function failed
