@@ -502,9 +502,10 @@ Slsqp::Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options) {
 }
 
 void Slsqp::check_memory(std::size_t n, std::size_t m, std::size_t count) {
-  // The factors of B, the first columns of Q, the Jacobian, and a dozen vectors.
+  // The factors of B, the first columns of Q, and a dozen vectors; and of each constraint its row of the Jacobian, with
+  // padding, and 16 numbers.
   const auto size = static_cast<double>(n);
-  const double doubles = size * (size + static_cast<double>(m) + static_cast<double>(kFewColumns + 12));
+  const double doubles = size * (size + static_cast<double>(kFewColumns + 12)) + static_cast<double>(m) * (size + 24);
   const std::string solvers = count == 1 ? "SLSQP" : "SLSQP, in " + std::to_string(count) + " threads,";
   tfminimize::check_memory(
       8 * doubles * static_cast<double>(count),
