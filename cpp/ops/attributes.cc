@@ -25,7 +25,8 @@ void check_length(const char* name, std::size_t length, std::size_t expected, co
 }
 
 std::vector<tensorflow::DataType> doubles(std::size_t count) {
-  return std::vector<tensorflow::DataType>(count, tensorflow::DT_DOUBLE);
+  std::vector<tensorflow::DataType> dtypes(count, tensorflow::DT_DOUBLE);
+  return dtypes;
 }
 
 }  // namespace
