@@ -280,6 +280,29 @@ def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bo
     np.testing.assert_allclose(tape.gradient(x, upper), [1.0, 0.0, 1.0], atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -> None:
+    @tf.function(autograph=False)
+    def solved(infinity: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x0 = np.array([-4.0, 3.0, 7.0, -1.0, 2.0])
+        bounded = tfm.ops.minimize(_valley, x0, bounds=(-infinity, infinity), method=method)
+        return bounded.history, tfm.ops.minimize(_valley, x0, method=method).history
+
+    bounded, free = solved(tf.constant(np.inf, tf.float64))
+    np.testing.assert_array_equal(bounded, free)
+
+
+def _valley(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+@pytest.mark.parametrize("bounds", [scipy.optimize.Bounds(-0.5, INF), tfm.Bounds(tf.constant(-0.5)), [(-0.5, None)]])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "TNC"])
+@pytest.mark.parametrize("x0", [0.5, np.float32(0.5)])
+def test_bounds_of_a_scalar(bounds: Any, method: str, x0: Any) -> None:
+    assert tfm.minimize(lambda x: (x + 2.0) ** 2, x0, bounds=bounds, method=method).x == -0.5
+
+
 def test_minimize_takes_the_values_of_tensors_in_every_form() -> None:
     upper = tf.constant([1.0, 5.0, 2.0])
     for form in ("pair", "pairs", "table", "Bounds", "mixed"):

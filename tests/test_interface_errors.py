@@ -257,3 +257,15 @@ def test_options_that_are_no_dict(mode: Mode, method: str) -> None:
     vector = mode.variable([1.0, 2.0])
     with pytest.raises(ValueError, match=r"options is 5: give a dict"):
         mode.minimize(tfm.ScipyOptimizerInterface(loss_of(mode, vector), method=method, options=5))
+
+
+def test_functions_that_take_arguments() -> None:
+    v = tf.Variable(1.0)
+    remedy = r".*missing a required argument: 'a'\. The unknowns are variables.*take no arguments\.$"
+    with pytest.raises(TypeError, match=r"^loss is <lambda>\(a\), but is called as <lambda>\(\)" + remedy):
+        tfm.ScipyOptimizerInterface(lambda a: a * v)
+    with pytest.raises(TypeError, match=r"<lambda>\(a\), but is called as <lambda>\(\)" + remedy):
+        tfm.ScipyOptimizerInterface(lambda a: a * v, [v]).minimize()
+    optimizer = tfm.ScipyOptimizerInterface(lambda: v**2, [v], equalities=[lambda a: a * v], method="SLSQP")
+    with pytest.raises(TypeError, match=r"^equalities\[0\] is <lambda>\(a\)" + remedy):
+        optimizer.minimize()

@@ -37,6 +37,14 @@ def squared_distance(x: Any, target: Any) -> tf.Tensor:
     return tf.reduce_sum(tf.square(x - target))
 
 
+def test_question_whether_a_reference_variable_is_initialised(session: Any) -> None:
+    x = v1.get_variable("x", initializer=[5.0, 5.0], use_resource=False)
+    scale = 1.0 / tf.cast(v1.is_variable_initialized(x), tf.float32)
+    result = solved(session, scale * squared_distance(x, [1.0, 2.0]))
+    assert result.backend == "session"
+    np.testing.assert_allclose(session.run(x), [1.0, 2.0], atol=1e-5)
+
+
 def test_random_numbers(session: Any) -> None:
     x = v1.Variable([5.0, 5.0])
     noise = tf.random.uniform([2], name="noise")

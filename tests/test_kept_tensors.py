@@ -404,3 +404,14 @@ def test_what_is_kept_elsewhere_stays_as_it_was(where: str, use: str) -> None:
         [sys.executable, "-c", SCRIPT, where, use], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stdout == "0.0 True 0\n", done.stderr[-2000:]
+
+
+def test_question_whether_a_variable_is_initialised_keeps_nothing() -> None:
+    v = tf.Variable([1.0, 2.0])
+
+    def loss() -> tf.Tensor:
+        return tf.reduce_sum((v - 3.0) ** 2) / tf.cast(tf.compat.v1.is_variable_initialized(v), tf.float32)
+
+    result = tfm.minimize(loss, v)
+    assert "gets copies" not in result.backend_reason
+    np.testing.assert_allclose(result.x, [3.0, 3.0], atol=1e-5)

@@ -29,7 +29,7 @@ from tensorflow.python.ops import summary_ops_v2
 
 from tfminimize import _tensorflow
 from tfminimize._tensorflow import error_of, function_config, host_device
-from tfminimize.effects import called_functions
+from tfminimize.effects import READS, called_functions
 
 __all__ = ["Dispatchable", "dispatchable", "keeper"]
 
@@ -286,7 +286,7 @@ def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
     return atomic_function.from_func_graph(name, graph, {})
 
 
-_READS = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "LookupTableFindV2"})
+_READS = READS | {"LookupTableFindV2", "Placeholder"}
 _CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
 _STATELESS = _CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
 _CALLS = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})

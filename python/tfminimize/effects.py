@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from tfminimize import _tensorflow
 
-__all__ = ["GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
+__all__ = ["READS", "GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
 
-_READS = frozenset(
+READS = frozenset(
     {
         "IsVariableInitialized",
         "ReadVariableOp",
@@ -27,6 +27,7 @@ _READS = frozenset(
         "_ReadVariablesOp",
     }
 )
+"""Operations that take a variable and only read it."""
 _FRAMES = ("Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", "Select")
 _PASS_HANDLES = frozenset({"IdentityN", *_FRAMES})
 _PASS_REFERENCES = frozenset(f"Ref{op}" for op in _FRAMES)
@@ -106,7 +107,7 @@ class GraphEffects:
         return False
 
     def _node_writes(self, node: Any, i: int, definition: Any) -> bool:
-        if node.op in _READS or i in node.attr["_read_only_resource_inputs"].list.i:
+        if node.op in READS or i in node.attr["_read_only_resource_inputs"].list.i:
             return False
         if definition is not None:
             argument, _ = _argument(node, i, definition)

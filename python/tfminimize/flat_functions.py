@@ -134,7 +134,7 @@ class TracedProblem:
         self._unknowns = unknowns
         self._feed = feed
         self._specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-        self._loss = inside_trace(loss, False)
+        self._loss = inside_trace(loss, False, "loss")
         self._constraints = [(name, inside_trace(fun, False, name)) for name, fun in constraints]
         self._fetches = fetches
         self._kept: list[Any] = []

@@ -147,7 +147,7 @@ def _reader(variable: Any) -> Callable[[], Any]:
 def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
     """The variables that are trainable and that the loss reads."""
     found: list[tf.Variable] = []
-    called = inside_trace(loss, False)
+    called = inside_trace(loss, False, "loss")
 
     def traced() -> None:
         with tf.GradientTape() as tape:

@@ -38,6 +38,10 @@ class VariableFeeds:
             return [op.outputs[0]]
         return [reader.outputs[0] for reader in op.outputs[0].consumers() if _is_plain_read(reader)]
 
+    def tests(self, op: Any) -> list[Any]:
+        """The tensors that say whether a reference variable is initialised, which cannot be asked of one that is fed."""
+        return [o.outputs[0] for o in op.outputs[0].consumers() if o.type == "IsVariableInitialized"]
+
     def value(self, op: Any) -> Any:
         """One of them, added to the graph if there is none."""
         if op.name not in self._values:
@@ -84,12 +88,12 @@ class SessionFunctions(FlatFunctions):
         super().__init__(*problem.counts)
         self._problem = problem
         self._session = session
-        self._feeds = dict(feeds)
+        variables = problem.feeds
+        self._feeds = {test: True for op in problem.variable_ops for test in variables.tests(op)} | dict(feeds)
         self._fetches = list(fetches)
         self._run_kwargs = run_kwargs
         self._initial = initial
         ops = {op.name for op in ancestors([*problem.outputs(), *fetches], ())}
-        variables = problem.feeds
         self._reads = [variables.reads(op) for op in problem.variable_ops]
         self._assigned = [i for i, op in enumerate(problem.variable_ops) if not variables.is_complete(op, ops)]
 

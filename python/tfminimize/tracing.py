@@ -242,9 +242,13 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
     except TypeError as reason:
         own = getattr(fun, "__name__", type(fun).__name__)
         given = ", ".join(map(_described, args))
+        remedy = (
+            "It gets x, or nothing where x0 is made of variables, and then the elements of args"
+            if args
+            else "The unknowns are variables, which it reads by itself: let it take no arguments"
+        )
         raise TypeError(
-            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. It gets x, or nothing where x0 "
-            "is made of variables, and then the elements of args."
+            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}."
         ) from error
 
 
