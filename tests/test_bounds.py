@@ -280,6 +280,12 @@ def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bo
     np.testing.assert_allclose(tape.gradient(x, upper), [1.0, 0.0, 1.0], atol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [1j, np.array([1.0, 2j, 3.0]), [0.0, 1j, None], tf.constant(1j)])
+def test_complex_bound_is_an_error(bound: Any) -> None:
+    with pytest.raises(ValueError, match=r"the upper bound for x0, .* cannot be broadcast .*it has dtype complex128"):
+        pack_bounds((None, bound), Unknowns(np.zeros(3)))
+
+
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -> None:
     @tf.function(autograph=False)

@@ -225,6 +225,8 @@ def _numbers(side: Any, infinity: float) -> Any:
     array = np.asarray(side)
     if array.dtype == object:
         return _numbers(array.tolist(), infinity)
+    if array.dtype.kind == "c":
+        raise TypeError(f"it has dtype {array.dtype}")
     return array.astype(np.float64)
 
 

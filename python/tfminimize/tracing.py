@@ -247,9 +247,7 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
             if args
             else "The unknowns are variables, which it reads by itself: let it take no arguments"
         )
-        raise TypeError(
-            f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}."
-        ) from error
+        raise TypeError(f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}.") from error
 
 
 def _described(argument: Any) -> str:
