@@ -39,7 +39,7 @@ class VariableFeeds:
         return [reader.outputs[0] for reader in op.outputs[0].consumers() if _is_plain_read(reader)]
 
     def tests(self, op: Any) -> list[Any]:
-        """The tensors that say whether a reference variable is initialised: operations that take no value that is fed."""
+        """The tensors that say whether a reference variable is initialised, which cannot be asked of a fed one."""
         return [o.outputs[0] for o in op.outputs[0].consumers() if o.type == "IsVariableInitialized"]
 
     def value(self, op: Any) -> Any:
