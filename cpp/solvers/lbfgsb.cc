@@ -68,8 +68,8 @@ struct Lbfgsb::State {
     double projected_gradient = 0;
     double start_size = 0;      ///< |f| at the start of the solve, at least 1 ...
     double start_gradient = 0;  ///< ... and the gradient of its free variables.
-    double slope = 0;      ///< gᵀd at the start of the line search ...
-    double end_slope = 0;  ///< ... and at its end.
+    double slope = 0;           ///< gᵀd at the start of the line search ...
+    double end_slope = 0;       ///< ... and at its end.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     double largest_f = 0;     ///< The largest |f| of an iterate.
