@@ -310,7 +310,7 @@ def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str |
     if len(names) == len(gradients):
         raise ValueError(
             f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: "
-            f"compute it from them with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
+            f"compute it from {'them' if len(names) > 1 else 'it'} with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )
     for name in () if unknowns.may_be_unused else names:
         warnings.warn(
