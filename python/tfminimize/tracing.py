@@ -308,9 +308,10 @@ def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str |
     subject = subject or "the loss does not depend"
     names = [s.name for s, g in zip(unknowns.layout.segments, gradients, strict=True) if g is None]
     if len(names) == len(gradients):
+        them = "them" if len(names) > 1 else "it"
         raise ValueError(
-            f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: "
-            f"compute it from {'them' if len(names) > 1 else 'it'} with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
+            f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: compute it from {them} "
+            f"with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )
     for name in () if unknowns.may_be_unused else names:
         warnings.warn(
