@@ -13,7 +13,7 @@ any variables             a dict of ``variable.ref()`` to the entry; variables t
 
 Then the entry, for a leaf of n elements:
 
-- a pair ``(low, high)``, each of which is broadcast to the shape of the leaf; or
+- a pair ``(low, high)``, both broadcast to the shape of the leaf; or
 - n pairs of numbers, one for each element in C order, or an array ``[n, 2]``; or
 - `scipy.optimize.Bounds` or `Bounds`, for which n numbers are those of the elements in C order.
 

@@ -222,7 +222,7 @@ TEST(SlsqpNonFiniteSearchTest, NothingButNaNAfterSomeIterationsEndsAtTheLastOne)
 // Derivatives on the way.
 
 TEST(SlsqpNonFiniteDerivativesTest, SolveTurnsBackFromTheBoundOfASquareRoot) {
-  // Σ x - 2√x, the derivative of which is infinite at 0; its minimum is at 1.
+  // Σ x - 2√x. Its derivative is infinite at 0, and its minimum is at 1.
   for (const Derivatives derivatives : kBothWays) {
     for (const double start : {2.0, 5.0, 30.0, 1e3, 1e6}) {
       ConstrainedProblem problem;

@@ -105,7 +105,7 @@ TEST(SlsqpGradientMismatchTest, JacobianOfTheWrongSignIsNamed) {
 }
 
 TEST(SlsqpGradientMismatchTest, RoundingOfTheFunctionIsNoWrongGradient) {
-  // Values of single precision, the terms of which are up to 10^8 times larger than f.
+  // Values of single precision, whose terms are up to 10^8 times larger than f.
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {
     ConstrainedProblem problem = without_constraints(quadratic(1 + seed % 7, 100, seed));
     const Function function = problem.function;
