@@ -93,6 +93,7 @@ lint-python: $(VENV)/.development
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/mypy
+	PYTHONPATH=python $(bin)/lint-imports
 
 format: $(VENV)/.development
 	@$(CLANG_FORMAT) -i $(cpp_files)
@@ -108,7 +109,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/in_graph.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # TensorFlow is large: it is installed once, and the package is built against that very copy, without build isolation.
 $(VENV)/.requirements: pyproject.toml

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-from tfminimize import machine_code
+from tfminimize._tf import xla
 
 
 def tensorflow_probability() -> Any | None:
@@ -27,6 +27,6 @@ def tensorflow_probability() -> Any | None:
 @contextlib.contextmanager
 def without_machine_code() -> Iterator[None]:
     """A Minimizer made meanwhile lets TensorFlow call what XLA compiles."""
-    refusal = machine_code.NotCompiled("the benchmark wants TensorFlow to call it")
-    with mock.patch.object(machine_code, "compile_functions", side_effect=refusal):
+    refusal = xla.NotCompiled("the benchmark wants TensorFlow to call it")
+    with mock.patch.object(xla, "compile_functions", side_effect=refusal):
         yield

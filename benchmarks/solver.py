@@ -29,7 +29,7 @@ CHUNK = 1 << 14
 Vector = NDArray[np.float64]
 
 # Doubles that one iteration with one evaluation reads and writes, all pairs stored, all variables free: ours counted
-# from cpp/solvers/kernels.cc (direction, trial, update), SciPy's from its source (one pass a BLAS call).
+# from cpp/solvers/kernels/kernels.cc (direction, trial, update), SciPy's from its source (one pass a BLAS call).
 DOUBLES_MOVED = {
     ("tfminimize", False): 4 * MAXCOR + 11,
     ("tfminimize", True): 4 * MAXCOR + 19,

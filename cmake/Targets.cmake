@@ -15,64 +15,59 @@ function(tfminimize_common target)
   endif()
 endfunction()
 
-# tfminimize_add_folder(<folder> [LINK <target>...])
-# cpp/<folder>/*.cc as the static library tfminimize_<folder>; without sources, an interface that only links.
-function(tfminimize_add_folder folder)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
-  set(target tfminimize_${folder})
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/*.cc")
-  list(FILTER sources EXCLUDE REGEX "kernels\\.cc$") # compiled once a level, see tfminimize_add_levels
-  if(sources)
-    add_library(${target} STATIC ${sources})
-    tfminimize_common(${target})
-    target_link_libraries(${target} PUBLIC ${arg_LINK})
-  else()
-    add_library(${target} INTERFACE)
-    target_link_libraries(${target} INTERFACE ${arg_LINK})
-  endif()
+# tfminimize_add_library(<name> <source>... [LINK <target>...] [OPTIONS <option>...])
+# Each cpp/<source>.cc, as the static library tfminimize_<name>.
+function(tfminimize_add_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK;OPTIONS")
+  set(target tfminimize_${name})
+  tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
+  add_library(${target} STATIC ${sources})
+  tfminimize_common(${target})
+  target_compile_options(${target} PRIVATE ${arg_OPTIONS})
+  target_link_libraries(${target} PUBLIC ${arg_LINK})
 endfunction()
 
-# tfminimize_compile_options(<folder> <option>...)
-function(tfminimize_compile_options folder)
-  get_target_property(type tfminimize_${folder} TYPE)
-  if(NOT type STREQUAL "INTERFACE_LIBRARY")
-    target_compile_options(tfminimize_${folder} PRIVATE ${ARGN})
-  endif()
+# tfminimize_sources(<variable> <source>...)
+# The paths of each cpp/<source>.cc.
+function(tfminimize_sources variable)
+  list(TRANSFORM ARGN PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/cpp/")
+  list(TRANSFORM ARGN APPEND ".cc")
+  set(${variable} ${ARGN} PARENT_SCOPE)
 endfunction()
 
-# tfminimize_add_levels(<folder> <source>... [OPTIONS <option>...])
-# Compiles each cpp/<folder>/<source> once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name of the level
+# tfminimize_add_levels(<library> <source>... [OPTIONS <option>...])
+# Compiles each cpp/<source>.cc once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name of the level
 # (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
 #
 # The linker keeps one of several equal inline functions, and could keep that of the highest level for everybody: such
 # a source must define nothing inline that another file defines too. CheckLevels.cmake, a test, looks for it.
-function(tfminimize_add_levels folder)
+function(tfminimize_add_levels library)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
-  list(TRANSFORM arg_UNPARSED_ARGUMENTS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${folder}/" OUTPUT_VARIABLE sources)
+  tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
   foreach(level_and_march v1=x86-64 v3=x86-64-v3 v4=x86-64-v4)
     string(REPLACE "=" ";" level_and_march ${level_and_march})
     list(GET level_and_march 0 level)
     list(GET level_and_march 1 march)
-    set(target tfminimize_${folder}_${level})
+    set(target tfminimize_${library}_${level})
     add_library(${target} OBJECT ${sources})
     tfminimize_common(${target})
     target_compile_options(${target} PRIVATE -march=${march} ${arg_OPTIONS})
     target_compile_definitions(${target} PRIVATE TFMINIMIZE_LEVEL=${level})
-    target_sources(tfminimize_${folder} PRIVATE $<TARGET_OBJECTS:${target}>)
+    target_sources(tfminimize_${library} PRIVATE $<TARGET_OBJECTS:${target}>)
     list(APPEND objects "$<JOIN:$<TARGET_OBJECTS:${target}>,,>")
   endforeach()
   if(TFMINIMIZE_BUILD_TESTS AND NOT TFMINIMIZE_SANITIZE) # a sanitizer adds symbols of its own
     list(JOIN objects "," objects)
-    add_test(NAME ${folder}.levels_share_no_symbol
+    add_test(NAME ${library}.levels_share_no_symbol
              COMMAND "${CMAKE_COMMAND}" -DNM=${CMAKE_NM} -DOBJECTS=${objects} -P
                      "${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckLevels.cmake")
   endif()
 endfunction()
 
-# tfminimize_add_extension(<name> FOLDER <folder> [NO_SANITIZER] [LINK <target>...])
-# cpp/<folder>/*.cc as a Python extension, installed into the package.
+# tfminimize_add_extension(<name> <source>... [NO_SANITIZER] [LINK <target>...])
+# Each cpp/<source>.cc, as a Python extension that is installed into the package.
 function(tfminimize_add_extension name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "NO_SANITIZER" "FOLDER" "LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "NO_SANITIZER" "" "LINK")
   set(PYBIND11_FINDPYTHON ON)
   find_package(pybind11 CONFIG QUIET)
   if(NOT pybind11_FOUND)
@@ -81,11 +76,7 @@ function(tfminimize_add_extension name)
     find_package(pybind11 CONFIG REQUIRED)
   endif()
   set(pybind11_VERSION "${pybind11_VERSION}" PARENT_SCOPE)
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${arg_FOLDER}/*.cc")
-  if(NOT sources)
-    message(STATUS "cpp/${arg_FOLDER} has no sources: ${name} is not built")
-    return()
-  endif()
+  tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
   pybind11_add_module(${name} MODULE ${sources})
   set(sanitizer "")
   if(arg_NO_SANITIZER)
@@ -98,16 +89,16 @@ function(tfminimize_add_extension name)
   install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
 endfunction()
 
-# tfminimize_add_op_library(<name> FOLDER <folder> [LINK <target>...])
-# cpp/<folder>/*.cc as a library of TensorFlow operations, which Python loads with tf.load_op_library.
+# tfminimize_add_op_library(<name> <source>... [LINK <target>...])
+# Each cpp/<source>.cc, as a library of TensorFlow operations, which Python loads with tf.load_op_library.
 #
 # TensorFlow is not built for the sanitizers, and what of its containers stands in headers must agree on that.
 function(tfminimize_add_op_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
   if(TFMINIMIZE_SANITIZE)
     return()
   endif()
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/${arg_FOLDER}/*.cc")
+  tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
   add_library(${name} MODULE ${sources})
   tfminimize_common(${name})
   target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::framework)

@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize.in_graph import TraceFunction
+from tfminimize._graph.functions import TraceFunction
+from tfminimize._graph.operation import traced_minimize
 
 OP = "TfminimizeMinimize"
 INPUTS = ("x0", "lower", "upper", "ftol", "gtol")
@@ -68,9 +69,7 @@ def base(name: str) -> bytes:
             )
         elif name == "trace":
             trace = TraceFunction(_trace, [tf.constant(0)])
-        tfm.ops.traced_minimize(
-            fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize"
-        )
+        traced_minimize(fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize")
         return _up_to_the_operation(graph.as_graph_def())
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 from native_functions import Layout
 
-from tfminimize import _dispatch, _native, _tensorflow
+from tfminimize import _native
+from tfminimize._tf import private
+from tfminimize._tf.dispatch import dispatchable
 
 
 class Memory(NamedTuple):
@@ -69,7 +71,7 @@ def trace_constrained(
 
 def function_call(concrete: Any, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
     """How to call a concrete function whose first inputs are `inputs`, followed by what it captures."""
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     return _native.FunctionCall(
         call.name,
         [*inputs, *call.captured_inputs],
@@ -96,7 +98,7 @@ def constrained_objective(
     """The objective that calls traced functions; without `rows`, every value is a constraint."""
     inputs = [*range(len(layout)), *arguments]
     return _native.ConstrainedFunction(
-        _tensorflow.context_capsule(),
+        private.context_capsule(),
         function_call(traced.values, inputs, dispatch),
         function_call(traced.derivatives, inputs, dispatch),
         [_native.Component(*segment) for segment in layout],

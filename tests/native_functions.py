@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfminimize import _dispatch, _native, _tensorflow
+from tfminimize import _native
+from tfminimize._tf import private
+from tfminimize._tf.dispatch import Dispatchable, dispatchable
 
-_tensorflow.bind()
+private.bind()
 
 # (offset, shape, dtype) of one component of x.
 Layout = Sequence[tuple[int, tuple[int, ...], str]]
@@ -31,7 +33,7 @@ def value_and_gradients(fun: Callable[..., tf.Tensor]) -> Callable[..., list[tf.
 def trace(fun: Callable[..., tf.Tensor], layout: Layout, jit_compile: bool = False) -> Any:
     """The concrete function of loss and gradients, with the components as arguments."""
     specs = [tf.TensorSpec(shape, dtype) for _, shape, dtype in layout]
-    function = tf.function(value_and_gradients(_tensorflow.autograph(fun)), jit_compile=jit_compile or None)
+    function = tf.function(value_and_gradients(private.autograph(fun)), jit_compile=jit_compile or None)
     return function.get_concrete_function(*specs)
 
 
@@ -43,13 +45,13 @@ def objective(
     staging: Sequence[Any] | None = None,
     dispatch: str | None = None,
     jit_compile: bool = False,
-    call: _dispatch.Dispatchable | None = None,
+    call: Dispatchable | None = None,
 ) -> _native.ConcreteFunction:
     """The objective that calls a concrete function whose first arguments are the components."""
-    call = call or _dispatch.dispatchable(concrete, jit_compile)
+    call = call or dispatchable(concrete, jit_compile)
     staging = staging or [None] * len(layout)
     return _native.ConcreteFunction(
-        _tensorflow.context_capsule(),
+        private.context_capsule(),
         call.name,
         [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs,
         [_native.Component(*segment, s) for segment, s in zip(layout, staging, strict=True)],

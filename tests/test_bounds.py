@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tfminimize as tfm
-from tfminimize.bounds import flat_bounds, pack_bounds
-from tfminimize.unknowns import Unknowns
+from tfminimize._problem.bounds import flat_bounds, pack_bounds
+from tfminimize._problem.parameters import Unknowns
 
 INF = np.inf
 

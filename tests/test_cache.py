@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize.tracing import scratch_handle
-from tfminimize.unknowns import Unknowns
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._trace.trace import scratch_handle
 
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
 
@@ -91,13 +91,13 @@ def test_unhashable_function_is_not_cached() -> None:
 
 
 def test_cache_is_bounded_and_can_be_cleared() -> None:
-    from tfminimize import _minimize
+    from tfminimize._api import minimize
 
-    for _ in range(_minimize.MAX_PROGRAMS + 2):
+    for _ in range(minimize.MAX_PROGRAMS + 2):
         tfm.minimize(lambda x: bowl(x), np.zeros(2))
-    assert len(_minimize._programs) == _minimize.MAX_PROGRAMS
+    assert len(minimize._programs) == minimize.MAX_PROGRAMS
     tfm.clear_cache()
-    assert len(_minimize._programs) == 0
+    assert len(minimize._programs) == 0
 
 
 def test_a_failed_trace_is_not_cached() -> None:

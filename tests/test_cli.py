@@ -6,7 +6,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-import tfminimize.__main__ as cli
+import tfminimize._api.cli as cli
 from tfminimize.__main__ import main
 
 

@@ -17,9 +17,9 @@ from scipy.optimize import LinearConstraint, NonlinearConstraint
 from scipy.optimize._minimize import standardize_constraints
 
 import tfminimize as tfm
-from tfminimize.constraints import Constraints
-from tfminimize.jacobian import jacobian
-from tfminimize.unknowns import Unknowns
+from tfminimize._problem.constraints import Constraints
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._trace.jacobian import jacobian
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from implicit_problems import central_difference, problems
 
 import tfminimize as tfm
-from tfminimize import implicit
+from tfminimize._graph import implicit
 
 TIGHT = {"ftol": 0.0, "gtol": 1e-12}
 TIGHT_SLSQP = {"ftol": 1e-16, "maxiter": 300}

@@ -236,7 +236,7 @@ def test_minimizer_says_that_it_cannot_be_copied(copied: Any) -> None:
 
 
 def test_traces_are_bounded() -> None:
-    from tfminimize.program import MAX_TRACES
+    from tfminimize._solve.program import MAX_TRACES
 
     solver = tfm.Minimizer(lambda x, a: tf.reduce_sum(x**2) + tf.reduce_sum(a), np.zeros(2), args=np.ones(1))
     for size in range(1, MAX_TRACES + 3):

@@ -12,7 +12,9 @@ import pytest
 import tensorflow as tf
 from native_functions import objective, rosenbrock, rosenbrock_objective, trace, vector_layout, vectors
 
-from tfminimize import _dispatch, _native, _tensorflow
+from tfminimize import _native
+from tfminimize._tf import private
+from tfminimize._tf.dispatch import dispatchable
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 1001])
@@ -203,7 +205,7 @@ def test_context_must_be_tensorflows() -> None:
 def test_unknown_function_is_an_error_of_tensorflow() -> None:
     component = _native.Component(0, (8,), "float64")
     with pytest.raises(tf.errors.NotFoundError, match="no_such_function"):
-        _native.ConcreteFunction(_tensorflow.context_capsule(), b"no_such_function", [0], [component])
+        _native.ConcreteFunction(private.context_capsule(), b"no_such_function", [0], [component])
 
 
 def test_unknown_dispatch_is_refused() -> None:
@@ -246,7 +248,7 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
 
 def test_loss_of_another_dtype_is_refused() -> None:
     concrete = trace(rosenbrock, vector_layout(8))
-    call = _dispatch.dispatchable(concrete, False)._replace(loss_dtype="float32")
+    call = dispatchable(concrete, False)._replace(loss_dtype="float32")
     with pytest.raises(ValueError, match="The loss is float64, and float32 was expected"):
         objective(concrete, vector_layout(8), dispatch="function", call=call).evaluate(*vectors(8))
 

@@ -24,7 +24,8 @@ from native_functions import (
     vectors,
 )
 
-from tfminimize import _dispatch, _native
+from tfminimize import _native
+from tfminimize._tf.dispatch import dispatchable
 
 WAYS = ["function", "partitioned_call", "fastest"]
 
@@ -177,13 +178,13 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from native_functions import *
-from tfminimize import _dispatch
+from tfminimize._tf.dispatch import dispatchable
 @tf.function
 def loss_and_gradient(x):
     with tf.device("CPU:1"):
         return [tf.reduce_sum(x ** 2), 2 * x]
 concrete = loss_and_gradient.get_concrete_function(tf.TensorSpec([4], tf.float64))
-call = _dispatch.dispatchable(concrete, False)
+call = dispatchable(concrete, False)
 assert "runs on" in call.reason and "CPU:1" in call.reason, call.reason
 function = objective(concrete, vector_layout(4), call=call)
 x, g = vectors(4, 3.0)
@@ -297,7 +298,7 @@ def test_tensor_that_tensorflow_keeps_outlives_x() -> None:
 def test_eight_threads_at_once() -> None:
     n = 20
     concrete = trace(rosenbrock, vector_layout(n))
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     functions = [objective(concrete, vector_layout(n), call=call) for _ in range(8)]
     starts = [np.random.default_rng(i).normal(size=n) for i in range(8)]
     expected = [solve(functions[0], n, start) for start in starts]

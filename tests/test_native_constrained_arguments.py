@@ -20,7 +20,8 @@ from native_constrained import (
     trace_constrained,
 )
 
-from tfminimize import _native, _tensorflow
+from tfminimize import _native
+from tfminimize._tf import private
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_outputs_that_do_not_fit_are_refused(name: str) -> None:
 
 def test_inputs_and_options_that_cannot_be_used_are_refused() -> None:
     traced = trace_constrained(rosenbrock, circle_and_line, PLANE)
-    context, component = _tensorflow.context_capsule(), _native.Component(0, (2,), "float64")
+    context, component = private.context_capsule(), _native.Component(0, (2,), "float64")
     good = function_call(traced.values, [0])
     for inputs, error, message in (
         ([None], TypeError, "derivatives: input 0 is a NoneType; it must be an EagerTensor"),

@@ -28,7 +28,9 @@ from native_constrained import (
 )
 from native_functions import Layout, vector_layout
 
-from tfminimize import _dispatch, _native, _tensorflow
+from tfminimize import _native
+from tfminimize._tf import private
+from tfminimize._tf.dispatch import dispatchable
 
 WAYS = ["function", "partitioned_call", "fastest"]
 
@@ -244,7 +246,7 @@ def test_variables_share_the_memory_of_x() -> None:
         return [f, c, tape.gradient(f, v), tape.jacobian(c, v)]
 
     concrete = [tf.function(fun).get_concrete_function() for fun in (values, derivatives)]
-    calls = [_dispatch.dispatchable(c, False) for c in concrete]
+    calls = [dispatchable(c, False) for c in concrete]
     parts = [
         _native.FunctionCall(
             call.name,
@@ -257,7 +259,7 @@ def test_variables_share_the_memory_of_x() -> None:
     ]
     components = [_native.Component(0, (2,), "float64")]
     rows = [_native.Row(0, 0), _native.Row(1, 1)]
-    function = _native.ConstrainedFunction(_tensorflow.context_capsule(), *parts, components, rows, num_values=2)
+    function = _native.ConstrainedFunction(private.context_capsule(), *parts, components, rows, num_values=2)
     solver = _native.Slsqp(*arrays, 1)
     _native.drive(solver, function)
     np.testing.assert_array_equal(arrays.x, solve_circle(circle_objective()))
@@ -284,7 +286,7 @@ def test_float32_variables_are_staged_before_every_evaluation() -> None:
     calls = [_native.FunctionCall(c.name, c.captured_inputs) for c in concrete]
     component = _native.Component(0, (2,), "float32", staging)
     function = _native.ConstrainedFunction(
-        _tensorflow.context_capsule(),
+        private.context_capsule(),
         *calls,
         [component],
         [_native.Row(0, 0), _native.Row(1, 1)],

@@ -13,7 +13,8 @@ import tensorflow as tf
 from native_functions import objective, trace, vector_layout, vectors
 
 import tfminimize as tfm
-from tfminimize import _dispatch, _tensorflow
+from tfminimize._tf import private
+from tfminimize._tf.dispatch import dispatchable
 
 F64 = tf.float64
 N = 8
@@ -127,14 +128,14 @@ PURE = {
 @pytest.mark.parametrize("name", PURE)
 def test_both_ways_give_the_numbers_of_pythons_own_call(name: str) -> None:
     concrete = trace(PURE[name], vector_layout(N))
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     assert call.dispatch == "fastest", call.reason
     assert call.repeatable
     x, g = vectors(N)
     x[:] = np.random.default_rng(0).normal(size=N)
     expected_f, expected_g = concrete(tf.constant(x))
-    for dispatch in ("function", "partitioned_call"):
-        function = objective(concrete, vector_layout(N), call=call, dispatch=dispatch)
+    for way in ("function", "partitioned_call"):
+        function = objective(concrete, vector_layout(N), call=call, dispatch=way)
         for _ in range(3):
             g[:] = 0.0
             assert function.evaluate(x, g) == expected_f.numpy()
@@ -177,13 +178,13 @@ def test_side_effects_happen_once_an_evaluation(name: str) -> None:
     fun, effects = EFFECTS[name]
     concrete = trace(fun, vector_layout(N))
     before = counter.numpy()
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     assert counter.numpy() == before, "the function ran while it was prepared"
     assert call.dispatch == "fastest", call.reason
     assert not call.repeatable
     x, g = vectors(N, 1.0)
-    for dispatch in ("function", "partitioned_call", "fastest"):
-        function = objective(concrete, vector_layout(N), call=call, dispatch=dispatch)
+    for way in ("function", "partitioned_call", "fastest"):
+        function = objective(concrete, vector_layout(N), call=call, dispatch=way)
         for _ in range(10):
             before = counter.numpy()
             function.evaluate(x, g)
@@ -225,7 +226,7 @@ def test_random_numbers_are_those_of_pythons_own_calls() -> None:
 
     tf.random.set_seed(1)
     ours, theirs = (trace(loss, vector_layout(N)) for _ in range(2))
-    call = _dispatch.dispatchable(ours, False)
+    call = dispatchable(ours, False)
     assert call.dispatch == "function"
     assert "random" in call.reason
     function = objective(ours, vector_layout(N), call=call)
@@ -246,8 +247,8 @@ def test_random_generator_goes_on() -> None:
     assert found == [same.normal([], dtype=F64).numpy() for _ in range(20)]
 
 
-@pytest.mark.parametrize("dispatch", ["function", "partitioned_call", "fastest"])
-def test_what_the_function_keeps_of_x_does_not_move_with_x(dispatch: str) -> None:
+@pytest.mark.parametrize("way", ["function", "partitioned_call", "fastest"])
+def test_what_the_function_keeps_of_x_does_not_move_with_x(way: str) -> None:
     kept, listed, arrays = tf.Variable(np.zeros(N)), [], []
 
     def keep(v: Any) -> Any:
@@ -264,7 +265,7 @@ def test_what_the_function_keeps_of_x_does_not_move_with_x(dispatch: str) -> Non
         tf.numpy_function(keep_array, [x], F64)
         return tf.reduce_sum(x**2)
 
-    function = objective(trace(loss, vector_layout(N)), vector_layout(N), dispatch=dispatch)
+    function = objective(trace(loss, vector_layout(N)), vector_layout(N), dispatch=way)
     x, g = vectors(N)
     for i in range(10):
         x[:] = i
@@ -277,7 +278,7 @@ def test_what_the_function_keeps_of_x_does_not_move_with_x(dispatch: str) -> Non
 
 def test_reason_is_told() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N), jit_compile=True)
-    call = _dispatch.dispatchable(concrete, True)
+    call = dispatchable(concrete, True)
     assert (call.dispatch, call.optimized) == ("function", b"")
     assert "XLA" in call.reason
 
@@ -285,7 +286,7 @@ def test_reason_is_told() -> None:
 def test_function_that_was_called_before_is_called_as_python_calls_it() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N))
     concrete(tf.zeros(N, F64))
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     assert call.dispatch == "function"
     assert "instead of one" in call.reason
     assert objective(concrete, vector_layout(N), call=call).evaluate(*vectors(N, 2.0)) == 32.0
@@ -322,7 +323,7 @@ APART = {
 @pytest.mark.parametrize("name", APART)
 def test_functions_that_are_not_inlined(name: str) -> None:
     concrete = trace(APART[name], vector_layout(N))
-    call = _dispatch.dispatchable(concrete, False)
+    call = dispatchable(concrete, False)
     x, g = vectors(N, 0.5)
     expected_f, expected_g = concrete(tf.constant(x))
     function = objective(concrete, vector_layout(N), call=call)
@@ -350,7 +351,7 @@ def test_solve_of_variables_that_functions_that_are_not_inlined_read(name: str, 
 def test_asynchronous_execution() -> None:
     tf.config.experimental.set_synchronous_execution(False)
     try:
-        call = _dispatch.dispatchable(concrete := trace(nested, vector_layout(N)), False)
+        call = dispatchable(concrete := trace(nested, vector_layout(N)), False)
         assert (call.dispatch, "asynchronously" in call.reason) == ("function", True)
         function = objective(concrete, vector_layout(N), call=call)
         x, g = vectors(N, 0.5)
@@ -363,8 +364,8 @@ def test_asynchronous_execution() -> None:
 
 def test_functions_are_removed_with_their_objects() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N))
-    call = _dispatch.dispatchable(concrete, False)
-    has_function = _tensorflow.eager_context.context().has_function
+    call = dispatchable(concrete, False)
+    has_function = private.eager_context.context().has_function
     assert has_function(call.optimized)
     name = call.optimized
     del call
@@ -384,7 +385,7 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
     def trace_and_evaluate(count: int) -> None:
         for i in range(count):
             concrete = trace(lambda x, i=i: nested(x) + i * tf.reduce_sum(x**2), vector_layout(N))
-            call = _dispatch.dispatchable(concrete, False)
+            call = dispatchable(concrete, False)
             objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
 
     trace_and_evaluate(150)
@@ -404,7 +405,7 @@ def test_constants_of_functions_that_are_gone_are_given_back() -> None:
 
     def trace_and_evaluate() -> int:
         concrete = trace(lambda x: tf.reduce_sum(tf.linalg.matvec(matrix, x) ** 2), vector_layout(N))
-        call = _dispatch.dispatchable(concrete, False)
+        call = dispatchable(concrete, False)
         objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # What is free, but lies between what is not, counts as resident otherwise.
@@ -418,7 +419,7 @@ def written(fun: Any) -> dict[str, bool]:
     """Which of the variables a function writes, as far as can be told before it runs."""
     graph = trace(fun, vector_layout(N)).graph
     variables = {"weights": weights, "counter": counter, "history": history}
-    return {name: not _tensorflow.is_read_only(graph, v.handle) for name, v in variables.items()}
+    return {name: not private.is_read_only(graph, v.handle) for name, v in variables.items()}
 
 
 @tf.function

@@ -9,7 +9,7 @@ import scipy.optimize
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize.in_graph import TraceFunction
+from tfminimize._graph.functions import TraceFunction
 
 X0 = np.array([-1.2, 1.0])
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024  tf.nest knows these

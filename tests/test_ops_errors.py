@@ -12,7 +12,7 @@ import scipy.optimize
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize import binding
+from tfminimize._tf import binding
 
 X0 = np.array([-1.2, 1.0])
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfminimize.packing import ALIGNMENT, Layout
+from tfminimize._problem.layout import ALIGNMENT, Layout
 
 shapes = st.lists(hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=5), min_size=1, max_size=6)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from test_slsqp import CASES, constraints_of
 
 import tfminimize as tfm
-from tfminimize.compare import Comparison
+from tfminimize._api.compare import Comparison
 
 
 class Case(NamedTuple):

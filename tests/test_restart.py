@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize import _native, native_solve
+from tfminimize import _native
+from tfminimize._solve import native
 
 STARTS = [[-1.2, 1.0, 0.5], [2.0, -1.0, 0.3], [0.1, 0.1, 0.1]]
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
@@ -89,7 +90,7 @@ def test_large_solver_goes_with_its_result(monkeypatch: pytest.MonkeyPatch) -> N
     kept = minimizer.minimize(STARTS[0])
     (pool,) = minimizer._program._pools.values()
     pool.free[0].kept_solver = None
-    monkeypatch.setattr(native_solve, "MOST_DOUBLES_KEPT", 0)
+    monkeypatch.setattr(native, "MOST_DOUBLES_KEPT", 0)
     result = minimizer.minimize(STARTS[0])
     assert pool.free[0].kept_solver is None
     minimizer.minimize(STARTS[1])

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize.recent import Recent
+from tfminimize._trace.recent import Recent
 
 LONG = 60.0
 

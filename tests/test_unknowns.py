@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize.tracing import _in_host_memory
+from tfminimize._trace.trace import _in_host_memory
 
 
 def test_module_as_start_is_an_error_that_names_trainable_variables(tensorflow_probability: ModuleType) -> None:

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize import binding, machine_code
+from tfminimize._tf import binding, xla
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def rosenbrock(x: tf.Tensor) -> tf.Tensor:
 def both(fun: Callable[..., Any], x0: Any, **kwargs: Any) -> tuple[Any, Any]:
     """The result through machine code, and that of the graph."""
     ours = tfm.minimize(fun, x0, jit_compile=True, **kwargs)
-    assert (ours.backend, ours.backend_reason) == ("xla", machine_code.COMPILED)
+    assert (ours.backend, ours.backend_reason) == ("xla", xla.COMPILED)
     theirs = tfm.minimize(fun, x0, jit_compile=False, **kwargs)
     assert theirs.backend == "tfe"
     assert "jit_compile is not True" in theirs.backend_reason
@@ -300,7 +300,7 @@ def test_another_tensorflow_version_leaves_all_the_rest() -> None:
         import sys
         import tensorflow as tf
         import tfminimize as tfm
-        from tfminimize import binding
+        from tfminimize._tf import binding
         from tfminimize.__main__ import main
         built = binding.build_info()
         binding.build_info = lambda: built | {"tensorflow": "2.20.0"}

@@ -4,7 +4,7 @@
 #include "bindings/evaluate_once.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
-#include "solvers/slsqp.h"
+#include "solvers/slsqp/slsqp.h"
 
 namespace tfminimize {
 namespace {

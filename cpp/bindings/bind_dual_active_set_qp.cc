@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "solvers/dual_active_set_qp.h"
+#include "solvers/slsqp/dual_active_set_qp.h"
 
 namespace py = pybind11;
 

@@ -5,7 +5,7 @@
 #include "bindings/gil.h"
 #include "bindings/tensorflow.h"
 #include "bindings/xla_call.h"
-#include "objectives/xla_capsule.h"
+#include "xla/xla_capsule.h"
 
 namespace tfminimize {
 

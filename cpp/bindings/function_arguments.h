@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "bindings/arrays.h"
-#include "objectives/function_call.h"
-#include "objectives/tfe_api.h"
+#include "tfe/function_call.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

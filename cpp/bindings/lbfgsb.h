@@ -2,7 +2,7 @@
 #define TFMINIMIZE_BINDINGS_LBFGSB_H_
 
 #include "bindings/solver.h"
-#include "solvers/lbfgsb.h"
+#include "solvers/lbfgsb/lbfgsb.h"
 
 namespace tfminimize {
 

@@ -2,7 +2,7 @@
 #define TFMINIMIZE_BINDINGS_SLSQP_H_
 
 #include "bindings/solver.h"
-#include "solvers/slsqp.h"
+#include "solvers/slsqp/slsqp.h"
 
 namespace tfminimize {
 

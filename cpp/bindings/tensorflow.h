@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "objectives/tfe_api.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

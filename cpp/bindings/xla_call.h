@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "objectives/xla_function.h"
-#include "objectives/xla_program.h"
+#include "xla/xla_function.h"
+#include "xla/xla_program.h"
 
 namespace tfminimize {
 

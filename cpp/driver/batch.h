@@ -11,8 +11,8 @@
 #include "objectives/batched_input.h"
 #include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
-#include "solvers/lbfgsb.h"
-#include "solvers/slsqp.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
 #include "solvers/span.h"
 
 namespace tfminimize {

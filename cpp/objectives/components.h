@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "objectives/tfe_api.h"
 #include "solvers/span.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

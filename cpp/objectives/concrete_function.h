@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "objectives/components.h"
-#include "objectives/function_call.h"
 #include "objectives/objective.h"
-#include "objectives/tfe_api.h"
+#include "tfe/function_call.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

@@ -10,9 +10,9 @@
 #include "objectives/components.h"
 #include "objectives/constrained_objective.h"
 #include "objectives/constraint_assembly.h"
-#include "objectives/function_call.h"
 #include "objectives/outputs.h"
-#include "objectives/tfe_api.h"
+#include "tfe/function_call.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

@@ -9,7 +9,7 @@
 #include "objectives/constrained_objective.h"
 #include "objectives/constraint_assembly.h"
 #include "objectives/outputs.h"
-#include "objectives/xla_function.h"
+#include "xla/xla_function.h"
 
 namespace tfminimize {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "objectives/components.h"
-#include "objectives/tfe_api.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 

@@ -8,7 +8,7 @@
 
 #include "objectives/components.h"
 #include "objectives/objective.h"
-#include "objectives/xla_function.h"
+#include "xla/xla_function.h"
 
 namespace tfminimize {
 

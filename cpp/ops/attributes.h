@@ -7,8 +7,8 @@
 
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
-#include "solvers/lbfgsb.h"
-#include "solvers/slsqp.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/framework/types.h"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 
-from tfminimize import _imports, binding, math, ops, scipy, testing  # noqa: F401  _imports comes first
-from tfminimize._minimize import clear_cache, minimize
-from tfminimize.bounds import Bounds
-from tfminimize.build_info import __version__, build_info
-from tfminimize.compare import Comparison, compare
-from tfminimize.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
-from tfminimize.minimizer import Minimizer
-from tfminimize.optimizers import LBFGSB, SLSQP
-from tfminimize.result import BatchResult, OptimizeResult
+from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
+
+# isort: split
+from tfminimize import math, ops, scipy, testing
+from tfminimize._api.compare import Comparison, compare
+from tfminimize._api.minimize import clear_cache, minimize
+from tfminimize._api.minimizer import Minimizer
+from tfminimize._graph.optimizers import LBFGSB, SLSQP
+from tfminimize._problem.bounds import Bounds
+from tfminimize._problem.result import BatchResult, OptimizeResult
+from tfminimize._tf import binding
+from tfminimize._tf.build_info import __version__, build_info
+from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 
 # A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
 with contextlib.suppress(ImportError):

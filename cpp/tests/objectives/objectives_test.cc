@@ -9,7 +9,7 @@
 #include "objectives/aligned_buffer.h"
 #include "objectives/concrete_function.h"
 #include "objectives/host_function.h"
-#include "objectives/tfe_api.h"
+#include "tfe/tfe_api.h"
 
 namespace tfminimize {
 namespace {

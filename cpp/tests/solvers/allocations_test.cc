@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "solvers/aligned_array.h"
-#include "tests/solvers/constrained_solve.h"
-#include "tests/solvers/solve.h"
+#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/slsqp/constrained_solve.h"
 
 namespace {
 

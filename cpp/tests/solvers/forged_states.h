@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "solvers/snapshot.h"
-#include "tests/solvers/reference.h"
+#include "tests/solvers/kernels/reference.h"
 
 namespace tfminimize::testing {
 

@@ -8,10 +8,10 @@
 #include <stdexcept>
 #include <vector>
 
-#include "solvers/lbfgsb.h"
-#include "solvers/slsqp.h"
-#include "tests/solvers/constrained_solve.h"
-#include "tests/solvers/solve.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
+#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/slsqp/constrained_solve.h"
 
 namespace tfminimize {
 namespace {

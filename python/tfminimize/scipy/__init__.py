@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfminimize.scipy._lbfgsb import fmin_l_bfgs_b, lbfgsb
-from tfminimize.scipy._slsqp import slsqp
+from tfminimize._scipy.lbfgsb import fmin_l_bfgs_b, lbfgsb
+from tfminimize._scipy.slsqp import slsqp
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb", "slsqp"]

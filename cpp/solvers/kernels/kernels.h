@@ -1,0 +1,129 @@
+#ifndef TFMINIMIZE_SOLVERS_KERNELS_KERNELS_H_
+#define TFMINIMIZE_SOLVERS_KERNELS_KERNELS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tfminimize {
+
+/// Rows of one tile: a cache line of doubles.
+inline constexpr std::size_t kTile = 8;
+
+/// Number of tiles that n rows need.
+constexpr std::size_t num_tiles(std::size_t n) { return (n + kTile - 1) / kTile; }
+
+/// Where a variable is, with respect to its bounds, at the generalized Cauchy point.
+enum Position : std::uint8_t { kFree = 0, kAtLower = 1, kAtUpper = 2, kFixed = 3 };
+
+/// A tall matrix in tiles of 8 rows, so that one pass over all columns is one stream through memory:
+///
+///     tile 0: | column 0, rows 0-7 | column 1, rows 0-7 | ... |
+///     tile 1: | column 0, rows 8-15 | ...
+///
+/// The rows that fill up the last tile are zero in every column that is in use.
+struct Tiles {
+  double* data = nullptr;
+  std::size_t columns = 0;
+
+  double* at(std::size_t tile, std::size_t column) const { return data + (tile * columns + column) * kTile; }
+  double& element(std::size_t row, std::size_t column) const { return at(row / kTile, column)[row % kTile]; }
+};
+
+/// Some columns of a tile matrix, in the order in which results are wanted.
+struct Columns {
+  const std::int32_t* ids = nullptr;
+  std::size_t count = 0;
+};
+
+/// The vectors of a problem, [n] each. lower and upper are null where there is no bound at all; start and
+/// start_gradient are padded to whole tiles, the others are not.
+struct Vectors {
+  std::size_t n = 0;
+  double* x = nullptr;
+  const double* gradient = nullptr;
+  const double* lower = nullptr;
+  const double* upper = nullptr;
+  double* start = nullptr;           ///< x where the line search began.
+  double* start_gradient = nullptr;  ///< The gradient there.
+  Tiles w;
+};
+
+/// The step that a search direction is made of: d = g_coefficient·g + Σ coefficients[k]·W[:, columns[k]].
+struct Combination {
+  double g_coefficient = 0;
+  const double* coefficients = nullptr;
+  Columns columns;
+};
+
+struct DirectionSums {
+  double slope = 0;         ///< gᵀd
+  double squared_norm = 0;  ///< dᵀd
+  double largest_step = 0;  ///< Largest t with x + t·d inside the bounds.
+  bool clipped = false;     ///< A free variable met a bound.
+};
+
+struct TrialSums {
+  double slope = 0;               ///< gᵀd; not finite if the gradient is not.
+  double projected_gradient = 0;  ///< max |P(x - g) - x|, P the projection into the bounds
+};
+
+struct CauchySums {
+  double squared_norm = 0;          ///< d_cᵀd_c, d_c the projected steepest descent direction
+  double y_squared_norm = 0;        ///< yᵀy, over all variables.
+  double first_breakpoint = 0;      ///< The smallest t at which x + t·d_c meets a bound.
+  std::size_t num_breakpoints = 0;  ///< How many variables meet one.
+  std::size_t num_moving = 0;       ///< How many have d_c != 0.
+};
+
+/// The loops over n, compiled for one level of x86-64. All levels give the same bits: eight partial sums, one a
+/// row of a tile, added in a fixed tree, and no fused multiply-add.
+///
+/// `scratch` has room for 2·columns.count·kTile doubles, 64-byte aligned.
+struct Kernels {
+  const char* level;
+
+  /// z = x + step; then start = x, start_gradient = g, W[:, d_column] = z - x, x = z. Without bounds.
+  DirectionSums (*direction)(const Vectors& v, const Combination& step, std::size_t d_column);
+
+  /// The same with bounds. `from` is x, or start if x has moved already. Free variables go to
+  /// from - cauchy_step·g + step, clipped; the others to the bound that `positions` names.
+  /// free_dots and other_dots ([dot_columns.count]) receive W[:, dot_columns]ᵀd over the free variables and over the
+  /// others.
+  DirectionSums (*bounded_direction)(const Vectors& v, const double* from, const std::uint8_t* positions,
+                                     double cauchy_step, const Combination& step, std::size_t d_column,
+                                     const Columns& dot_columns, double* free_dots, double* other_dots,
+                                     double* scratch);
+
+  /// x = start + t·d, clipped. False if x was there already.
+  bool (*move)(const Vectors& v, std::size_t d_column, double t);
+
+  /// After an evaluation at x.
+  TrialSums (*trial)(const Vectors& v, std::size_t d_column);
+
+  /// W[:, s_column] *= scale, W[:, y_column] = g - start_gradient, and the products of W[:, columns] with that y and
+  /// with g. Without bounds.
+  void (*update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
+                 double* y_dots, double* g_dots, double* scratch);
+
+  /// The same with bounds: y_dots over the free variables of `positions` only, and d_dots with the projected steepest
+  /// descent direction d_c at x instead of g. new_positions receives who is at a bound there and stays (d_c = 0).
+  /// With y_column = kNoColumn no pair is stored and y_dots is zero.
+  CauchySums (*bounded_update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
+                               const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
+                               double* y_dots, double* d_dots, double* scratch);
+
+  /// W[:, columns]ᵀg. Used when no pair is stored, without bounds.
+  void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots, double* scratch);
+};
+
+inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
+
+/// The kernels for the best level that this machine has.
+const Kernels& kernels();
+
+/// The kernels for one level, "v1", "v3" or "v4"; null if they are not built or this machine cannot run them.
+const Kernels* kernels_for(const char* level);
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_SOLVERS_KERNELS_KERNELS_H_

@@ -1,0 +1,134 @@
+#ifndef TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_
+#define TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "solvers/aligned_array.h"
+#include "solvers/kernels/dense.h"
+#include "solvers/kernels/kernels.h"
+
+namespace tfminimize {
+
+/// The limited-memory BFGS matrix in compact form,
+///
+///     B = θI - W·M·Wᵀ,   W = [θS Y],   M = [θSᵀS  L; Lᵀ  -D]⁻¹,
+///
+/// with the k <= m latest pairs s = x₊ - x, y = g₊ - g as columns of S and Y, the oldest first, L the part of SᵀY
+/// below its diagonal and D that diagonal (R. H. Byrd, J. Nocedal, R. B. Schnabel, Math. Program. 63 (1994),
+/// theorem 2.3). Vectors of length 2k are ordered like W: the k numbers of S, then those of Y.
+///
+/// With bounds, every product of columns is kept over the free variables F and over the others A.
+class CompactBfgsMatrix {
+ public:
+  CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded);
+
+  std::size_t size() const { return k_; }
+  double theta() const { return theta_; }
+  const Tiles& tiles() const { return tiles_; }
+  /// The column that holds the search direction; it becomes the newest column of S.
+  std::size_t direction_column() const { return spare_; }
+  /// The columns of S, then those of Y.
+  Columns columns() const { return {column_ids_.data(), 2 * k_}; }
+  /// The columns of S, the search direction, the columns of Y.
+  Columns columns_with_direction() const { return {direction_ids_.data(), 2 * k_ + 1}; }
+  std::int32_t s_column(std::size_t pair) const { return s_slots_[pair]; }
+  std::int32_t y_column(std::size_t pair) const { return y_slots_[pair]; }
+
+  /// B = I again.
+  void reset();
+  /// The same, and the search direction is zero: as new.
+  void restart();
+
+  /// The search direction becomes the newest s; the oldest pair goes if there are m. Returns the column for y.
+  std::size_t begin_pair();
+  /// scale·(W, d)ᵀd over F and over A, as the products of columns_with_direction() with the direction, taken before
+  /// begin_pair() (with `dropped` true if that dropped a pair).
+  void add_s_products(double scale, const double* free_dots, const double* other_dots, bool dropped);
+  /// sᵀy as the line search measured it, yᵀy, and the products of columns() with the new y (over F).
+  void finish_pair(double s_dot_y, double y_dot_y, const double* y_dots);
+
+  /// Factorizes M of the present pairs. False if it is not positive definite where it must be, in floating point
+  /// arithmetic.
+  bool factorize_middle();
+  /// v = M·v, after factorize_middle().
+  void multiply_middle(double* v) const;
+  /// The coefficients of -B⁻¹g = -g/θ + Σ coefficients·(S, Y), from (S, Y)ᵀg. Needs all variables free.
+  void newton_coefficients(const double* g_dots, double* coefficients) const;
+
+  /// result += W_FᵀW_F·v
+  void add_free_gram_product(const double* v, double* result) const;
+  /// Factorizes the K of solve_subspace for the present F. False if that breaks down.
+  bool factorize_subspace();
+  /// v = K⁻¹v with K = [θS_AᵀS_A  (L_A - R_F); (L_A - R_F)ᵀ  -D - Y_FᵀY_F/θ], so that the inverse of B over the free
+  /// variables is I/θ + W_F·K⁻¹·W_Fᵀ/θ² (J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 2).
+  void solve_subspace(double* v) const;
+
+  /// Row i of W.
+  void row(std::size_t i, double* w) const;
+  /// Variable i enters F or leaves it.
+  void change_set(std::size_t i, bool enters);
+  /// All variables are free: what is kept over A is exactly zero.
+  void clear_other();
+
+  /// Calls visit(pointer, bytes) for each piece of the state, to write or to read it.
+  template <typename Visit>
+  void visit_state(Visit&& visit);
+
+ private:
+  /// Throws std::invalid_argument if the columns cannot be in use in this order.
+  void check_columns() const;
+  void renew_column_ids();
+  double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_other_[i][j]; }
+
+  std::size_t n_;
+  std::size_t m_;
+  bool bounded_;
+  std::size_t k_ = 0;
+  double theta_ = 1;
+  AlignedArray<double> memory_;
+  Tiles tiles_;
+  std::vector<std::int32_t> s_slots_;  ///< Columns of S by age.
+  std::vector<std::int32_t> y_slots_;
+  std::size_t spare_ = 0;
+  std::vector<std::int32_t> column_ids_;
+  std::vector<std::int32_t> direction_ids_;
+
+  std::vector<double> d_;  ///< D.
+  SquareMatrix sy_free_;   ///< S_FᵀY_F.
+  SquareMatrix sy_other_;  ///< S_AᵀY_A, below the diagonal.
+  SquareMatrix ss_free_;   ///< S_FᵀS_F.
+  SquareMatrix ss_other_;  ///< S_AᵀS_A.
+  SquareMatrix yy_free_;   ///< Y_FᵀY_F.
+  SquareMatrix middle_;    ///< Cholesky factor of θSᵀS + L·D⁻¹·Lᵀ, transposed as are the others.
+  SquareMatrix k_yy_;      ///< C with C·Cᵀ = D + Y_FᵀY_F/θ.
+  SquareMatrix k_ss_;      ///< J with J·Jᵀ = θS_AᵀS_A + V·Vᵀ, V = (L_A - R_F)·C⁻ᵀ.
+  SquareMatrix k_v_;       ///< That V.
+  std::vector<double> middle_reciprocals_, k_yy_reciprocals_, k_ss_reciprocals_;  ///< Of their diagonals.
+  mutable std::vector<double> small_;                                             ///< [2m], for products.
+};
+
+template <typename Visit>
+void CompactBfgsMatrix::visit_state(Visit&& visit) {
+  visit(&k_, sizeof k_);
+  visit(&theta_, sizeof theta_);
+  visit(&spare_, sizeof spare_);
+  visit(s_slots_.data(), s_slots_.size() * sizeof(std::int32_t));
+  visit(y_slots_.data(), y_slots_.size() * sizeof(std::int32_t));
+  check_columns();
+  visit(d_.data(), d_.size() * sizeof(double));
+  for (SquareMatrix* a : {&sy_free_, &sy_other_, &ss_free_, &ss_other_, &yy_free_}) {
+    visit(a->elements().data(), a->elements().size() * sizeof(double));
+  }
+  renew_column_ids();
+  const Columns used = columns_with_direction();
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    for (std::size_t c = 0; c < used.count; ++c) {
+      visit(tiles_.at(t, static_cast<std::size_t>(used.ids[c])), kTile * sizeof(double));
+    }
+  }
+}
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_

@@ -1,0 +1,387 @@
+#include "solvers/lbfgsb/lbfgsb.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "solvers/aligned_array.h"
+#include "solvers/gradient_check.h"
+#include "solvers/kernels/kernels.h"
+#include "solvers/lbfgsb/quasi_newton_model.h"
+#include "solvers/line_search/more_thuente.h"
+#include "solvers/memory.h"
+#include "solvers/snapshot.h"
+
+namespace tfminimize {
+namespace {
+
+constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+constexpr double kLargestStep = 1e10;
+// No memory holds the small matrices of more pairs, and all sizes stay far from an overflow.
+constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
+
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420005;  // "LBFGSB" and the version of the format.
+
+/// What advance() is called after.
+enum class Phase { kStart, kTrial, kIteration };
+
+}  // namespace
+
+struct Lbfgsb::State {
+  State(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+        const LbfgsbOptions& options);
+
+  void begin();
+
+  Request after_start();
+  Request after_trial(double f);
+  Request after_iteration();
+
+  Request begin_line_search();
+  Request fail_line_search();
+  /// The largest |g| of the variables that no bound keeps from moving downhill.
+  double free_gradient() const;
+  /// Whether |f| has grown by half of the digits of its precision or more, and the gradient even more. Near a
+  /// minimum the gradient is small compared with f; near a pole it outgrows f, and a standstill is only rounding.
+  bool has_diverged() const;
+  Request stop(Status status);
+
+  SnapshotShape shape() const {
+    return {kSnapshotKind, v.n, static_cast<std::uint64_t>(options.maxcor), bounded ? 1U : 0U};
+  }
+  /// Calls visit(pointer, bytes) for each piece of the state.
+  template <typename Visit>
+  void visit(Visit&& visit);
+  /// Throws std::invalid_argument if the scalars or x cannot be those of a solve.
+  void check_state() const;
+
+  /// All that is neither an array nor given by the caller.
+  struct Scalars {
+    Request request = Request::kEvaluate;
+    Status status = Status::kRunning;
+    Phase phase = Phase::kStart;
+    double f = 0;           ///< At the last completed iteration.
+    double previous_f = 0;  ///< One before.
+    double projected_gradient = 0;
+    double start_size = 0;      ///< |f| at the start of the solve, at least 1 ...
+    double start_gradient = 0;  ///< ... and the gradient of its free variables.
+    double slope = 0;           ///< gᵀd at the start of the line search ...
+    double end_slope = 0;       ///< ... and at its end.
+    std::int64_t nit = 0;
+    std::int64_t nfev = 0;
+    double largest_f = 0;     ///< The largest |f| of an iterate.
+    std::int64_t trials = 0;  ///< In this line search.
+    MoreThuenteLineSearch search;
+    GradientCheck gradient_check;  ///< Of this line search.
+  };
+  static_assert(std::is_trivially_copyable_v<Scalars>);
+
+  LbfgsbOptions options;
+  bool bounded;
+  bool boxed = false;  ///< Every variable has two bounds.
+  double* gradient;
+  AlignedArray<double> line_start;
+  Vectors v;
+  QuasiNewtonModel model;
+  const Kernels& kernels;
+  Scalars s;
+
+ private:
+  static Vectors view(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+                      double* line_start);
+};
+
+Vectors Lbfgsb::State::view(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+                            double* line_start) {
+  Vectors v;
+  v.n = x.size();
+  v.x = x.data();
+  v.gradient = gradient.data();
+  v.lower = lower.data();
+  v.upper = upper.data();
+  v.start = line_start;
+  v.start_gradient = line_start + num_tiles(v.n) * kTile;
+  return v;
+}
+
+Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> lower, Span<const double> upper,
+                     const LbfgsbOptions& options_)
+    : options(options_),
+      bounded(!lower.empty()),
+      gradient(gradient_.data()),
+      line_start(2 * num_tiles(x.size()) * kTile),
+      v(view(x, gradient_, lower, upper, line_start.data())),
+      model(v, static_cast<std::size_t>(options_.maxcor)),
+      kernels(tfminimize::kernels()) {
+  std::fill_n(line_start.data(), line_start.size(), 0.0);  // A state saved before the first line search has it too.
+  begin();
+}
+
+/// All that a solve starts with, of which the model is new or restarted.
+void Lbfgsb::State::begin() {
+  s = Scalars();
+  boxed = bounded;
+  if (!bounded) return;
+  for (std::size_t i = 0; i < v.n; ++i) {
+    v.x[i] = std::min(std::max(v.x[i], v.lower[i]), v.upper[i]);
+    boxed = boxed && std::isfinite(v.lower[i]) && std::isfinite(v.upper[i]);
+  }
+}
+
+Request Lbfgsb::State::stop(Status status) {
+  s.status = status;
+  return Request::kStopped;
+}
+
+Request Lbfgsb::State::after_start() {
+  ++s.nfev;
+  // The direction is still zero: the slope only tells whether the gradient is finite.
+  const TrialSums start = kernels.trial(v, model.matrix().direction_column());
+  s.projected_gradient = start.projected_gradient;
+  if (!std::isfinite(s.f) || !std::isfinite(start.slope)) return stop(Status::kNonFiniteStart);
+  if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
+  if (options.maxiter <= 0) return stop(Status::kMaxIterations);
+  s.start_size = std::max(std::abs(s.f), 1.0);
+  s.start_gradient = free_gradient();
+  model.reset();
+  return begin_line_search();
+}
+
+double Lbfgsb::State::free_gradient() const {
+  if (!bounded) return s.projected_gradient;
+  double largest = 0;
+  for (std::size_t i = 0; i < v.n; ++i) {
+    const bool free = gradient[i] > 0 ? v.x[i] > v.lower[i] : v.x[i] < v.upper[i];
+    if (free) largest = std::max(largest, std::abs(gradient[i]));
+  }
+  return largest;
+}
+
+bool Lbfgsb::State::has_diverged() const {
+  const double growth = std::abs(s.f) / s.start_size;
+  return std::sqrt(options.precision) * growth > 1 && free_gradient() / s.start_gradient > growth;
+}
+
+Request Lbfgsb::State::begin_line_search() {
+  std::optional<DirectionSums> direction = model.find_direction();
+  while (!direction) {
+    if (model.matrix().size() == 0) return stop(Status::kLineSearchFailed);
+    model.reset();
+    direction = model.find_direction();
+  }
+  s.slope = direction->slope;
+  MoreThuenteLineSearch::Params params;
+  params.largest_step = kLargestStep;
+  double first_step = 1;
+  if (bounded) params.largest_step = s.nit == 0 ? 1 : std::min(kLargestStep, direction->largest_step);
+  if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.largest_step);
+  s.search = MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params);
+  s.largest_f = std::max(s.largest_f, std::abs(s.f));
+  s.gradient_check = GradientCheck(options.precision, s.largest_f);
+  s.trials = 0;
+  s.phase = Phase::kTrial;
+  if (first_step != 1) kernels.move(v, model.matrix().direction_column(), first_step);
+  return Request::kEvaluate;
+}
+
+Request Lbfgsb::State::after_trial(double f) {
+  const std::size_t d_column = model.matrix().direction_column();
+  const TrialSums trial = kernels.trial(v, d_column);
+  ++s.nfev;
+  if (f == -std::numeric_limits<double>::infinity()) {
+    s.f = f;
+    return stop(Status::kUnboundedBelow);
+  }
+  do {
+    ++s.trials;
+    auto verdict = MoreThuenteLineSearch::Verdict::kTryNext;
+    if (std::isfinite(f) && std::isfinite(trial.slope)) {
+      s.gradient_check.add(s.search.step(), f, f - s.f, trial.slope);
+      verdict = s.search.advance(f, trial.slope);
+    } else {
+      s.search.retreat();
+    }
+    if (verdict != MoreThuenteLineSearch::Verdict::kTryNext) {
+      // SciPy goes on from a point that rounds to the start, and calls it converged.
+      if (verdict == MoreThuenteLineSearch::Verdict::kNoProgress && s.gradient_check.is_wrong()) {
+        return fail_line_search();
+      }
+      s.previous_f = s.f;
+      s.f = f;
+      s.end_slope = trial.slope;
+      s.projected_gradient = trial.projected_gradient;
+      ++s.nit;
+      s.phase = Phase::kIteration;
+      return Request::kIteration;
+    }
+    if (s.trials >= options.maxls) return fail_line_search();
+    // A step that rounds to the x that was just evaluated needs no evaluation.
+  } while (!kernels.move(v, d_column, s.search.step()));
+  return Request::kEvaluate;
+}
+
+Request Lbfgsb::State::fail_line_search() {
+  std::copy_n(v.start, v.n, v.x);
+  std::copy_n(v.start_gradient, v.n, gradient);
+  if (model.matrix().size() == 0) {
+    return stop(s.gradient_check.is_wrong() ? Status::kGradientMismatch : Status::kLineSearchFailed);
+  }
+  model.reset();
+  return begin_line_search();
+}
+
+Request Lbfgsb::State::after_iteration() {
+  if (s.nit >= options.maxiter) return stop(Status::kMaxIterations);
+  if (s.nfev > options.maxfun) return stop(Status::kMaxEvaluations);
+  if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
+  // As a multiple of the rounding unit, like SciPy's factr, so that both round alike.
+  const double tolerance = kEpsilon * (options.ftol / kEpsilon);
+  if (s.previous_f - s.f <= tolerance * std::max({std::abs(s.previous_f), std::abs(s.f), 1.0})) {
+    return stop(has_diverged() ? Status::kDiverged : Status::kFunctionConverged);
+  }
+  const double step = s.search.step();
+  const double s_dot_y = (s.end_slope - s.slope) * step;
+  model.accept(step, s_dot_y, s_dot_y > kEpsilon * -s.slope * step);
+  return begin_line_search();
+}
+
+void Lbfgsb::State::check_state() const {
+  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, Status::kDiverged) &&
+                  is_enumerator(s.phase, Phase::kIteration),
+              "its request, status or phase");
+  check_saved((s.request == Request::kStopped) != (s.status == Status::kRunning), "its status with this request");
+  check_saved(s.request == Request::kStopped ||
+                  s.request == (s.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
+              "its phase with this request");
+  check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.trials), "a count");
+  check_saved(s.search.is_valid(), "a flag");
+  for (std::size_t i = 0; bounded && i < v.n; ++i) {
+    check_saved(!(v.x[i] < v.lower[i] || v.x[i] > v.upper[i]), "an x outside of its bounds");
+  }
+}
+
+template <typename Visit>
+void Lbfgsb::State::visit(Visit&& visit) {
+  visit(&s, sizeof s);
+  visit(v.x, v.n * sizeof(double));
+  visit(gradient, v.n * sizeof(double));
+  visit(line_start.data(), line_start.size() * sizeof(double));
+  model.visit_state(visit);
+}
+
+namespace {
+
+void check(Span<const double> lower, Span<const double> upper, const LbfgsbOptions& options) {
+  if (options.maxcor < 1) throw std::invalid_argument("maxcor must be at least 1.");
+  if (options.maxcor > kMostPairs) {
+    throw std::invalid_argument("maxcor must be at most " + std::to_string(kMostPairs) + ".");
+  }
+  if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
+  for (std::size_t i = 0; i < lower.size(); ++i) {
+    if (!(lower[i] <= upper[i])) throw std::invalid_argument("each lower bound must be at most its upper bound.");
+  }
+}
+
+}  // namespace
+
+Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
+               const LbfgsbOptions& options) {
+  if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
+  if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
+  if (lower.size() != upper.size() || (!lower.empty() && lower.size() != x.size())) {
+    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
+  }
+  check(lower, upper, options);
+  check_memory(x.size(), options.maxcor);
+  state_ = std::make_unique<State>(x, gradient, lower, upper, options);
+}
+
+void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count) {
+  // S, Y and the direction, where the line search began, and the caller's x and gradient.
+  const double doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
+  const std::string solvers = count == 1 ? "L-BFGS-B" : "L-BFGS-B, in " + std::to_string(count) + " threads,";
+  tfminimize::check_memory(8 * doubles * static_cast<double>(count),
+                           solvers + " with " + std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor),
+                           count == 1 ? "give a smaller maxcor, or fewer variables."
+                                      : "give a smaller num_threads or maxcor, or fewer variables.");
+}
+
+Lbfgsb::~Lbfgsb() = default;
+Lbfgsb::Lbfgsb(Lbfgsb&&) noexcept = default;
+Lbfgsb& Lbfgsb::operator=(Lbfgsb&&) noexcept = default;
+
+Request Lbfgsb::advance(double f) {
+  State::Scalars& s = state_->s;
+  if (s.request == Request::kStopped) throw std::logic_error("advance() was called on a solver that has stopped.");
+  switch (s.phase) {
+    case Phase::kStart:
+      s.f = f;
+      s.request = state_->after_start();
+      break;
+    case Phase::kTrial:
+      s.request = state_->after_trial(f);
+      break;
+    case Phase::kIteration:
+      s.request = state_->after_iteration();
+      break;
+  }
+  return s.request;
+}
+
+void Lbfgsb::stop() {
+  if (state_->s.request != Request::kIteration) {
+    throw std::logic_error("stop() is allowed only when an iteration is complete.");
+  }
+  state_->s.request = state_->stop(Status::kCallerStopped);
+}
+
+void Lbfgsb::restart(const LbfgsbOptions& options) {
+  const Vectors& v = state_->v;
+  if (options.maxcor != state_->options.maxcor) {
+    throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
+  }
+  const std::size_t bounds = state_->bounded ? v.n : 0;
+  check({v.lower, bounds}, {v.upper, bounds}, options);
+  state_->options = options;
+  state_->model.restart();
+  state_->begin();
+}
+
+void Lbfgsb::restart() { restart(state_->options); }
+
+Request Lbfgsb::request() const { return state_->s.request; }
+Status Lbfgsb::status() const { return state_->s.status; }
+double Lbfgsb::fun() const { return state_->s.f; }
+std::int64_t Lbfgsb::nit() const { return state_->s.nit; }
+std::int64_t Lbfgsb::nfev() const { return state_->s.nfev; }
+std::size_t Lbfgsb::size() const { return state_->v.n; }
+std::size_t Lbfgsb::num_corrections() const { return state_->model.matrix().size(); }
+
+void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {
+  const CompactBfgsMatrix& matrix = state_->model.matrix();
+  const std::size_t n = size();
+  if (s.size() != matrix.size() * n || y.size() != s.size()) {
+    throw std::invalid_argument("s and y must have num_corrections() · n elements.");
+  }
+  for (std::size_t pair = 0; pair < matrix.size(); ++pair) {
+    for (std::size_t i = 0; i < n; ++i) {
+      s[pair * n + i] = matrix.tiles().element(i, static_cast<std::size_t>(matrix.s_column(pair)));
+      y[pair * n + i] = matrix.tiles().element(i, static_cast<std::size_t>(matrix.y_column(pair)));
+    }
+  }
+}
+
+std::vector<std::uint8_t> Lbfgsb::save() const {
+  return save_snapshot(state_->shape(), [&](auto&& visitor) { state_->visit(visitor); });
+}
+
+void Lbfgsb::restore(Span<const std::uint8_t> saved) {
+  restore_snapshot(
+      saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
+      [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
+}
+
+}  // namespace tfminimize

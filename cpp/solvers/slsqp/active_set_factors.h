@@ -1,0 +1,55 @@
+#ifndef TFMINIMIZE_SOLVERS_SLSQP_ACTIVE_SET_FACTORS_H_
+#define TFMINIMIZE_SOLVERS_SLSQP_ACTIVE_SET_FACTORS_H_
+
+#include <cstddef>
+#include <vector>
+
+#include "solvers/aligned_array.h"
+#include "solvers/kernels/dense_kernels.h"
+#include "solvers/slsqp/upper_triangle.h"
+
+namespace tfminimize {
+
+/// The factors V = Q·R of a matrix whose columns come and go: the normals of the active constraints.
+///
+/// Qᵀ is held row by row, and grows with the number of columns. J. W. Daniel, W. B. Gragg, L. Kaufman, G. W. Stewart,
+/// "Reorthogonalization and stable algorithms for updating the Gram-Schmidt QR factorization", Math. Comp. 30 (1976),
+/// 772-795.
+class ActiveSetFactors {
+ public:
+  /// Vectors are `stride` long, a multiple of 8; there are at most `most_columns` columns.
+  ActiveSetFactors(std::size_t stride, std::size_t most_columns);
+
+  void clear() { r_.clear(); }
+  std::size_t size() const { return r_.size(); }  ///< Columns.
+  const double* q(std::size_t i) const { return q_.data() + i * stride_; }
+  const UpperTriangle& r() const { return r_; }
+
+  /// Splits v into Q·d and z, which is orthogonal to Q; returns ‖z‖. d: [size()], z: [stride].
+  double project(const double* v, double* d, double* z) const;
+
+  /// Appends the column Q·d + z, as project() has split it.
+  void append(const double* d, const double* z, double norm);
+
+  /// Removes a column. The last row of Qᵀ, at q(size()), is then no longer part of the factors, but still there; alpha,
+  /// [size()] before, is turned with Qᵀ.
+  void remove(std::size_t column, double* alpha);
+
+  /// y += Q·x
+  void add_combination(const double* x, double* y) const;
+
+ private:
+  void grow();
+
+  std::size_t stride_;
+  std::size_t most_columns_;
+  std::size_t capacity_ = 0;
+  const DenseKernels& kernels_;
+  UpperTriangle r_;
+  AlignedArray<double> q_;
+  mutable std::vector<double> correction_;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_SOLVERS_SLSQP_ACTIVE_SET_FACTORS_H_

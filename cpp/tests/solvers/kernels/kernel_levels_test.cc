@@ -1,0 +1,203 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "solvers/kernels/kernels.h"
+#include "tests/solvers/kernels/kernel_problem.h"
+
+namespace tfminimize {
+namespace {
+
+using testing::KernelProblem;
+using testing::kInf;
+using testing::kNaN;
+using testing::Vector;
+
+/// One use of one kernel; returns what the kernel does.
+struct Use {
+  std::string name;
+  bool bounded;
+  std::function<Vector(const Kernels&, KernelProblem&)> run;
+};
+
+Vector joined(std::initializer_list<Vector> parts) {
+  Vector all;
+  for (const Vector& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+Vector numbers(const DirectionSums& sums) {
+  return {sums.slope, sums.squared_norm, sums.largest_step, sums.clipped ? 1.0 : 0.0};
+}
+
+Use direction(std::size_t columns) {
+  return {"direction", false, [=](const Kernels& k, KernelProblem& p) {
+            return numbers(k.direction(p.view(), p.combination(columns), KernelProblem::kDirectionColumn));
+          }};
+}
+
+Use bounded_direction(std::size_t columns, std::size_t dot_columns, bool from_start) {
+  return {"bounded_direction", true, [=](const Kernels& k, KernelProblem& p) {
+            Vector free_dots(dot_columns);
+            Vector other_dots(dot_columns);
+            const Vectors v = p.view();
+            const DirectionSums sums =
+                k.bounded_direction(v, from_start ? v.start : v.x, p.positions.data(), 0.3, p.combination(columns),
+                                    KernelProblem::kDirectionColumn, KernelProblem::columns(dot_columns),
+                                    free_dots.data(), other_dots.data(), p.scratch.data());
+            return joined({numbers(sums), free_dots, other_dots});
+          }};
+}
+
+Use move(bool bounded) {
+  return {"move", bounded, [](const Kernels& k, KernelProblem& p) {
+            return Vector{k.move(p.view(), KernelProblem::kDirectionColumn, 0.7) ? 1.0 : 0.0};
+          }};
+}
+
+Use trial(bool bounded) {
+  return {"trial", bounded, [](const Kernels& k, KernelProblem& p) {
+            const TrialSums sums = k.trial(p.view(), KernelProblem::kDirectionColumn);
+            return Vector{sums.slope, sums.projected_gradient};
+          }};
+}
+
+Use update(std::size_t columns, double scale) {
+  return {"update", false, [=](const Kernels& k, KernelProblem& p) {
+            Vector y_dots(columns);
+            Vector g_dots(columns);
+            k.update(p.view(), KernelProblem::kDirectionColumn, scale, KernelProblem::kYColumn,
+                     KernelProblem::columns(columns), y_dots.data(), g_dots.data(), p.scratch.data());
+            return joined({y_dots, g_dots});
+          }};
+}
+
+Use bounded_update(std::size_t columns, bool stores_pair) {
+  return {"bounded_update", true, [=](const Kernels& k, KernelProblem& p) {
+            Vector y_dots(columns);
+            Vector d_dots(columns);
+            const CauchySums sums = k.bounded_update(
+                p.view(), KernelProblem::kDirectionColumn, 0.7, stores_pair ? KernelProblem::kYColumn : kNoColumn,
+                p.positions.data(), p.new_positions.data(), KernelProblem::columns(columns), y_dots.data(),
+                d_dots.data(), p.scratch.data());
+            return joined({y_dots,
+                           d_dots,
+                           {sums.squared_norm, stores_pair ? sums.y_squared_norm : 0, sums.first_breakpoint,
+                            static_cast<double>(sums.num_breakpoints), static_cast<double>(sums.num_moving)}});
+          }};
+}
+
+Use gradient_dots(std::size_t columns) {
+  return {"gradient_dots", false, [=](const Kernels& k, KernelProblem& p) {
+            Vector g_dots(columns);
+            k.gradient_dots(p.view(), KernelProblem::columns(columns), g_dots.data(), p.scratch.data());
+            return g_dots;
+          }};
+}
+
+/// Every kernel, with every number of columns, as they are worked on in groups.
+std::vector<Use> all_uses() {
+  std::vector<Use> uses = {move(false), move(true), trial(false), trial(true), update(4, 1)};
+  for (std::size_t columns = 0; columns <= KernelProblem::kColumns; ++columns) {
+    uses.push_back(direction(columns));
+    uses.push_back(bounded_direction(columns, KernelProblem::kColumns - columns, columns % 2 == 0));
+    uses.push_back(update(columns, 0.7));
+    uses.push_back(bounded_update(columns, true));
+    uses.push_back(bounded_update(columns, false));
+    uses.push_back(gradient_dots(columns));
+  }
+  return uses;
+}
+
+std::vector<std::size_t> all_sizes() {
+  std::vector<std::size_t> sizes;
+  for (std::size_t n = 1; n <= 40; ++n) sizes.push_back(n);
+  sizes.insert(sizes.end(), {257, 5000, 16403});  // The last has more than one chunk of blocks.
+  return sizes;
+}
+
+std::vector<std::uint64_t> as_bits(const Vector& values) {
+  std::vector<std::uint64_t> bits(values.size());
+  if (!values.empty()) std::memcpy(bits.data(), values.data(), values.size() * sizeof(double));
+  return bits;
+}
+
+class KernelLevelTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (kernels_for(GetParam()) == nullptr) GTEST_SKIP() << "This machine has no " << GetParam();
+  }
+};
+
+TEST_P(KernelLevelTest, NameIsThatOfTheLevel) { EXPECT_STREQ(kernels_for(GetParam())->level, GetParam()); }
+
+TEST_P(KernelLevelTest, BitsAreThoseOfTheLowestLevel) {
+  for (const Use& use : all_uses()) {
+    for (const std::size_t n : all_sizes()) {
+      KernelProblem expected(n, use.bounded);
+      KernelProblem actual(n, use.bounded);
+      const Vector expected_result = use.run(*kernels_for("v1"), expected);
+      const Vector actual_result = use.run(*kernels_for(GetParam()), actual);
+      ASSERT_EQ(as_bits(actual_result), as_bits(expected_result)) << use.name << ' ' << n;
+      ASSERT_TRUE(actual.bits() == expected.bits()) << use.name << ' ' << n;
+    }
+  }
+}
+
+TEST_P(KernelLevelTest, NothingIsWrittenBehindAnArray) {
+  for (const Use& use : all_uses()) {
+    for (const std::size_t n : all_sizes()) {
+      KernelProblem problem(n, use.bounded);
+      use.run(*kernels_for(GetParam()), problem);
+      ASSERT_TRUE(problem.guards_are_intact()) << use.name << ' ' << n;
+    }
+  }
+}
+
+TEST_P(KernelLevelTest, RowsThatFillUpTheLastTileStayZero) {
+  for (const Use& use : all_uses()) {
+    for (std::size_t n = 1; n <= 40; ++n) {
+      KernelProblem problem(n, use.bounded);
+      use.run(*kernels_for(GetParam()), problem);
+      for (std::size_t i = n; i < problem.rows; ++i) {
+        for (std::size_t c = 0; c < KernelProblem::kColumns; ++c) ASSERT_EQ(problem.element(i, c), 0) << use.name;
+        ASSERT_EQ(problem.new_positions[i], kFree) << use.name;
+      }
+    }
+  }
+}
+
+TEST_P(KernelLevelTest, GradientThatIsNotFiniteShowsInTheSlope) {
+  for (const bool bounded : {false, true}) {
+    for (const double value : {kNaN, kInf, -kInf}) {
+      for (const double d : {0.0, 1.0}) {
+        for (std::size_t i = 0; i < 19; ++i) {
+          KernelProblem problem(19, bounded);
+          problem.gradient[i] = value;
+          problem.tiles().element(i, KernelProblem::kDirectionColumn) = d;
+          const TrialSums sums = kernels_for(GetParam())->trial(problem.view(), KernelProblem::kDirectionColumn);
+          EXPECT_FALSE(std::isfinite(sums.slope)) << bounded << ' ' << value << ' ' << d << ' ' << i;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, KernelLevelTest, ::testing::Values("v1", "v3", "v4"),
+                         [](const auto& level) { return level.param; });
+
+TEST(KernelsTest, LowestLevelIsAlwaysThere) { EXPECT_NE(kernels_for("v1"), nullptr); }
+
+TEST(KernelsTest, UnknownLevelIsNotFound) { EXPECT_EQ(kernels_for("v2"), nullptr); }
+
+TEST(KernelsTest, HighestLevelThatRunsIsChosen) {
+  const Kernels* best = kernels_for("v1");
+  for (const char* level : {"v3", "v4"}) {
+    if (const Kernels* found = kernels_for(level)) best = found;
+  }
+  EXPECT_EQ(&kernels(), best);
+}
+
+}  // namespace
+}  // namespace tfminimize

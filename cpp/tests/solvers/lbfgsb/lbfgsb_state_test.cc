@@ -1,0 +1,232 @@
+// Saved and restored states.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "tests/solvers/lbfgsb/solve.h"
+
+namespace tfminimize {
+namespace {
+
+using testing::bounded_rosenbrock;
+using testing::Problem;
+using testing::quadratic;
+using testing::Random;
+using testing::rosenbrock_problem;
+using testing::Solve;
+using testing::Vector;
+
+using Bytes = std::vector<std::uint8_t>;
+
+LbfgsbOptions few_corrections() {
+  LbfgsbOptions options;
+  options.maxcor = 3;  // So that the oldest pairs are dropped.
+  return options;
+}
+
+void expect_same_bits(const Vector& a, const Vector& b) {
+  ASSERT_EQ(a.size(), b.size());
+  if (a.empty()) return;
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)), 0);
+}
+
+void expect_same(const Solve& a, const Solve& b) {
+  EXPECT_EQ(a.solver.request(), b.solver.request());
+  EXPECT_EQ(a.solver.status(), b.solver.status());
+  EXPECT_EQ(a.solver.nit(), b.solver.nit());
+  EXPECT_EQ(a.solver.nfev(), b.solver.nfev());
+  expect_same_bits({a.solver.fun()}, {b.solver.fun()});
+  expect_same_bits(a.x(), b.x());
+  expect_same_bits(a.gradient(), b.gradient());
+  ASSERT_EQ(a.solver.num_corrections(), b.solver.num_corrections());
+  const std::size_t size = a.solver.num_corrections() * a.solver.size();
+  Vector s[2] = {Vector(size), Vector(size)};
+  Vector y[2] = {Vector(size), Vector(size)};
+  a.solver.copy_corrections(s[0], y[0]);
+  b.solver.copy_corrections(s[1], y[1]);
+  expect_same_bits(s[0], s[1]);
+  expect_same_bits(y[0], y[1]);
+}
+
+/// Both to the end, with the same bits at each step.
+void expect_same_ways(Solve& a, Solve& b) {
+  expect_same(a, b);
+  while (a.solver.request() != Request::kStopped && !::testing::Test::HasFailure()) {
+    ASSERT_NE(b.solver.request(), Request::kStopped);
+    a.advance();
+    b.advance();
+    expect_same(a, b);
+  }
+}
+
+/// The same problem from somewhere else, so that nothing of the start can help.
+Problem elsewhere(Problem problem) {
+  for (std::size_t i = 0; i < problem.x0.size(); ++i) problem.x0[i] = 0.9 + 0.001 * static_cast<double>(i);
+  return problem;
+}
+
+struct NamedProblem {
+  std::string name;
+  Problem problem;
+};
+
+std::ostream& operator<<(std::ostream& out, const NamedProblem& p) { return out << p.name; }
+
+class LbfgsbStateTest : public ::testing::TestWithParam<NamedProblem> {
+ protected:
+  const Problem& problem_ = GetParam().problem;
+
+  /// Calls check(solve) with a solve after each of its steps.
+  template <typename Check>
+  void after_each_step(const Check& check) {
+    Solve counting(problem_, few_corrections());
+    std::size_t steps = 0;
+    for (; counting.solver.request() != Request::kStopped; ++steps) counting.advance();
+    for (std::size_t step = 0; step <= steps; ++step) {
+      Solve solve(problem_, few_corrections());
+      for (std::size_t k = 0; k < step; ++k) solve.advance();
+      check(solve);
+      if (HasFailure()) FAIL() << "after step " << step;
+    }
+  }
+};
+
+TEST_P(LbfgsbStateTest, FreshSolverGoesOnWithTheSameBits) {
+  after_each_step([&](Solve& solve) {
+    Solve restored(elsewhere(problem_), few_corrections());
+    restored.solver.restore(solve.solver.save());
+    expect_same_ways(solve, restored);
+  });
+}
+
+TEST_P(LbfgsbStateTest, UsedSolverGoesOnWithTheSameBits) {
+  after_each_step([&](Solve& solve) {
+    for (const int used : {1, 9, 10, 11, 30}) {
+      Solve original(problem_, few_corrections());
+      original.solver.restore(solve.solver.save());
+      Solve restored(elsewhere(problem_), few_corrections());
+      for (int k = 0; k < used && restored.solver.request() != Request::kStopped; ++k) restored.advance();
+      restored.solver.restore(solve.solver.save());
+      expect_same_ways(original, restored);
+    }
+  });
+}
+
+TEST_P(LbfgsbStateTest, RestartedSolverGoesTheWayOfANewOne) {
+  Solve other(elsewhere(problem_), few_corrections());
+  other.finish();
+  other.restart(problem_.x0);
+  Solve fresh(problem_, few_corrections());
+  expect_same_ways(other, fresh);
+  after_each_step([&](Solve& solve) {
+    solve.restart(problem_.x0);
+    Solve unused(problem_, few_corrections());
+    expect_same_ways(solve, unused);
+  });
+}
+
+TEST_P(LbfgsbStateTest, SavingChangesNothing) {
+  Solve undisturbed(problem_, few_corrections());
+  undisturbed.finish();
+  Solve solve(problem_, few_corrections());
+  while (solve.solver.request() != Request::kStopped) {
+    solve.solver.save();
+    solve.advance();
+  }
+  expect_same(solve, undisturbed);
+}
+
+TEST_P(LbfgsbStateTest, SolverThatHasStoppedStaysStopped) {
+  Solve solve(problem_, few_corrections());
+  solve.finish();
+  Solve restored(elsewhere(problem_), few_corrections());
+  restored.solver.restore(solve.solver.save());
+  expect_same(solve, restored);
+  EXPECT_THROW(restored.solver.advance(0), std::logic_error);
+}
+
+TEST_P(LbfgsbStateTest, TruncatedStateIsRefusedAndChangesNothing) {
+  Solve source(problem_, few_corrections());
+  for (int k = 0; k < 12; ++k) source.advance();
+  const Bytes state = source.solver.save();
+  for (std::size_t size = 0; size < state.size(); size += 1 + size / 16) {
+    Solve undisturbed(problem_, few_corrections());
+    Solve solve(problem_, few_corrections());
+    const Bytes cut(state.begin(), state.begin() + static_cast<std::ptrdiff_t>(size));
+    EXPECT_THROW(solve.solver.restore(cut), std::invalid_argument) << size;
+    expect_same_ways(solve, undisturbed);
+    if (HasFailure()) FAIL() << "cut to " << size << " of " << state.size();
+  }
+}
+
+TEST_P(LbfgsbStateTest, LongerStateIsRefused) {
+  Solve source(problem_, few_corrections());
+  source.advance();
+  Bytes state = source.solver.save();
+  state.push_back(0);
+  Solve solve(problem_, few_corrections());
+  EXPECT_THROW(solve.solver.restore(state), std::invalid_argument);
+}
+
+TEST_P(LbfgsbStateTest, DamagedStateIsRefused) {
+  Solve source(problem_, few_corrections());
+  for (int k = 0; k < 12; ++k) source.advance();
+  const Bytes state = source.solver.save();
+  Random random(1);
+  for (int trial = 0; trial < 50; ++trial) {
+    Bytes damaged = state;
+    damaged[random.below(state.size())] ^= static_cast<std::uint8_t>(1 + random.below(255));
+    Solve solve(problem_, few_corrections());
+    EXPECT_THROW(solve.solver.restore(damaged), std::invalid_argument) << trial;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Problems, LbfgsbStateTest,
+                         ::testing::Values(NamedProblem{"Unbounded", rosenbrock_problem(5)},
+                                           NamedProblem{"Bounded", bounded_rosenbrock(11, 4)},
+                                           NamedProblem{"Quadratic", quadratic(16, 30)}),
+                         [](const auto& p) { return p.param.name; });
+
+TEST(LbfgsbForeignStateTest, AnotherSizeIsRefused) {
+  const Bytes state = Solve(quadratic(5, 2)).solver.save();
+  for (const std::size_t n : {4, 6, 8}) {
+    Solve solve(quadratic(n, 2));
+    EXPECT_THROW(solve.solver.restore(state), std::invalid_argument);
+  }
+}
+
+TEST(LbfgsbForeignStateTest, AnotherNumberOfCorrectionsIsRefused) {
+  const Bytes state = Solve(quadratic(5, 2)).solver.save();
+  Solve solve(quadratic(5, 2), few_corrections());
+  EXPECT_THROW(solve.solver.restore(state), std::invalid_argument);
+}
+
+TEST(LbfgsbForeignStateTest, BoundsWhereThereWereNoneAreRefused) {
+  const Bytes bounded = Solve(bounded_rosenbrock(5)).solver.save();
+  const Bytes unbounded = Solve(rosenbrock_problem(5)).solver.save();
+  EXPECT_THROW(Solve(bounded_rosenbrock(5)).solver.restore(unbounded), std::invalid_argument);
+  EXPECT_THROW(Solve(rosenbrock_problem(5)).solver.restore(bounded), std::invalid_argument);
+}
+
+TEST(LbfgsbForeignStateTest, EmptyStateIsRefused) {
+  EXPECT_THROW(Solve(quadratic(5, 2)).solver.restore(Bytes()), std::invalid_argument);
+}
+
+TEST(LbfgsbForeignStateTest, RandomBytesAreRefused) {
+  Random random(2);
+  const std::size_t size = Solve(quadratic(5, 2)).solver.save().size();
+  for (int trial = 0; trial < 20; ++trial) {
+    Bytes bytes(size);
+    for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.below(256));
+    EXPECT_THROW(Solve(quadratic(5, 2)).solver.restore(bytes), std::invalid_argument);
+  }
+}
+
+}  // namespace
+}  // namespace tfminimize

@@ -1,0 +1,172 @@
+#ifndef TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_
+#define TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "tests/solvers/allocations.h"
+#include "tests/solvers/kernels/reference.h"
+
+namespace tfminimize::testing {
+
+/// Returns f(x), and puts the gradient into its second argument.
+using Function = std::function<double(const Vector& x, Vector& gradient)>;
+
+struct Problem {
+  Function function;
+  Vector x0;
+  Vector lower;  ///< Empty without bounds.
+  Vector upper;
+};
+
+/// max |P(x - g) - x|
+inline double projected_gradient(const Problem& problem, const Vector& x, const Vector& gradient) {
+  double largest = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    double end = x[i] - gradient[i];
+    if (!problem.lower.empty()) end = std::min(std::max(end, problem.lower[i]), problem.upper[i]);
+    largest = std::max(largest, problem.lower.empty() ? std::abs(gradient[i]) : std::abs(end - x[i]));
+  }
+  return largest;
+}
+
+/// A solver with its buffers, which end exactly where they may be read.
+class Solve {
+ public:
+  explicit Solve(Problem problem, const LbfgsbOptions& options = {})
+      : problem_(std::move(problem)),
+        x_(problem_.x0.begin(), problem_.x0.end()),
+        gradient_(problem_.x0.size(), kNaN),
+        lower_(problem_.lower.begin(), problem_.lower.end()),
+        upper_(problem_.upper.begin(), problem_.upper.end()),
+        solver({x_.data(), x_.size()}, {gradient_.data(), gradient_.size()}, {lower_.data(), lower_.size()},
+               {upper_.data(), upper_.size()}, options) {}
+  Solve(const Solve&) = delete;
+  Solve& operator=(const Solve&) = delete;
+
+  Vector x() const { return {x_.begin(), x_.end()}; }
+  Vector gradient() const { return {gradient_.begin(), gradient_.end()}; }
+  double projected_gradient() const { return testing::projected_gradient(problem_, x(), gradient()); }
+
+  /// Evaluates, if that is asked for, and goes on.
+  Request advance() {
+    double f = kNaN;  // Not to be read, but after an evaluation.
+    if (solver.request() == Request::kEvaluate) {
+      Vector g(x_.size());
+      f = problem_.function(x(), g);
+      std::copy(g.begin(), g.end(), gradient_.begin());
+      evaluated.push_back(x());
+    }
+    const Request request = go_on(f);
+    if (request == Request::kIteration) iterates.push_back(x());
+    if (request == Request::kIteration) values.push_back(solver.fun());
+    return request;
+  }
+  /// To the end.
+  Solve& finish() {
+    while (solver.request() != Request::kStopped) {
+      if (evaluated.size() > kMostEvaluations) throw std::runtime_error("The solver does not end.");
+      advance();
+    }
+    return *this;
+  }
+  /// Begins anew at x.
+  void restart(const Vector& x) {
+    std::copy(x.begin(), x.end(), x_.begin());
+    std::fill(gradient_.begin(), gradient_.end(), kNaN);
+    const AllocationsCounted counted(allocations);
+    solver.restart();
+  }
+  /// Until this is asked for, or to the end.
+  void advance_to(Request request) {
+    while (solver.request() != Request::kStopped && advance() != request) {
+    }
+  }
+
+ private:
+  static constexpr std::size_t kMostEvaluations = 100000;
+
+  Request go_on(double f) {
+    const AllocationsCounted counted(allocations);
+    return solver.advance(f);
+  }
+
+  Problem problem_;
+  AlignedVector<double> x_, gradient_, lower_, upper_;
+
+ public:
+  Lbfgsb solver;
+  std::vector<Vector> evaluated;  ///< Each x at which f was evaluated.
+  std::vector<Vector> iterates;   ///< x and ...
+  Vector values;                  ///< ... f after each iteration.
+  std::size_t allocations = 0;    ///< By the solver since it was made.
+};
+
+/// ½·Σ weight_i·(x_i - center_i)², with weights from 1 to `condition`.
+inline Problem quadratic(std::size_t n, double condition, std::uint64_t seed = 1) {
+  Random random(seed);
+  const Vector center = random.vector(n);
+  Vector weight(n, 1);
+  for (double& value : weight) value = std::pow(condition, random.unit());
+  const auto function = [=](const Vector& x, Vector& g) {
+    double f = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      g[i] = weight[i] * (x[i] - center[i]);
+      f += 0.5 * g[i] * (x[i] - center[i]);
+    }
+    return f;
+  };
+  return {function, random.vector(n, -3, 3), {}, {}};
+}
+
+/// Σ 100·(x_{i+1} - x_i²)² + (1 - x_i)², from (-1.2, 1, -1.2, 1, ...). Its minimum is 0 at (1, ..., 1).
+inline double rosenbrock(const Vector& x, Vector& g) {
+  double f = 0;
+  std::fill(g.begin(), g.end(), 0.0);
+  for (std::size_t i = 0; i + 1 < x.size(); ++i) {
+    const double a = x[i + 1] - x[i] * x[i];
+    const double b = 1 - x[i];
+    f += 100 * a * a + b * b;
+    g[i] += -400 * a * x[i] - 2 * b;
+    g[i + 1] += 200 * a;
+  }
+  return f;
+}
+inline Problem rosenbrock_problem(std::size_t n) {
+  Vector x0(n, 1);
+  for (std::size_t i = 0; i < n; i += 2) x0[i] = -1.2;
+  return {rosenbrock, x0, {}, {}};
+}
+
+/// The same with random bounds around a part of the way, infinite ones among them.
+inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
+  Problem problem = rosenbrock_problem(n);
+  Random random(seed);
+  problem.lower.assign(n, -kInf);
+  problem.upper.assign(n, kInf);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (random.chance(0.5)) problem.lower[i] = random.uniform(-1.5, 0.9);
+    if (random.chance(0.5)) problem.upper[i] = random.uniform(0.9, 1.5);
+  }
+  return problem;
+}
+
+/// x, f and the gradient of a solver belong together.
+inline void expect_consistent(const Solve& solve, const Function& function) {
+  Vector g(solve.x().size());
+  EXPECT_EQ(function(solve.x(), g), solve.solver.fun());
+  EXPECT_EQ(g, solve.gradient());
+}
+
+}  // namespace tfminimize::testing
+
+#endif  // TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_

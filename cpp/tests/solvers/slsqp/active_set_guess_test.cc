@@ -1,0 +1,236 @@
+// What a solver of quadratic programs does with the active set of the last one.
+
+#include "solvers/slsqp/active_set_guess.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "solvers/slsqp/dual_active_set_qp.h"
+#include "tests/solvers/kernels/reference.h"
+#include "tests/solvers/slsqp/qp_problem.h"
+
+namespace tfminimize {
+namespace {
+
+using testing::expect_solved;
+using testing::kkt_residual;
+using testing::Matrix;
+using testing::QpProblem;
+using testing::QpSolve;
+using testing::Random;
+using testing::random_qp;
+using testing::relative_difference;
+using testing::Vector;
+
+/// The same as from a solver that knows nothing.
+void expect_same(const QpSolve& used, const QpProblem& problem) {
+  const QpSolve fresh(problem);
+  ASSERT_EQ(used.status, fresh.status);
+  if (fresh.status != QpStatus::kSolved) return;
+  expect_solved(problem, used);
+  EXPECT_LT(relative_difference(used.s(), fresh.s()), 1e-10);
+  EXPECT_LT(relative_difference(used.multipliers(), fresh.multipliers()), 1e-8);
+  EXPECT_LT(relative_difference(used.lower_multipliers(), fresh.lower_multipliers()), 1e-8);
+  EXPECT_LT(relative_difference(used.upper_multipliers(), fresh.upper_multipliers()), 1e-8);
+}
+
+class ActiveSetGuessTest : public ::testing::TestWithParam<std::uint64_t> {
+ protected:
+  static constexpr std::size_t kVariables = 24;
+  static constexpr std::size_t kConstraints = 10;
+
+  /// With an active set that is no vertex, and no fixed variables.
+  QpProblem make_problem() {
+    QpProblem problem = random_qp({kVariables, kConstraints, 2, true, 0, 0.5}, random_);
+    problem.gradient = random_.vector(kVariables);
+    return problem;
+  }
+
+  Random random_{GetParam()};
+  QpProblem problem_ = make_problem();
+  QpSolve solve_{problem_};
+};
+
+TEST_P(ActiveSetGuessTest, FirstProgramIsSolvedWithoutOne) { EXPECT_FALSE(solve_.solver.guessed()); }
+
+TEST_P(ActiveSetGuessTest, SameProgramIsSolvedWithoutPivots) {
+  solve_.solve(problem_);
+  EXPECT_TRUE(solve_.solver.guessed());
+  EXPECT_EQ(solve_.solver.pivots(), 0U);
+  expect_same(solve_, problem_);
+}
+
+TEST_P(ActiveSetGuessTest, ForgottenSetIsNotUsed) {
+  const Vector s = solve_.s();
+  solve_.solver.forget();
+  solve_.solve(problem_);
+  EXPECT_FALSE(solve_.solver.guessed());
+  EXPECT_EQ(solve_.s(), s);
+}
+
+TEST_P(ActiveSetGuessTest, ConstraintsComeAndGo) {
+  int guessed = 0;
+  for (int trial = 0; trial < 40; ++trial) {
+    for (double& value : problem_.gradient) value += random_.uniform(-0.3, 0.3);
+    solve_.solve(problem_);
+    expect_same(solve_, problem_);
+    guessed += solve_.solver.guessed() ? 1 : 0;
+  }
+  EXPECT_GT(guessed, 10);
+}
+
+TEST_P(ActiveSetGuessTest, ChangeOfTheModelIsFollowed) {
+  int guessed = 0;
+  for (int trial = 0; trial < 40; ++trial) {
+    Vector z = random_.vector(kVariables);
+    const double sigma = std::pow(10.0, random_.uniform(-3, 1));
+    for (std::size_t i = 0; i < kVariables; ++i) {
+      for (std::size_t j = 0; j < kVariables; ++j) problem_.hessian(i, j) += sigma * z[i] * z[j];
+    }
+    solve_.change_model(problem_, sigma, z);
+    solve_.solve(problem_);
+    expect_same(solve_, problem_);
+    guessed += solve_.solver.guessed() ? 1 : 0;
+  }
+  EXPECT_GT(guessed, 30);
+}
+
+TEST_P(ActiveSetGuessTest, RowsMayTurn) {
+  for (int trial = 0; trial < 40; ++trial) {
+    const double change = std::pow(10.0, random_.uniform(-6, -1));
+    for (std::size_t k = 2; k < kConstraints; ++k) {
+      for (std::size_t i = 0; i < kVariables; ++i) problem_.jacobian(k, i) += random_.uniform(-change, change);
+    }
+    solve_.solve(problem_);
+    expect_same(solve_, problem_);
+  }
+}
+
+TEST_P(ActiveSetGuessTest, ProgramWithoutASolutionIsFoundOut) {
+  for (std::size_t i = 0; i < kVariables; ++i) problem_.jacobian(5, i) = -problem_.jacobian(4, i);
+  problem_.constraints[5] = -problem_.constraints[4] - 1;
+  EXPECT_EQ(solve_.solve(problem_), QpStatus::kInfeasible);
+}
+
+TEST_P(ActiveSetGuessTest, RelaxedProgramIsSolvedFromScratch) {
+  QpProblem relaxed = problem_;
+  relaxed.relaxation = Vector(kConstraints);
+  relaxed.penalty = 1e4;
+  solve_.solve(relaxed);
+  EXPECT_FALSE(solve_.solver.guessed());
+  EXPECT_LT(relative_difference(solve_.s(), QpSolve(problem_).s()), 1e-10);
+  solve_.solve(problem_);
+  EXPECT_FALSE(solve_.solver.guessed());
+  expect_same(solve_, problem_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ActiveSetGuessTest, ::testing::Range<std::uint64_t>(1, 7));
+
+/// ½·|s|² + gᵀs with two rows, both active at the solution of most of the programs below.
+QpProblem two_rows(double angle) {
+  QpProblem problem(3, 2);
+  problem.gradient = {9, 4, 3};
+  problem.constraints = {-1, -1};
+  problem.jacobian(0, 0) = 1;
+  problem.jacobian(1, 0) = std::cos(angle);
+  problem.jacobian(1, 1) = std::sin(angle);
+  return problem;
+}
+
+TEST(ActiveSetGuessRowsTest, MultipliersOfRowsThatBecameOneAreThoseOfTheDualMethod) {
+  QpSolve solve(two_rows(0.5));
+  ASSERT_GT(solve.multipliers()[0], 0);
+  ASSERT_GT(solve.multipliers()[1], 0);
+  const QpProblem twins = two_rows(0);
+  solve.solve(twins);
+  expect_same(solve, twins);
+}
+
+TEST(ActiveSetGuessRowsTest, AnswerOfNearlyParallelRowsIsAccurate) {
+  Random random(1);
+  for (int trial = 0; trial < 500; ++trial) {
+    QpProblem problem = two_rows(1);
+    problem.gradient = {0, 0, 0};
+    for (std::size_t i = 0; i < 3; ++i) problem.jacobian(0, i) = random.uniform(-1, 1);
+    problem.constraints[1] = 1;  // Not active ...
+    QpSolve solve(problem);
+    // ... until it says nearly the same as the first.
+    const double factor = random.uniform(0.5, 2);
+    const double angle = std::pow(10.0, random.uniform(-15, -8));
+    for (std::size_t i = 0; i < 3; ++i) {
+      problem.jacobian(1, i) = factor * problem.jacobian(0, i) * (1 + random.uniform(-angle, angle));
+    }
+    problem.constraints[1] = factor * problem.constraints[0];
+    solve.solve(problem);
+    ASSERT_EQ(solve.status, QpStatus::kSolved) << trial;
+    EXPECT_LT(kkt_residual(problem, solve), 1e-10) << angle;
+  }
+}
+
+TEST(ActiveSetGuessRowsTest, BoundsMayDisappear) {
+  QpProblem problem(2);
+  problem.gradient = {5, -5};
+  problem.lower = {-1, -1};
+  problem.upper = {1, 1};
+  QpSolve solve(problem);
+  problem.lower[0] = -testing::kInf;
+  solve.solve(problem);
+  expect_same(solve, problem);
+  problem.lower = problem.upper = {};
+  solve.solve(problem);
+  expect_same(solve, problem);
+}
+
+TEST(ActiveSetGuessRowsTest, InequalitiesMayBecomeEqualities) {
+  QpProblem problem = two_rows(1.5);
+  problem.constraints = {5, -1};  // The first is not active.
+  problem.gradient = {-5, 4, 3};
+  QpSolve solve(problem);
+  problem.num_equalities = 1;
+  solve.solve(problem);
+  expect_same(solve, problem);
+  problem.num_equalities = 0;
+  solve.solve(problem);
+  expect_same(solve, problem);
+}
+
+TEST(ActiveSetGuessRowsTest, FixedVariablesAreNoHindrance) {
+  QpProblem problem(2);
+  problem.gradient = {5, -5};
+  problem.lower = {0.5, -1};
+  problem.upper = {0.5, 1};
+  QpSolve solve(problem);
+  problem.gradient = {4, -6};
+  solve.solve(problem);
+  EXPECT_TRUE(solve.solver.guessed());
+  expect_same(solve, problem);
+}
+
+TEST(ActiveSetGuessVisitTest, SolverGoesOnFromThePieces) {
+  Random random(3);
+  QpProblem problem = random_qp({9, 7, 1, false, 0.1}, random);
+  QpSolve original(problem);
+  std::vector<unsigned char> pieces;
+  original.solver.visit([&](const void* piece, std::size_t bytes) {
+    const auto* begin = static_cast<const unsigned char*>(piece);
+    pieces.insert(pieces.end(), begin, begin + bytes);
+  });
+  QpSolve copy(9, 7);
+  const unsigned char* next = pieces.data();
+  copy.solver.visit([&](void* piece, std::size_t bytes) {
+    std::copy_n(next, bytes, static_cast<unsigned char*>(piece));
+    next += bytes;
+  });
+  for (double& value : problem.gradient) value += random.uniform(-0.1, 0.1);
+  original.solve(problem);
+  copy.solve(problem);
+  EXPECT_TRUE(copy.solver.guessed());
+  EXPECT_EQ(copy.s(), original.s());
+  EXPECT_EQ(copy.multipliers(), original.multipliers());
+}
+
+}  // namespace
+}  // namespace tfminimize

@@ -1,0 +1,82 @@
+#include "xla/nanort/lowering.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "tensorflow/compiler/tf2xla/xla_compiler.h"
+#include "tensorflow/compiler/tf2xla/xla_op_registry.h"
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "xla/client/client_library.h"
+#include "xla/client/local_client.h"
+#include "xla/service/platform_util.h"
+
+namespace tfminimize {
+namespace {
+
+void check(const absl::Status& status) {
+  if (!status.ok()) throw std::runtime_error(std::string(status.message()));
+}
+
+template <typename Message>
+Message parse(std::string_view text) {
+  Message message;
+  if (!message.ParseFromArray(text.data(), static_cast<int>(text.size()))) {
+    throw std::runtime_error("TensorFlow could not read its own message");
+  }
+  return message;
+}
+
+tensorflow::XlaArgument describe(const LoweringArgument& argument) {
+  tensorflow::XlaArgument described;
+  described.type = static_cast<tensorflow::DataType>(argument.dtype);
+  described.shape = tensorflow::TensorShape(argument.shape);
+  described.kind = tensorflow::XlaArgument::kParameter;
+  if (argument.is_variable) {
+    described.kind = tensorflow::XlaArgument::kResource;
+    described.resource_kind = tensorflow::XlaResource::kVariable;
+    described.initialized = true;
+  } else if (!argument.constant.empty()) {
+    described.kind = tensorflow::XlaArgument::kConstant;
+    if (!described.constant_value.FromProto(parse<tensorflow::TensorProto>(argument.constant))) {
+      throw std::runtime_error("TensorFlow could not read its own tensor");
+    }
+  }
+  return described;
+}
+
+}  // namespace
+
+std::string lower(const std::string& function, std::string_view library,
+                  const std::vector<LoweringArgument>& arguments) {
+  const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(),
+                                                          parse<tensorflow::FunctionDefLibrary>(library));
+  absl::StatusOr<stream_executor::Platform*> platform = xla::PlatformUtil::GetPlatform("Host");
+  check(platform.status());
+  absl::StatusOr<xla::LocalClient*> client = xla::ClientLibrary::GetOrCreateLocalClient(*platform);
+  check(client.status());
+  tensorflow::XlaCompiler::Options options;
+  options.device_type = tensorflow::DeviceType(tensorflow::DEVICE_CPU_XLA_JIT);
+  options.client = *client;
+  options.flib_def = &definitions;
+  options.allow_cpu_custom_calls = true;
+  options.detailed_logging = false;
+  tensorflow::XlaOpRegistry::RegisterCompilationKernels();
+  tensorflow::XlaCompiler compiler(options);
+
+  tensorflow::NameAttrList name;
+  name.set_name(function);
+  std::vector<tensorflow::XlaArgument> described;
+  described.reserve(arguments.size());
+  for (const LoweringArgument& argument : arguments) described.push_back(describe(argument));
+  tensorflow::XlaCompilationResult result;
+  check(compiler.CompileFunction({}, name, described, &result));
+  std::string module;
+  if (!result.computation->proto().SerializeToString(&module)) {
+    throw std::runtime_error("the program is larger than 2 GB");
+  }
+  return module;
+}
+
+}  // namespace tfminimize

@@ -1,0 +1,70 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bindings/gil.h"
+#include "xla/nanort/lowering.h"
+#include "xla/nanort/nanort_program.h"
+#include "xla/xla_capsule.h"
+
+namespace py = pybind11;
+
+namespace tfminimize {
+namespace {
+
+py::bytes lower_function(const std::string& function, const py::bytes& library,
+                         const std::vector<LoweringArgument>& arguments) {
+  std::string module;
+  {
+    const std::string_view view = library;
+    const GilReleased no_gil;
+    module = lower(function, view, arguments);
+  }
+  return module;
+}
+
+py::capsule compile(const py::bytes& hlo) {
+  std::shared_ptr<XlaProgram> program;
+  {
+    const std::string_view view = hlo;
+    const GilReleased no_gil;
+    program = compile_program(view);
+  }
+  auto owner = std::make_unique<std::shared_ptr<XlaProgram>>(std::move(program));
+  py::capsule capsule(owner.get(), kXlaProgramCapsule, [](PyObject* object) {
+    const std::unique_ptr<std::shared_ptr<XlaProgram>> last(
+        static_cast<std::shared_ptr<XlaProgram>*>(PyCapsule_GetPointer(object, kXlaProgramCapsule)));
+  });
+  static_cast<void>(owner.release());  // it is the capsule's now
+  return capsule;
+}
+
+}  // namespace
+}  // namespace tfminimize
+
+PYBIND11_MODULE(_xla, m) {
+  using tfminimize::LoweringArgument;
+  m.doc() = "The part of tfminimize that links to XLA: machine code for TensorFlow functions.";
+  py::class_<LoweringArgument>(m, "Argument", py::is_final(), R"(An argument of a function of TensorFlow.
+
+dtype: a number of DataType; of a variable, it and the shape are those of its value. constant: a serialized TensorProto,
+if the value is known.)")
+      .def(py::init([](int dtype, std::vector<std::int64_t> shape, bool is_variable, std::string constant) {
+             return LoweringArgument{dtype, std::move(shape), is_variable, std::move(constant)};
+           }),
+           py::arg("dtype"), py::arg("shape"), py::kw_only(), py::arg("is_variable") = false,
+           py::arg("constant") = py::bytes());
+  m.def("lower", &tfminimize::lower_function, py::arg("function"), py::arg("library"), py::arg("arguments"),
+        R"(What a function of TensorFlow computes, as a serialized xla::HloModuleProto.
+
+library: a serialized FunctionDefLibrary with the function and those that it calls. The program has one parameter for
+each argument that is no constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
+  m.def("compile", &tfminimize::compile, py::arg("hlo"),
+        "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
+        "RuntimeError with XLA's message.");
+}

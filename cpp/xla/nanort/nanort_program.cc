@@ -1,0 +1,145 @@
+#include "xla/nanort/nanort_program.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#define EIGEN_USE_THREADS
+#include "objectives/aligned_buffer.h"
+#include "xla/backends/cpu/nanort/nanort_client.h"
+#include "xla/backends/cpu/nanort/nanort_executable.h"
+#include "xla/hlo/builder/xla_computation.h"
+#include "xla/primitive_util.h"
+#include "xla/service/hlo.pb.h"
+#include "xla/shape_util.h"
+
+namespace tfminimize {
+namespace {
+
+using Executable = xla::cpu::NanoRtExecutable;
+
+[[noreturn]] void fail(const absl::Status& status) { throw std::runtime_error(std::string(status.message())); }
+
+/// The name that TensorFlow has for a type of XLA.
+std::string name_of(xla::PrimitiveType type) {
+  switch (type) {
+    case xla::F64:
+      return "float64";
+    case xla::F32:
+      return "float32";
+    default:
+      return xla::primitive_util::LowercasePrimitiveTypeName(type);
+  }
+}
+
+XlaArray describe(const xla::Shape& shape) {
+  if (!shape.IsArray()) throw std::runtime_error("it has an argument or result that is no array");
+  return {name_of(shape.element_type()), static_cast<std::size_t>(xla::ShapeUtil::ByteSizeOf(shape))};
+}
+
+/// The threads that all programs of the process share.
+const Eigen::ThreadPoolDevice& shared_device() {
+  // Never destroyed: a thread of Python's may still be in a program when the process ends.
+  static const auto* const device = [] {
+    const int count = static_cast<int>(std::thread::hardware_concurrency());
+    return new Eigen::ThreadPoolDevice(new Eigen::ThreadPool(count), count);
+  }();
+  return *device;
+}
+
+/// A pool whose only thread is the one that calls.
+class CallingThread final : public Eigen::ThreadPoolInterface {
+ public:
+  void Schedule(std::function<void()> work) override { work(); }
+  int NumThreads() const override { return 1; }
+  int CurrentThreadId() const override { return 0; }
+};
+
+const Eigen::ThreadPoolDevice& calling_device() {
+  static const auto* const device = new Eigen::ThreadPoolDevice(new CallingThread, 1);  // as the other
+  return *device;
+}
+
+class NanoRtCall final : public XlaCall {
+ public:
+  NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, const Eigen::ThreadPoolDevice& device)
+      : executable_(std::move(executable)), temporary_(executable_->temp_buffer_size()) {
+    for (const XlaArray& array : program.parameters()) arguments_.emplace_back(nullptr, size_of(array));
+    for (const XlaArray& array : program.results()) results_.emplace_back(nullptr, size_of(array));
+    options_.set_intra_op_thread_pool(&device);
+  }
+
+  void set_argument(std::size_t index, const void* data) override {
+    arguments_[index] = {data, static_cast<std::int64_t>(arguments_[index].data().size())};
+  }
+
+  void set_result(std::size_t index, void* data) override {
+    results_[index] = {data, static_cast<std::int64_t>(results_[index].data().size())};
+  }
+
+  void run() override {
+    const auto event =
+        executable_->Execute(arguments_, results_, absl::MakeSpan(temporary_.data(), temporary_.size()), options_);
+    tsl::BlockUntilReady(event);
+    if (event.IsError()) fail(event.GetError());
+  }
+
+ private:
+  static std::int64_t size_of(const XlaArray& array) { return static_cast<std::int64_t>(array.bytes); }
+
+  std::shared_ptr<Executable> executable_;
+  AlignedBuffer<std::byte> temporary_;
+  std::vector<Executable::Argument> arguments_;
+  std::vector<Executable::Result> results_;
+  Executable::ExecuteOptions options_;
+};
+
+/// A program whose memory fits the caches of one core is faster in one thread: waking another takes microseconds.
+constexpr std::size_t kBytesForOneThread = std::size_t{1} << 21;
+
+class NanoRtProgram final : public XlaProgram {
+ public:
+  NanoRtProgram(std::shared_ptr<Executable> executable, std::vector<XlaArray> parameters, std::vector<XlaArray> results)
+      : XlaProgram(std::move(parameters), std::move(results)), executable_(std::move(executable)) {
+    for (const XlaArray& array : this->parameters()) bytes_ += array.bytes;
+    for (const XlaArray& array : this->results()) bytes_ += array.bytes;
+    bytes_ += executable_->temp_buffer_size();
+  }
+
+  std::unique_ptr<XlaCall> call(bool use_thread_pool) override {
+    const bool many_threads = use_thread_pool && bytes_ > kBytesForOneThread;
+    return std::make_unique<NanoRtCall>(executable_, *this, many_threads ? shared_device() : calling_device());
+  }
+
+ private:
+  std::shared_ptr<Executable> executable_;
+  std::size_t bytes_ = 0;  ///< Arguments, results and what lies between.
+};
+
+}  // namespace
+
+std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
+  xla::HloModuleProto proto;
+  if (!proto.ParseFromArray(hlo.data(), static_cast<int>(hlo.size()))) {
+    throw std::runtime_error("it is no serialized HloModuleProto");
+  }
+  const xla::XlaComputation computation(std::move(proto));
+  const absl::StatusOr<xla::ProgramShape> shape = computation.GetProgramShape();
+  if (!shape.ok()) fail(shape.status());
+  std::vector<XlaArray> parameters;
+  for (const xla::Shape& parameter : shape->parameters()) parameters.push_back(describe(parameter));
+  if (!shape->result().IsTuple()) throw std::runtime_error("it does not return a tuple");
+  std::vector<XlaArray> results;
+  for (const xla::Shape& result : shape->result().tuple_shapes()) results.push_back(describe(result));
+  absl::StatusOr<std::unique_ptr<Executable>> executable = xla::cpu::NanoRtClient().Compile(computation);
+  if (!executable.ok()) fail(executable.status());
+  return std::make_shared<NanoRtProgram>(*std::move(executable), std::move(parameters), std::move(results));
+}
+
+}  // namespace tfminimize

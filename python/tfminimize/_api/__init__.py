@@ -1,0 +1,1 @@
+"""What users call: `minimize`, `Minimizer`, `compare` and the command line."""

@@ -1,0 +1,303 @@
+"""Comparison: the same problem through SciPy, as TensorFlow users write it, and through tfminimize."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import rich.box
+import rich.console
+import rich.padding
+import rich.table
+import scipy.optimize
+import tensorflow as tf
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+from threadpoolctl import ThreadpoolController
+
+from tfminimize._api.minimizer import Minimizer
+from tfminimize._api.numpy_functions import NumpyFunctions
+from tfminimize._problem.bounds import pack_bounds
+from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._scipy.constraints import violation
+from tfminimize._trace.trace import follows_jit
+
+__all__ = ["Comparison", "compare", "table"]
+
+Float64 = NDArray[np.float64]
+
+WIDTH = 80
+"""Of the table."""
+
+TURN = 5
+"""Solves of one side in a row: in a loop, most solves find the processor's caches as their like has left them."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One problem solved both ways. `print` shows it as a table.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Number of unknowns.
+    jit_compile : bool
+        Whether XLA compiled the function, on both sides.
+    ours, scipy : scipy.optimize.OptimizeResult
+        The last of the runs. SciPy's ``x`` and ``jac`` are flat vectors.
+    our_seconds, scipy_seconds : float
+        Medians of the times of a whole solve, tracing and compiling excluded. SciPy's linear algebra (BLAS) has one
+        thread: those that it would start by default wait in a busy loop, on the cores that TensorFlow needs.
+    default_blas_threads : int
+        How many it has by default.
+    scipy_default_seconds : float
+        SciPy's median with so many; that with one if these are the same.
+    x_difference : float
+        The greatest absolute difference of an element of x.
+    our_violation, scipy_violation : float
+        The greatest violation of a constraint or bound at the two answers, both measured in the same way.
+    constrained : bool
+        Whether there are constraints, besides bounds.
+    """
+
+    name: str
+    size: int
+    jit_compile: bool
+    ours: OptimizeResult = field(repr=False)
+    scipy: OptimizeResult = field(repr=False)
+    our_seconds: float
+    scipy_seconds: float
+    default_blas_threads: int
+    scipy_default_seconds: float
+    x_difference: float
+    our_violation: float = 0.0
+    scipy_violation: float = 0.0
+    constrained: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than SciPy with one thread of BLAS."""
+        return self.scipy_seconds / self.our_seconds
+
+    @property
+    def fun_difference(self) -> float:
+        """Our loss less SciPy's."""
+        return float(self.ours.fun - self.scipy.fun)
+
+    @property
+    def nit_difference(self) -> int:
+        """Our number of iterations less SciPy's."""
+        return int(self.ours.nit - self.scipy.nit)
+
+    @property
+    def nfev_difference(self) -> int:
+        """Our number of evaluations less SciPy's."""
+        return int(self.ours.nfev - self.scipy.nfev)
+
+    @property
+    def same_status(self) -> bool:
+        """Whether both ended for the same reason."""
+        return bool(self.ours.status == self.scipy.status)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the vectors, for machines."""
+        sides = {
+            side: {name: _plain(result[name]) for name in ("fun", "nit", "nfev", "status", "success", "message")}
+            for side, result in (("tfminimize", self.ours), ("scipy", self.scipy))
+        }
+        sides["tfminimize"] |= {"violation": self.our_violation, "seconds": self.our_seconds}
+        sides["tfminimize"]["timing"] = dict(self.ours.timing)
+        sides["scipy"] |= {"violation": self.scipy_violation, "seconds": self.scipy_seconds, "blas_threads": 1}
+        sides["scipy"]["by_default"] = {
+            "seconds": self.scipy_default_seconds,
+            "blas_threads": self.default_blas_threads,
+        }
+        return {
+            "name": self.name,
+            "size": self.size,
+            "jit_compile": self.jit_compile,
+            "backend": self.ours.backend,
+            **sides,
+            "x_difference": self.x_difference,
+            "fun_difference": self.fun_difference,
+            "nit_difference": self.nit_difference,
+            "nfev_difference": self.nfev_difference,
+            "same_status": self.same_status,
+            "ratio": self.ratio,
+        }
+
+    def __str__(self) -> str:
+        console = rich.console.Console(file=io.StringIO(), width=WIDTH)
+        console.print(table([self]))
+        text: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return text.rstrip()
+
+
+def compare(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    method: str | None = "L-BFGS-B",
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    jit_compile: bool | None = None,
+    *,
+    repeats: int = 7,
+    name: str | None = None,
+) -> Comparison:
+    """Solve the same problem through `scipy.optimize.minimize` and through tfminimize, in turns, in one process.
+
+    SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
+    of the results, and two such functions for each constraint, one of the values and one of the Jacobian; for variables
+    they assign them before each evaluation. Variables are as before in the end.
+
+    SciPy's linear algebra has one thread. With as many as it takes by default, if that is another number, it is timed
+    besides.
+
+    Parameters
+    ----------
+    fun, x0, args, method, bounds, constraints, tol, options, jit_compile
+        As in `tfminimize.minimize`; ``jit_compile`` holds for both sides. Constraints need ``method="SLSQP"`` or None.
+    repeats : int, default 7
+        Solves on each side that are timed, after one that is not; five in a row.
+    name : str, optional
+        What to call the problem; default: the name of ``fun``.
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> import tensorflow as tf
+    >>> comparison = compare(lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), repeats=3)
+    >>> comparison.same_status, comparison.nit_difference, comparison.nfev_difference
+    (True, 0, 0)
+    >>> disc = {"type": "ineq", "fun": lambda x: 1.0 - tf.reduce_sum(x**2)}
+    >>> comparison = compare(lambda x: tf.reduce_sum(x), np.zeros(2), method=None, constraints=disc, repeats=3)
+    >>> comparison.same_status, comparison.our_violation < 1e-6, comparison.scipy_violation < 1e-6
+    (True, True, True)
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}: give 1 or more.")
+    unknowns = Unknowns(x0)
+    start = unknowns.start(x0)
+    flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
+    jit = follows_jit(fun) if jit_compile is None else jit_compile
+    constrained = has_constraints(constraints)
+    method = method or ("SLSQP" if constrained else "L-BFGS-B")
+    minimizer = Minimizer(fun, x0, args, method, bounds=bounds, constraints=constraints, jit_compile=jit)
+
+    def by_scipy() -> OptimizeResult:
+        return scipy.optimize.minimize(
+            loss_and_gradient,
+            flat_start,
+            jac=True,
+            method=method,
+            bounds=flat_bounds,
+            constraints=flat_constraints,
+            tol=tol,
+            options=options,
+        )
+
+    def by_us() -> OptimizeResult:
+        return minimizer.minimize(None if unknowns.variables else x0, tol=tol, options=options)
+
+    functions = NumpyFunctions(unknowns, jit)
+    loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
+    flat_bounds, flat_constraints = _flat_bounds(bounds, unknowns), functions.constraints(constraints)
+    blas = ThreadpoolController().select(user_api="blas")
+    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # without the second if it is the first
+    seconds: dict[Any, list[float]] = {side: [] for side in sides}
+    results: dict[Any, OptimizeResult] = {}
+    try:
+        for first in range(0, repeats + 1, TURN):
+            for side, times in seconds.items():
+                solve, limit = side
+                with blas.limit(limits=limit):
+                    for run in range(first, min(first + TURN, repeats + 1)):
+                        unknowns.assign(flat_start)
+                        begin = time.perf_counter()
+                        results[side] = solve()
+                        if run:  # the first run traces and compiles
+                            times.append(time.perf_counter() - begin)
+        ours, theirs = results[by_us, 1], results[by_scipy, 1]
+        violations = [violation(x, flat_bounds, flat_constraints) for x in (_flat(ours.x), theirs.x)]
+    finally:
+        unknowns.assign(flat_start)
+    return Comparison(
+        name=name or str(getattr(fun, "__name__", type(fun).__name__)),
+        size=unknowns.layout.size,
+        jit_compile=jit,
+        ours=ours,
+        scipy=theirs,
+        our_seconds=statistics.median(seconds[by_us, 1]),
+        scipy_seconds=statistics.median(seconds[by_scipy, 1]),
+        default_blas_threads=threads,
+        scipy_default_seconds=statistics.median(seconds[by_scipy, threads]),
+        x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
+        our_violation=violations[0],
+        scipy_violation=violations[1],
+        constrained=constrained,
+    )
+
+
+def table(comparisons: Iterable[Comparison]) -> rich.console.Group:
+    """The comparisons as tables for the terminal: SciPy's figures, ours, and how many times faster."""
+    return rich.console.Group(*(rich.padding.Padding(_table(c), (0, 0, 1, 0)) for c in comparisons))
+
+
+def _table(c: Comparison) -> rich.table.Table:
+    compiled = ", XLA" if c.jit_compile else ""
+    gap = 0 if c.constrained else 1  # besides that of the box: one more column must fit
+    shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
+    shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} unknowns, backend {c.ours.backend}", "left"
+    shown.add_column("", no_wrap=True)
+    violation = ["violation"] if c.constrained else []
+    for heading in ("BLAS", "f", "|Δx|", *violation, "nit", "nfev", "status", "time", "faster"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+
+    def add(side: str, threads: str, seconds: float, result: OptimizeResult, excess: float) -> None:
+        shown.add_row(
+            side,
+            threads,
+            f"{result.fun:.5g}",
+            "" if result is c.scipy else f"{c.x_difference:.0e}",
+            *([f"{excess:.0e}"] if c.constrained else []),
+            str(result.nit),
+            str(result.nfev),
+            str(result.status),
+            f"{seconds * 1e3:.4g} ms",
+            f"{seconds / c.our_seconds:,.1f} ×" if result is c.scipy else "",
+        )
+
+    add("SciPy", "1", c.scipy_seconds, c.scipy, c.scipy_violation)
+    if c.default_blas_threads != 1:
+        add("SciPy", str(c.default_blas_threads), c.scipy_default_seconds, c.scipy, c.scipy_violation)
+    add("tfminimize", "", c.our_seconds, c.ours, c.our_violation)
+    return shown
+
+
+def _flat_bounds(bounds: Any, unknowns: Unknowns) -> scipy.optimize.Bounds | None:
+    low, high = pack_bounds(bounds, unknowns)
+    if low is None or high is None:
+        return None
+    return scipy.optimize.Bounds(unknowns.layout.flatten(low), unknowns.layout.flatten(high))
+
+
+def _flat(structure: Any) -> Float64:
+    return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in tf.nest.flatten(structure)])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

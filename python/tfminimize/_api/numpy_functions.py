@@ -1,0 +1,104 @@
+"""A TensorFlow problem as users hand it to SciPy: functions on flat NumPy vectors around `tf.function`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._trace.trace import inside_trace, value_and_gradients
+
+__all__ = ["NumpyFunctions"]
+
+Float64 = NDArray[np.float64]
+Forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
+
+
+class NumpyFunctions:
+    """Makes such functions: each call makes tensors of x, or assigns the variables, and reads the outputs back.
+
+    Parameters
+    ----------
+    unknowns : Unknowns
+    jit : bool
+        Whether XLA compiles the functions.
+    """
+
+    def __init__(self, unknowns: Unknowns, jit: bool) -> None:
+        self._unknowns = unknowns
+        self._jit = jit
+        self._float_dtype = unknowns.float_dtype
+
+    def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
+        """The loss with its gradient, a flat vector."""
+        call = self._on_vectors(value_and_gradients(fun, self._unknowns, arguments, self._jit), arguments)
+
+        def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
+            loss, *gradients = call(x)
+            return float(loss), np.concatenate([gradient.ravel().astype(np.float64) for gradient in gradients])
+
+        return loss_and_gradient
+
+    def constraints(self, constraints: Any) -> list[Any]:
+        """The constraints in the same forms, with one function for the values and one for the Jacobian of each."""
+        every: Iterable[Any] = [constraints] if isinstance(constraints, Forms) else constraints or ()
+        return [self._constraint(constraint) for constraint in every]
+
+    def _constraint(self, constraint: Any) -> Any:
+        if isinstance(constraint, scipy.optimize.LinearConstraint):
+            return constraint
+        if isinstance(constraint, scipy.optimize.NonlinearConstraint):
+            fun, jac = self._values_and_jacobian(constraint.fun, ())
+            return scipy.optimize.NonlinearConstraint(fun, constraint.lb, constraint.ub, jac)
+        fun, jac = self._values_and_jacobian(constraint["fun"], tuple(constraint.get("args", ())))
+        return {"type": constraint["type"], "fun": fun, "jac": jac}
+
+    def _values_and_jacobian(
+        self, fun: Callable[..., Any], args: tuple[Any, ...]
+    ) -> tuple[Callable[[Float64], Float64], Callable[[Float64], Float64]]:
+        unknowns, arguments = self._unknowns, Arguments(args, self._float_dtype)
+        fun = inside_trace(fun, self._jit)
+        rebuild_args = arguments.rebuilder()
+        num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
+
+        def values(*inputs: tf.Tensor) -> tf.Tensor:
+            x = () if unknowns.variables else (unknowns.rebuild(inputs[:num_leaves]),)
+            return tf.reshape(fun(*x, *rebuild_args(inputs[num_leaves:])), [-1])
+
+        def jacobian(*inputs: tf.Tensor) -> list[tf.Tensor]:
+            sources = list(unknowns.variables) or list(inputs[:num_leaves])
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(sources)
+                of_all = values(*inputs)
+            found: list[tf.Tensor] = tape.jacobian(of_all, sources, unconnected_gradients="zero")
+            return found
+
+        traced = [tf.function(f, autograph=False, jit_compile=self._jit or None) for f in (values, jacobian)]
+        call_values, call_jacobian = (self._on_vectors(f, arguments) for f in traced)
+
+        def flat_values(x: Float64) -> Float64:
+            return call_values(x)[0].astype(np.float64)
+
+        def flat_jacobian(x: Float64) -> Float64:
+            parts = [part.reshape(len(part), -1).astype(np.float64) for part in call_jacobian(x)]
+            return np.concatenate(parts, axis=1)
+
+        return flat_values, flat_jacobian
+
+    def _on_vectors(self, function: Any, arguments: Arguments) -> Callable[[Float64], Sequence[NDArray[Any]]]:
+        unknowns = self._unknowns
+
+        def call(x: Float64) -> Sequence[NDArray[Any]]:
+            leaves = [tf.constant(part) for part in unknowns.layout.split(x)]
+            for variable, leaf in zip(unknowns.variables, leaves, strict=False):
+                variable.assign(leaf)
+            outputs = function(*([] if unknowns.variables else leaves), *arguments.tensors)
+            return [output.numpy() for output in tf.nest.flatten(outputs)]
+
+        return call

@@ -1,0 +1,1 @@
+"""Minimisation inside of a graph."""

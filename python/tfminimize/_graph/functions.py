@@ -1,0 +1,235 @@
+"""A problem as functions of one flat vector x, which the operation `TfminimizeMinimize` calls inside of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.constraints import Constraints, Rows
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._tf import private
+from tfminimize._tf.effects import is_read_only, warn_of_random_numbers
+from tfminimize._trace.constrained_trace import ConstrainedProblem
+from tfminimize._trace.trace import check_writes, least_precise, value_and_gradients
+
+__all__ = ["Functions", "TraceFunction", "join", "split"]
+
+_FLAT = tf.float64
+"""The dtype of everything between the solver and the functions."""
+
+
+@dataclass(frozen=True)
+class TraceFunction:
+    """What is called after each iteration.
+
+    Attributes
+    ----------
+    fun : callable
+        ``fun(x, loss, gradients, state)``, with the leaves of x (none in variable use: the variables have the values of
+        the iterate), the loss, the gradients leaf by leaf, and the state: a list of tensors. It returns a bool tensor,
+        whether to end the solve; a new state of the same shapes and dtypes; and a list of tensors of static shape.
+    state : sequence of tf.Tensor
+        That of the first call.
+    at_start : bool
+        Whether it is called at the start too; whether it wants to end the solve is then not read.
+    """
+
+    fun: Callable[[list[tf.Tensor], tf.Tensor, list[tf.Tensor], list[tf.Tensor]], tuple[Any, Any, Any]]
+    state: Sequence[tf.Tensor] = ()
+    at_start: bool = False
+
+
+def split(flat: tf.Tensor, unknowns: Unknowns) -> list[tf.Tensor]:
+    """The leaves of x, in their shapes and dtypes, from a flat vector of the graph."""
+    segments = unknowns.layout.segments
+    parts = [flat] if len(segments) == 1 else tf.split(flat, [s.size for s in segments])
+    return [tf.cast(tf.reshape(part, s.shape), s.dtype) for part, s in zip(parts, segments, strict=True)]
+
+
+def join(leaves: Sequence[Any]) -> tf.Tensor:
+    """A flat vector of the graph from leaves."""
+    flat = [tf.reshape(tf.cast(leaf, _FLAT), [-1]) for leaf in leaves]
+    return flat[0] if len(flat) == 1 else tf.concat(flat, 0)
+
+
+class Functions:
+    """The functions of one problem, traced where the operation is added to a graph.
+
+    All of them take x ``[n]``, that of a trace also the loss, the gradient and the state, and then ``captures``. The
+    body of each is one call of the real function, so that TensorFlow optimises and compiles that as it does elsewhere.
+
+    Parameters
+    ----------
+    fun : callable
+    unknowns : Unknowns
+    arguments : Arguments
+        May hold symbolic tensors.
+    constraints : Constraints or None
+        None for L-BFGS-B.
+    jit : bool
+    trace : TraceFunction or None
+
+    Attributes
+    ----------
+    functions, trace_functions : list of ConcreteFunction
+        As the operation takes them.
+    trace_dtypes, trace_shapes : list
+        Of what is traced.
+    captures : list of tf.Tensor
+    variables : list of int
+        Which captures are the handles of the variables of x; empty in functional use.
+    read_only : list of int
+        Which captures are resources that the functions only read.
+    num_equalities, num_constraints : int
+    dtype : str
+        The least precise of x, the loss and the constraints.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        unknowns: Unknowns,
+        arguments: Arguments,
+        constraints: Constraints | None,
+        jit: bool,
+        trace: TraceFunction | None,
+    ) -> None:
+        self._unknowns = unknowns
+        self._jit = jit
+        self._tensors = list(arguments.tensors)
+        self.num_equalities = self.num_constraints = 0
+        self.dtype = "float64"
+        if constraints is None:
+            inner = [self._traced(self._objective(fun, arguments))]
+        else:
+            self._tensors += constraints.tensors
+            inner = self._constrained(fun, arguments, constraints)
+        inner_trace = None if trace is None else self._traced(_trace(trace, unknowns), _trace_specs(trace, unknowns))
+        captured = {id(t): t for f in (*inner, inner_trace) if f is not None for t in f.captured_inputs}
+        handles = {id(v.handle): v.handle for v in unknowns.variables}
+        others = [tensor for key, tensor in captured.items() if key not in handles]
+        self.captures = [*handles.values(), *self._tensors, *others]
+        self.variables = list(range(len(handles)))
+        self.functions = [self._called(f) for f in inner]
+        # What is optimised is not written by a solve, only by the assignment after it.
+        traced_graphs = [f.graph for f in (*inner, inner_trace) if f is not None]
+        warn_of_random_numbers(f.graph.as_graph_def() for f in inner)
+        self.read_only = [
+            i
+            for i, tensor in enumerate(self.captures)
+            if tensor.dtype == tf.resource and all(is_read_only(graph, tensor) for graph in traced_graphs)
+        ]
+        self.trace_functions = []
+        self.trace_dtypes: list[tf.DType] = []
+        self.trace_shapes: list[tf.TensorShape] = []
+        if trace is not None and inner_trace is not None:
+            traced = inner_trace.outputs[1 + len(trace.state) :]
+            self.trace_functions = [self._called(inner_trace, _trace_specs(trace, unknowns))]
+            self.trace_dtypes, self.trace_shapes = [t.dtype for t in traced], [t.shape for t in traced]
+
+    def _objective(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:
+        evaluate = value_and_gradients(fun, self._unknowns, arguments, self._jit).python_function
+
+        def objective(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+            loss, *gradients = evaluate(*self._leaves(x), *tensors)
+            self.dtype = least_precise([loss.dtype.name], self._unknowns)
+            return [tf.cast(loss, _FLAT), join(gradients)]
+
+        return objective
+
+    def _constrained(self, fun: Callable[..., Any], arguments: Arguments, constraints: Constraints) -> list[Any]:
+        problem = ConstrainedProblem(fun, constraints, self._unknowns, arguments, self._jit)
+
+        def values(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+            loss, *joined = problem.values(*self._leaves(x), *tensors)
+            return [tf.cast(loss, _FLAT), _constraint_values(constraints, constraints.rows(problem.shapes), x, joined)]
+
+        def derivatives(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+            loss, *found = problem.all(*self._leaves(x), *tensors)
+            rows = constraints.rows(problem.shapes)
+            joined, found = (found[:1], found[1:]) if problem.shapes else ([], found)
+            count = len(self._unknowns.layout.segments)
+            jacobian = _jacobian(constraints, rows, found[count:])
+            values = _constraint_values(constraints, rows, x, joined)
+            return [tf.cast(loss, _FLAT), values, join(found[:count]), jacobian]
+
+        traced = [self._traced(values), self._traced(derivatives)]
+        rows = constraints.rows(problem.shapes)
+        self.dtype = problem.dtype
+        self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
+        return traced
+
+    def _leaves(self, x: tf.Tensor) -> list[tf.Tensor]:
+        return [] if self._unknowns.variables else split(x, self._unknowns)
+
+    def _specs(self, first: Sequence[tf.TensorSpec] = ()) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec([self._unknowns.layout.size], _FLAT), *first]
+
+    def _traced(self, function: Callable[..., Any], first: Sequence[tf.TensorSpec] = ()) -> Any:
+        """The real function, with the tensors of ``args`` as inputs."""
+        tensors = [tf.TensorSpec(t.shape, t.dtype) for t in self._tensors]
+        compiled = tf.function(function, autograph=False, jit_compile=self._jit or None)
+        with private.recording():
+            concrete = compiled.get_concrete_function(*self._specs(first), *tensors)
+        check_writes(concrete, self._unknowns)
+        return concrete
+
+    def _called(self, inner: Any, first: Sequence[tf.TensorSpec] = ()) -> Any:
+        """A function of all captures that only calls the real one."""
+        own = len(self._specs(first))
+        first_tensor = own + len(self.variables)
+        tensors = list(range(first_tensor, first_tensor + len(self._tensors)))
+        places = {id(tensor): own + i for i, tensor in enumerate(self.captures)}
+        order = [*range(own), *tensors, *(places[id(tensor)] for tensor in inner.captured_inputs)]
+
+        def call(*inputs: tf.Tensor) -> Any:
+            results = tf.raw_ops.StatefulPartitionedCall(
+                args=[inputs[i] for i in order], Tout=[t.dtype for t in inner.outputs], f=inner
+            )
+            private.mark_read_only(results[0].op, private.read_only_inputs(inner.graph))
+            if self._jit:
+                private.mark_for_xla(results[0].op)
+            return results
+
+        captures = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.captures]
+        return tf.function(call, autograph=False).get_concrete_function(*self._specs(first), *captures)
+
+
+def _trace(trace: TraceFunction, unknowns: Unknowns) -> Callable[..., Any]:
+    def traced(x: tf.Tensor, loss: tf.Tensor, gradient: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        leaves = [] if unknowns.variables else split(x, unknowns)
+        state = list(inputs[: len(trace.state)])
+        stop, state, results = trace.fun(leaves, loss, split(gradient, unknowns), state)
+        return [tf.convert_to_tensor(t) for t in (stop, *state, *results)]
+
+    return traced
+
+
+def _trace_specs(trace: TraceFunction, unknowns: Unknowns) -> list[tf.TensorSpec]:
+    state = [tf.TensorSpec(t.shape, t.dtype) for t in trace.state]
+    return [tf.TensorSpec([], _FLAT), tf.TensorSpec([unknowns.layout.size], _FLAT), *state]
+
+
+def _constraint_values(constraints: Constraints, rows: Rows, x: tf.Tensor, joined: list[tf.Tensor]) -> tf.Tensor:
+    parts = [tf.cast(value, _FLAT) for value in joined]
+    if len(constraints.matrix):
+        parts.append(tf.linalg.matvec(tf.constant(constraints.matrix), x))
+    if not parts:
+        return tf.zeros([0], _FLAT)
+    return tf.gather(tf.concat(parts, 0), rows.source) * rows.sign + rows.offset
+
+
+def _jacobian(constraints: Constraints, rows: Rows, by_component: Sequence[tf.Tensor]) -> tf.Tensor:
+    parts = []
+    if by_component:
+        flat = [tf.cast(tf.reshape(part, [rows.num_values, -1]), _FLAT) for part in by_component]
+        parts.append(tf.concat(flat, 1))
+    if len(constraints.matrix):
+        parts.append(tf.constant(constraints.matrix))
+    if not parts:
+        return tf.zeros([0, constraints.matrix.shape[1]], _FLAT)
+    return tf.gather(tf.concat(parts, 0), rows.source) * rows.sign[:, None]

@@ -1,0 +1,388 @@
+"""Implicit differentiation: how a solution moves with what the functions read.
+
+A solution x*, with the multipliers λ of the active constraints c_A, solves for the *free* elements of x, those that are
+at no bound, the equations
+
+    ∇f(x) - J_A(x)ᵀ λ = 0
+    c_A(x) = 0
+
+Their derivative is a linear system with the Hessian H of the Lagrangian f - λᵀc, restricted to the free elements; the
+implicit function theorem gives from it the derivatives of x* and λ by everything else: the inputs of f and c, and the
+bounds of the elements that are not free (Nocedal and Wright, "Numerical Optimization", 2006, section 12.8). An adjoint
+system, of the same symmetric matrix, gives the gradient of any function of x* and λ, at the cost of one solve:
+
+    H w + J_Aᵀ v = ∂/∂x*
+    -J_A w       = ∂/∂λ
+
+It is solved in the null space of J_A. There a symmetric matrix is left, which is positive definite at a strict local
+minimum. Up to `MAX_DIRECT` elements it is formed and factored; beyond, conjugate residuals only multiply by it.
+
+Where the solution does not move smoothly there is no derivative: then these are finite numbers that mean little. Where
+the matrix is singular, as along a valley of equally good solutions, they are those of the smallest movement. Where a
+solve has not converged they are those at the x where it stopped. A constraint or a bound that holds with equality but
+has no multiplier, so that it would make no difference if it were not there, counts as absent.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfminimize._tf import private
+
+__all__ = ["MAX_DIRECT", "Solution", "Upstream", "gradient_of_op", "pullback"]
+
+MAX_DIRECT = 100
+"""Up to so many elements the Hessian is formed."""
+
+MAX_ITERATIONS = 15000
+"""Of conjugate residuals."""
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+TOLERANCE = 1e-12
+"""Of conjugate residuals: the residual, or its gradient, relative to what they are made of."""
+
+NO_SECOND = (
+    "the gradient of a solution of tfminimize can be taken once only; a second derivative through the solution would "
+    "need third derivatives of the loss. Take it from the gradient by finite differences, or stop it by "
+    "tf.stop_gradient."
+)
+
+
+class Solution(NamedTuple):
+    """What a solve has found, as float64 tensors, and what it was asked."""
+
+    x: tf.Tensor
+    """Shape (n,)."""
+    multipliers: tf.Tensor
+    """Shape (m,), with c = 0 or c >= 0 and ∇f = Jᵀλ; m = 0 without constraints."""
+    num_equalities: int
+    """The first so many constraints are equalities."""
+    low: tf.Tensor | None
+    """Lower bounds, shape (n,), infinite where there is none; None without bounds."""
+    high: tf.Tensor | None
+
+
+class Upstream(NamedTuple):
+    """The gradient of something by what a solve returns; None for zeros."""
+
+    x: tf.Tensor | None = None
+    """Shape (n,)."""
+    fun: tf.Tensor | None = None
+    """Scalar."""
+    jac: tf.Tensor | None = None
+    """Shape (n,)."""
+    multipliers: tf.Tensor | None = None
+    """Shape (m,)."""
+
+
+def pullback(
+    derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Sequence[tf.Tensor], upstream: Upstream
+) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
+    """The gradient of something by the inputs of the functions and by the bounds.
+
+    Parameters
+    ----------
+    derivatives : callable
+        ``derivatives(x, *inputs)`` returns the loss and its gradient ``[n]``; with constraints the loss, the values of
+        the constraints ``[m]``, the gradient, and the Jacobian ``[m, n]``.
+    solution : Solution
+    inputs : sequence of tf.Tensor
+        Of any dtype; handles of variables stand for the variables.
+    upstream : Upstream
+        The gradient by what the solve returns.
+
+    Returns
+    -------
+    inputs : list of tf.Tensor or None
+        None for an input that nothing depends on.
+    low, high : tf.Tensor, shape (n,)
+        Zero for a bound where the solution is not.
+
+    Examples
+    --------
+    The minimum of (x - a)² is at a:
+
+    >>> a = tf.constant([3.0], tf.float64)
+    >>> found = Solution(a, tf.zeros(0, tf.float64), 0, None, None)
+    >>> upstream = Upstream(x=tf.ones(1, tf.float64))
+    >>> by_a, *_ = pullback(lambda x, a: (tf.reduce_sum((x - a) ** 2), 2 * (x - a)), found, [a], upstream)
+    >>> by_a[0].numpy()
+    array([1.])
+    """
+    system = _Conditions(derivatives, solution, inputs)
+    dependent = [tensor for tensor in (*solution, *inputs, *upstream) if tf.is_tensor(tensor)]
+    # It would lack how w and v move.
+    *by_inputs, by_low, by_high = private.without_gradient(lambda: system.pullback(upstream), NO_SECOND, dependent)
+    return by_inputs, by_low, by_high
+
+
+def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    """The gradient by each input of the op in `cpp/ops/minimize_op.cc`.
+
+    The solution does not depend on the start, the tolerances or the state of a trace. What is traced, and the history,
+    count as constants.
+    """
+    by_name = dict(zip(("x", "fun", "jac"), upstream, strict=False), multipliers=upstream[_MULTIPLIERS])
+    num_captures = len(op.get_attr("Tcaptures"))
+    first = len(op.inputs) - num_captures
+    captures = list(op.inputs)[first:]
+    low, high = op.inputs[1:3] if op.inputs[1].shape.num_elements() else (None, None)
+    x = op.outputs[0]
+    solution = Solution(x, op.outputs[_MULTIPLIERS], op.get_attr("num_equalities"), low, high)
+    called = private.function_of(op, op.get_attr("functions")[-1].name)
+    stand_ins = _StandIns(op, x)
+
+    def derivatives(x: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        return list(called(x, *stand_ins.put_into(inputs, x)))
+
+    try:
+        with tf.control_dependencies(stand_ins.assigned):
+            by_captures, by_low, by_high = pullback(derivatives, solution, captures, Upstream(**by_name))
+    except LookupError as error:
+        raise LookupError(
+            "the gradient of a solution needs second derivatives of the loss and of the constraints, and an operation "
+            f"in them has none ({error}): use another one there; or, for no gradient, solve outside of the tape."
+        ) from error
+    by_bounds = [None, None] if low is None else [by_low, by_high]
+    return [None, *by_bounds, *([None] * (first - 3)), *by_captures]
+
+
+_MULTIPLIERS = 8
+"""Which output of the op they are."""
+
+
+class _StandIns:
+    """Variables with the values of x, where the functions read x from variables: those of the op may have others."""
+
+    def __init__(self, op: Any, x: tf.Tensor) -> None:
+        self._indices = op.get_attr("variables")
+        self._handles: list[tf.Tensor] = []
+        self._places: list[slice] = []
+        self.assigned: list[Any] = []
+        first = 0
+        shapes = [tf.TensorShape(shape) for shape in op.get_attr("variable_shapes")]
+        for shape, dtype in zip(shapes, op.get_attr("variable_dtypes"), strict=True):
+            place = slice(first, first + shape.num_elements())
+            handle = tf.raw_ops.VarHandleOp(dtype=dtype, shape=shape, shared_name=private.anonymous_name())
+            value = tf.cast(tf.reshape(x[place], shape), dtype)
+            self.assigned.append(tf.raw_ops.AssignVariableOp(resource=handle, value=value))
+            self._handles.append(handle)
+            self._places.append(place)
+            first = place.stop
+
+    def put_into(self, inputs: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """The inputs of the functions with these variables in place of the op's; a tape sees that they are x."""
+        replaced = list(inputs)
+        for index, handle, place in zip(self._indices, self._handles, self._places, strict=True):
+            replaced[index] = private.with_gradient(functools.partial(_same, handle), _as_part_of_x, [x[place]])
+        return replaced
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _as_part_of_x(upstream: Any) -> list[tf.Tensor]:
+    return [tf.cast(tf.reshape(tf.convert_to_tensor(upstream), [-1]), tf.float64)]
+
+
+class _Conditions:
+    """The optimality conditions at a solution, linearised.
+
+    Attributes
+    ----------
+    zeros : tf.Tensor, shape (n,)
+    multipliers : tf.Tensor, shape (m,)
+        Corrected for x, zero for what is not active.
+    active : tf.Tensor, shape (m,)
+        1 for an active constraint, else 0.
+    free, at_low, at_high : tf.Tensor, shape (n,)
+        Whether an element of x is free or at a bound, in the same way.
+    """
+
+    def __init__(self, derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Any) -> None:
+        # One tensor may be several of the inputs, and each of them has a gradient of its own. A handle is one only; and
+        # an identity of it would count as something that may write to the variable.
+        given = (solution.x, *inputs)
+        x, *_ = self._sources = [t if t.dtype == tf.resource else tf.identity(t) for t in given]
+        self.zeros = tf.zeros_like(x)
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
+            self._tape.watch([source for source in self._sources if private.is_differentiable(source)])
+            self._outputs = list(derivatives(*self._sources))
+        self._solution = solution
+        self._is_constrained = len(self._outputs) == 4
+
+    def pullback(self, upstream: Upstream) -> list[tf.Tensor | None]:
+        """The gradient by each of the inputs, and by the lower and the upper bounds."""
+        self._find_active()
+        u = direct = self.zeros if upstream.x is None else upstream.x
+        jac = self.zeros if upstream.jac is None else upstream.jac
+        if upstream.jac is not None:
+            u += _finite(self.transposed(gradient=jac)[0])
+        r = tf.zeros_like(self.multipliers) if upstream.multipliers is None else self.active * upstream.multipliers
+        w, v = self.solve(u, r)
+        fun = tf.zeros([], tf.float64) if upstream.fun is None else upstream.fun
+        by_x, *by_inputs = self.transposed(
+            loss=fun,  # by the envelope theorem, the minimum moves as the Lagrangian at x does
+            values=-fun * self.multipliers - v,
+            gradient=jac - w,
+            jacobian=tf.tensordot(self.multipliers, w, 0),
+        )
+        # NaN, unless what comes from upstream is finite.
+        is_wrong = 0 * (tf.reduce_sum(direct) + tf.reduce_sum(jac) + tf.reduce_sum(r) + fun)
+        by_bound = _finite(direct + by_x)
+        found = [*by_inputs, by_bound * self.at_low, by_bound * self.at_high]
+        return [None if part is None else _finite(part) + tf.cast(is_wrong, part.dtype) for part in found]
+
+    def _find_active(self) -> None:
+        solution, x = self._solution, self._sources[0]
+        gradient = self._outputs[2 if self._is_constrained else 1]
+        jacobian = self._outputs[3] if self._is_constrained else tf.zeros([0, x.shape[0]], tf.float64)
+        is_equality = tf.range(jacobian.shape[0]) < solution.num_equalities
+        self.active = tf.cast(is_equality | (solution.multipliers > 0), tf.float64)
+        self.multipliers = self.active * solution.multipliers
+        slope = _finite(gradient - tf.linalg.matvec(jacobian, self.multipliers, transpose_a=True))
+        self.at_low, self.at_high = _at_bounds(x, slope, solution.low, solution.high)
+        self.free = 1 - self.at_low - self.at_high
+        self._rows = _finite(self.active[:, None] * jacobian * self.free)
+        # The solver's multipliers are those at the x before the last step; these are those at x.
+        self.multipliers += self.active * _RowSpace(self._rows).pseudoinverse_transposed(self.free * slope)
+
+    def transposed(
+        self, loss: Any = None, values: Any = None, gradient: Any = None, jacobian: Any = None
+    ) -> list[tf.Tensor | None]:
+        """The transposed derivative of the functions by x and each of the inputs, times these vectors."""
+        given = [loss, values, gradient, jacobian] if self._is_constrained else [loss, gradient]
+        pairs = [(output, part) for output, part in zip(self._outputs, given, strict=True) if part is not None]
+        targets, parts = zip(*pairs, strict=True)
+        found = self._tape.gradient(targets, self._sources, output_gradients=list(parts))
+        dense = [None if part is None else tf.convert_to_tensor(part) for part in found]
+        return [self.zeros if dense[0] is None else dense[0], *dense[1:]]
+
+    def times_hessian(self, w: tf.Tensor) -> tf.Tensor:
+        """The Hessian of the Lagrangian, of the free elements, times a vector."""
+        w *= self.free
+        product, *_ = self.transposed(gradient=w, jacobian=-tf.tensordot(self.multipliers, w, 0))
+        return self.free * product
+
+    def solve(self, u: tf.Tensor, r: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The solution (w, v) of the adjoint system."""
+        nothing = tf.reduce_all(u == 0) & tf.reduce_all(r == 0)
+        w, v = tf.cond(nothing, lambda: (self.zeros, tf.zeros_like(r)), lambda: self._solve(u, r))
+        return w, v
+
+    def _solve(self, u: tf.Tensor, r: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        size = self.zeros.shape[0]
+        times: Callable[[tf.Tensor], tf.Tensor] = self.times_hessian
+        scale = tf.ones_like(self.zeros)
+        if size <= MAX_DIRECT:
+            hessian = _finite(tf.vectorized_map(self.times_hessian, tf.eye(size, dtype=tf.float64)))
+            hessian = (hessian + tf.transpose(hessian)) / 2
+            scale = tf.math.rsqrt(_or_one(tf.reduce_max(tf.abs(hessian), 1)))  # x may have elements of any units
+            hessian *= scale[:, None] * scale
+            times = functools.partial(tf.linalg.matvec, hessian)
+        u = scale * self.free * _finite(u)
+        space = _RowSpace(self._rows * scale)
+        w = -space.pseudoinverse(_finite(r))
+        right = space.orthogonal(u - times(w))
+        if size <= MAX_DIRECT:
+            reduced = space.orthogonal(tf.transpose(space.orthogonal(hessian)))
+            w += space.orthogonal(_least_squares(reduced, right))
+        else:
+            w += _conjugate_residuals(lambda y: space.orthogonal(times(y)), right)
+        v = space.pseudoinverse_transposed(u - times(w))
+        return scale * w, v
+
+
+class _RowSpace:
+    """The space that the rows of a matrix ``[m, n]`` span, and what is orthogonal to it; the rows may be dependent."""
+
+    def __init__(self, matrix: tf.Tensor) -> None:
+        self._lengths = _or_one(tf.norm(matrix, axis=1))
+        singular, self._left, right = tf.linalg.svd(matrix / self._lengths[:, None])
+        is_zero = singular <= 16 * max(matrix.shape) * EPSILON * tf.reduce_max(singular)
+        self._inverse = _zero_where(is_zero, 1 / _or_one(singular))
+        self._basis = tf.transpose(_zero_where(is_zero, right))
+
+    def orthogonal(self, y: tf.Tensor) -> tf.Tensor:
+        """The part of a vector, or of each row ``[..., n]``, that is orthogonal to all rows of the matrix."""
+        return y - tf.tensordot(tf.linalg.matvec(self._basis, y), self._basis, 1)
+
+    def pseudoinverse(self, y: tf.Tensor) -> tf.Tensor:
+        """The shortest w with A w = y, as far as it can be."""
+        found = self._inverse * tf.linalg.matvec(self._left, y / self._lengths, transpose_a=True)
+        return tf.linalg.matvec(self._basis, found, transpose_a=True)
+
+    def pseudoinverse_transposed(self, u: tf.Tensor) -> tf.Tensor:
+        """The v with Aᵀ v = u, as far as it can be."""
+        return tf.linalg.matvec(self._left, self._inverse * tf.linalg.matvec(self._basis, u)) / self._lengths
+
+
+def _least_squares(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """The shortest solution of a symmetric system, singular or not."""
+    values, vectors = tf.linalg.eigh(matrix)
+    size = tf.abs(values)
+    is_zero = size <= 16 * matrix.shape[0] * EPSILON * tf.reduce_max(size)
+    inverse = _zero_where(is_zero, 1 / tf.where(is_zero, tf.ones_like(values), values))
+    return tf.linalg.matvec(vectors, inverse * tf.linalg.matvec(vectors, right, transpose_a=True))
+
+
+def _conjugate_residuals(times: Callable[[tf.Tensor], tf.Tensor], right: tf.Tensor) -> tf.Tensor:
+    """A least-squares solution of a positive semidefinite system; of another one, what was found so far.
+
+    The variant of conjugate gradients that minimises the residual (Y. Saad, "Iterative Methods for Sparse Linear
+    Systems", 2003, section 6.8), so that it also ends well where a singular system has no solution.
+    """
+
+    def goes_on(solution: tf.Tensor, r: tf.Tensor, p: tf.Tensor, ar: tf.Tensor, ap: tf.Tensor) -> tf.Tensor:
+        # Both are false for NaN. The first also says that the curvature along r is positive.
+        is_steep = _dot(r, ar) > EPSILON * tf.norm(r) * tf.norm(ar)
+        norm = tf.norm(ap) / tf.norm(p)
+        return is_steep & (tf.norm(r) > TOLERANCE * tf.norm(right)) & (tf.norm(ar) > TOLERANCE * norm * tf.norm(r))
+
+    def step(
+        solution: tf.Tensor, r: tf.Tensor, p: tf.Tensor, ar: tf.Tensor, ap: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        length = _dot(r, ar) / _dot(ap, ap)
+        following = r - length * ap
+        image = times(following)
+        share = _dot(following, image) / _dot(r, ar)
+        return solution + length * p, following, following + share * p, image, image + share * ap
+
+    image = times(right)
+    start = (tf.zeros_like(right), right, right, image, image)
+    found, *_ = tf.while_loop(goes_on, step, start, maximum_iterations=MAX_ITERATIONS)
+    return found
+
+
+def _at_bounds(x: tf.Tensor, slope: tf.Tensor, low: Any, high: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the slope presses x against a bound, as 1, else 0: for the lower and the upper bounds."""
+    if low is None:
+        return tf.zeros_like(x), tf.zeros_like(x)
+    rounding = 4 * EPSILON * tf.maximum(tf.abs(x), 1.0)
+    is_low, is_high = x - low <= rounding, high - x <= rounding
+    at_low = is_low & ((slope > 0) | (is_high & (slope == 0)))
+    at_high = is_high & (slope < 0)
+    return tf.cast(at_low, tf.float64), tf.cast(at_high, tf.float64)
+
+
+def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.tensordot(a, b, 1)
+
+
+def _or_one(size: tf.Tensor) -> tf.Tensor:
+    return tf.where(size > 0, size, tf.ones_like(size))
+
+
+def _zero_where(condition: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    return tf.where(condition, tf.zeros_like(value), value)
+
+
+def _finite(value: tf.Tensor) -> tf.Tensor:
+    return _zero_where(~tf.math.is_finite(value), value)

@@ -1,0 +1,254 @@
+"""Minimisation as an operation of a graph: in a `tf.function`, a SavedModel, or a graph of TensorFlow 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfminimize._graph import implicit
+from tfminimize._graph.functions import Functions, TraceFunction, join, split
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.bounds import pack_bounds, tensor_bounds
+from tfminimize._problem.parameters import Unknowns, replicas
+from tfminimize._problem.problem import Problem
+from tfminimize._tf import binding, private
+from tfminimize._tf.xla import is_required
+from tfminimize._trace.trace import follows_jit
+
+__all__ = ["MinimizeResult", "minimize", "traced_minimize"]
+
+tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
+
+
+class MinimizeResult(NamedTuple):
+    """The result of a minimisation as tensors.
+
+    Attributes
+    ----------
+    x : tensor or structure of tensors
+        The solution in the structure, shapes and dtypes of ``x0``; for variables a flat float64 vector ``[n]``.
+    fun : tf.Tensor, float64, shape ()
+        The loss there.
+    jac : tensor or structure of tensors
+        The gradient there, like ``x``.
+    nit, nfev, njev : tf.Tensor, int64, shape ()
+        Iterations, evaluations of the loss and of its gradient.
+    status : tf.Tensor, int32, shape ()
+        SciPy's number: 0 converged; 1 a limit was reached, 2 failed (L-BFGS-B); 2 to 10 (SLSQP, 9 is the limit).
+    success : tf.Tensor, bool, shape ()
+        Whether ``status`` is 0.
+    constr_violation : tf.Tensor, float64, shape ()
+        The greatest violation of a constraint.
+    multipliers : tf.Tensor or None
+        Of SLSQP: float64, one for each constraint, in the order of `tfminimize.minimize`.
+    history : tf.Tensor, float64, shape (nit + 1,)
+        The loss at the start and after each iteration. One less where SLSQP counts a last iteration that finds no step.
+    """
+
+    x: Any
+    fun: tf.Tensor
+    jac: Any
+    nit: tf.Tensor
+    nfev: tf.Tensor
+    njev: tf.Tensor
+    status: tf.Tensor
+    success: tf.Tensor
+    constr_violation: tf.Tensor
+    multipliers: tf.Tensor | None
+    history: tf.Tensor
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    method: Any = "L-BFGS-B",
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    jit_compile: bool | None = None,
+    name: str = "minimize",
+) -> MinimizeResult:
+    """Minimise a TensorFlow function by one operation of the graph that is being built, or at once in eager mode.
+
+    Parameters
+    ----------
+    fun, x0, args, method, bounds, constraints, tol, options, jit_compile
+        As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, where they need static shapes; in ``args``,
+        also of constraints; and in ``bounds``, in every form (but `scipy.optimize.Bounds` makes arrays of its tensors:
+        use `tfminimize.Bounds`). ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, what XLA cannot compile is
+        an error.
+    name : str
+        Of the operation.
+
+    Returns
+    -------
+    MinimizeResult
+        Variables are assigned before any of its tensors is there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        While the graph is built, with a sentence that names the value and the remedy.
+    tf.errors.OpError
+        While it runs: what ``fun`` raises, with its node.
+
+    Notes
+    -----
+    `tf.GradientTape` and `tf.gradients` differentiate ``x``, ``fun``, ``jac`` and ``multipliers`` by what ``fun`` and
+    the constraints read (``args``, other tensors, variables) and by bounds that are tensors, through the equations that
+    a solution solves (see `tfminimize.implicit`): for any number of iterations at the price of about one Hessian, or of
+    Hessian-vector products where x has more than 100 elements. The gradient is as accurate as the solution, so set
+    tight tolerances. Where ``success`` is false, or several solutions are equally good, it is finite but may mean
+    little. The loss needs second derivatives; the gradient has none itself.
+
+    In eager mode each call traces ``fun``: call it in a `tf.function`, or use `tfminimize.minimize`, to trace once.
+
+    Examples
+    --------
+    >>> @tf.function
+    ... def nearest(a):
+    ...     return minimize(lambda x: tf.reduce_sum((x - a) ** 2), tf.zeros_like(a), bounds=(0, 1)).x
+    >>> nearest(tf.constant([2.0, 0.5, -1.0])).numpy().round(4)
+    array([1. , 0.5, 0. ], dtype=float32)
+    """
+    return traced_minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile, None, name)[0]
+
+
+def traced_minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any,
+    method: Any,
+    bounds: Any,
+    constraints: Any,
+    tol: float | None,
+    options: Mapping[str, Any] | None,
+    jit_compile: bool | None,
+    trace: TraceFunction | None,
+    name: str,
+) -> tuple[MinimizeResult, list[tf.Tensor]]:
+    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis.
+
+    ``x0`` may be an `Unknowns` of variables, under the name that messages give them.
+    """
+    module = binding.ops()
+    if tf.executing_eagerly():
+        pack_bounds(bounds, _unknowns(x0))  # an error now, as their values are known
+        # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
+        given = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
+        found = tf.function(lambda: traced_minimize(*given), autograph=False).get_concrete_function()()
+        return MinimizeResult(*found[0]), list(found[1])
+    if not callable(fun):
+        raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    if is_required():
+        raise ValueError(
+            "XLA cannot compile a solve inside of a function: remove jit_compile=True from the function around it, and "
+            "give it to tfminimize.ops.minimize, which compiles the loss."
+        )
+    with tf.name_scope(name):
+        unknowns = _unknowns(x0)
+        problem = Problem(unknowns, method, None, constraints)
+        if problem.method not in ("l-bfgs-b", "slsqp"):
+            raise ValueError(f"method {method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
+        checked = dict(problem.options(options, tol))
+        arguments = Arguments(args, unknowns.float_dtype)
+        jit = follows_jit(fun) if jit_compile is None else bool(jit_compile)
+        functions = Functions(fun, unknowns, arguments, problem.packed_constraints, jit, trace)
+        low, high = tensor_bounds(bounds, unknowns)
+        state = [] if trace is None else list(trace.state)
+        outputs = module.tfminimize_minimize(
+            x0=join(_start(x0, unknowns)),
+            lower=low,
+            upper=high,
+            ftol=tf.constant(checked.pop("ftol"), tf.float64),
+            gtol=tf.constant(checked.pop("gtol", 0.0), tf.float64),
+            state=state,
+            captures=functions.captures,
+            functions=functions.functions,
+            method=problem.method,
+            num_constraints=functions.num_constraints,
+            num_equalities=functions.num_equalities,
+            variables=functions.variables,
+            variable_dtypes=[v.dtype for v in unknowns.variables],
+            variable_shapes=[v.shape for v in unknowns.variables],
+            precision=functions.dtype,
+            jit_compile=jit,
+            trace_functions=functions.trace_functions,
+            trace_shapes=functions.trace_shapes,
+            trace_start=trace is not None and trace.at_start,
+            Ttrace=functions.trace_dtypes,
+            name="solve",
+            **checked,
+        )
+        first_capture = 5 + len(state)
+        private.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
+        if unknowns.variables:
+            outputs = _assigned(outputs, unknowns)
+        return _result(outputs, unknowns, problem.method), [tf.stop_gradient(trace) for trace in outputs.trace]
+
+
+def _unknowns(x0: Any) -> Unknowns:
+    return x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
+
+
+def _without_tensors(x0: Any) -> Any:
+    """``x0`` with an array in the place of each tensor: only shapes and dtypes matter, and it may be symbolic."""
+    leaves = tf.nest.flatten(x0)
+    if not any(tf.is_tensor(leaf) for leaf in leaves):
+        return x0
+    return tf.nest.map_structure(lambda leaf: _placeholder(leaf) if tf.is_symbolic_tensor(leaf) else leaf, x0)
+
+
+def _placeholder(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
+    if tensor.dtype.as_numpy_dtype is object:
+        raise ValueError(f"x0 holds a tensor of dtype {tensor.dtype.name}: give numbers.")
+    if not tensor.shape.is_fully_defined():
+        raise ValueError(
+            f"x0 holds a tensor of shape {tensor.shape}, which is not static: fix it by tf.ensure_shape, or give the "
+            "tf.function an input_signature."
+        )
+    return np.zeros(tensor.shape.as_list(), tensor.dtype.as_numpy_dtype)
+
+
+def _start(x0: Any, unknowns: Unknowns) -> list[tf.Tensor]:
+    """The start, leaf by leaf."""
+    if unknowns.variables:
+        return [v.read_value() for v in unknowns.variables]
+    return [tf.convert_to_tensor(leaf) for leaf in unknowns.leaves(x0)]
+
+
+def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
+    """The same outputs, after the variables have got the solution."""
+    leaves = split(outputs.x, unknowns)
+    assignments = [
+        tf.raw_ops.AssignVariableOp(resource=replica.handle, value=leaf)
+        for v, leaf in zip(unknowns.variables, leaves, strict=True)
+        for replica in replicas(v)
+    ]
+    with tf.control_dependencies(assignments):
+        return type(outputs)(*tf.nest.map_structure(tf.identity, tuple(outputs)))
+
+
+def _result(outputs: Any, unknowns: Unknowns, method: str) -> MinimizeResult:
+    def shown(flat: tf.Tensor) -> Any:
+        leaves = split(flat, unknowns)  # rounded to what the function saw
+        return join(leaves) if unknowns.variables else unknowns.rebuild(leaves)
+
+    return MinimizeResult(
+        x=shown(outputs.x),
+        fun=outputs.fun,
+        jac=shown(outputs.jac),
+        nit=outputs.nit,
+        nfev=outputs.nfev,
+        njev=outputs.njev,
+        status=outputs.status,
+        success=tf.equal(outputs.status, 0),
+        constr_violation=tf.stop_gradient(outputs.constr_violation),
+        multipliers=outputs.multipliers if method == "slsqp" else None,
+        history=tf.stop_gradient(outputs.history),
+    )

@@ -1,0 +1,127 @@
+"""The further arguments of the function: what is data, and what belongs to the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfminimize._problem.parameters import as_variable
+
+__all__ = ["Arguments"]
+
+
+class Arguments:
+    """``args``, split into tensors that are passed to the compiled function and values that it is traced with.
+
+    Tensors, NumPy arrays and NumPy scalars are passed as tensors of their own dtype, Python floats as scalar tensors of
+    the dtype of x (float64 where x mixes dtypes): new values with the same shapes and dtypes do not retrace. Everything
+    else, such as Python integers, strings, variables and models, is given to the function as it is; another value is
+    another trace, as with `tf.function`, and a variable is read when the function runs.
+
+    Examples
+    --------
+    >>> arguments = Arguments((np.ones(3), 2.0, 5), "float32")
+    >>> [t.dtype.name for t in arguments.tensors]
+    ['float64', 'float32']
+
+    Attributes
+    ----------
+    tensors : list of tf.Tensor
+    key : hashable
+        What two ``args`` must share to be served by the same trace.
+    is_constant : bool
+        Whether nobody can change what is in ``args``, so that this is right as long as it is the same tuple.
+    """
+
+    def __init__(self, args: Any, float_dtype: str) -> None:
+        if not isinstance(args, tuple):
+            args = (args,)
+        try:
+            tf.nest.flatten(args)
+        except TypeError as error:
+            raise ValueError(
+                f"args has a dict whose keys cannot be sorted ({error}): give it keys of one type."
+            ) from None
+        self.tensors: list[tf.Tensor] = []
+        self._args = args
+        self.is_constant = all(isinstance(arg, (tf.Tensor, float, int, str)) for arg in args)
+        self._leaves: list[Any] = []
+        parts: list[Hashable] = [_structure(args)]
+        for leaf in tf.nest.flatten(args, expand_composites=True) if args else ():
+            tensor = _as_tensor(leaf, float_dtype)
+            if tensor is None:
+                self._leaves.append(leaf)
+                parts.append(_identity(leaf))
+            else:
+                self._leaves.append(_DATA)
+                self.tensors.append(tensor)
+                parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
+        self.key: Hashable = tuple(parts)
+
+    def are(self, args: Any) -> bool:
+        """Whether these are surely made of ``args``, as they are now."""
+        return self.is_constant and args is self._args
+
+    def rebuilder(self) -> Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]:
+        """A function from tensors to ``args``, for the trace; it does not hold the data."""
+        template = tf.nest.map_structure(_type_spec, self._args)
+        leaves = list(self._leaves)
+
+        def rebuild(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
+            data = iter(tensors)
+            values = [next(data) if leaf is _DATA else leaf for leaf in leaves]
+            rebuilt: tuple[Any, ...] = tf.nest.pack_sequence_as(template, values, expand_composites=True)
+            return rebuilt
+
+        return rebuild
+
+
+_DATA = object()
+"""Stands for a leaf that is passed as a tensor."""
+
+
+def _structure(args: tuple[Any, ...]) -> Hashable:
+    if all(isinstance(arg, (tf.Tensor, np.ndarray, float, int)) for arg in args):
+        return len(args)
+    return repr(tf.nest.map_structure(_type_spec, args))
+
+
+def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
+    if isinstance(leaf, tf.Tensor):
+        if tf.is_symbolic_tensor(leaf) and tf.executing_eagerly():
+            raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
+        return leaf
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        try:
+            return tf.constant(leaf)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"args holds an array of dtype {leaf.dtype}, which is no tensor ({error}): convert it, or let the "
+                "function take it from its closure."
+            ) from None
+    if isinstance(leaf, float):
+        return tf.constant(leaf, float_dtype)
+    return None
+
+
+def _identity(leaf: Any) -> Hashable:
+    variable = as_variable(leaf)
+    if variable is not None:
+        return (type(leaf), variable.ref())
+    try:
+        hash(leaf)
+    except TypeError:
+        raise ValueError(
+            f"args holds a {type(leaf).__name__}, which is neither data (tensor, array, float) nor hashable: "
+            "convert it to a tensor, or let the function take it from its closure."
+        ) from None
+    return (type(leaf), leaf)
+
+
+def _type_spec(leaf: Any) -> Any:
+    """The type of a composite tensor, such as a RaggedTensor; 0 for any other leaf."""
+    parts = tf.nest.flatten(leaf, expand_composites=True)
+    return 0 if len(parts) == 1 and parts[0] is leaf else tf.type_spec_from_value(leaf)

@@ -1,0 +1,405 @@
+"""Bounds in every accepted form, as two vectors.
+
+First the structure: one entry for each leaf, or None where a leaf has no bounds.
+
+========================  ============================================================================================
+``x0``                    ``bounds``
+========================  ============================================================================================
+one array or variable     the entry; for a variable also a list of it
+structure                 the same structure with entries for leaves (dict keys may be missing), or for a dict and for
+                          variables a list parallel to ``tf.nest.flatten(x0)``; or `Bounds` on the flat vector
+any variables             a dict of ``variable.ref()`` to the entry; variables that are not in it have no bounds
+========================  ============================================================================================
+
+Then the entry, for a leaf of n elements:
+
+- a pair ``(low, high)``, both broadcast to the shape of the leaf; or
+- n pairs of numbers, one for each element in C order, or an array ``[n, 2]``; or
+- `scipy.optimize.Bounds` or `Bounds`, for which n numbers are those of the elements in C order.
+
+All numbers may be arrays, tensors or variables. None and infinities mean that there is no bound. Two pairs for a leaf
+of two elements are those of the elements, as in SciPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize._problem.layout import Layout, Segment
+from tfminimize._problem.parameters import Unknowns, as_variable
+
+__all__ = ["Bounds", "flat_bounds", "kept_feasible", "low_then_high", "pack_bounds", "tensor_bounds"]
+
+Float64 = NDArray[np.float64]
+_FORM = (
+    "give (low, high), each a number, None, an array or a tensor that broadcasts to its shape, or one such pair of "
+    "numbers for each element"
+)
+_NUMBERS = {int, float, type(None), np.float64}
+
+
+class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
+    """`scipy.optimize.Bounds` that may hold tensors, which SciPy's makes arrays of, so that they have no gradient.
+
+    Parameters
+    ----------
+    lb, ub : number, array or tensor, optional
+        What broadcasts to the shape of x, or one for each element in C order.
+    keep_feasible : bool or array of bool, optional
+        As in SciPy.
+
+    Examples
+    --------
+    >>> upper = tf.constant([1.0, 5.0])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(upper)
+    ...     x = tfm.ops.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), tf.zeros(2), bounds=Bounds(ub=upper)).x
+    >>> x.numpy().round(3), tape.gradient(x, upper).numpy()
+    (array([1., 3.], dtype=float32), array([1., 0.], dtype=float32))
+    """
+
+    def __init__(self, lb: Any = -np.inf, ub: Any = np.inf, keep_feasible: Any = False) -> None:
+        # SciPy's makes arrays of what it gets.
+        arrays = [np.zeros(1) if _is_tensor(side) else side for side in (lb, ub)]
+        super().__init__(*arrays, keep_feasible)
+        for name, side in (("lb", lb), ("ub", ub)):
+            if _is_tensor(side):
+                setattr(self, name, side)
+
+
+def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tuple[None, None]:
+    """The bounds as two packed vectors; two Nones where no bound is finite.
+
+    Bounds of a float32 component are rounded inwards to float32, so that its values respect them exactly. The padding
+    lies inside of a box: it never moves, and where all elements have two bounds, all of the packed vector has.
+
+    Raises
+    ------
+    ValueError
+        With the name of the element, for a bound that is NaN, crossed or of a wrong shape.
+
+    Examples
+    --------
+    >>> pack_bounds([(0, None), (None, 1)], Unknowns(np.zeros(2)))
+    (array([  0., -inf]), array([inf,  1.]))
+    """
+    low, high = _checked(_sides(bounds, unknowns), unknowns.layout)
+    if low is None or high is None:
+        return None, None
+    return unknowns.layout.pack(low, -1.0), unknowns.layout.pack(high, 1.0)
+
+
+def flat_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
+    """The bounds as two flat vectors, unchecked, with infinities where there is none."""
+    return _joined(_sides(bounds, unknowns))
+
+
+def tensor_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
+    """The bounds as two flat float64 tensors; of no elements where no bound can be finite.
+
+    They depend on the tensors among the bounds, whose values are not checked.
+    """
+    sides = _sides(bounds, unknowns)
+    if not any(tf.is_tensor(side) for pair in sides for side in pair):
+        low, high = _checked(sides, unknowns.layout)
+        none = np.zeros(0)
+        return tf.constant(none if low is None else low), tf.constant(none if high is None else high)
+    rounded = []
+    for pair, segment in zip(sides, unknowns.layout.segments, strict=True):
+        tensors = tuple(tf.convert_to_tensor(side) for side in pair)
+        rounded.append(_rounded_inwards(*tensors) if segment.dtype == "float32" else tensors)
+    lows, highs = zip(*rounded, strict=True)
+    return tf.concat(lows, 0), tf.concat(highs, 0)
+
+
+def kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
+    """Which elements must not leave their bounds even on the way: a bool, or one for each element."""
+    if isinstance(bounds, scipy.optimize.Bounds) or bounds is None:
+        return getattr(bounds, "keep_feasible", False)
+    kept = np.zeros(unknowns.layout.size, bool)
+    for entry, segment in zip(_entries(bounds, unknowns), unknowns.layout.segments, strict=True):
+        kept[segment.flat] = np.ravel(getattr(entry, "keep_feasible", False))
+    return kept if kept.any() else False
+
+
+def low_then_high(entry: Any, size: int) -> Any:
+    """The entry of a leaf of so many elements for a reader who takes every pair for ``(low, high)``."""
+    return list(zip(*_parts(entry), strict=True)) if _are_two_pairs(entry, size) else entry
+
+
+def _are_two_pairs(entry: Any, size: int) -> bool:
+    """Whether the entry may be two pairs of numbers, one for each element, or two vectors, low and high."""
+    parts = _parts(entry)
+    return size == 2 and parts is not None and len(parts) == 2 and all(map(_is_pair, parts))
+
+
+def _sides(bounds: Any, unknowns: Unknowns) -> list[tuple[Any, Any]]:
+    """The lower and upper bounds of each leaf, flat float64 arrays, or tensors where they hold tensors."""
+    layout = unknowns.layout
+    if bounds is None:
+        return [(np.full(s.size, -np.inf), np.full(s.size, np.inf)) for s in layout.segments]
+    if isinstance(bounds, scipy.optimize.Bounds) and len(layout.segments) > 1:
+        low, high = _sides_of_leaf(bounds, Segment(unknowns.name, (layout.size,), "float64", 0, 0))
+        return [(low[s.flat], high[s.flat]) for s in layout.segments]
+    entries = _entries(bounds, unknowns)
+    return [_sides_of_leaf(entry, segment) for entry, segment in zip(entries, layout.segments, strict=True)]
+
+
+def _sides_of_leaf(entry: Any, segment: Segment) -> tuple[Any, Any]:
+    if entry is None:
+        low = high = None
+        in_c_order = False
+    elif isinstance(entry, scipy.optimize.Bounds):
+        low, high, in_c_order = entry.lb, entry.ub, True
+    else:
+        low, high, in_c_order = _low_and_high(entry, segment)
+    return (
+        _side(low, -np.inf, segment, in_c_order, "lower"),
+        _side(high, np.inf, segment, in_c_order, "upper"),
+    )
+
+
+def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
+    """The two sides of an entry, and whether they have one number for each element in C order."""
+    if _is_array(entry) and tuple(entry.shape) == (segment.size, 2):
+        return entry[:, 0], entry[:, 1], True
+    parts = _parts(entry)
+    if parts is None:
+        raise ValueError(f"the bounds for {segment.name} are {entry!r}: {_FORM}.")
+    if len(parts) == 2 and not _are_two_pairs(parts, segment.size):
+        return parts[0], parts[1], False
+    if len(parts) != segment.size:
+        raise ValueError(
+            f"the bounds for {segment.name} have {len(parts)} entries, but {segment.name} has {segment.size} elements: "
+            f"{_FORM}."
+        )
+    for i, pair in enumerate(parts):
+        if not _is_pair(pair):
+            raise ValueError(
+                f"entry {i} of the bounds for {segment.name} is {pair!r}: give a pair of numbers (low, high), with "
+                "None where there is no bound."
+            )
+    return [pair[0] for pair in parts], [pair[1] for pair in parts], True
+
+
+def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: str) -> Any:
+    """One side of a leaf, as a flat array or tensor."""
+    name = f"the {word} bound for {segment.name}"
+    try:
+        value = _numbers(side, infinity)
+        shape = tf.TensorShape(value.shape)
+        if in_c_order and shape.rank is not None and shape.num_elements() in (1, segment.size):
+            value = _reshaped(value, () if shape.num_elements() == 1 else segment.shape)
+        if tf.is_tensor(value):
+            static = tf.broadcast_static_shape(value.shape, tf.TensorShape(segment.shape))
+            if not static.is_compatible_with(segment.shape):
+                raise ValueError(f"it has shape {value.shape}")
+            return _reshaped(tf.broadcast_to(value, segment.shape), (-1,))
+        return np.broadcast_to(value, segment.shape).ravel()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}, {side!r}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
+        ) from None
+
+
+def _numbers(side: Any, infinity: float) -> Any:
+    """Numbers as a float64 array, or as a tensor if there is one among them; None is infinite."""
+    if side is None:
+        return np.array(infinity)
+    if _is_tensor(side):
+        tensor = tf.convert_to_tensor(side if as_variable(side) is None else as_variable(side))
+        if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+            raise TypeError(f"it has dtype {tensor.dtype.name}")
+        return tf.cast(tensor, tf.float64)
+    if isinstance(side, (list, tuple)):
+        if set(map(type, side)) <= _NUMBERS:
+            return np.array([infinity if value is None else value for value in side], np.float64)
+        parts = [_numbers(part, infinity) for part in side]
+        return tf.stack(parts) if any(map(tf.is_tensor, parts)) else np.array(parts, np.float64)
+    array = np.asarray(side)
+    if array.dtype == object:
+        return _numbers(array.tolist(), infinity)
+    if array.dtype.kind == "c":
+        raise TypeError(f"it has dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _is_tensor(value: Any) -> bool:
+    return bool(tf.is_tensor(value)) or as_variable(value) is not None
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
+def _parts(value: Any) -> Any:
+    """What a sequence, an array, a tensor or an iterator is made of; None for what has no parts."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if _is_tensor(value):
+        rank = value.shape.rank
+        return tf.unstack(tf.convert_to_tensor(value)) if rank and value.shape[0] is not None else None
+    if isinstance(value, Mapping) or (np.ndim(value) == 0 and not hasattr(value, "__iter__")):
+        return None
+    return list(value)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether it is two numbers."""
+    if _is_array(value):
+        return tuple(value.shape) == (2,)
+    return isinstance(value, (list, tuple)) and len(value) == 2 and not any(map(_has_parts, value))
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (_is_array(value) and value.shape != () and tuple(value.shape) != (1,))
+
+
+def _reshaped(value: Any, shape: tuple[int, ...]) -> Any:
+    return tf.reshape(value, shape) if tf.is_tensor(value) else value.reshape(shape)
+
+
+def _joined(sides: list[tuple[Any, Any]]) -> tuple[Float64, Float64]:
+    """The bounds of all leaves as flat arrays; an error for a tensor without a value."""
+    for pair in sides:
+        for side in pair:
+            if tf.is_symbolic_tensor(side):
+                raise ValueError(
+                    f"bounds hold a symbolic tensor ({side.name}): give its value, or call tfminimize.minimize inside "
+                    "of the tf.function that it belongs to."
+                )
+    low, high = (np.concatenate([np.asarray(pair[i]) for pair in sides]) for i in (0, 1))
+    return low, high
+
+
+def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Float64] | tuple[None, None]:
+    """The bounds as flat arrays, those of float32 components rounded; two Nones where none is finite."""
+    low, high = _joined(sides)
+    _check(low, high, layout)
+    if not (np.isfinite(low).any() or np.isfinite(high).any()):
+        return None, None
+    for s in layout.segments:
+        if s.dtype != "float32":
+            continue
+        rounded = _rounded_inwards(low[s.flat], high[s.flat])
+        beyond = np.flatnonzero((rounded[0] == np.inf) | (rounded[1] == -np.inf))
+        if beyond.size:
+            i = s.start + int(beyond[0])
+            raise ValueError(
+                f"the bounds for {layout.name_of(i)} are ({low[i]}, {high[i]}), which no float32 satisfies: make it "
+                "float64."
+            )
+        low[s.flat], high[s.flat] = rounded
+    return low, high
+
+
+def _entries(bounds: Any, unknowns: Unknowns) -> list[Any]:
+    """What is given for each leaf."""
+    if unknowns.is_array:
+        if isinstance(bounds, Mapping):
+            raise ValueError(
+                "bounds is a dict, but x0 is one array: give (low, high), or one such pair for each element."
+            )
+        return [bounds]
+    if unknowns.variables:
+        if isinstance(bounds, Mapping) and (not bounds or _keyed_by_reference(bounds)):
+            return _by_reference(bounds, unknowns)
+        if unknowns.template is None:
+            parallel = isinstance(bounds, (list, tuple)) and len(bounds) == 1
+            return [bounds[0] if parallel else bounds]
+    template = unknowns.template
+    if isinstance(template, Mapping) and isinstance(bounds, (list, tuple)):
+        return _checked_length(bounds, len(unknowns.layout.segments), "x0")
+    return _matched(bounds, template, "x0")
+
+
+def _keyed_by_reference(bounds: Mapping[Any, Any]) -> bool:
+    return any(_variable_of(key) is not None for key in bounds)
+
+
+def _variable_of(key: Any) -> Any:
+    """The variable that a key of the bounds stands for; None for any other key."""
+    return as_variable(key.deref() if hasattr(key, "deref") else key)
+
+
+def _by_reference(bounds: Mapping[Any, Any], unknowns: Unknowns) -> list[Any]:
+    found: dict[Any, Any] = {}
+    for key, entry in bounds.items():
+        variable = _variable_of(key)
+        if variable is None:
+            raise ValueError(f"bounds has the key {key!r}, which is no variable: use variable.ref() as key.")
+        found[variable.ref()] = entry
+    known = {v.ref() for v in unknowns.variables}
+    for reference in found:
+        if reference not in known:
+            raise ValueError(
+                f"bounds has an entry for variable '{reference.deref().name}', which is not among the variables of x0: "
+                "remove it, or optimise the variable."
+            )
+    return [found.get(v.ref()) for v in unknowns.variables]
+
+
+def _matched(bounds: Any, template: Any, path: str) -> list[Any]:
+    """Walk down the bounds beside the structure of x0, in the order of `tf.nest`."""
+    if template is None:
+        return [bounds]
+    if bounds is None:
+        return [None] * len(tf.nest.flatten(template))
+    if isinstance(template, Mapping):
+        if not isinstance(bounds, Mapping):
+            raise ValueError(f"the bounds for {path} must be a dict with the keys of {path}, not {bounds!r}.")
+        for key in bounds:
+            if key not in template:
+                raise ValueError(f"bounds has the key {key!r}, which {path} does not have: remove it.")
+        keys = sorted(template)
+        return [entry for k in keys for entry in _matched(bounds.get(k), template[k], f"{path}[{k!r}]")]
+    if isinstance(template, (list, tuple)):
+        items = _checked_length(bounds, len(template), path)
+        pairs = enumerate(zip(items, template, strict=True))
+        return [entry for i, (item, part) in pairs for entry in _matched(item, part, f"{path}[{i}]")]
+    return _checked_length(bounds, len(tf.nest.flatten(template)), path)
+
+
+def _checked_length(bounds: Any, length: int, path: str) -> list[Any]:
+    parts = None if isinstance(bounds, scipy.optimize.Bounds) else _parts(bounds)
+    if parts is None or len(parts) != length:
+        count = repr(bounds) if parts is None else f"{len(parts)} entries"
+        raise ValueError(
+            f"the bounds for {path} are {count}, but {path} has {length} parts: give one (low, high) or None for each."
+        )
+    return list(parts)
+
+
+def _check(low: Float64, high: Float64, layout: Layout) -> None:
+    wrong = np.flatnonzero(~(low <= high) | (low == np.inf) | (high == -np.inf))
+    if not wrong.size:
+        return
+    i = int(wrong[0])
+    name = layout.name_of(i)
+    if np.isnan(low[i]) or np.isnan(high[i]):
+        raise ValueError(f"the bounds for {name} are ({low[i]}, {high[i]}): use None where there is no bound, not NaN.")
+    if low[i] <= high[i]:
+        raise ValueError(f"the bounds for {name} are ({low[i]}, {high[i]}), which no finite value satisfies.")
+    raise ValueError(
+        f"the lower bound for {name} is greater than the upper bound ({low[i]} > {high[i]}): exchange or correct them."
+    )
+
+
+def _rounded_inwards(low: Any, high: Any) -> tuple[Any, Any]:
+    """The smallest float32 not below ``low``, the largest not above ``high``; the nearest where none lies between."""
+    xp: Any = tf if tf.is_tensor(low) else np
+    nextafter: Any = tf.math.nextafter if xp is tf else np.nextafter
+    cast: Any = tf.cast if xp is tf else lambda value, dtype: value.astype(dtype)
+    with np.errstate(over="ignore"):
+        low32, high32 = cast(low, np.float32), cast(high, np.float32)
+        nearest, below = cast(low32, np.float64), cast(high32, np.float64)
+        inner_low = cast(xp.where(nearest < low, nextafter(low32, np.float32(np.inf)), low32), np.float64)
+        inner_high = cast(xp.where(below > high, nextafter(high32, np.float32(-np.inf)), high32), np.float64)
+    empty = inner_low > inner_high
+    return xp.where(empty, nearest, inner_low), xp.where(empty, nearest, inner_high)

@@ -1,0 +1,405 @@
+"""Constraints in every form of SciPy's, as rows of equalities and inequalities.
+
+=========================================  ===========================================================================
+form                                       meaning
+=========================================  ===========================================================================
+``{"type": "eq", "fun": c, "args": ()}``   c(x, *args) = 0, for every element of c
+``{"type": "ineq", "fun": c}``             c(x) >= 0
+``NonlinearConstraint(c, lb, ub)``         lb <= c(x) <= ub; equality where ``lb == ub``, no limit where infinite
+``LinearConstraint(A, lb, ub)``            lb <= A x <= ub; A is data and never traced
+=========================================  ===========================================================================
+
+One of these, or a list or tuple of them. c is a TensorFlow function in the structure of the loss: ``c(x, *args)`` in
+functional use, ``c(*args)`` in variable use, where it reads the variables. A has one column for each element of the
+flat vector: of x0 in C order, of its leaves in the order of ``tf.nest.flatten``, or of the variables.
+
+The solver knows rows c_i = 0 and c_i >= 0 only, in SciPy's order, which is also that of the multipliers: first the
+equalities, in the order of the list; then the inequalities, each constraint's lower limits before its upper ones. The
+inequalities of a constraint that also has equalities come last.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+from numpy.typing import NDArray
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.parameters import Unknowns
+
+__all__ = [
+    "ConstraintFunction",
+    "Constraints",
+    "NamedConstraint",
+    "Rows",
+    "SameSize",
+    "check_forms",
+    "has_constraints",
+    "with_same_sizes",
+]
+
+Float64 = NDArray[np.float64]
+_FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a LinearConstraint"
+
+
+def has_constraints(constraints: Any) -> bool:
+    """Whether there are any: None and an empty list or tuple are none."""
+    return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
+
+
+def check_forms(constraints: Any) -> None:
+    """Raise ValueError, with the place in the list, for what has none of SciPy's forms."""
+    for name, constraint in _named(constraints):
+        _check_form(name, constraint)
+
+
+class NamedConstraint(dict[str, Any]):
+    """A constraint as a dict, with a name of its own in messages."""
+
+    def __init__(self, name: str, kind: str, fun: Callable[..., Any]) -> None:
+        super().__init__(type=kind, fun=fun)
+        self.name = name
+
+
+@dataclass(frozen=True)
+class ConstraintFunction:
+    """A function of constraints as the user gave it."""
+
+    name: str
+    """How messages call it."""
+    fun: Callable[..., Any]
+    arguments: Arguments
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the solver: ``c[i] = sign[i] * v[source[i]] + offset[i]``.
+
+    v are the values of all functions, one after the other, and then, from ``num_values`` on, of the rows of A of all
+    linear constraints.
+    """
+
+    num_equalities: int
+    num_values: int
+    source: NDArray[np.int64]
+    sign: Float64
+    offset: Float64
+
+    @functools.cached_property
+    def is_linear(self) -> NDArray[np.bool_]:
+        """Which rows are those of linear constraints, shape (m,)."""
+        return self.source >= self.num_values
+
+    @functools.cached_property
+    def key(self) -> Hashable:
+        """The same for rows that differ in A and the limits of linear constraints only."""
+        nonlinear = np.where(self.is_linear, -1.0, [self.source, self.sign, self.offset])
+        return self.num_equalities, nonlinear.tobytes()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True)
+class _Constraint:
+    """One element of the list: limits on the values of a function or on the rows of a matrix."""
+
+    name: str
+    low: Float64
+    high: Float64
+    matrix: Float64 | None = None
+
+
+class Constraints:
+    """The constraints of one problem, checked.
+
+    Parameters
+    ----------
+    constraints : dict, NonlinearConstraint, LinearConstraint, iterable of them or None
+    unknowns : Unknowns
+
+    Raises
+    ------
+    ValueError
+        With the place in the list, for what is no constraint or fits nothing.
+
+    Attributes
+    ----------
+    functions : tuple of ConstraintFunction
+        Those that are traced, in the order given.
+    matrix : ndarray, shape (number of linear rows, n)
+        A of all linear constraints, one below the other.
+    tensors : list of tf.Tensor
+        The data among the ``args`` of the functions.
+    key : hashable
+        What two problems must share to be solved by the same compiled functions: not the limits, A, and data.
+
+    Examples
+    --------
+    >>> constraint = scipy.optimize.LinearConstraint([[1, 1], [1, -1]], [2, -1], [2, 1])
+    >>> rows = Constraints(constraint, Unknowns(np.zeros(2))).rows(())
+    >>> rows.num_equalities, rows.source, rows.sign, rows.offset
+    (1, array([0, 1, 1]), array([ 1.,  1., -1.]), array([-2.,  1.,  1.]))
+    """
+
+    def __init__(self, constraints: Any, unknowns: Unknowns) -> None:
+        self._size = unknowns.layout.size
+        self._float_dtype = unknowns.float_dtype
+        self._items: list[_Constraint] = []
+        functions: list[ConstraintFunction] = []
+        for name, constraint in _named(constraints):
+            _check_form(name, constraint)
+            if isinstance(constraint, Mapping):
+                functions.append(self._add_dict(name, constraint))
+            elif isinstance(constraint, scipy.optimize.NonlinearConstraint):
+                functions.append(self._add_nonlinear(name, constraint))
+            else:
+                self._add_linear(name, constraint)
+        self.functions = tuple(functions)
+        matrices = [item.matrix for item in self._items if item.matrix is not None]
+        self.matrix: Float64 = np.concatenate(matrices) if matrices else np.zeros((0, self._size))
+        self.tensors = [tensor for function in functions for tensor in function.arguments.tensors]
+        self.key: Hashable = (
+            len(self.matrix) > 0,
+            *((_hashable(function.fun), function.arguments.key) for function in functions),
+        )
+        self._rows: dict[Sequence[tuple[int, ...]], Rows] = {}
+
+    def rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
+        """The rows of the solver, where the functions return values of these shapes.
+
+        Raises
+        ------
+        ValueError
+            If limits do not fit to them.
+        """
+        shapes = tuple(shapes)
+        if shapes not in self._rows:
+            self._rows[shapes] = self._make_rows(shapes)
+        return self._rows[shapes]
+
+    def _make_rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
+        remaining = iter(shapes)
+        num_values = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
+        next_value, next_linear = 0, num_values
+        equalities: list[_Part] = []
+        inequalities: list[_Part] = []
+        appended: list[_Part] = []
+        for item in self._items:
+            if item.matrix is None:
+                shape = next(remaining)
+                first, next_value = next_value, next_value + int(np.prod(shape, dtype=np.int64))
+            else:
+                shape = item.matrix.shape[:1]
+                first, next_linear = next_linear, next_linear + shape[0]
+            equal, unequal = _split(first, *_limits(item, shape))
+            equalities.append(equal)
+            mixed = len(equal[0]) > 0
+            (appended if mixed else inequalities).append(unequal)
+        parts = [*equalities, *inequalities, *appended]
+        source, sign, offset = (np.concatenate(columns) for columns in zip(_NO_ROWS, *parts, strict=True))
+        return Rows(sum(len(part[0]) for part in equalities), num_values, source, sign, offset)
+
+    def _add_dict(self, name: str, constraint: Mapping[str, Any]) -> ConstraintFunction:
+        for key in constraint:
+            if key == "jac" and constraint[key] is not None:
+                raise ValueError(f"{name} has a 'jac', but the derivatives are made by TensorFlow: remove it.")
+            if key not in ("type", "fun", "args", "jac"):
+                raise ValueError(f"{name} has the key {key!r}, which means nothing: it may have 'type', 'fun', 'args'.")
+        high = 0.0 if constraint["type"].lower() == "eq" else np.inf
+        self._items.append(_Constraint(name, np.zeros(()), np.array(high)))
+        args = constraint.get("args", ())
+        if not isinstance(args, (tuple, list)):
+            raise ValueError(f"{name} has the args {_shown(args)}: give a tuple, such as (value,).")
+        return self._function(name, constraint["fun"], tuple(args))
+
+    def _add_nonlinear(self, name: str, constraint: Any) -> ConstraintFunction:
+        if constraint.jac not in ("2-point", None):
+            raise ValueError(f"{name} has a jac, but the derivatives are made by TensorFlow: remove it.")
+        if not isinstance(constraint.hess, scipy.optimize.HessianUpdateStrategy):
+            raise ValueError(f"{name} has a hess, but SLSQP uses no Hessian: remove it.")
+        for option in ("finite_diff_rel_step", "finite_diff_jac_sparsity"):
+            if getattr(constraint, option) is not None:
+                raise ValueError(f"{name} has {option}, but the derivatives are made by TensorFlow: remove it.")
+        self._add_limits(name, constraint)
+        return self._function(name, constraint.fun, ())
+
+    def _add_linear(self, name: str, constraint: Any) -> None:
+        matrix = constraint.A.toarray() if scipy.sparse.issparse(constraint.A) else np.asarray(constraint.A)
+        if matrix.dtype.kind not in "fiub":
+            raise ValueError(f"{name} has an A of dtype {matrix.dtype}: give real numbers.")
+        if matrix.ndim != 2 or matrix.shape[1] != self._size:
+            raise ValueError(
+                f"{name} has an A of shape {matrix.shape}, but there are {self._size} unknowns: "
+                f"give a matrix of {self._size} columns, one for each."
+            )
+        if not np.isfinite(matrix).all():
+            row, column = (int(k) for k in np.argwhere(~np.isfinite(matrix))[0])
+            raise ValueError(f"{name} has A[{row}, {column}] = {matrix[row, column]}: give finite numbers.")
+        self._add_limits(name, constraint, matrix.astype(np.float64))
+
+    def _add_limits(self, name: str, constraint: Any, matrix: Float64 | None = None) -> None:
+        limits = []
+        for side in ("lb", "ub"):
+            try:
+                limit = np.asarray(getattr(constraint, side), dtype=np.float64).copy()
+            except (TypeError, ValueError, NotImplementedError) as error:  # the last for a symbolic tensor
+                raise ValueError(
+                    f"{name} has the {side} {_shown(getattr(constraint, side))}: give a real number or an array of "
+                    "them, infinite where there is no limit."
+                ) from error
+            if np.isnan(limit).any():
+                raise ValueError(f"{name} has NaN in its {side}: use infinity where there is no limit.")
+            limits.append(limit)
+        if np.any(constraint.keep_feasible):
+            warnings.warn(
+                f"{name} has keep_feasible, which SLSQP ignores: only bounds hold all along the way.",
+                scipy.optimize.OptimizeWarning,
+                stacklevel=2,
+            )
+        item = _Constraint(name, limits[0], limits[1], matrix)
+        if matrix is not None:
+            _limits(item, matrix.shape[:1])  # raises what is wrong
+        self._items.append(item)
+
+    def _function(self, name: str, fun: Any, args: tuple[Any, ...]) -> ConstraintFunction:
+        if not callable(fun):
+            raise ValueError(f"{name} has the function {_shown(fun)}: give a function that returns a tensor.")
+        try:
+            arguments = Arguments(args, self._float_dtype)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        return ConstraintFunction(name, fun, arguments)
+
+
+class _Identity:
+    """A key for what has no hash; it keeps it alive."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+def _hashable(value: Any) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        return _Identity(value)
+    key: Hashable = value
+    return key
+
+
+def _check_form(name: str, constraint: Any) -> None:
+    if not isinstance(constraint, Mapping):
+        if not isinstance(constraint, (scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)):
+            remedy = "give bounds as bounds=" if isinstance(constraint, scipy.optimize.Bounds) else f"give {_FORMS}"
+            raise ValueError(f"{name} is {_shown(constraint)}: {remedy}.")
+        return
+    for key in ("type", "fun"):
+        if key not in constraint:
+            raise ValueError(f"{name} has no {key!r}: give a dict like {{'type': 'ineq', 'fun': c}} for c(x) >= 0.")
+    kind = constraint["type"]
+    if not isinstance(kind, str) or kind.lower() not in ("eq", "ineq"):
+        raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
+
+
+_Part = tuple[NDArray[np.int64], Float64, Float64]
+_NO_ROWS: _Part = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+
+def _named(constraints: Any) -> list[tuple[str, Any]]:
+    """Every constraint with what messages call it."""
+    if constraints is None:
+        return []
+    single = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint, scipy.optimize.Bounds, str)
+    if isinstance(constraints, single):
+        return [("the constraint", constraints)]
+    if not isinstance(constraints, Iterable):
+        raise ValueError(f"constraints is {_shown(constraints)}: give {_FORMS}, or a list of them.")
+    return [(getattr(c, "name", f"constraints[{i}]"), c) for i, c in enumerate(constraints)]
+
+
+def _limits(item: _Constraint, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
+    """The limits of a constraint for each of its values, flat."""
+    size = int(np.prod(shape, dtype=np.int64))
+    sides = []
+    for limit, side in ((item.low, "lb"), (item.high, "ub")):
+        target = shape if limit.ndim == len(shape) else (size,)
+        try:
+            sides.append(np.broadcast_to(limit, target).ravel())
+        except ValueError:
+            values = f"A has {size} rows" if item.matrix is not None else f"its function returns {size} values"
+            raise ValueError(
+                f"{item.name} has {side} of shape {limit.shape}, but {values}: give one number, or one for each."
+            ) from None
+    low, high = sides
+    wrong = np.flatnonzero((low > high) | (low == np.inf) | (high == -np.inf))
+    if wrong.size:
+        i = int(wrong[0])
+        raise ValueError(
+            f"{item.name} has the limits lb[{i}] = {low[i]} and ub[{i}] = {high[i]}, which no finite value satisfies: "
+            "exchange or correct them."
+        )
+    return low, high
+
+
+def _split(first: int, low: Float64, high: Float64) -> tuple[_Part, _Part]:
+    """The equalities and inequalities of values that are numbered from ``first`` on."""
+    equal = np.flatnonzero(low == high)
+    below = np.flatnonzero((low != high) & (low > -np.inf))
+    above = np.flatnonzero((low != high) & (high < np.inf))
+    equalities = (first + equal, np.ones(len(equal)), -low[equal])
+    sign = np.repeat([1.0, -1.0], [len(below), len(above)])
+    return equalities, (first + np.concatenate([below, above]), sign, np.concatenate([-low[below], high[above]]))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+class SameSize:
+    """A constraint function that must return as many values as in its first call."""
+
+    def __init__(self, name: str, fun: Callable[..., Any]) -> None:
+        self._name = name
+        self._fun = fun
+        self._size: int | None = None
+
+    def __call__(self, x: Float64, *args: Any) -> Any:
+        values = self._fun(x, *args)
+        size = np.size(values)
+        if self._size is None:
+            self._size = size
+        if size != self._size:
+            raise ValueError(
+                f"{self._name} returned {size} values, but {self._size} at the start: "
+                "it must always return the same number."
+            )
+        return values
+
+
+def with_same_sizes(constraints: Any) -> list[Any]:
+    """Constraints in SciPy's forms that say their place in the list if one of them changes its number of values."""
+    forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
+    checked = list([constraints] if isinstance(constraints, forms) else constraints or ())
+    for i, constraint in enumerate(checked):
+        if isinstance(constraint, scipy.optimize.NonlinearConstraint):
+            checked[i] = constraint = copy.copy(constraint)
+            constraint.fun = SameSize(f"constraint {i}", constraint.fun)
+        elif isinstance(constraint, Mapping) and callable(constraint.get("fun")):
+            checked[i] = {**constraint, "fun": SameSize(f"constraint {i}", constraint["fun"])}
+    return checked

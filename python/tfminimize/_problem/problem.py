@@ -1,0 +1,46 @@
+"""Problem: the method, bounds and constraints of a solve, checked and packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tfminimize._problem import methods
+from tfminimize._problem.bounds import kept_feasible, pack_bounds
+from tfminimize._problem.constraints import Constraints
+from tfminimize._problem.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._tf.binding import _native
+
+__all__ = ["Problem"]
+
+
+class Problem:
+    """What to do with a program: the method, bounds and constraints, checked and packed."""
+
+    def __init__(self, unknowns: Unknowns, method: Any, bounds: Any, constraints: Any) -> None:
+        if isinstance(constraints, Iterator):
+            constraints = list(constraints)  # each solve reads them
+        self.method = methods.method_name(method, constraints)
+        methods.check_constraints(self.method, constraints, unknowns)
+        self.constraints = constraints
+        self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
+        self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
+        self.keep_feasible = kept_feasible(bounds, unknowns)
+        methods.check_bounds(self.method, self.packed_bounds[0])
+
+    def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
+        """The checked options of one solve."""
+        if self.method == "l-bfgs-b":
+            return LBFGSB_DEFAULTS if options is None and tol is None else lbfgsb_options(options, tol)
+        if self.method == "slsqp":
+            return SLSQP_DEFAULTS if options is None and tol is None else slsqp_options(options, tol)
+        return {} if options is None else options
+
+    def check_memory(self, unknowns: Unknowns, options: Mapping[str, Any], count: int = 1) -> None:
+        """Raise MemoryError if there is no room for so many solves, before anything is copied."""
+        n = unknowns.layout.size
+        if self.method == "l-bfgs-b":
+            _native.Lbfgsb.check_memory(n, options["maxcor"], count)
+        elif self.method == "slsqp":
+            _native.Slsqp.check_memory(n, 0, count)  # the constraints are counted when they are known

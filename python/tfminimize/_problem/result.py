@@ -1,0 +1,143 @@
+"""Results: SciPy's fields, filled from a native solver."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+from scipy.optimize import LbfgsInvHessProduct
+from scipy.sparse.linalg import LinearOperator
+
+from tfminimize._problem.layout import Layout
+
+__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "InverseHessian", "OptimizeResult"]
+
+Float64 = NDArray[np.float64]
+
+STOPPED = 99
+"""SciPy's status of a solve that the callback ended."""
+
+STOPPED_BY_CALLBACK = "`callback` raised `StopIteration`."
+"""SciPy's message for status 99."""
+
+
+class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
+    """`scipy.optimize.OptimizeResult` whose fields have types; a field that a method does not have is not there.
+
+    Examples
+    --------
+    >>> result = tfm.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), np.zeros(2))
+    >>> isinstance(result, OptimizeResult), result.success, result.x.round(3)
+    (True, True, array([3., 3.]))
+    """
+
+    x: Any
+    fun: np.float64
+    jac: Any
+    nit: int
+    nfev: int
+    njev: int
+    status: int
+    success: bool
+    message: str
+    hess_inv: Any
+    multipliers: Float64
+    constr_violation: np.float64
+    backend: str
+    backend_reason: str | None
+    timing: dict[str, float]
+
+
+class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
+    """The result of a batch: arrays of one element for each problem.
+
+    Examples
+    --------
+    >>> solver = tfm.Minimizer(lambda x: tf.reduce_sum((x - 3.0) ** 2), np.zeros(2))
+    >>> solver.minimize_batch(np.zeros((4, 2))).fun.round(6)
+    array([0., 0., 0., 0.])
+    """
+
+    x: Any
+    fun: Float64
+    jac: Any
+    nit: NDArray[np.int64]
+    nfev: NDArray[np.int64]
+    njev: NDArray[np.int64]
+    status: NDArray[np.int64]
+    success: NDArray[np.bool_]
+    message: list[str]
+    multipliers: Float64
+    constr_violation: Float64
+    errors: dict[int, BaseException]
+    backend: str
+    backend_reason: str | None
+    timing: dict[str, float]
+
+
+class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
+    """SciPy's operator of the limited-memory inverse Hessian, that takes its pairs from the solver when first used.
+
+    Parameters
+    ----------
+    solver : _native.Lbfgsb
+        Kept alive for its pairs.
+    layout : Layout
+        How the solver's vectors are packed.
+
+    Notes
+    -----
+    The product is the two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
+    """
+
+    def __init__(self, solver: Any, layout: Layout) -> None:
+        self.__dict__.update(_operator_attributes(layout.size))
+        self._solver = solver
+        self._layout = layout
+
+    @functools.cached_property
+    def _pairs(self) -> tuple[Float64, Float64]:
+        steps, differences = self._solver.corrections()
+        self._solver = None
+        if self._layout.is_contiguous:
+            return steps, differences
+        return self._layout.flatten(steps), self._layout.flatten(differences)
+
+    def take_pairs(self) -> None:
+        """Take the pairs from the solver now, as it goes on to other things."""
+        self._pairs  # noqa: B018
+
+    @property
+    def sk(self) -> Float64:
+        """Steps, the oldest first, shape (n_corrs, n)."""
+        return self._pairs[0]
+
+    @property
+    def yk(self) -> Float64:
+        """Differences of gradients, the oldest first, shape (n_corrs, n)."""
+        return self._pairs[1]
+
+    @property
+    def n_corrs(self) -> int:
+        """Number of pairs."""
+        return len(self.sk)
+
+    @functools.cached_property
+    def rho(self) -> Float64:
+        """The reciprocals of the inner products of the pairs."""
+        rho: Float64 = 1 / np.einsum("ij,ij->i", self.sk, self.yk)
+        return rho
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LbfgsInvHessProduct, (self.sk, self.yk)
+
+
+@functools.lru_cache(maxsize=64)
+def _operator_attributes(size: int) -> dict[str, Any]:
+    """What every operator of this size has: checking them takes SciPy as long as ten iterations."""
+    operator = InverseHessian.__new__(InverseHessian)
+    LinearOperator.__init__(operator, np.float64, (size, size))  # not that of its class, which wants pairs
+    return dict(vars(operator))

@@ -1,0 +1,1 @@
+"""The native solvers in SciPy's hands."""

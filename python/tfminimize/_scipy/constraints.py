@@ -1,0 +1,179 @@
+"""Constraints on NumPy arrays in SciPy's forms, as one vector of values and one Jacobian in the solver's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize._minimize import standardize_constraints
+from scipy.optimize._numdiff import approx_derivative
+from scipy.sparse import issparse
+
+from tfminimize._problem.constraints import with_same_sizes
+from tfminimize._scipy.functions import FreeVariables
+
+__all__ = ["ConstraintRows", "finite_differences", "read_constraints", "violation"]
+
+Float64 = NDArray[np.float64]
+Differences = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class _Constraint:
+    name: str
+    fun: Callable[..., Any]
+    jac: Callable[..., Any] | None
+    args: Sequence[Any]
+    is_equality: bool
+
+    def on(self, variables: FreeVariables) -> _Constraint:
+        jac = None if self.jac is None else variables.derivative(_dense(self.jac))
+        return _Constraint(self.name, variables.function(self.fun), jac, self.args, self.is_equality)
+
+
+def read_constraints(constraints: Any, x0: Float64) -> list[_Constraint]:
+    """Every form that SciPy takes, checked; equalities first, as SciPy orders their multipliers.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        As SciPy's SLSQP does, for what is no constraint.
+
+    Examples
+    --------
+    >>> [c.name for c in read_constraints([{"type": "ineq", "fun": sum}, {"type": "eq", "fun": max}], np.zeros(2))]
+    ['constraint 1', 'constraint 0']
+    """
+    given = standardize_constraints(with_same_sizes(constraints), x0, "slsqp")
+    read = [_read(i, constraint) for i, constraint in enumerate(given)]
+    return [c for c in read if c.is_equality] + [c for c in read if not c.is_equality]
+
+
+def _read(i: int, constraint: Any) -> _Constraint:
+    name = f"constraint {i}"
+    if not isinstance(constraint, Mapping):
+        raise TypeError(
+            f"{name} is {constraint!r}: give a dict with 'type' and 'fun', a NonlinearConstraint or a LinearConstraint."
+        )
+    for key in ("type", "fun"):
+        if key not in constraint:
+            error = KeyError if key == "type" else ValueError
+            raise error(f"{name} has no {key!r}: give {{'type': 'eq' or 'ineq', 'fun': function}}.")
+    kind = constraint["type"]
+    if not isinstance(kind, str):
+        raise TypeError(f"the type of {name} is {kind!r}: give 'eq' or 'ineq'.")
+    if kind.lower() not in ("eq", "ineq"):
+        raise ValueError(f"the type of {name} is {kind!r}: give 'eq' or 'ineq'.")
+    fun, jac, args = constraint["fun"], constraint.get("jac"), constraint.get("args", ())
+    if not callable(fun):
+        raise TypeError(f"the function of {name} is {fun!r}: give a function of x.")
+    if jac is not None and not callable(jac):
+        raise TypeError(f"the Jacobian of {name} is {jac!r}: give a function of x, or None for finite differences.")
+    return _Constraint(name, fun, jac, args, kind.lower() == "eq")
+
+
+class ConstraintRows:
+    """All constraints as the solver sees them: one row for each element of each.
+
+    Parameters
+    ----------
+    constraints : list
+        What `read_constraints` returned.
+    x : ndarray, shape (n,)
+        The start, at which each is called once to learn how many values it has.
+    differences : callable
+        ``differences(fun, x, args) -> Jacobian`` for the constraints that have none.
+
+    Attributes
+    ----------
+    size : int
+        Number of rows.
+    num_equalities : int
+        How many of them, the first, are equalities.
+    """
+
+    def __init__(self, constraints: Sequence[_Constraint], x: Float64, differences: Differences) -> None:
+        self._constraints = constraints
+        self._differences = differences
+        self._sizes = [_values(c, x).size for c in constraints]
+        self.size = sum(self._sizes)
+        self.num_equalities = sum(s for c, s in zip(constraints, self._sizes, strict=True) if c.is_equality)
+
+    def values(self, x: Float64) -> Float64:
+        """The values of all rows, shape (size,)."""
+        parts = [_values(c, x) for c in self._constraints]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def excess(self, values: Float64) -> Float64:
+        """By how much each row is violated, where that is positive."""
+        return np.concatenate([np.abs(values[: self.num_equalities]), -values[self.num_equalities :]])
+
+    def jacobian(self, x: Float64) -> Float64:
+        """The Jacobian of all rows, shape (size, n)."""
+        parts = [self._jacobian(c, size, x) for c, size in zip(self._constraints, self._sizes, strict=True)]
+        if len(parts) == 1:
+            return parts[0]  # without a copy
+        return np.concatenate(parts) if parts else np.empty((0, x.size))
+
+    def _jacobian(self, constraint: _Constraint, size: int, x: Float64) -> Float64:
+        if constraint.jac is None:
+            raw = self._differences(constraint.fun, x.copy(), constraint.args)
+        else:
+            raw = _dense(constraint.jac)(x.copy(), *constraint.args)
+        rows = _real(np.atleast_2d(raw), f"the Jacobian of {constraint.name}")
+        if size == 0:
+            return np.empty((0, x.size))
+        if rows.shape != (size, x.size):
+            raise ValueError(
+                f"the Jacobian of {constraint.name} has shape {rows.shape}, but it must have {(size, x.size)}: one row "
+                "for each value, one column for each element of x."
+            )
+        return rows
+
+
+def violation(x: Float64, bounds: Any, constraints: Any) -> float:
+    """The greatest violation of a constraint, or of a bound of `scipy.optimize.Bounds` or None, at ``x``.
+
+    Examples
+    --------
+    >>> violation(np.array([3.0]), None, {"type": "ineq", "fun": lambda x: 1 - x})
+    2.0
+    """
+    rows = ConstraintRows(read_constraints(constraints, x), x, lambda fun, x, args: None)
+    excess = [rows.excess(rows.values(x))]
+    if bounds is not None:
+        excess += [bounds.lb - x, x - bounds.ub]
+    return float(np.concatenate(excess).max(initial=0.0)) + 0.0  # not -0.0
+
+
+def finite_differences(
+    jac: Any, eps: Any, relative_step: Any, bounds: tuple[Any, Any]
+) -> Callable[[Callable[..., Any], Float64, Sequence[Any]], Any]:
+    """The Jacobian by SciPy's differences: with its relative steps if ``jac`` names them, else the absolute ``eps``."""
+    if isinstance(jac, str):
+        return lambda fun, x, args: approx_derivative(
+            fun, x, method=jac, args=args, rel_step=relative_step, bounds=bounds
+        )
+    return lambda fun, x, args: approx_derivative(fun, x, method="2-point", abs_step=eps, args=args, bounds=bounds)
+
+
+def _values(constraint: _Constraint, x: Float64) -> Float64:
+    return _real(constraint.fun(x.copy(), *constraint.args), constraint.name).ravel()
+
+
+def _real(values: Any, name: str) -> Float64:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} returned {array.dtype.name} values: it must return real numbers.")
+    return array.astype(np.float64, copy=False)
+
+
+def _dense(jac: Callable[..., Any]) -> Callable[..., Any]:
+    def dense(x: Float64, *args: Any) -> Any:
+        matrix = jac(x, *args)
+        return matrix.toarray() if issparse(matrix) else matrix
+
+    return dense

@@ -1,0 +1,174 @@
+"""What the methods on NumPy arrays share: their options, and functions as SciPy evaluates and counts them."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, OptimizeWarning
+
+# SciPy's own reading of bounds.
+from scipy.optimize._constraints import old_bound_to_new
+
+# SciPy's own evaluation: finite differences, the memory of the last x, and the counts that nfev and njev report.
+from scipy.optimize._optimize import MemoizeJac, _prepare_scalar_function
+
+from tfminimize._problem.bounds import pack_bounds
+from tfminimize._problem.parameters import Unknowns
+
+__all__ = [
+    "FIXED",
+    "FIXED_AT_NO_NUMBER",
+    "FreeVariables",
+    "counted",
+    "known_as",
+    "read_bounds",
+    "sorted_options",
+    "split",
+    "with_least",
+]
+
+Float64 = NDArray[np.float64]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+FIXED = "All independent variables were fixed by bounds."
+FIXED_AT_NO_NUMBER = "All independent variables were fixed by bounds, where the function is {}: change the bounds."
+"""SciPy's message where nothing is left to optimise."""
+
+
+def known_as(name: str) -> Callable[[Method], Method]:
+    """Let a method answer ``method.lower()`` with a name of SciPy's.
+
+    `scipy.optimize.shgo` asks for it, though `scipy.optimize.minimize` takes callables; it decides by the name which
+    arguments the method gets.
+    """
+
+    def named(method: Method) -> Method:
+        method.lower = lambda: name  # type: ignore[attr-defined]
+        return method
+
+    return named
+
+
+def split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
+    both = MemoizeJac(fun)
+    return both, both.derivative
+
+
+def sorted_options(
+    options: Mapping[str, Any], native: Collection[str], loose: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the solver that are given, and the loose ones with their defaults; others are SciPy's warning."""
+    given = {name: value for name, value in options.items() if name in native}
+    others = dict(loose) | {name: value for name, value in options.items() if name in loose}
+    unknown = [name for name in options if name not in native and name not in loose and name != "tol"]
+    if unknown:
+        warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=4)
+    return given, others
+
+
+def with_least(options: Mapping[str, Any], **least: int) -> dict[str, Any]:
+    """The options with limits below ``least`` raised to it: SciPy takes them, and it makes no difference to its loop.
+
+    Examples
+    --------
+    >>> with_least({"maxiter": -1, "maxfun": 5}, maxiter=1, maxfun=0)
+    {'maxiter': 1, 'maxfun': 5}
+    """
+    return {
+        name: least[name] if name in least and isinstance(value, numbers.Real) and value < least[name] else value
+        for name, value in options.items()
+    }
+
+
+def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None, None]:
+    """The lower and upper bounds of x in every form that SciPy takes; two Nones where there are none.
+
+    As in SciPy, one pair holds for all elements, arrays of one element are numbers, and NaN is no bound.
+
+    Raises
+    ------
+    ValueError
+        With the index, for a bound that is crossed or of a wrong shape.
+
+    Examples
+    --------
+    >>> read_bounds([(0, np.nan)], np.zeros(2))
+    (array([0., 0.]), array([inf, inf]))
+    """
+    if bounds is not None and not isinstance(bounds, Bounds):
+        bounds = list(bounds)
+        if not bounds:
+            return None, None
+        try:
+            bounds = Bounds(*old_bound_to_new(bounds))
+        except (TypeError, ValueError):
+            return pack_bounds(bounds, Unknowns(x))  # says what is wrong
+    if isinstance(bounds, Bounds):
+        low, high = (np.asarray(side, np.float64) for side in (bounds.lb, bounds.ub))
+        bounds = Bounds(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
+    return pack_bounds(bounds, Unknowns(x))
+
+
+def counted(
+    fun: Callable[..., Any],
+    x: Float64,
+    args: tuple[Any, ...],
+    jac: Any,
+    bounds: Any,
+    differences: Mapping[str, Any],
+) -> Any:
+    """SciPy's wrapper of a loss and its gradient, evaluated at ``x`` already.
+
+    ``differences`` holds ``eps``, ``finite_diff_rel_step`` and ``workers``.
+    """
+    workers = differences["workers"]
+    return _prepare_scalar_function(
+        fun,
+        x,
+        jac=jac,
+        args=args,
+        bounds=bounds,
+        epsilon=differences["eps"],
+        finite_diff_rel_step=differences["finite_diff_rel_step"],
+        **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
+    )
+
+
+class FreeVariables:
+    """The elements that the bounds leave free, where the others cannot move: differences have no room there.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        Holds the values of the others.
+    free : ndarray of bool, shape (n,)
+    """
+
+    def __init__(self, x: Float64, free: NDArray[np.bool_]) -> None:
+        self._x = x
+        self._free = free
+
+    def part(self, vector: Float64) -> Float64:
+        """Only the free elements of a vector."""
+        return vector[self._free]
+
+    def whole(self, part: Float64, fixed: float | None = None) -> Float64:
+        """The whole vector, with ``fixed`` in the place of the others if it is given."""
+        # complex in the differences of the method "cs"
+        vector: Float64 = (self._x if fixed is None else np.full(self._x.size, fixed)).astype(part.dtype)
+        vector[self._free] = part
+        return vector
+
+    def function(self, fun: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of all variables as one of the free ones."""
+        return lambda part, *args: fun(self.whole(part), *args)
+
+    def derivative(self, jac: Callable[..., Any]) -> Callable[..., Any]:
+        """A gradient or Jacobian with respect to all variables as one with respect to the free ones."""
+        return lambda part, *args: np.asarray(jac(self.whole(part), *args))[..., self._free]

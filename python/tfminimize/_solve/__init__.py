@@ -1,0 +1,1 @@
+"""One solve, and a batch of them."""

@@ -1,0 +1,209 @@
+"""Batch: many problems of one function, solved beside each other by a pool of threads."""
+
+from __future__ import annotations
+
+import contextlib
+import numbers
+import os
+import reprlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.parameters import as_variable
+from tfminimize._problem.problem import Problem
+from tfminimize._problem.result import BatchResult
+from tfminimize._solve import lbfgsb, slsqp
+from tfminimize._solve.program import Lease, Program
+from tfminimize._tf.binding import _native
+
+__all__ = ["BatchedArguments", "solve_batch"]
+
+Array = NDArray[Any]
+
+
+class BatchedArguments:
+    """Arguments of which every problem of a batch takes its slice.
+
+    Parameters
+    ----------
+    args : tuple
+        Arrays, tensors or nested structures of them, each with a leading dimension of the number of problems.
+
+    Attributes
+    ----------
+    arrays : list of ndarray
+        The leaves, contiguous.
+    count : int or None
+        The number of problems; None without arrays.
+
+    Examples
+    --------
+    >>> batched = BatchedArguments((np.eye(3), {"scale": np.ones(3)}))
+    >>> batched.count, batched.first()[0]
+    (3, array([1., 0., 0.]))
+    """
+
+    def __init__(self, args: Any) -> None:
+        self._args = _as_tuple(args)
+        named = [(f"batched_args[{i}]", leaf) for i, arg in enumerate(self._args) for leaf in tf.nest.flatten(arg)]
+        self.arrays = [_batched_array(name, leaf) for name, leaf in named]
+        counts = {len(array): name for (name, _), array in zip(named, self.arrays, strict=True)}
+        if len(counts) > 1:
+            (one, its_name), (other, other_name) = list(counts.items())[:2]
+            raise ValueError(
+                f"{its_name} has {one} slices and {other_name} has {other}: give one for each problem in all."
+            )
+        self.count = next(iter(counts), None)
+
+    def replace(self, args: Any) -> tuple[Any, ...]:
+        """The arguments that are left of these if the batched ones replace the last."""
+        own = _as_tuple(args)
+        if len(own) < len(self._args):
+            raise ValueError(
+                f"batched_args are {len(self._args)}, but the Minimizer was made with {len(own)} args, the last of "
+                "which they replace: give args too, or make the Minimizer with an example of each."
+            )
+        return own[: len(own) - len(self._args)]
+
+    def first(self) -> tuple[Any, ...]:
+        """The arguments of the first problem."""
+        return tuple(tf.nest.pack_sequence_as(self._args, [array[0] for array in self.arrays]))
+
+
+def solve_batch(
+    program: Program,
+    problem: Problem,
+    x0s: Any,
+    args: Any,
+    batched: BatchedArguments,
+    num_threads: int | None,
+    tol: float | None,
+    options: Mapping[str, Any] | None,
+    progress: bool,
+) -> BatchResult:
+    """Solve one problem for each start and each slice of the batched arguments; the variables stay as they are."""
+    begin = time.perf_counter()
+    if problem.method not in ("l-bfgs-b", "slsqp"):
+        raise ValueError(
+            f"method is {problem.method!r}, which runs in SciPy, one problem at a time: use 'L-BFGS-B' or 'SLSQP' for "
+            "batches, or call minimize for each problem."
+        )
+    checked = problem.options(options, tol)
+    unknowns = program.unknowns
+    starts, count = unknowns.starts(x0s)
+    count = _number_of_problems(count, batched.count)
+    num_threads = min(_checked_threads(num_threads), count)
+    problem.check_memory(unknowns, checked, num_threads)
+    arguments = program.arguments((*_as_tuple(args), *batched.first()))
+    x = np.zeros((count, unknowns.layout.packed_size))
+    for s, start in zip(unknowns.layout.segments, starts, strict=True):
+        x[:, s.packed] = start.reshape(len(start), s.size)
+    with contextlib.ExitStack() as stack:
+        leases = _leases(program, problem, arguments, num_threads, stack)
+        workspaces = [lease.workspace for lease in leases]
+        native = slsqp if problem.method == "slsqp" else lbfgsb
+        first = len(arguments.tensors) - len(batched.arrays)
+        fields, timing = _native.drive_batch(
+            tuple(native.make_solver(workspace, unknowns, problem.packed_bounds, checked) for workspace in workspaces),
+            tuple(workspace.objective for workspace in workspaces),
+            x,
+            [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
+            stack.enter_context(_bar(count)) if progress else None,
+        )
+        for workspace in workspaces:
+            workspace.check_sharing_once()
+    if problem.method != "slsqp":
+        del fields["multipliers"]
+    fields["jac"] = unknowns.report_batch(fields["jac"])
+    return BatchResult(
+        x=unknowns.report_batch(x),
+        **fields,
+        success=fields["status"] == 0,
+        backend=workspaces[0].backend.name,
+        backend_reason=workspaces[0].backend.reason,
+        timing={
+            "trace": leases[0].trace_seconds,
+            "compile": leases[0].compile_seconds,
+            "evaluate": timing.evaluate,
+            "solver": timing.solver,
+            "total": time.perf_counter() - begin,
+        },
+    )
+
+
+def _as_tuple(args: Any) -> tuple[Any, ...]:
+    return args if isinstance(args, tuple) else (args,)
+
+
+def _leases(
+    program: Program, problem: Problem, arguments: Arguments, count: int, stack: contextlib.ExitStack
+) -> list[Lease[Any]]:
+    """A workspace for each thread, until the stack is closed."""
+    leases: list[Lease[Any]] = []
+    for _ in range(count):
+        if problem.packed_constraints is None:
+            leases.append(program.lease(arguments))
+        else:
+            leases.append(program.constrained_lease(arguments, problem.packed_constraints))
+        stack.callback(leases[-1].release)
+    return leases
+
+
+def _number_of_problems(starts: int | None, slices: int | None) -> int:
+    """B, which both must agree on; None says nothing."""
+    if starts is None and slices is None:
+        raise ValueError(
+            "x0s is a single start and there are no batched_args, so there is nothing that tells the problems apart: "
+            "give x0s with a leading dimension of the number of problems; for one problem call minimize."
+        )
+    if starts is not None and slices is not None and starts != slices:
+        raise ValueError(f"x0s has {starts} starts and batched_args have {slices} slices: give one for each problem.")
+    count = slices if starts is None else starts
+    if not count:
+        raise ValueError("x0s or batched_args have a leading dimension of 0: give at least one problem.")
+    return count
+
+
+def _checked_threads(num_threads: Any) -> int:
+    if num_threads is None:
+        return len(os.sched_getaffinity(0))
+    if isinstance(num_threads, bool) or not isinstance(num_threads, numbers.Integral) or num_threads < 1:
+        raise ValueError(f"num_threads is {num_threads!r}: give an integer, 1 or greater, or None for all cores.")
+    return int(num_threads)
+
+
+def _batched_array(name: str, leaf: Any) -> Array:
+    """A leaf of the batched arguments, whose memory C++ can read."""
+    if (variable := as_variable(leaf)) is not None:
+        raise ValueError(f"{name} holds variable '{variable.name}': give its present value, an array.")
+    if not isinstance(leaf, (np.ndarray, tf.Tensor)):
+        raise ValueError(
+            f"{name} holds {reprlib.repr(leaf)}, which has no slices: give an array or a tensor with a leading "
+            "dimension of the number of problems, and in args what all problems share."
+        )
+    if tf.is_symbolic_tensor(leaf):
+        raise ValueError(f"{name} is a symbolic tensor: call tfminimize outside of tf.function, with a value.")
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
+        raise ValueError(f"{name} has dtype {array.dtype.name}: give numbers.")
+    if array.ndim == 0:
+        raise ValueError(
+            f"{name} has no dimensions: give it a leading one of the number of problems, or put it into args."
+        )
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+@contextlib.contextmanager
+def _bar(count: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar, as the function that moves it."""
+    with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=count)
+        yield lambda done: bar.update(task, completed=done)
+        bar.update(task, completed=count)

@@ -1,0 +1,154 @@
+"""Program: one function compiled for one structure of unknowns, ready to be evaluated by many solves at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.constraints import Constraints
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._solve.constrained_workspace import ConstrainedWorkspace
+from tfminimize._solve.workspace import Memory, Workspace
+from tfminimize._tf.binding import require
+from tfminimize._trace.constrained_trace import ConstrainedTrace
+from tfminimize._trace.hessian_products import ProductTrace
+from tfminimize._trace.recent import Recent
+from tfminimize._trace.trace import Trace, check_context
+
+__all__ = ["Lease", "Program"]
+
+MAX_TRACES = 8
+"""Traces kept for different ``args`` and constraints; the one not used for longest goes."""
+
+MOST_DOUBLES_FREE = 1 << 21
+"""The size of the workspaces that one trace keeps for the next solves, in doubles; one of any size is always kept."""
+
+SMALLEST = 1 << 13
+"""What a workspace counts at least: its handles and buffers take memory too."""
+
+AnyTrace = TypeVar("AnyTrace", bound=Trace | ConstrainedTrace)
+AnyWorkspace = TypeVar("AnyWorkspace", bound=Memory)
+
+
+class _Pool(Generic[AnyTrace, AnyWorkspace]):
+    """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
+
+    def __init__(self, trace: AnyTrace) -> None:
+        self.trace = trace
+        self.free: list[AnyWorkspace] = []
+        self.is_fresh = True
+        """Whether no solve has used the trace yet."""
+
+
+class Lease(Generic[AnyWorkspace]):
+    """A workspace while it serves one solve, until `release`.
+
+    Attributes
+    ----------
+    trace_seconds : float
+        What tracing took, if this is the first solve with the trace, else 0.
+    compile_seconds : float
+        What compiling to machine code took, likewise.
+    is_first : bool
+        Whether it is, so that its first evaluation compiles the function, if TensorFlow calls it.
+    """
+
+    __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
+
+    def __init__(self, pool: _Pool[Any, AnyWorkspace], workspace: AnyWorkspace) -> None:
+        self._pool = pool
+        self.workspace = workspace
+        self.is_first, pool.is_fresh = pool.is_fresh, False
+        self.trace_seconds = pool.trace.seconds if self.is_first else 0.0
+        self.compile_seconds = pool.trace.backend.seconds if self.is_first else 0.0
+
+    def release(self) -> None:
+        """Give the workspace back, for the next solve; but not all of many that are large."""
+        free, size = self._pool.free, max(self.workspace.size, SMALLEST)
+        if (len(free) + 1) * size <= MOST_DOUBLES_FREE or not free:
+            free.append(self.workspace)
+
+
+class Program:
+    """The traces of one function, one for each kind of ``args`` and constraints, each with its free workspaces.
+
+    Safe to use from several threads: a function is traced once, and no two solves share a workspace.
+    """
+
+    def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> None:
+        if not callable(fun):
+            raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+        if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
+            raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, or None to follow the function.")
+        require()
+        self.unknowns = unknowns
+        self._fun = fun
+        self._jit_compile = jit_compile
+        self._pools: Recent[_Pool[Any, Any]] = Recent(MAX_TRACES)
+        self._latest: Arguments | None = None
+        self._float_dtype = unknowns.float_dtype
+
+    def arguments(self, args: Any) -> Arguments:
+        """``args`` as this program passes them; an error where it cannot be called."""
+        check_context()
+        latest = self._latest
+        if latest is None or not latest.are(args):
+            self._latest = latest = Arguments(args, self._float_dtype)
+        return latest
+
+    def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
+        """Trace for these now, not in the first solve; an error where the limits do not fit the constraints."""
+        if constraints is None:
+            self._pool(arguments)
+        else:
+            constraints.rows(self._constrained_pool(arguments, constraints).trace.shapes)
+
+    def lease(self, arguments: Arguments) -> Lease[Workspace]:
+        """A workspace for ``args``, traced and made if there is none."""
+        return self._lease(self._pool(arguments), arguments)
+
+    def product_lease(self, arguments: Arguments) -> Lease[Workspace]:
+        """A workspace that multiplies the Hessian by the last of the arguments; see `ProductTrace`."""
+        pool = self._pools.get(
+            ("product", arguments.key),
+            lambda: _Pool(ProductTrace(self._fun, self.unknowns, arguments, self._jit_compile)),
+        )
+        return self._lease(pool, arguments)
+
+    def constrained_lease(self, arguments: Arguments, constraints: Constraints) -> Lease[ConstrainedWorkspace]:
+        """A workspace for ``args`` and constraints, traced and made if there is none."""
+        pool = self._constrained_pool(arguments, constraints)
+        rows = constraints.rows(pool.trace.shapes)
+        tensors = [*arguments.tensors, *constraints.tensors]
+        try:
+            workspace = pool.free.pop()
+        except IndexError:
+            workspace = ConstrainedWorkspace(pool.trace, self.unknowns, tensors)
+        else:
+            workspace.set_arguments(tensors)
+        workspace.set_rows(rows, constraints.matrix)
+        return Lease(pool, workspace)
+
+    def _lease(self, pool: _Pool[Trace, Workspace], arguments: Arguments) -> Lease[Workspace]:
+        try:
+            workspace = pool.free.pop()
+        except IndexError:
+            return Lease(pool, Workspace(pool.trace, self.unknowns, arguments.tensors))
+        workspace.set_arguments(arguments.tensors)
+        return Lease(pool, workspace)
+
+    def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:
+        return self._pools.get(
+            arguments.key, lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
+        )
+
+    def _constrained_pool(
+        self, arguments: Arguments, constraints: Constraints
+    ) -> _Pool[ConstrainedTrace, ConstrainedWorkspace]:
+        return self._pools.get(
+            (arguments.key, constraints.key),
+            lambda: _Pool(ConstrainedTrace(self._fun, constraints, self.unknowns, arguments, self._jit_compile)),
+        )

@@ -1,0 +1,63 @@
+"""Functions that XLA compiles anew for every x, as it does where a size depends on x."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+
+import tensorflow as tf
+
+from tfminimize._solve.workspace import Memory
+
+__all__ = ["warn_if_compiled_anew"]
+
+_SHORT = 0.005
+"""Seconds; compiling the smallest function takes 10 ms."""
+
+_MUCH_FASTER = 4
+
+_STEP = 2.0**-20
+"""Relative; float32 sees it too."""
+
+
+def warn_if_compiled_anew(workspace: Memory, seconds: float, count: int) -> None:
+    """Warn after the first solve if its evaluations were mostly compilations.
+
+    If they took long enough, then two more tell: one at the last x, which is compiled already, and one beside it.
+
+    Parameters
+    ----------
+    workspace : Memory
+    seconds : float
+        What all evaluations but the first, which compiles the function anyway, took together.
+    count : int
+        How many they were.
+    """
+    if not workspace.backend.compiles or seconds < _SHORT * max(count, 1):
+        return
+    x, gradient = workspace.x.copy(), workspace.gradient.copy()
+    again = beside = 0.0
+    # Beside x, the function may not be defined.
+    with contextlib.suppress(tf.errors.OpError):
+        again = _seconds(workspace)
+        if _MUCH_FASTER * again * count < seconds:
+            workspace.x[0] += _STEP * (abs(x[0]) or 1.0)
+            beside = _seconds(workspace)
+            workspace.x[...] = x
+            _seconds(workspace)
+    workspace.x[...], workspace.gradient[...] = x, gradient
+    if beside > max(_SHORT, _MUCH_FASTER * again):
+        warnings.warn(
+            f"XLA compiles the function anew for every x: an evaluation took {beside:.2g} s, but {again:.2g} s where "
+            "it was compiled already. Use jit_compile=False, also in a tf.function that the function calls, or let no "
+            "size depend on x.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _seconds(workspace: Memory) -> float:
+    begin = time.perf_counter()
+    workspace.evaluate()
+    return time.perf_counter() - begin

@@ -1,0 +1,76 @@
+"""One solve of a problem on a program, by the method that the problem names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.callback import check_callback
+from tfminimize._problem.problem import Problem
+from tfminimize._problem.result import OptimizeResult
+from tfminimize._solve import lbfgsb, scipy_methods, slsqp
+from tfminimize._solve.program import Program
+
+__all__ = ["solve"]
+
+MANY = 1 << 16
+"""Unknowns from which a solve is so long that a look at the memory does not count; fewer are checked by the solver."""
+
+Callback = Callable[..., Any]
+
+
+def solve(
+    program: Program,
+    problem: Problem,
+    x0: Any,
+    args: Any,
+    tol: float | None,
+    callback: Callback | None,
+    options: Mapping[str, Any] | None,
+    values: Sequence[NDArray[Any]] | None = None,
+) -> OptimizeResult:
+    """One solve from ``x0``, or from the present values of the variables; these are assigned at the end.
+
+    For variables there may be other ``values`` to start from.
+    """
+    unknowns = program.unknowns
+    checked = problem.options(options, tol)
+    check_callback(callback)
+    if unknowns.layout.size >= MANY:
+        problem.check_memory(unknowns, checked)
+    arguments = program.arguments(args)
+    values = unknowns.start(x0) if values is None else unknowns.checked(values)
+    if problem.packed_constraints is not None:
+        result = _solve_constrained(program, problem, values, arguments, checked, callback)
+    else:
+        lease = program.lease(arguments)
+        try:
+            lease.workspace.start(values)
+            if problem.method == "l-bfgs-b":
+                result = lbfgsb.solve(lease, unknowns, problem.packed_bounds, checked, callback)
+            else:
+                result = scipy_methods.solve(program, lease, problem, args, checked, tol, callback)
+        finally:
+            lease.release()
+    unknowns.assign(result.x)
+    return result
+
+
+def _solve_constrained(
+    program: Program,
+    problem: Problem,
+    values: Sequence[NDArray[Any]],
+    arguments: Arguments,
+    options: Mapping[str, Any],
+    callback: Callback | None,
+) -> OptimizeResult:
+    assert problem.packed_constraints is not None
+    lease = program.constrained_lease(arguments, problem.packed_constraints)
+    try:
+        lease.workspace.start(values)
+        return slsqp.solve(lease, program.unknowns, problem.packed_bounds, options, callback)
+    finally:
+        lease.release()

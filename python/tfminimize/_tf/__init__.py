@@ -1,0 +1,1 @@
+"""The way to TensorFlow and to the compiled extension."""

@@ -1,0 +1,107 @@
+"""The way to the compiled extension: one clear error where it cannot be used."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tfminimize._tf.build_info import build_info
+
+__all__ = ["_native", "check_version", "ops", "require", "xla"]
+
+
+class _Missing:
+    """Stands where the extension should be, so that importing the package works without it."""
+
+    def __init__(self, reason: ImportError) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ImportError(
+            f"tfminimize's compiled extension could not be loaded ({self._reason}). "
+            "Install tfminimize again with `pip install --force-reinstall tfminimize`."
+        ) from self._reason
+
+
+if TYPE_CHECKING:
+    import tfminimize._native as _native
+else:
+    try:
+        import tfminimize._native as _native
+    except ImportError as error:
+        _native = _Missing(error)
+
+
+@functools.cache
+def require() -> None:
+    """Bind the extension to the TensorFlow that is imported.
+
+    Raises
+    ------
+    ImportError
+        If the extension is missing, or if this TensorFlow lacks a symbol that it needs.
+    """
+    _native.bind_tensorflow  # noqa: B018  the clear error of a missing extension comes first
+    from tfminimize._tf import private
+
+    private.bind()
+
+
+@functools.cache
+def xla() -> Any:
+    """The extension that links to XLA.
+
+    Raises
+    ------
+    ImportError
+        If it was built for another TensorFlow, or cannot be loaded.
+    """
+    check_version("_xla")
+    try:
+        import tfminimize._xla as extension
+    except ImportError as error:
+        raise ImportError(
+            f"tfminimize's _xla could not be loaded ({error}): install tfminimize again with "
+            "`pip install --force-reinstall tfminimize`."
+        ) from error
+    return extension
+
+
+def check_version(binary: str) -> None:
+    """Raise ImportError unless TensorFlow is of the minor version that a binary was built for.
+
+    For those that link to TensorFlow: loading one into another version may end the process.
+    """
+    import tensorflow as tf
+
+    built, found = build_info()["tensorflow"], tf.__version__
+    if built.split(".")[:2] != found.split(".")[:2]:
+        minor = ".".join(built.split(".")[:2])
+        raise ImportError(
+            f"tfminimize's {binary} was built for TensorFlow {built}, and TensorFlow {found} is installed: install "
+            f"TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`), or a tfminimize that was built for {found}."
+        )
+
+
+@functools.cache
+def ops() -> Any:
+    """The module of the operations that run inside of a graph.
+
+    Raises
+    ------
+    ImportError
+        If the library is missing, or if it was built for another TensorFlow.
+    """
+    import tensorflow as tf
+
+    path = pathlib.Path(__file__).parents[1] / "_ops.so"
+    try:
+        if path.exists():
+            check_version("library of graph operations")
+        return tf.load_op_library(str(path))
+    except tf.errors.NotFoundError as error:
+        raise ImportError(
+            f"tfminimize's library of graph operations could not be loaded ({error.message}). "
+            "Install tfminimize again with `pip install --force-reinstall tfminimize`."
+        ) from None

@@ -1,0 +1,363 @@
+"""How a concrete function is best called from C++, and its graph after TensorFlow's optimisation."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+# What each name of `tensorflow.python` is needed for (see `private` for the others):
+#   cancellation, execute       compile a function by calling it cancelled, so that it does not run
+#   context                     the options of Python's own calls, the compiled graphs
+#   atomic_function             makes a function of a graph
+#   errors_impl                 the errors of a function that is not run
+#   func_graph, importer        the graph of a function from a GraphDef that comes from one
+#   summary_ops_v2              whether tf.summary.trace_on collects graphs, and its lock
+from tensorflow.python.eager import cancellation, execute
+from tensorflow.python.eager import context as eager_context
+from tensorflow.python.eager.polymorphic_function import atomic_function
+from tensorflow.python.framework import errors_impl, importer
+from tensorflow.python.framework import func_graph as func_graph_module
+from tensorflow.python.ops import summary_ops_v2
+
+from tfminimize._tf import private
+from tfminimize._tf.effects import READS, called_functions
+from tfminimize._tf.private import error_of, function_config, host_device
+
+__all__ = ["Dispatchable", "dispatchable", "keeper"]
+
+
+class Dispatchable(NamedTuple):
+    """How to call a concrete function: what `_native.ConcreteFunction` takes, by the names of its arguments."""
+
+    name: bytes
+    dispatch: str
+    config_proto: bytes
+    executor_type: str
+    device: str
+    captured_inputs: list[Any]
+    loss_dtype: str
+    optimized: bytes
+    """The name of the function after the graph optimisation; empty if there is none."""
+    repeatable: bool
+    """Whether calling it twice does no more than calling it once."""
+    keeps_inputs: bool
+    """Whether it may keep what it is called with, so that it gets copies of x."""
+    make_error: Callable[[int, str], BaseException]
+    function: Any
+    """What must stay alive as long as the function is called."""
+    reason: str
+    """Why it is called in this way."""
+
+
+def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
+    """The best way to call a concrete function from C++.
+
+    A small function is called several times faster if TensorFlow runs its operations in the calling thread, which it
+    does for a ``StatefulPartitionedCall``. That call does not optimise the graph, so that it gets one that is optimised
+    already: the very graph that TensorFlow makes for Python's own calls.
+
+    Parameters
+    ----------
+    concrete : ConcreteFunction
+        Its first output is the loss. It must not have been called before.
+    jit_compile : bool or None
+        Whether XLA compiles it.
+    """
+    config_proto, executor_type, device = function_config()
+    optimized, repeatable = None, False
+    dispatch = "function"
+    if jit_compile:
+        reason = "XLA compiles the whole function"
+    else:
+        try:
+            optimized, num_bytes = _optimized(concrete)
+        except _NotOptimized as error:
+            reason = f"called as Python calls it: {error}"
+        else:
+            repeatable = _is_repeatable(optimized)
+            if _keeps_state(optimized):
+                reason = "called as Python calls it: each way would have random numbers of its own"
+            else:
+                dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
+                _calls.add(optimized, repeatable, num_bytes)
+    return Dispatchable(
+        name=concrete.name,
+        dispatch=dispatch,
+        config_proto=config_proto,
+        executor_type=executor_type,
+        device=device,
+        captured_inputs=list(concrete.captured_inputs),
+        loss_dtype=concrete.outputs[0].dtype.name,
+        optimized=optimized.name if optimized else b"",
+        repeatable=repeatable,
+        keeps_inputs=keeper(concrete) is not None,
+        make_error=functools.partial(error_of, concrete._inference_function),
+        function=(concrete, optimized),
+        reason=reason,
+    )
+
+
+class _PartitionedCalls:
+    """What TensorFlow keeps of the partitioned calls of functions that are gone.
+
+    It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
+    and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they
+    come next. In the moment between, one in another thread may fail; so it is done only while all calls in use can be
+    repeated.
+    """
+
+    _CALL = 200_000
+    _COPIES = 4
+    _MANY = 64 * _CALL
+
+    def __init__(self) -> None:
+        self._retired: collections.Counter[tuple[int, int]] = collections.Counter()
+        self._not_repeatable: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def add(self, function: Any, repeatable: bool, num_bytes: int) -> None:
+        """Note a function that will be called so, with the size of its graph. Its end is noted by itself."""
+        self._forget_retired()
+        if not repeatable:
+            self._not_repeatable.add(function)
+        sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
+        weakref.finalize(function, self._retire, sizes, num_bytes).atexit = False
+
+    def _retire(self, sizes: tuple[int, int], num_bytes: int) -> None:
+        self._retired[sizes] += self._CALL + self._COPIES * num_bytes
+
+    def _forget_retired(self) -> None:
+        context = eager_context.context()
+        for (num_inputs, num_outputs), kept in list(self._retired.items()):
+            if kept >= self._MANY and not self._not_repeatable:
+                del self._retired[num_inputs, num_outputs]
+                name = f"__wrapped__StatefulPartitionedCall_Tin_{num_inputs}_Tout_{num_outputs}_device_{host_device()}"
+                if context.has_function(name):
+                    context.remove_function(name)
+
+
+_calls = _PartitionedCalls()
+
+
+class _NotOptimized(Exception):
+    """Says why a function has to be called as Python calls it."""
+
+
+_numbers: Iterator[int] = itertools.count()
+
+
+def _optimized(concrete: Any) -> tuple[Any, int]:
+    """The function (an `AtomicFunction`) whose graph is that of ``concrete`` after TensorFlow's optimisation; its size.
+
+    Raises
+    ------
+    _NotOptimized
+    """
+    graph = _compiled_graph(concrete)
+    arguments, results = _by_index(graph, "_Arg"), _by_index(graph, "_Retval")
+    context = eager_context.context()
+    for name in itertools.chain(*map(called_functions, graph.node)):
+        if not context.has_function(name):
+            raise _NotOptimized(f"its optimised graph calls {name}, which exists inside of that graph only")
+    elsewhere = {n.device for n in graph.node} - {"", host_device()}
+    if elsewhere:
+        raise _NotOptimized(f"a part of it runs on {min(elsewhere)}")
+    for node in arguments:
+        _make_placeholder(node, concrete.inputs[node.attr["index"].i].shape)
+    outputs = [node.input[0] for node in results]
+    kept = [node for node in graph.node if node.op != "_Retval"]
+    del graph.node[:]
+    graph.node.extend(kept)
+    try:
+        return _function_of(graph, [node.name for node in arguments], outputs), graph.ByteSize()
+    except (ValueError, errors_impl.OpError) as error:
+        raise _NotOptimized(f"its optimised graph could not be made a function ({error})") from error
+
+
+def _compiled_graph(concrete: Any) -> Any:
+    """The graph (a GraphDef) that TensorFlow runs for Python's own call of a function; the function is not run."""
+    context = eager_context.context()
+    if context.is_async():
+        raise _NotOptimized("TensorFlow executes asynchronously")
+    unusual = {t.dtype.name for t in concrete.inputs[: len(concrete.inputs) - len(concrete.captured_inputs)]}
+    unusual &= {"variant", "resource"}
+    if unusual:
+        raise _NotOptimized(f"it takes a {min(unusual)}")
+    config_proto, executor_type, _ = function_config()
+    with tf.device("CPU:0"):
+        # Only their devices matter, as the operations never see them.
+        num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
+        arguments = [tf.zeros([0], t.dtype) for t in concrete.inputs[:num_arguments]]
+    cancelled = cancellation.CancellationManager()
+    cancelled.start_cancel()
+    with _collecting():
+        tf.raw_ops.NoOp()  # now, so that it adds nothing to the graphs that are collected
+        context.enable_graph_collection()
+        try:
+            execute.execute_with_cancellation(
+                concrete.name.decode(),
+                num_outputs=len(concrete.outputs),
+                inputs=[*arguments, *concrete.captured_inputs],
+                attrs=("executor_type", executor_type, "config_proto", config_proto),
+                ctx=context,
+                cancellation_manager=cancelled,
+            )
+        except errors_impl.CancelledError:
+            tf.raw_ops.NoOp()  # graphs are handed over after the next operation that succeeds
+            graphs = context.export_run_metadata().function_graphs
+        except errors_impl.OpError as error:
+            raise _NotOptimized(f"TensorFlow did not compile it ahead ({type(error).__name__})") from error
+        else:
+            raise AssertionError("TensorFlow ran a function that was cancelled.")
+        finally:
+            context.disable_graph_collection()
+    # Other threads may have made functions at the same time.
+    found = [g.post_optimization_graph for g in graphs if _is_graph_of(concrete, g.post_optimization_graph)]
+    if len(found) != 1:
+        raise _NotOptimized(f"TensorFlow reported {len(found)} optimised graphs of it instead of one")
+    return found[0]
+
+
+_collecting_thread: int | None = None
+
+
+@contextlib.contextmanager
+def _collecting() -> Iterator[None]:
+    """Where graphs can be collected: TensorFlow does it for one at a time, and hands over the graphs of all.
+
+    While `tf.summary.trace_on` does, they are the user's; it waits while this does.
+    """
+    global _collecting_thread
+    if _collecting_thread == threading.get_ident():  # in a destructor that runs in the midst of it
+        raise _NotOptimized("another function is being compiled in this thread")
+    with summary_ops_v2._current_trace_context_lock:
+        if summary_ops_v2._current_trace_context is not None:
+            raise _NotOptimized("tf.summary.trace_on is collecting the graphs of functions")
+        _collecting_thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            _collecting_thread = None
+
+
+def _is_graph_of(concrete: Any, graph: Any) -> bool:
+    names = [argument.name for argument in concrete.function_def.signature.input_arg]
+    num_results = len(_by_index(graph, "_Retval"))
+    return [node.name for node in _by_index(graph, "_Arg")] == names and num_results == len(concrete.outputs)
+
+
+def _by_index(graph: Any, op: str) -> list[Any]:
+    """The nodes of arguments or results in their order; an empty list if their indices are not 0, 1, ..."""
+    nodes = sorted((n for n in graph.node if n.op == op), key=lambda n: n.attr["index"].i)
+    return nodes if [n.attr["index"].i for n in nodes] == list(range(len(nodes))) else []
+
+
+def _make_placeholder(node: Any, shape: tf.TensorShape) -> None:
+    dtype = node.attr["T"].type
+    node.op = "Placeholder"
+    node.device = ""
+    node.attr.clear()
+    node.attr["dtype"].type = dtype
+    node.attr["shape"].shape.CopyFrom(shape.as_proto())
+
+
+def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
+    name = f"__tfminimize_optimized_{next(_numbers)}"
+    graph = func_graph_module.FuncGraph(name)
+    with graph.as_default():
+        importer.import_graph_def_for_function(graph_def, name="")
+
+        def tensor(name: str) -> Any:
+            return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+
+        graph.inputs = [tensor(name) for name in inputs]
+        graph.outputs = [tensor(name) for name in outputs]
+        # Every side effect that the optimisation has left is wanted. Those inside of a loop happen with the loop.
+        in_loops = _nodes_in_loops(graph_def)
+        graph.control_outputs = [op for op in graph.get_operations() if _has_effects(op) and op.name not in in_loops]
+    graph.structured_outputs = tuple(graph.outputs)
+    return atomic_function.from_func_graph(name, graph, {})
+
+
+_READS = READS | {"LookupTableFindV2", "Placeholder"}
+_CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
+_STATELESS = _CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
+_CALLS = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
+_RANDOM = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoissonV2",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "RngReadAndSkip",
+        "TruncatedNormal",
+    }
+)
+_KEEP_NOTHING = (
+    _READS | _CHECKS | _CALLS | _RANDOM | {"AssignAddVariableOp", "AssignSubVariableOp", "PrintV2", "VarHandleOp"}
+)
+"""Operations that count as stateful, but keep no tensor that they get."""
+
+
+def keeper(concrete: Any) -> str | None:
+    """An operation of a function, or of one that it calls, that may keep a tensor beyond the call; None without one.
+
+    The tensor may be the very memory of x, which the solver changes later. So x is copied for a function with any
+    operation that is not known to keep nothing, such as an assignment, a queue, a list in a variable or a
+    `tf.py_function`, whether or not it depends on x.
+    """
+    return next((f"'{node.name}' ({node.op})" for node in private.operations(concrete) if _may_keep(node)), None)
+
+
+def _may_keep(node: Any) -> bool:
+    definition = private.op_def(node.op)
+    if definition is None:  # the name of a function, whose operations are looked at too
+        return False
+    if node.op == "AssignVariableOp":  # a counter does not share memory with x, unless there is a Bitcast
+        dtype = tf.as_dtype(node.attr["dtype"].type)
+        return not (dtype.is_integer or dtype.is_bool)
+    has_state = definition.is_stateful or any(argument.is_ref for argument in definition.input_arg)
+    return node.op in ("Bitcast", "PyFuncStateless") or (has_state and node.op not in _KEEP_NOTHING)
+
+
+def _has_effects(op: Any) -> bool:
+    return op.op_def.is_stateful and op.type not in _READS
+
+
+def _keeps_state(function: Any) -> bool:
+    """Whether an operation of a function keeps a state of its own between calls, as random numbers do."""
+    return any(
+        _has_effects(op) and op.type not in _STATELESS and not any(t.dtype == tf.resource for t in op.inputs)
+        for op in function.graph.get_operations()
+    )
+
+
+def _is_repeatable(function: Any) -> bool:
+    """Whether calling a function twice does no more than calling it once."""
+    return not any(_has_effects(op) and op.type not in _CHECKS for op in function.graph.get_operations())
+
+
+def _nodes_in_loops(graph_def: Any) -> set[str]:
+    """The names of all nodes from an Enter to the Exit of the same loop."""
+    consumers: dict[str, list[Any]] = {}
+    for node in graph_def.node:
+        for tensor in node.input:
+            consumers.setdefault(tensor.lstrip("^").split(":")[0], []).append(node)
+    found: set[str] = set()
+    waiting = [n for n in graph_def.node if n.op in ("Enter", "RefEnter")]
+    while waiting:
+        for node in consumers.get(waiting.pop().name, ()):
+            if node.name not in found and node.op not in ("Exit", "RefExit"):
+                found.add(node.name)
+                waiting.append(node)
+    return found

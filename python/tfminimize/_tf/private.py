@@ -1,0 +1,397 @@
+"""The few names of `tensorflow.python` that are needed, and what they are needed for.
+
+No other module imports them but `dispatch`, which needs those that compile a function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import functools
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
+
+# What each name is needed for:
+#   context                     the capsule that the C API takes, the options of Python's own calls, what XLA cannot
+#                               compile, the name of resources that share none, the device that functions run on,
+#                               eager execution inside of a graph, whether a function is being traced
+#   atomic_function             adds to an error the place in the user's code
+#   concrete_function           makes what tapes can differentiate of a function that is known by its name
+#   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
+#                               each trace, which then keeps the graph of the trace for ever
+#   pywrap_tfe                  let tapes record again where tf.init_scope has stopped them
+#   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
+#                               what the function calls), inside of a wrapper that is traced without AutoGraph
+#   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
+#   parser                      whether AutoGraph finds the source of a lambda
+#   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
+#   control_flow_util           whether XLA compiles what is being traced
+#   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
+#   errors_impl                 the class of an error from its status code
+#   tf_decorator                the function inside of a decorated one
+#   tf_method_target            whether a function is a method that is a tf.function
+#   op_def_registry             whether an operation in a GraphDef is stateful
+from tensorflow.python import pywrap_tfe
+from tensorflow.python.autograph.core import ag_ctx, converter
+from tensorflow.python.autograph.impl import api
+from tensorflow.python.autograph.pyct import parser
+from tensorflow.python.eager import backprop_util, record
+from tensorflow.python.eager import context as eager_context
+from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function, tf_method_target
+from tensorflow.python.framework import auto_control_deps_utils, errors_impl, op_def_registry
+from tensorflow.python.ops import control_flow_util, handle_data_util
+from tensorflow.python.util import tf_decorator
+
+from tfminimize._tf.binding import _native
+
+__all__ = [
+    "anonymous_name",
+    "autograph",
+    "bind",
+    "check_compilable",
+    "context_capsule",
+    "copy_handle_data",
+    "eagerly",
+    "error_of",
+    "function_config",
+    "function_device",
+    "function_of",
+    "host_device",
+    "is_differentiable",
+    "is_read_only",
+    "is_tracing",
+    "op_def",
+    "operations",
+    "recording",
+    "refuse_gradient",
+    "resource_value",
+    "variable_type",
+    "with_gradient",
+    "without_gradient",
+]
+
+
+@functools.cache
+def bind() -> None:
+    """Find TensorFlow's functions in the TensorFlow that is imported.
+
+    Raises
+    ------
+    ImportError
+        If a symbol is missing.
+    """
+    folder = pathlib.Path(tf.__file__).parent
+    try:
+        _native.bind_tensorflow(
+            str(folder / "libtensorflow_cc.so.2"),
+            str(folder / "python" / "lib_pywrap_tensorflow_common.so"),
+            _make_error,
+        )
+    except ImportError as error:
+        raise ImportError(f"tfminimize cannot call TensorFlow {tf.__version__}: {error}") from None
+
+
+def _make_error(code: int, message: str) -> Exception:
+    """The exception for a status of TensorFlow, as TensorFlow's own Python makes it."""
+    error: Exception
+    try:
+        error = errors_impl.exception_type_from_error_code(code)(None, None, message)
+    except KeyError:
+        error = errors_impl.UnknownError(None, None, message, code)
+    return error
+
+
+# A function of Python's in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
+_INTERRUPTED = re.compile(r"(\{\{function_node [^}]*\}\} ?)*KeyboardInterrupt: ")
+
+
+def error_of(function: Any, code: int, message: str) -> BaseException:
+    """The exception for a status that a function has returned, with the place in the user's code."""
+    # The function may have run under other names, one inside the other; TensorFlow looks for its own.
+    name = function.name.decode()
+    message = re.sub(r"^(\{\{function_node [^}]*\}\} ?)+", f"{{{{function_node {name}}}}} ", message)
+    if _INTERRUPTED.match(message):
+        return KeyboardInterrupt()
+    error = _make_error(code, message)
+    try:
+        with atomic_function.InterpolateRuntimeError(function):
+            raise error
+    except type(error) as interpolated:
+        return interpolated.with_traceback(None)
+
+
+def context_capsule() -> Any:
+    """TensorFlow's eager context, a capsule of the ``TFE_Context*``."""
+    context = eager_context.context()
+    context.ensure_initialized()
+    return context._handle
+
+
+def eagerly() -> contextlib.AbstractContextManager[Any]:
+    """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
+    mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
+    return mode
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Where tapes record, also inside of what stops them: a `tf.init_scope` or a function with a custom gradient."""
+    is_stopped = pywrap_tfe.TFE_Py_TapeSetIsStopped()
+    if is_stopped:
+        pywrap_tfe.TFE_Py_TapeSetRestartOnThread()
+    try:
+        yield
+    finally:
+        if is_stopped:
+            pywrap_tfe.TFE_Py_TapeSetStopOnThread()
+
+
+def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:
+    """What a function computes, while tapes take its gradient by some tensors from another function.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute() -> tf.Tensor``, hidden from tapes.
+    gradient : callable
+        ``gradient(upstream)`` is the list of gradients, one for each of the inputs.
+    inputs : list of tf.Tensor
+    """
+    with record.stop_recording():
+        value = tf.identity(compute())
+    record.record_operation("Lifted", [value], inputs, gradient)
+    return value
+
+
+def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list[Any]) -> list[Any]:
+    """What a function computes, a list of tensors and of None; taking its gradient raises LookupError.
+
+    Parameters
+    ----------
+    compute : callable
+        It is hidden from tapes, which would set up the gradient of all that it calls.
+    reason : str
+        What the error says.
+    inputs : list of tf.Tensor
+        What it depends on.
+    """
+    with record.stop_recording():
+        # For gradients that are made of the graph, without a tape.
+        values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
+    refuse_gradient([value for value in values if value is not None], reason, inputs)
+    return values
+
+
+def refuse_gradient(values: list[Any], reason: str, inputs: list[Any]) -> None:
+    """Let tapes know that these values depend on the inputs, and raise LookupError where they take the gradient."""
+
+    def refuse(*_: Any) -> Any:
+        raise LookupError(reason)
+
+    record.record_operation("WithoutGradient", values, inputs, refuse)
+
+
+def operations(concrete: Any) -> Iterator[Any]:
+    """The operations (NodeDefs) of a function and of all functions that it calls."""
+    graph = concrete.graph.as_graph_def()
+    return itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
+
+
+def op_def(op_type: str) -> Any:
+    """The OpDef of a type of operations; None if there is none, so that it is a call of a function of this name."""
+    return op_def_registry.get(op_type)
+
+
+def function_config() -> tuple[bytes, str, str]:
+    """What Python's own calls of functions pass on in this thread: config_proto, executor_type and device."""
+    context = eager_context.context()
+    attributes = context.function_call_options.as_attrs()
+    return attributes["config_proto"], attributes["executor_type"], context.device_name or ""
+
+
+def host_device() -> str:
+    """The name of the device whose memory is the host's."""
+    return f"{eager_context.context().host_address_space()}/device:CPU:0"
+
+
+def function_device() -> str:
+    """The device on which Python's own calls of functions run in this thread."""
+    context = eager_context.context()
+    name: str = context.device_name
+    return name or (f"{context.host_address_space()}/device:GPU:0" if context.num_gpus() else host_device())
+
+
+def check_compilable(concrete: Any) -> None:
+    """Raise ValueError with what XLA says if it cannot compile a function.
+
+    TensorFlow keeps half a megabyte for each function that is asked about.
+    """
+    # Not experimental_get_compiler_ir(), which draws a random number of the user's sequence to find a device.
+    eager_context.context().get_compiler_ir(
+        device_name=host_device(),
+        platform_name=None,
+        function_name=concrete.name,
+        flat_args=tf.nest.flatten(concrete.structured_input_signature),
+        captured_inputs=concrete.captured_inputs,
+        stage="hlo_serialized",
+    )
+
+
+def variable_type(handle: Any) -> tuple[tf.DType, tf.TensorShape]:
+    """The dtype and shape of a variable, by its handle."""
+    data = handle._handle_data.shape_and_type[0]
+    return tf.as_dtype(data.dtype), tf.TensorShape(data.shape)
+
+
+def resource_value(handle: Any) -> Any:
+    """The present value of a variable, by its handle; nobody's tape sees it."""
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable_type(handle)[0])
+
+
+def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as `tf.function` would trace it: Python's control flow on tensors becomes TensorFlow's.
+
+    What the function raises comes through as it is, where `tf.function` makes another exception of it; where in the
+    user's code it was raised is a note to it (from Python 3.11 on).
+    """
+    decorators, target = tf_decorator.unwrap(fun)
+    if _is_bound(fun, target):
+        fun, decorators = target, []
+    options = converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
+    # A decorator does something of its own: tf.function calls it as it is too.
+    is_plain = bool(decorators) or _is_lambda_without_source(fun)
+
+    def call(*args: Any) -> Any:
+        # A function that is traced without AutoGraph turns it off for all that it calls.
+        with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED):
+            try:
+                return fun(*args) if is_plain else api.converted_call(fun, args, None, options=options)
+            except Exception as error:
+                metadata = getattr(error, "ag_error_metadata", None)
+                if metadata is not None and hasattr(error, "add_note"):
+                    error.add_note(_CONVERTED.sub("", metadata.get_message()))
+                if isinstance(error, TypeError):  # names what was called
+                    error.args = tuple(_CONVERTED.sub("", a) if isinstance(a, str) else a for a in error.args)
+                raise
+
+    return call
+
+
+_CONVERTED = re.compile(r"\bouter_factory\.<locals>\.inner_factory\.<locals>\.tf__")
+"""What AutoGraph puts before the name of a function."""
+
+
+def _is_bound(fun: Any, target: Any) -> bool:
+    """Whether a function is what a `tf.function` that is a method makes of it: it only gives it the object."""
+    is_method = isinstance(getattr(target, "__self__", None), tf_method_target.TfMethodTarget)
+    return is_method and getattr(fun, "__wrapped__", None) is target
+
+
+def _is_lambda_without_source(function: Any) -> bool:
+    """Whether AutoGraph could not convert a lambda, which has no control flow to convert.
+
+    It does not find the source of one of several in a line, as constraints are often written. It would call it as it
+    is, after a warning of many lines that asks for nothing.
+    """
+    if getattr(function, "__name__", "") != "<lambda>":
+        return False
+    if any(i.opcode in dis.hasjrel or i.opcode in dis.hasjabs for i in dis.get_instructions(function)):
+        return False
+    try:
+        parser.parse_entity(function, ())
+    except Exception:  # of several kinds, such as where there is no module
+        return True
+    return False
+
+
+def anonymous_name() -> str:
+    """The ``shared_name`` of a resource of its own. TensorFlow keeps 37 kB for every other name, for good."""
+    name: str = eager_context.anonymous_name()
+    return name
+
+
+def copy_handle_data(source: Any, target: Any) -> None:
+    """Let operations that are traced on a handle know the shape and dtype that another handle's resource has.
+
+    Operations such as a gather by index tuples cannot be traced without.
+    """
+    handle_data_util.copy_handle_data(source, target)
+
+
+def function_of(op: Any, name: str) -> Callable[..., Any]:
+    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate.
+
+    Calls of other functions in it need not have been made in Python.
+    """
+    from_func_graph = concrete_function.ConcreteFunction.from_func_graph
+    found = _find_function(op.inputs[0].graph, name)  # a tape has no graph of the operation
+    for inner in found.graph.get_operations():
+        if inner.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            called = _find_function(found.graph, inner.get_attr("f").name)
+            concrete = from_func_graph(called.graph, called.function_type, called.attributes)
+            inner._gradient_function = concrete._get_gradient_function()
+    function = from_func_graph(found.graph, None, found.attributes)  # the type of one from a SavedModel lacks outputs
+    num_outputs = len(found.cached_definition.signature.output_arg)  # to those of the graph, tapes add others
+
+    def call(*inputs: tf.Tensor) -> Any:
+        return function._call_flat(list(inputs), [])[:num_outputs]
+
+    return call
+
+
+def _find_function(graph: Any, name: str) -> Any:
+    """The function of this name that a graph, or one around it, knows."""
+    while (found := graph._get_function(name)) is None:
+        graph = graph.outer_graph
+    return found
+
+
+def is_differentiable(tensor: Any) -> bool:
+    """Whether there are gradients by a tensor, or by the variable whose handle it is."""
+    return bool(backprop_util.IsTrainable(tensor))
+
+
+def is_read_only(graph: Any, captured: Any) -> bool:
+    """Whether a function's graph only reads a captured resource, itself and in every function that it calls.
+
+    Parameters
+    ----------
+    graph : FuncGraph
+    captured : tf.Tensor
+        The handle of a variable. One that is not captured is only read.
+    """
+    read_only = set(read_only_inputs(graph))
+    placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
+    return all(i in read_only for i, t in enumerate(graph.inputs) if id(t) in placeholders)
+
+
+def read_only_inputs(graph: Any) -> list[int]:
+    """Which inputs of a function's graph are resources that it only reads."""
+    return list(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
+
+
+def mark_read_only(op: Any, indices: list[int]) -> None:
+    """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
+    value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
+    op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
+
+
+def is_tracing() -> bool:
+    """Whether this thread is tracing a function, be it outside of a `tf.init_scope`."""
+    return any(switch.is_building_function for switch in eager_context.context().context_switches.stack)
+
+
+def is_for_xla() -> bool:
+    """Whether a function that is being traced, or one around it, is a `tf.function(jit_compile=True)`."""
+    return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
+
+def mark_for_xla(op: Any) -> None:
+    """Let XLA compile the function that an operation calls, as `tf.function(jit_compile=True)` does."""
+    op._set_attr("_XlaMustCompile", attr_value_pb2.AttrValue(b=True))

@@ -1,0 +1,193 @@
+"""Machine code: what XLA makes of a function for the solver to call without TensorFlow, and of which it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfminimize._tf import binding, private
+from tfminimize._tf.effects import is_read_only
+
+__all__ = ["COMPILED", "MachineCode", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
+
+COMPILED = "XLA compiled the function to machine code"
+"""The reason where it did."""
+
+
+class NotCompiled(Exception):
+    """Says why a function runs in TensorFlow, although XLA can compile it."""
+
+
+class NotCompilable(Exception):
+    """Says why XLA cannot compile a function, for TensorFlow neither."""
+
+
+_is_tried = contextvars.ContextVar("_is_tried", default=False)
+
+
+@contextlib.contextmanager
+def tried() -> Iterator[None]:
+    """Where functions are traced that run in TensorFlow if XLA cannot compile them."""
+    token = _is_tried.set(True)
+    try:
+        yield
+    finally:
+        _is_tried.reset(token)
+
+
+def is_required() -> bool:
+    """Whether what is being traced fails if XLA cannot compile it."""
+    return private.is_for_xla() and not _is_tried.get()
+
+
+class MachineCode(NamedTuple):
+    """A function as XLA has compiled it."""
+
+    program: Any
+    """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
+    captured_inputs: list[tf.Tensor]
+    """...what it captures, but for constants. A variable is given by its value."""
+
+
+def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
+    """Compile concrete functions for this processor.
+
+    Parameters
+    ----------
+    functions : sequence of ConcreteFunction
+        Traced with ``jit_compile=True``.
+
+    Raises
+    ------
+    NotCompiled, NotCompilable
+        With a sentence that says why not.
+    """
+    try:
+        for function in functions:
+            _check_resources(function)
+        xla = binding.xla()
+    except (ImportError, NotCompiled) as error:
+        for function in functions:
+            _check_with_tensorflow(function)
+        raise NotCompiled(str(error)) from error
+    for function in functions:
+        _check_lists(function)
+    modules = [_lowered(function, xla) for function in functions]
+    for function in functions:
+        _check_effects(function)
+        _check_devices(function)
+    try:
+        programs = [xla.compile(module) for module in modules]
+    except RuntimeError as error:
+        raise NotCompiled(_refusal(error)) from error
+    captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
+    return [MachineCode(*pair) for pair in zip(programs, captured, strict=True)]
+
+
+def _lowered(concrete: Any, xla: Any) -> bytes:
+    """The function as a program of XLA."""
+    library = concrete.graph.as_graph_def().library
+    library.function.append(concrete.function_def)
+    num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
+    inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
+    try:
+        module: bytes = xla.lower(
+            concrete.name.decode(), library.SerializeToString(), [_argument(tensor, xla) for tensor in inputs]
+        )
+    except RuntimeError as error:
+        raise NotCompilable(_refusal(error)) from error
+    return module
+
+
+def _argument(tensor: Any, xla: Any) -> Any:
+    """An input of a function, as XLA gets to know it."""
+    if tensor.dtype == tf.resource:
+        dtype, shape = private.variable_type(tensor)
+        return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True)
+    constant = tf.make_tensor_proto(tensor).SerializeToString() if _is_size(tensor) else b""
+    return xla.Argument(tensor.dtype.as_datatype_enum, tensor.shape.as_list(), constant=constant)
+
+
+def _is_size(tensor: Any) -> bool:
+    """Whether a captured tensor, which never changes, may be a shape, an axis or paddings, which XLA has to know."""
+    is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in (tf.int32, tf.int64)
+    return is_known and tensor.shape.num_elements() < 100
+
+
+def _check_with_tensorflow(concrete: Any) -> None:
+    try:
+        private.check_compilable(concrete)
+    except (ValueError, tf.errors.OpError) as error:
+        raise NotCompilable(_refusal(error)) from error
+
+
+def _check_resources(concrete: Any) -> None:
+    """Of resources, XLA knows variables only, and machine code can be given their values."""
+    variables = _variables(concrete)
+    if len(variables) != sum(t.dtype == tf.resource for t in concrete.captured_inputs):
+        raise NotCompilable("XLA cannot compile it: the function uses a table, a queue or another such resource")
+    for variable in variables:
+        if not variable.shape.is_fully_defined():
+            raise NotCompiled(f"the function uses variable '{variable.name}', which has no static shape")
+
+
+def _variables(concrete: Any) -> list[tf.Variable]:
+    handles = {id(t) for t in concrete.captured_inputs}
+    return [v for v in concrete.graph.variables if id(v.handle) in handles]
+
+
+def _check_effects(concrete: Any) -> None:
+    """Machine code must only compute: it runs as often as the solver likes, and in several threads."""
+    for variable in _variables(concrete):
+        if not is_read_only(concrete.graph, variable.handle):
+            raise NotCompiled(f"the function writes to variable '{variable.name}'")
+    for node in private.operations(concrete):
+        if _keeps_state(node.op):
+            raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps a state of its own")
+
+
+def _check_lists(concrete: Any) -> None:
+    """XLA has no lists that grow: of one it makes wrong values, or ends the process."""
+    for node in private.operations(concrete):
+        if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
+            raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
+
+
+_STATELESS = {
+    "Assert",
+    "Case",
+    "CheckNumerics",
+    "CheckNumericsV2",
+    "If",
+    "Placeholder",
+    "StatefulPartitionedCall",
+    "While",
+}
+"""Operations that count as stateful, and only call functions or check something, which XLA leaves out."""
+
+
+def _keeps_state(op: str) -> bool:
+    """Whether an operation keeps a state other than that of a resource that it gets, as random numbers do."""
+    definition = private.op_def(op)
+    if definition is None or not definition.is_stateful or op in _STATELESS:
+        return False
+    return all(argument.type != tf.resource.as_datatype_enum for argument in definition.input_arg)
+
+
+def _check_devices(concrete: Any) -> None:
+    handles = [t for t in concrete.captured_inputs if t.dtype == tf.resource]
+    for device in (private.function_device(), *(handle.device for handle in handles)):
+        spec = tf.DeviceSpec.from_string(device)
+        if (spec.device_type, spec.device_index) != ("CPU", 0):
+            raise NotCompiled(f"the function runs on device {spec.device_type}:{spec.device_index}")
+
+
+def _refusal(error: Exception) -> str:
+    """A sentence with what XLA says, without what TensorFlow puts around it."""
+    text = str(error).removeprefix("Failed getting HLO text: '").strip()
+    line = text.splitlines()[0].rstrip("'") if text else type(error).__name__
+    return f"XLA cannot compile it: {line if len(line) <= 300 else f'{line[:297]}...'}"

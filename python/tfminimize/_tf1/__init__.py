@@ -1,0 +1,1 @@
+"""The interface of TensorFlow 1 to optimisers of other libraries."""

@@ -1,0 +1,161 @@
+"""The problem of an optimiser interface whose loss and constraints are callables: TensorFlow 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize._problem.constraints import NamedConstraint
+from tfminimize._problem.parameters import Unknowns, as_variable
+from tfminimize._problem.problem import Problem
+from tfminimize._problem.result import OptimizeResult
+from tfminimize._solve.program import Program
+from tfminimize._solve.solve import solve
+from tfminimize._tf import private
+from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem
+from tfminimize._trace.recent import Recent
+from tfminimize._trace.trace import check_context, inside_trace
+
+__all__ = ["FunctionProblem"]
+
+Float64 = NDArray[np.float64]
+
+
+class FunctionProblem:
+    """Zero-argument functions that read variables.
+
+    Attributes
+    ----------
+    variables : tuple
+        As the user gave them, in the order of the flat vector.
+    unknowns : Unknowns
+    program : Program
+        The loss, ready to be compiled for the native solvers.
+    """
+
+    def __init__(
+        self, loss: Callable[[], Any], var_list: Any, equalities: Sequence[Any], inequalities: Sequence[Any]
+    ) -> None:
+        check_context()
+        self._loss = loss
+        self.constraints = [
+            *((f"equalities[{i}]", "eq", fun) for i, fun in enumerate(equalities)),
+            *((f"inequalities[{i}]", "ineq", fun) for i, fun in enumerate(inequalities)),
+        ]
+        for name, _, fun in self.constraints:
+            if not callable(fun):
+                raise ValueError(f"{name} is {fun!r}: the loss is a function, so give a function of no arguments.")
+        self.counts = len(equalities), len(inequalities)
+        variables = _read_variables(loss) if var_list is None else list(var_list)
+        for variable in variables:
+            if as_variable(variable) is None:
+                raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable or Keras ones.")
+        self.unknowns = Unknowns(variables, "var_list", may_be_unused=True)
+        self.variables = self.unknowns.variables
+        self.program = Program(loss, self.unknowns, None)
+        self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
+
+    def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> FunctionRun:
+        """One solve."""
+        if session is not None:
+            raise ValueError(f"session is {session!r}, but the loss is a function, which needs none: remove it.")
+        if feed_dict:
+            raise ValueError(
+                "feed_dict is given, but the loss is a function: let it read the data from a tf.Variable or a tensor."
+            )
+        if run_kwargs:
+            raise TypeError(f"minimize got the keyword argument {next(iter(run_kwargs))!r}, but there is no session.")
+        for i, fetch in enumerate(fetches):
+            if not callable(fetch) and as_variable(fetch) is None:
+                raise ValueError(
+                    f"fetches[{i}] is {fetch!r}: the loss is a function, so give a variable or a function that returns "
+                    "a tensor."
+                )
+        check_context()
+        return FunctionRun(self, fetches)
+
+    def traced(self, fetches: Sequence[Any]) -> TracedProblem:
+        """The problem with these fetches; the one that was traced before, if they are the same."""
+        traced, _ = self._traced.get(tuple(map(id, fetches)), lambda: (self._trace(fetches), fetches))
+        return traced
+
+    def _trace(self, fetches: Sequence[Any]) -> TracedProblem:
+        called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
+        called = [inside_trace(fetch, False) for fetch in called]
+        return TracedProblem(
+            self.unknowns,
+            (),
+            lambda: None,
+            self._loss,
+            [(name, fun) for name, _, fun in self.constraints],
+            lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
+        )
+
+
+class FunctionRun:
+    """One solve of a problem of functions."""
+
+    backend_reason = None
+
+    def __init__(self, problem: FunctionProblem, fetches: Sequence[Any]) -> None:
+        self._problem = problem
+        self._fetches = fetches
+        self.can_be_native = True
+
+    def initial(self) -> Float64:
+        """The present values of the variables, flat."""
+        return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._problem.unknowns.start(None)])
+
+    def solve(
+        self, method: Any, bounds: Any, tol: Any, options: Any, callback: Callable[..., Any] | None
+    ) -> OptimizeResult:
+        """Solve on the compiled function, without Python between two evaluations."""
+        functions = self._problem
+        constraints = [NamedConstraint(*constraint) for constraint in functions.constraints]
+        problem = Problem(functions.unknowns, method, bounds, constraints)
+        return solve(functions.program, problem, None, (), tol, callback, options)
+
+    def functions(self) -> FlatFunctions:
+        """The functions for a solver in Python."""
+        problem = self._problem
+        return TracedFunctions(problem.traced(self._fetches), (), problem.counts)
+
+    def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The user's function, as it is called from within the solve."""
+        return function
+
+    def fetched(self, values: Sequence[Any]) -> Any:
+        """The values of all fetches, in their structure."""
+        return values
+
+    def release(self) -> None:
+        """Give back what only one solve uses at a time: nothing."""
+
+    def assign(self, x: Float64) -> None:
+        """Give the variables their final values."""
+        self._problem.unknowns.assign(x)
+
+
+def _reader(variable: Any) -> Callable[[], Any]:
+    return lambda: tf.convert_to_tensor(as_variable(variable))
+
+
+def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
+    """The variables that are trainable and that the loss reads."""
+    found: list[tf.Variable] = []
+    called = inside_trace(loss, False, "loss")
+
+    def traced() -> None:
+        with tf.GradientTape() as tape:
+            called()
+        found[:] = [v for v in tape.watched_variables() if v.dtype.is_floating]
+
+    with private.recording():
+        tf.function(traced, autograph=False).get_concrete_function()
+    if not found:
+        raise ValueError("the loss reads no trainable variable: give those to optimise in var_list.")
+    return found

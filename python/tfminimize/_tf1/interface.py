@@ -1,0 +1,438 @@
+"""The interface of TensorFlow 1 to optimisers of other libraries, in graphs with sessions and in TensorFlow 2."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from tfminimize._problem import methods
+from tfminimize._problem.bounds import flat_bounds, pack_bounds
+from tfminimize._problem.result import OptimizeResult
+from tfminimize._scipy.lbfgsb import lbfgsb
+from tfminimize._scipy.slsqp import slsqp
+from tfminimize._solve import scipy_methods
+from tfminimize._tf1.arguments import (
+    bounds_by_variable,
+    check_kwargs,
+    listed,
+    meaningful_options,
+    problem_class,
+    split_method,
+)
+from tfminimize._tf1.functions import FlatFunctions
+from tfminimize._tf1.internals import Internals
+
+__all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
+
+Float64 = NDArray[np.float64]
+_LOGGER = logging.getLogger("tensorflow")
+
+
+class ExternalOptimizerInterface(Internals):
+    """Base class of interfaces to optimisation algorithms: subclass it and implement `_minimize`.
+
+    Parameters
+    ----------
+    loss : tf.Tensor or callable
+        What to minimise, a scalar of dtype float64 or float32: a tensor of a graph (TensorFlow 1), or a function of no
+        arguments that reads variables (TensorFlow 2).
+    var_list : sequence of variables, optional
+        Those to optimise, float64 or float32, also mixed. Default: the collection TRAINABLE_VARIABLES of the graph; or
+        the trainable variables that the function reads, in the order in which they were made. One that the loss does
+        not depend on keeps its value.
+    equalities, inequalities : sequence of tf.Tensor or of callables, optional
+        Constraints: what is to be zero, and what is to be zero or greater, element by element, of any static shape.
+    var_to_bounds : dict or list of pairs, optional
+        From a variable, or ``variable.ref()``, to ``(low, high)``; or a list of ``(variable, (low, high))``. Each of
+        the two is broadcast to the shape of the variable; None, also as an element, and infinities mean no bound.
+    **optimizer_kwargs
+        For the subclass.
+
+    Raises
+    ------
+    ValueError, TypeError
+        With a sentence that names the tensor or variable and the remedy.
+
+    Attributes
+    ----------
+    optimizer_kwargs : dict
+
+    Notes
+    -----
+    Subclasses may read the private attributes of the original, such as ``_vars`` and ``_packed_var``: see `Internals`.
+
+    In a graph, the operations of the gradients and of the assignment are added here, and none later. Make the
+    interface before the session is first used if the loss calls a `tf.function`, `tf.cond` or `tf.while_loop`.
+
+    Examples
+    --------
+    >>> class GradientDescent(ExternalOptimizerInterface):
+    ...     def _minimize(self, initial_val, loss_grad_func, step_callback, optimizer_kwargs, **unused):
+    ...         x = initial_val
+    ...         for _ in range(optimizer_kwargs["steps"]):
+    ...             loss, gradient = loss_grad_func(x)
+    ...             x = x - 0.1 * gradient
+    ...             step_callback(x)
+    ...         return x
+    >>> v = tf.Variable([2.0, 3.0])
+    >>> result = GradientDescent(lambda: tf.reduce_sum((v - 1.0) ** 2), steps=100).minimize()
+    >>> v.numpy().round(6)
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        loss: Any,
+        var_list: Any = None,
+        equalities: Any = None,
+        inequalities: Any = None,
+        var_to_bounds: Any = None,
+        **optimizer_kwargs: Any,
+    ) -> None:
+        self.optimizer_kwargs = optimizer_kwargs
+        self._of_thread = threading.local()  # `result`: that of `_minimize`, while it runs
+        constraints = listed(equalities, "equalities"), listed(inequalities, "inequalities")
+        variables = None if var_list is None else listed(var_list, "var_list")
+        if variables is not None and not variables:
+            raise ValueError("var_list is empty: give at least one variable, or leave it out.")
+        kind = problem_class(loss)
+        self._problem: Any = kind(loss, variables, *constraints)
+        self._loss = getattr(self._problem, "loss", loss)  # the tensor, if a graph's was given by name
+        of_problem = [constraint for _, _, constraint in self._problem.constraints]
+        self._equalities, self._inequalities = of_problem[: len(constraints[0])], of_problem[len(constraints[0]) :]
+        self._bounds = bounds_by_variable(var_to_bounds, self._problem)
+
+    def minimize(
+        self,
+        session: Any = None,
+        feed_dict: Mapping[Any, Any] | None = None,
+        fetches: Any = None,
+        step_callback: Callable[..., Any] | None = None,
+        loss_callback: Callable[..., Any] | None = None,
+        **run_kwargs: Any,
+    ) -> OptimizeResult:
+        """Minimise from the present values of the variables; these are assigned once, at the end, converged or not.
+
+        Parameters
+        ----------
+        session : tf.compat.v1.Session, optional
+            For tensors: where the variables are. Default: the default session.
+        feed_dict : dict, optional
+            For tensors: values for placeholders, or in place of any other tensor or variable. They are read once.
+        fetches : list, optional
+            What `loss_callback` gets: tensors or variables of the graph; or functions of no arguments, or variables.
+        step_callback : callable, optional
+            ``step_callback(xk)`` after each iteration, with a flat vector of all variables, one after the other, shape
+            (n,). `StopIteration` ends the solve.
+        loss_callback : callable, optional
+            ``loss_callback(*fetched)`` after each evaluation of loss and gradient, with the ``fetches`` there.
+        **run_kwargs
+            For tensors: ``options`` and ``run_metadata``, passed to ``session.run``.
+
+        Returns
+        -------
+        scipy.optimize.OptimizeResult
+            ``x``, the flat vector, and what the method says. ``backend`` is what evaluated the loss: ``"tfe"``, a
+            compiled function; or ``"session"``, for a graph that cannot be lifted out of it; ``backend_reason`` then
+            says which operation is the reason. ``timing`` is in seconds, as in `tfminimize.minimize`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before anything is changed, with a sentence that names the culprit.
+        Exception
+            Whatever a callback raises; the variables are then as they were before.
+        """
+        for name, function in (("step_callback", step_callback), ("loss_callback", loss_callback)):
+            if function is not None and not callable(function):
+                raise ValueError(f"{name} is {function!r}: give a function.")
+        fetches = listed(fetches, "fetches")
+        self._check()
+        run = self._problem.start(session, feed_dict, fetches, run_kwargs)
+        try:
+            result = self._run(run, step_callback, loss_callback)
+        finally:
+            run.release()
+        run.assign(result.x)
+        self._report(result)
+        return result
+
+    def _minimize(
+        self,
+        initial_val: Float64,
+        loss_grad_func: Callable[[Any], list[Any]],
+        equality_funcs: list[Callable[[Any], list[Any]]],
+        equality_grad_funcs: list[Callable[[Any], list[Any]]],
+        inequality_funcs: list[Callable[[Any], list[Any]]],
+        inequality_grad_funcs: list[Callable[[Any], list[Any]]],
+        packed_bounds: list[tuple[float, float]] | None,
+        step_callback: Callable[[Any], Any],
+        optimizer_kwargs: dict[str, Any],
+    ) -> Any:
+        """Minimise a function of a flat vector: what a subclass implements. All arguments are passed by keyword.
+
+        Parameters
+        ----------
+        initial_val : ndarray, shape (n,)
+            The start, float64: all variables, one after the other.
+        loss_grad_func : callable
+            ``loss_grad_func(x) -> [loss, gradient]``, a float and an array of shape (n,).
+        equality_funcs, inequality_funcs : list of callable
+            One for each constraint: ``f(x)`` is the list of its values, of one element for a scalar.
+        equality_grad_funcs, inequality_grad_funcs : list of callable
+            ``g(x)`` is the list of their gradients, of shape (n,) each.
+        packed_bounds : list of (low, high) or None
+            One pair for each element of x, infinite where there is no bound; None without ``var_to_bounds``.
+        step_callback : callable
+            To be called as ``step_callback(x)`` after each iteration.
+        optimizer_kwargs : dict
+            Those of the constructor.
+
+        Returns
+        -------
+        array_like, shape (n,)
+            The solution.
+        """
+        raise NotImplementedError(
+            "To use ExternalOptimizerInterface, subclass from it and implement the _minimize() method."
+        )
+
+    def _check(self) -> None:
+        """Raise an error for what no solve could use, before anything is read."""
+
+    def _report(self, result: OptimizeResult) -> None:
+        """Say how it ended."""
+
+    def _run(
+        self, run: Any, step_callback: Callable[..., Any] | None, loss_callback: Callable[..., Any] | None
+    ) -> OptimizeResult:
+        """Solve in Python, by `_minimize`."""
+        functions: FlatFunctions = run.functions()
+        self._of_thread.result = None
+        layout = self._problem.unknowns.layout
+        begin = time.perf_counter()
+        try:
+            x = np.asarray(self._minimize(**self._arguments(run, functions, step_callback, loss_callback)), np.float64)
+            if x.size != layout.size:
+                raise ValueError(
+                    f"_minimize returned {x.size} values, but there are {layout.size} unknowns: return a flat vector "
+                    "of them all."
+                )
+            result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
+            result.x = layout.rounded(x.ravel())
+            if "constr_violation" not in result:
+                result.constr_violation = self._violation(functions, result.x)
+        except BaseException:
+            functions.restore()
+            raise
+        finally:
+            self._of_thread.result = None
+        result.backend = functions.backend
+        if run.backend_reason is not None:
+            result.backend_reason = run.backend_reason
+        result.timing = {
+            "trace": functions.trace_seconds,
+            "compile": 0.0,
+            "evaluate": functions.seconds,
+            "solver": time.perf_counter() - begin - functions.seconds,
+        }
+        return result
+
+    def _arguments(
+        self,
+        run: Any,
+        functions: FlatFunctions,
+        step_callback: Callable[..., Any] | None,
+        loss_callback: Callable[..., Any] | None,
+    ) -> dict[str, Any]:
+        """The arguments of `_minimize`."""
+
+        def loss_grad_func(x: Any) -> list[Any]:
+            loss, gradient, fetched = functions.loss_and_gradient(x)
+            if loss_callback is not None:
+                loss_callback(*run.fetched(fetched))
+            return [loss, gradient]
+
+        def step(xk: Any) -> Any:
+            return None if step_callback is None else step_callback(xk)
+
+        def values(i: int) -> Callable[[Any], list[Any]]:
+            return lambda x: list(functions.values(i, x))
+
+        def gradients(i: int) -> Callable[[Any], list[Any]]:
+            return lambda x: list(functions.jacobian(i, x))
+
+        equalities = range(functions.num_equalities)
+        inequalities = range(functions.num_equalities, functions.num_equalities + functions.num_inequalities)
+        return {
+            "initial_val": run.initial(),
+            "loss_grad_func": loss_grad_func,
+            "equality_funcs": [values(i) for i in equalities],
+            "equality_grad_funcs": [gradients(i) for i in equalities],
+            "inequality_funcs": [values(i) for i in inequalities],
+            "inequality_grad_funcs": [gradients(i) for i in inequalities],
+            "packed_bounds": self._packed_bounds,
+            "step_callback": step,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+    def _violation(self, functions: FlatFunctions, x: Float64) -> Any:
+        """The greatest violation of a constraint or bound, for solvers that do not tell it."""
+        violations = [0.0]
+        for i in range(functions.num_equalities + functions.num_inequalities):
+            values = functions.values(i, x)
+            violations.append(np.max(np.abs(values) if i < functions.num_equalities else -values, initial=0.0))
+        for value, (low, high) in zip(x, self._packed_bounds or (), strict=False):
+            violations.append(max(low - value, value - high))
+        return np.float64(max(violations))
+
+    @property
+    def _packed_bounds(self) -> list[tuple[float, float]] | None:
+        """One (low, high) for each element of the flat vector; None without bounds."""
+        if self._bounds is None:
+            return None
+        packed = pack_bounds(self._bounds, self._problem.unknowns)
+        if packed[0] is None:
+            low, high = flat_bounds(self._bounds, self._problem.unknowns)
+        else:
+            low, high = (self._problem.unknowns.layout.flatten(side) for side in packed)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+class ScipyOptimizerInterface(ExternalOptimizerInterface):
+    """`scipy.optimize.minimize` for the loss and the variables of a graph with a session, or of TensorFlow 2.
+
+    The class of TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, and SLSQP, which
+    takes constraints, are native: the part of a graph that computes the loss, its gradient and the constraints is
+    lifted out of it and compiled, and the solver calls it without Python and without the session in between.
+
+    Parameters
+    ----------
+    loss, var_list, equalities, inequalities, var_to_bounds
+        As in `ExternalOptimizerInterface`.
+    **optimizer_kwargs
+        ``method``, ``options`` and ``tol`` of `scipy.optimize.minimize`. The methods that are not native run in SciPy.
+
+    Notes
+    -----
+    A ``loss_callback`` is called from Python, so that each evaluation then comes back to it. A graph with operations
+    that have a state other than variables (random numbers, iterators, `tf.py_function`, control flow of TensorFlow 1)
+    is evaluated through the session.
+
+    Examples
+    --------
+    >>> vector = tf.Variable([7.0, 7.0])
+    >>> def loss():
+    ...     return tf.reduce_sum(vector**2)
+    >>> result = ScipyOptimizerInterface(loss, options={"maxiter": 100}).minimize()
+    >>> bool(abs(vector.numpy()).max() < 1e-5)
+    True
+
+    With bounds, in a graph:
+
+    >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    ...     v = tf.Variable([7.0, 7.0])
+    ...     optimizer = ScipyOptimizerInterface(tf.reduce_sum(v**2), var_to_bounds={v.ref(): ([1, 2], np.inf)})
+    ...     session.run(tf.compat.v1.global_variables_initializer())
+    ...     result = optimizer.minimize(session)
+    ...     session.run(v)
+    array([1., 2.], dtype=float32)
+
+    With constraints: y = 1 and x >= 1.
+
+    >>> optimizer = ScipyOptimizerInterface(
+    ...     loss, equalities=[lambda: vector[1] - 1.0], inequalities=[lambda: vector[0] - 1.0], method="SLSQP"
+    ... )
+    >>> result = optimizer.minimize()
+    >>> vector.numpy().round(4)
+    array([1., 1.], dtype=float32)
+    """
+
+    _DEFAULT_METHOD = "L-BFGS-B"
+
+    def _minimize(
+        self,
+        initial_val: Float64,
+        loss_grad_func: Callable[[Any], list[Any]],
+        equality_funcs: list[Callable[[Any], list[Any]]],
+        equality_grad_funcs: list[Callable[[Any], list[Any]]],
+        inequality_funcs: list[Callable[[Any], list[Any]]],
+        inequality_grad_funcs: list[Callable[[Any], list[Any]]],
+        packed_bounds: list[tuple[float, float]] | None,
+        step_callback: Callable[[Any], Any],
+        optimizer_kwargs: dict[str, Any],
+    ) -> Any:
+        method, kwargs = split_method(optimizer_kwargs, self._DEFAULT_METHOD)
+        check_kwargs(kwargs)
+        name = methods.method_name(method, equality_funcs or inequality_funcs)
+        if name in ("l-bfgs-b", "slsqp"):
+            kwargs = {**kwargs, "options": meaningful_options(kwargs.get("options"))}
+        rows = [
+            *(("eq", *pair) for pair in zip(equality_funcs, equality_grad_funcs, strict=True)),
+            *(("ineq", *pair) for pair in zip(inequality_funcs, inequality_grad_funcs, strict=True)),
+        ]
+        constraints = [{"type": kind, "fun": _array(fun), "jac": _array(jac)} for kind, fun, jac in rows]
+        result = scipy_methods.minimize(
+            lambda x, *args: tuple(loss_grad_func(x)),
+            initial_val,
+            {"l-bfgs-b": lbfgsb, "slsqp": slsqp}.get(name, name) if isinstance(name, str) else name,
+            self._problem.unknowns.layout,
+            callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument
+            constraints=constraints,
+            bounds=None if packed_bounds is None else scipy.optimize.Bounds(*np.transpose(packed_bounds)),
+            **kwargs,
+        )
+        self._of_thread.result = result
+        return result.x
+
+    def _check(self) -> None:
+        method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
+        check_kwargs(kwargs)
+        name = methods.method_name(method, self._problem.constraints)
+        if self._problem.constraints and isinstance(name, str) and name not in methods.WITH_CONSTRAINTS:
+            raise ValueError(f"method {method!r} cannot handle constraints: use method='SLSQP', or remove them.")
+        if self._bounds is not None:
+            methods.check_bounds(name, pack_bounds(self._bounds, self._problem.unknowns)[0])
+
+    def _run(
+        self, run: Any, step_callback: Callable[..., Any] | None, loss_callback: Callable[..., Any] | None
+    ) -> OptimizeResult:
+        method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
+        name = methods.method_name(method, self._problem.constraints)
+        is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and loss_callback is None
+        of_solver = name == "slsqp" or not self._problem.constraints
+        if not (is_plain and of_solver and run.can_be_native and set(kwargs) <= {"tol", "options"}):
+            return super()._run(run, step_callback, loss_callback)
+        options = kwargs.get("options")
+        if name in ("l-bfgs-b", "slsqp"):
+            options = meaningful_options(options)
+        callback = None
+        if step_callback is not None:
+            in_context = run.callback(step_callback)
+            callback = lambda xk: in_context(xk)  # noqa: E731  SciPy looks at the names of parameters
+        found: OptimizeResult = run.solve(name, self._bounds, kwargs.get("tol"), options, callback)
+        return found
+
+    def _report(self, result: OptimizeResult) -> None:
+        if "message" not in result:
+            return  # of a subclass whose `_minimize` calls a solver of its own: only that knows how it ended
+        lines = ["Optimization terminated with:", "  Message: %s", "  Objective function value: %f"]
+        values = [result.message, result.fun]
+        if hasattr(result, "nit"):
+            lines.append("  Number of iterations: %d")
+            values.append(result.nit)
+        if hasattr(result, "nfev"):
+            lines.append("  Number of functions evaluations: %d")
+            values.append(result.nfev)
+        _LOGGER.info("\n".join(lines), *values)
+
+
+def _array(function: Callable[[Any], list[Any]]) -> Callable[..., Float64]:
+    return lambda x, *args: np.asarray(function(x), np.float64)
