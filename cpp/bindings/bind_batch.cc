@@ -150,11 +150,11 @@ class PyRows {
   mutable std::unordered_map<const char*, py::str> texts_;
 };
 
-LbfgsbWorker make_worker(const PyLbfgsb& solver, Lbfgsb& core, Objective& objective) {
+LbfgsbWorker make_worker(const PyLbfgsb& solver, solvers::Lbfgsb& core, Objective& objective) {
   return {core, solver.x_span(), solver.gradient_span(), objective};
 }
 
-SlsqpWorker make_worker(const PySlsqp& solver, Slsqp& core, ConstrainedObjective& objective) {
+SlsqpWorker make_worker(const PySlsqp& solver, solvers::Slsqp& core, ConstrainedObjective& objective) {
   return {core, solver.problem(), objective};
 }
 

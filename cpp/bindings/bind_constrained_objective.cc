@@ -27,7 +27,7 @@ Evaluation derivatives_at(const py::array& x, const py::array& g, const py::arra
   Evaluation evaluation;
   evaluation.x = vector_span<double>(x, "x", {true, false});
   const std::size_t n = evaluation.x.size();
-  const std::size_t stride = SlsqpProblem::stride(n);
+  const std::size_t stride = solvers::SlsqpProblem::stride(n);
   evaluation.derivatives = {vector_span<double>(g, "g", {false, true}), matrix_span(jacobian, "jacobian", m, stride),
                             stride};
   if (evaluation.derivatives.gradient.size() != n) throw py::value_error("x and g must have the same size.");

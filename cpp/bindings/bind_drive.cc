@@ -49,17 +49,18 @@ Timing drive_without_gil(Solver& solver, PyObjectiveOf<Core>& objective, const C
 }
 
 Timing drive_lbfgsb(PyLbfgsb& solver, PyObjective& objective, const Callback& on_iteration) {
-  return drive_without_gil(solver, objective, on_iteration,
-                           [&](Lbfgsb& core, Objective& bound, const Observer& observer, const InterruptPoll& poll) {
-                             return drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll);
-                           });
+  return drive_without_gil(
+      solver, objective, on_iteration,
+      [&](solvers::Lbfgsb& core, Objective& bound, const Observer& observer, const InterruptPoll& poll) {
+        return drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll);
+      });
 }
 
 Timing drive_slsqp(PySlsqp& solver, PyConstrainedObjective& objective, const Callback& on_iteration) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   return drive_without_gil(
       solver, objective, on_iteration,
-      [&](Slsqp& core, ConstrainedObjective& bound, const Observer& observer, const InterruptPoll& poll) {
+      [&](solvers::Slsqp& core, ConstrainedObjective& bound, const Observer& observer, const InterruptPoll& poll) {
         return drive(core, solver.problem(), bound, observer, poll);
       });
 }
@@ -85,7 +86,7 @@ void register_drive(py::module_& m) {
       .def_readonly("evaluations", &Timing::evaluations);
   m.attr("drive") = plain_function(
       "drive", &drive_any, {{{"solver"}, {"objective"}, {"on_iteration", false}}},
-      R"(Solves to the end, without holding the GIL: a Lbfgsb with an Objective, or a Slsqp with a ConstrainedObjective.
+      R"(Solves to the end, without holding the GIL: an Lbfgsb with an Objective, or a Slsqp with a ConstrainedObjective.
 
 on_iteration() is called after every iteration; a true value stops the solve. What it or the objective raises comes
 through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.

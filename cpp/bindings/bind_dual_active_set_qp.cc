@@ -53,20 +53,21 @@ class PyDualActiveSetQp {
       throw py::value_error("num_equalities is " + std::to_string(num_equalities) + "; there are " +
                             std::to_string(m_) + " constraints.");
     }
-    LdltFactors b(n_);
+    solvers::LdltFactors b(n_);
     if (!b.factorize(span(hessian))) throw py::value_error("hessian must be positive definite.");
-    const AlignedArray<double> rows = zeros(m_ * padded(n_));
-    for (std::size_t i = 0; i < m_; ++i) std::copy_n(jacobian.data() + i * n_, n_, rows.data() + i * padded(n_));
+    const solvers::AlignedArray<double> rows = solvers::zeros(m_ * solvers::padded(n_));
+    for (std::size_t i = 0; i < m_; ++i)
+      std::copy_n(jacobian.data() + i * n_, n_, rows.data() + i * solvers::padded(n_));
 
-    QuadraticProgram program;
+    solvers::QuadraticProgram program;
     program.gradient = span(gradient);
     program.constraints = span(constraints);
-    program.jacobian = {rows.data(), m_ * padded(n_)};
+    program.jacobian = {rows.data(), m_ * solvers::padded(n_)};
     program.num_equalities = num_equalities;
     if (lower) program.lower = span(*lower);
     if (upper) program.upper = span(*upper);
-    const QpStatus status = qp_.solve(b, program);
-    const bool solved = status == QpStatus::kSolved;
+    const solvers::QpStatus status = qp_.solve(b, program);
+    const bool solved = status == solvers::QpStatus::kSolved;
     return py::make_tuple(status, copy(qp_.solution(), solved), copy(qp_.multipliers(), solved),
                           copy(qp_.lower_multipliers(), solved), copy(qp_.upper_multipliers(), solved), qp_.pivots());
   }
@@ -74,17 +75,17 @@ class PyDualActiveSetQp {
  private:
   std::size_t n_;
   std::size_t m_;
-  DualActiveSetQp qp_;
+  solvers::DualActiveSetQp qp_;
 };
 
 }  // namespace
 
 void register_dual_active_set_qp(py::module_& m) {
-  py::native_enum<QpStatus>(m, "QpStatus", "enum.Enum", "How a quadratic program was solved.")
-      .value("SOLVED", QpStatus::kSolved)
-      .value("INFEASIBLE", QpStatus::kInfeasible)
-      .value("SINGULAR_EQUALITIES", QpStatus::kSingularEqualities)
-      .value("PIVOT_LIMIT", QpStatus::kPivotLimit)
+  py::native_enum<solvers::QpStatus>(m, "QpStatus", "enum.Enum", "How a quadratic program was solved.")
+      .value("SOLVED", solvers::QpStatus::kSolved)
+      .value("INFEASIBLE", solvers::QpStatus::kInfeasible)
+      .value("SINGULAR_EQUALITIES", solvers::QpStatus::kSingularEqualities)
+      .value("PIVOT_LIMIT", solvers::QpStatus::kPivotLimit)
       .finalize();
   py::class_<PyDualActiveSetQp>(m, "DualActiveSetQp", py::is_final(),
                                 R"(The solver of the quadratic subproblems of Slsqp, by itself.

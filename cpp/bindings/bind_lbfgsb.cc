@@ -11,16 +11,16 @@
 namespace tfminimize {
 namespace {
 
-Lbfgsb make_core(const SolverArrays& arrays, const LbfgsbOptions& options) {
+solvers::Lbfgsb make_core(const SolverArrays& arrays, const solvers::LbfgsbOptions& options) {
   const Span<double> x = vector_span<double>(arrays.x, "x");
   const Span<double> gradient = vector_span<double>(arrays.gradient, "gradient");
   return {x, gradient, optional_span(arrays.lower, "lower", x.size(), "x"),
           optional_span(arrays.upper, "upper", x.size(), "x"), options};
 }
 
-LbfgsbOptions make_options(std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun, std::int64_t maxiter,
-                           std::int64_t maxls, double precision) {
-  LbfgsbOptions options;
+solvers::LbfgsbOptions make_options(std::int64_t maxcor, double ftol, double gtol, std::int64_t maxfun,
+                                    std::int64_t maxiter, std::int64_t maxls, double precision) {
+  solvers::LbfgsbOptions options;
   options.maxcor = maxcor;
   options.ftol = ftol;
   options.gtol = gtol;
@@ -39,7 +39,7 @@ std::unique_ptr<PyLbfgsb> make_lbfgsb(py::array x, py::array gradient, std::opti
 }
 
 py::tuple corrections(const PyLbfgsb& self) {
-  const Lbfgsb& solver = self.look();
+  const solvers::Lbfgsb& solver = self.look();
   const auto k = static_cast<py::ssize_t>(solver.num_corrections());
   const auto n = static_cast<py::ssize_t>(solver.size());
   py::array_t<double> s({k, n});
@@ -50,37 +50,37 @@ py::tuple corrections(const PyLbfgsb& self) {
 }
 
 void register_enums(py::module_& m) {
-  py::native_enum<Request>(m, "Request", "enum.Enum", "What a solver needs before it can go on.")
-      .value("EVALUATE", Request::kEvaluate)
-      .value("DERIVATIVES", Request::kDerivatives)
-      .value("ITERATION", Request::kIteration)
-      .value("STOPPED", Request::kStopped)
+  py::native_enum<solvers::Request>(m, "Request", "enum.Enum", "What a solver needs before it can go on.")
+      .value("EVALUATE", solvers::Request::kEvaluate)
+      .value("DERIVATIVES", solvers::Request::kDerivatives)
+      .value("ITERATION", solvers::Request::kIteration)
+      .value("STOPPED", solvers::Request::kStopped)
       .finalize();
-  py::native_enum<Status>(m, "Status", "enum.Enum", "How a solve ended, or that it has not.")
-      .value("RUNNING", Status::kRunning)
-      .value("GRADIENT_CONVERGED", Status::kGradientConverged)
-      .value("FUNCTION_CONVERGED", Status::kFunctionConverged)
-      .value("MAX_ITERATIONS", Status::kMaxIterations)
-      .value("MAX_EVALUATIONS", Status::kMaxEvaluations)
-      .value("CALLER_STOPPED", Status::kCallerStopped)
-      .value("LINE_SEARCH_FAILED", Status::kLineSearchFailed)
-      .value("GRADIENT_MISMATCH", Status::kGradientMismatch)
-      .value("NON_FINITE_START", Status::kNonFiniteStart)
-      .value("UNBOUNDED_BELOW", Status::kUnboundedBelow)
-      .value("DIVERGED", Status::kDiverged)
+  py::native_enum<solvers::Status>(m, "Status", "enum.Enum", "How a solve ended, or that it has not.")
+      .value("RUNNING", solvers::Status::kRunning)
+      .value("GRADIENT_CONVERGED", solvers::Status::kGradientConverged)
+      .value("FUNCTION_CONVERGED", solvers::Status::kFunctionConverged)
+      .value("MAX_ITERATIONS", solvers::Status::kMaxIterations)
+      .value("MAX_EVALUATIONS", solvers::Status::kMaxEvaluations)
+      .value("CALLER_STOPPED", solvers::Status::kCallerStopped)
+      .value("LINE_SEARCH_FAILED", solvers::Status::kLineSearchFailed)
+      .value("GRADIENT_MISMATCH", solvers::Status::kGradientMismatch)
+      .value("NON_FINITE_START", solvers::Status::kNonFiniteStart)
+      .value("UNBOUNDED_BELOW", solvers::Status::kUnboundedBelow)
+      .value("DIVERGED", solvers::Status::kDiverged)
       .finalize();
 }
 
 }  // namespace
 
-PyLbfgsb::PyLbfgsb(const SolverArrays& arrays, const LbfgsbOptions& options)
+PyLbfgsb::PyLbfgsb(const SolverArrays& arrays, const solvers::LbfgsbOptions& options)
     : PySolver(make_core(arrays, options), arrays),
       x_span_(vector_span<double>(x(), "x")),
       gradient_span_(vector_span<double>(gradient(), "gradient")) {}
 
 void register_lbfgsb(py::module_& m) {
   register_enums(m);
-  const LbfgsbOptions defaults;
+  const solvers::LbfgsbOptions defaults;
   py::class_<PyLbfgsb> binding(m, "Lbfgsb", py::is_final(),
                                R"(Limited-memory BFGS with bounds, by reverse communication.
 
@@ -106,7 +106,7 @@ changed (RuntimeError).)");
           py::arg("gtol") = defaults.gtol, py::arg("maxfun") = defaults.maxfun, py::arg("maxiter") = defaults.maxiter,
           py::arg("maxls") = defaults.maxls, py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would; maxcor must stay.")
-      .def_static("check_memory", &Lbfgsb::check_memory, py::arg("n"), py::arg("maxcor"), py::arg("count") = 1,
+      .def_static("check_memory", &solvers::Lbfgsb::check_memory, py::arg("n"), py::arg("maxcor"), py::arg("count") = 1,
                   "Raises MemoryError if the machine has no room for so many solvers of n variables.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });

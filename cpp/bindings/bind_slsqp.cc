@@ -21,8 +21,8 @@ std::size_t to_count(std::int64_t value, const std::string& name, std::size_t li
   return static_cast<std::size_t>(value);
 }
 
-SlsqpOptions make_options(double ftol, std::int64_t maxiter, double precision) {
-  SlsqpOptions options;
+solvers::SlsqpOptions make_options(double ftol, std::int64_t maxiter, double precision) {
+  solvers::SlsqpOptions options;
   options.ftol = ftol;
   options.maxiter = maxiter;
   options.precision = precision;
@@ -30,16 +30,16 @@ SlsqpOptions make_options(double ftol, std::int64_t maxiter, double precision) {
 }
 
 /// The memory of the arrays as the solver takes it.
-SlsqpProblem make_problem(const SolverArrays& arrays, const ConstraintArrays& constraint_arrays,
-                          std::int64_t num_equalities, std::int64_t num_variables) {
-  SlsqpProblem problem;
+solvers::SlsqpProblem make_problem(const SolverArrays& arrays, const ConstraintArrays& constraint_arrays,
+                                   std::int64_t num_equalities, std::int64_t num_variables) {
+  solvers::SlsqpProblem problem;
   problem.x = vector_span<double>(arrays.x, "x");
   const std::size_t n = problem.x.size();
   problem.gradient = vector_span<double>(arrays.gradient, "gradient", {false, true});
   if (problem.gradient.size() != n) throw py::value_error("gradient and x must have the same size.");
   problem.constraints = vector_span<double>(constraint_arrays.constraints, "constraints", {false, true});
   const std::size_t m = problem.constraints.size();
-  problem.jacobian = matrix_span(constraint_arrays.jacobian, "jacobian", m, SlsqpProblem::stride(n));
+  problem.jacobian = matrix_span(constraint_arrays.jacobian, "jacobian", m, solvers::SlsqpProblem::stride(n));
   problem.num_equalities = to_count(num_equalities, "num_equalities", m, "constraints");
   problem.lower = optional_span(arrays.lower, "lower", n, "x");
   problem.upper = optional_span(arrays.upper, "upper", n, "x");
@@ -54,7 +54,7 @@ std::unique_ptr<PySlsqp> make_slsqp(py::array x, py::array gradient, py::array c
                                     std::int64_t num_variables, double ftol, std::int64_t maxiter, double precision) {
   SolverArrays arrays{std::move(x), std::move(gradient), std::move(lower), std::move(upper)};
   ConstraintArrays constraint_arrays{std::move(constraints), std::move(jacobian), std::move(offsets)};
-  const SlsqpProblem problem = make_problem(arrays, constraint_arrays, num_equalities, num_variables);
+  const solvers::SlsqpProblem problem = make_problem(arrays, constraint_arrays, num_equalities, num_variables);
   return std::make_unique<PySlsqp>(std::move(arrays), std::move(constraint_arrays), problem,
                                    make_options(ftol, maxiter, precision));
 }
@@ -67,35 +67,36 @@ py::array_t<double> multipliers(const PySlsqp& self) {
 }
 
 void register_status(py::module_& m) {
-  py::native_enum<SlsqpStatus>(m, "SlsqpStatus", "enum.Enum", "How a solve by Slsqp ended, or that it has not.")
-      .value("RUNNING", SlsqpStatus::kRunning)
-      .value("CONVERGED", SlsqpStatus::kConverged)
-      .value("TOO_MANY_EQUALITIES", SlsqpStatus::kTooManyEqualities)
-      .value("SUBPROBLEM_LIMIT", SlsqpStatus::kSubproblemLimit)
-      .value("INCONSISTENT", SlsqpStatus::kInconsistent)
-      .value("SINGULAR_EQUALITIES", SlsqpStatus::kSingularEqualities)
-      .value("NO_DESCENT", SlsqpStatus::kNoDescent)
-      .value("MAX_ITERATIONS", SlsqpStatus::kMaxIterations)
-      .value("CALLER_STOPPED", SlsqpStatus::kCallerStopped)
-      .value("NON_FINITE_START", SlsqpStatus::kNonFiniteStart)
-      .value("NON_FINITE_DERIVATIVES", SlsqpStatus::kNonFiniteDerivatives)
-      .value("NON_FINITE_SEARCH", SlsqpStatus::kNonFiniteSearch)
-      .value("UNBOUNDED_BELOW", SlsqpStatus::kUnboundedBelow)
-      .value("GRADIENT_MISMATCH", SlsqpStatus::kGradientMismatch)
+  py::native_enum<solvers::SlsqpStatus>(m, "SlsqpStatus", "enum.Enum",
+                                        "How a solve by Slsqp ended, or that it has not.")
+      .value("RUNNING", solvers::SlsqpStatus::kRunning)
+      .value("CONVERGED", solvers::SlsqpStatus::kConverged)
+      .value("TOO_MANY_EQUALITIES", solvers::SlsqpStatus::kTooManyEqualities)
+      .value("SUBPROBLEM_LIMIT", solvers::SlsqpStatus::kSubproblemLimit)
+      .value("INCONSISTENT", solvers::SlsqpStatus::kInconsistent)
+      .value("SINGULAR_EQUALITIES", solvers::SlsqpStatus::kSingularEqualities)
+      .value("NO_DESCENT", solvers::SlsqpStatus::kNoDescent)
+      .value("MAX_ITERATIONS", solvers::SlsqpStatus::kMaxIterations)
+      .value("CALLER_STOPPED", solvers::SlsqpStatus::kCallerStopped)
+      .value("NON_FINITE_START", solvers::SlsqpStatus::kNonFiniteStart)
+      .value("NON_FINITE_DERIVATIVES", solvers::SlsqpStatus::kNonFiniteDerivatives)
+      .value("NON_FINITE_SEARCH", solvers::SlsqpStatus::kNonFiniteSearch)
+      .value("UNBOUNDED_BELOW", solvers::SlsqpStatus::kUnboundedBelow)
+      .value("GRADIENT_MISMATCH", solvers::SlsqpStatus::kGradientMismatch)
       .finalize();
 }
 
 }  // namespace
 
-PySlsqp::PySlsqp(SolverArrays arrays, ConstraintArrays constraint_arrays, const SlsqpProblem& problem,
-                 const SlsqpOptions& options)
-    : PySolver(Slsqp(problem, options), std::move(arrays)),
+PySlsqp::PySlsqp(SolverArrays arrays, ConstraintArrays constraint_arrays, const solvers::SlsqpProblem& problem,
+                 const solvers::SlsqpOptions& options)
+    : PySolver(solvers::Slsqp(problem, options), std::move(arrays)),
       constraint_arrays_(std::move(constraint_arrays)),
       problem_(problem) {}
 
 void register_slsqp(py::module_& m) {
   register_status(m);
-  const SlsqpOptions defaults;
+  const solvers::SlsqpOptions defaults;
   py::class_<PySlsqp> binding(m, "Slsqp", py::is_final(),
                               R"(Sequential least squares programming, by reverse communication.
 
@@ -127,7 +128,7 @@ all. While drive() runs with it, it can be read in the callback only, and not be
           py::kw_only(), py::arg("ftol") = defaults.ftol, py::arg("maxiter") = defaults.maxiter,
           py::arg("precision") = defaults.precision,
           "Begins anew at what x holds, as a new solver with these options would.")
-      .def_static("check_memory", &Slsqp::check_memory, py::arg("n"), py::arg("m"), py::arg("count") = 1,
+      .def_static("check_memory", &solvers::Slsqp::check_memory, py::arg("n"), py::arg("m"), py::arg("count") = 1,
                   "Raises MemoryError if the machine has no room for so many solvers of n variables and m constraints.")
       .def("multipliers", &multipliers, "The multipliers of the constraints in the last quadratic subproblem, [m].")
       .def_property_readonly("constraints", [](const PySlsqp& self) { return self.constraints(); })

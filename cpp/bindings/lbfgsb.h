@@ -7,10 +7,10 @@
 namespace tfminimize {
 
 /// L-BFGS-B as Python holds it.
-class PyLbfgsb : public PySolver<Lbfgsb> {
+class PyLbfgsb : public PySolver<solvers::Lbfgsb> {
  public:
   /// Throws py::type_error or py::value_error for arrays that cannot be used in place.
-  PyLbfgsb(const SolverArrays& arrays, const LbfgsbOptions& options);
+  PyLbfgsb(const SolverArrays& arrays, const solvers::LbfgsbOptions& options);
 
   Span<double> x_span() const { return x_span_; }
   Span<double> gradient_span() const { return gradient_span_; }

@@ -14,19 +14,19 @@ struct ConstraintArrays {
 };
 
 /// SLSQP as Python holds it.
-class PySlsqp : public PySolver<Slsqp> {
+class PySlsqp : public PySolver<solvers::Slsqp> {
  public:
   /// `problem` is the memory of the arrays, see slsqp_problem().
-  PySlsqp(SolverArrays arrays, ConstraintArrays constraint_arrays, const SlsqpProblem& problem,
-          const SlsqpOptions& options);
+  PySlsqp(SolverArrays arrays, ConstraintArrays constraint_arrays, const solvers::SlsqpProblem& problem,
+          const solvers::SlsqpOptions& options);
 
   const py::array& constraints() const { return constraint_arrays_.constraints; }
   const py::array& jacobian() const { return constraint_arrays_.jacobian; }
-  const SlsqpProblem& problem() const { return problem_; }
+  const solvers::SlsqpProblem& problem() const { return problem_; }
 
  private:
   ConstraintArrays constraint_arrays_;
-  SlsqpProblem problem_;
+  solvers::SlsqpProblem problem_;
 };
 
 }  // namespace tfminimize

@@ -51,7 +51,8 @@ class PySolver {
   /// The solver, to advance. Throws std::runtime_error while drive() runs, and if it has stopped.
   Core& advancing() {
     Core& core = change();
-    if (core.request() == Request::kStopped) throw std::runtime_error("The solver has stopped; it cannot advance.");
+    if (core.request() == solvers::Request::kStopped)
+      throw std::runtime_error("The solver has stopped; it cannot advance.");
     return core;
   }
 
@@ -97,7 +98,7 @@ void define_solver(py::class_<Py, Options...>& binding) {
           "stop",
           [](Py& self) {
             auto& core = self.change();
-            if (core.request() != Request::kIteration) {
+            if (core.request() != solvers::Request::kIteration) {
               throw std::runtime_error("The solver can be stopped only when an iteration is complete.");
             }
             core.stop();

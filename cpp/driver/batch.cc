@@ -41,14 +41,14 @@ Span<double> row(Span<double> matrix, std::size_t i, std::size_t size) { return 
 
 void copy(Span<const double> source, Span<double> target) { std::copy(source.begin(), source.end(), target.begin()); }
 
-std::int64_t njev(const Lbfgsb& solver) { return solver.nfev(); }
-std::int64_t njev(const Slsqp& solver) { return solver.njev(); }
+std::int64_t njev(const solvers::Lbfgsb& solver) { return solver.nfev(); }
+std::int64_t njev(const solvers::Slsqp& solver) { return solver.njev(); }
 
-void write_constraints(const Lbfgsb& /*solver*/, const BatchRows& rows, std::size_t i) {
+void write_constraints(const solvers::Lbfgsb& /*solver*/, const BatchRows& rows, std::size_t i) {
   rows.constr_violation[i] = 0;  // bounds hold all along the way
 }
 
-void write_constraints(const Slsqp& solver, const BatchRows& rows, std::size_t i) {
+void write_constraints(const solvers::Slsqp& solver, const BatchRows& rows, std::size_t i) {
   const Span<const double> multipliers = solver.multipliers();
   copy(multipliers, row(rows.multipliers, i, multipliers.size()));
   rows.constr_violation[i] = solver.constr_violation();

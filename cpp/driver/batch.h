@@ -19,7 +19,7 @@ namespace tfminimize {
 
 /// What one thread of a batch solves with; it solves one problem after the other.
 struct LbfgsbWorker {
-  Lbfgsb& solver;
+  solvers::Lbfgsb& solver;
   Span<double> x;         ///< [n], the solver's.
   Span<double> gradient;  ///< [n], the solver's.
   Objective& objective;
@@ -27,8 +27,8 @@ struct LbfgsbWorker {
 
 /// The same for constrained problems.
 struct SlsqpWorker {
-  Slsqp& solver;
-  const SlsqpProblem& problem;  ///< The solver's.
+  solvers::Slsqp& solver;
+  const solvers::SlsqpProblem& problem;  ///< The solver's.
   ConstrainedObjective& objective;
 };
 

@@ -146,13 +146,13 @@ class Stopwatch {
 template <typename Solver, typename Evaluate, typename Advance>
 void run(Solver& solver, Stopwatch& stopwatch, const Observer& on_iteration, const Evaluate& evaluate,
          const Advance& advance) {
-  Request request = solver.request() == Request::kIteration ? advance() : solver.request();
-  while (request != Request::kStopped) {
-    if (request != Request::kIteration) {
+  solvers::Request request = solver.request() == solvers::Request::kIteration ? advance() : solver.request();
+  while (request != solvers::Request::kStopped) {
+    if (request != solvers::Request::kIteration) {
       stopwatch.evaluate([&] { evaluate(request); });
     } else if (on_iteration) {
       if (stopwatch.observe(on_iteration)) solver.stop();
-      if (solver.request() == Request::kStopped) break;
+      if (solver.request() == solvers::Request::kStopped) break;
     }
     request = advance();
   }

@@ -27,8 +27,8 @@ struct Attributes {
   bool is_slsqp = false;
   std::vector<tensorflow::NameAttrList> functions;
   std::vector<tensorflow::NameAttrList> trace_functions;
-  LbfgsbOptions lbfgsb;  ///< Without tolerances, which are inputs.
-  SlsqpOptions slsqp;
+  solvers::LbfgsbOptions lbfgsb;  ///< Without tolerances, which are inputs.
+  solvers::SlsqpOptions slsqp;
   std::int64_t num_constraints = 0;
   std::int64_t num_equalities = 0;
   std::vector<VariableComponent> variables;

@@ -171,11 +171,11 @@ class Solve {
   }
 
   void run_lbfgsb() {
-    LbfgsbOptions options = attributes_.lbfgsb;
+    solvers::LbfgsbOptions options = attributes_.lbfgsb;
     options.ftol = tolerance_input(context_, "ftol", 0);
     options.gtol = tolerance_input(context_, "gtol", -kInfinity);
     FunctionLibraryObjective objective(*functions_[0], inputs_);
-    Lbfgsb solver(x_.span(), gradient_.span(), lower_, upper_, options);
+    solvers::Lbfgsb solver(x_.span(), gradient_.span(), lower_, upper_, options);
     poll()();
     const double f = objective.evaluate(x_.span(), gradient_.span());
     observe_start(f);
@@ -186,15 +186,15 @@ class Solve {
   }
 
   void run_slsqp() {
-    SlsqpOptions options = attributes_.slsqp;
+    solvers::SlsqpOptions options = attributes_.slsqp;
     options.ftol = tolerance_input(context_, "ftol", 0);
     const std::size_t n = start_.size();
     const std::size_t m = to_size(attributes_.num_constraints);
-    const std::size_t stride = SlsqpProblem::stride(n);
+    const std::size_t stride = solvers::SlsqpProblem::stride(n);
     if (m > std::numeric_limits<std::size_t>::max() / sizeof(double) / stride) throw std::bad_alloc();
     const AlignedBuffer<double> constraints(m);
     const AlignedBuffer<double> jacobian(m * stride);
-    SlsqpProblem problem;
+    solvers::SlsqpProblem problem;
     problem.x = x_.span();
     problem.gradient = gradient_.span();
     problem.constraints = constraints.span();
@@ -204,7 +204,7 @@ class Solve {
     problem.upper = upper_;
     const Derivatives derivatives{problem.gradient, problem.jacobian, stride};
     ConstrainedFunctionLibraryObjective objective(*functions_[0], *functions_[1], inputs_);
-    Slsqp solver(problem, options);
+    solvers::Slsqp solver(problem, options);
     poll()();
     const double f = objective.evaluate(problem.x, problem.constraints, derivatives);
     observe_start(f);
@@ -342,7 +342,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
-    } catch (const OutOfMemory& error) {
+    } catch (const solvers::OutOfMemory& error) {
       return absl::ResourceExhaustedError(error.what());
     } catch (const std::bad_alloc&) {
       return absl::ResourceExhaustedError(

@@ -6,7 +6,7 @@
 
 #include "solvers/memory.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 AlignedMemory aligned_memory(std::size_t bytes) {
   constexpr std::size_t kLine = 64;
@@ -23,4 +23,4 @@ AlignedMemory aligned_memory(std::size_t bytes) {
   return {memory, std::free};
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -6,7 +6,7 @@
 #include <memory>
 #include <type_traits>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Memory of std::aligned_alloc.
 using AlignedMemory = std::unique_ptr<void, void (*)(void*)>;
@@ -33,6 +33,6 @@ class AlignedArray {
   std::size_t size_ = 0;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_ALIGNED_ARRAY_H_

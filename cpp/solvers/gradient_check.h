@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Tells a wrong gradient from rounding, by the trials of one line search for φ(t) = f(x + t·d).
 ///
@@ -50,6 +50,6 @@ class GradientCheck {
   double span_ = 1;  ///< By how much the step was shortened while the rise was proportional to it.
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_GRADIENT_CHECK_H_

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 std::string gigabytes(double bytes) {
   char text[32];
@@ -20,4 +20,4 @@ void check_memory(double bytes, const std::string& user, const std::string& reme
                     ": " + remedy);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// There is not enough memory; what() says for what, and what to do.
 class OutOfMemory : public std::bad_alloc {
@@ -24,6 +24,6 @@ std::string gigabytes(double bytes);
 /// is, and ends the process when it is used.
 void check_memory(double bytes, const std::string& user, const std::string& remedy);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_MEMORY_H_

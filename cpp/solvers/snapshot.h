@@ -11,7 +11,7 @@
 
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// What tells the states of two solvers apart that cannot continue each other: the kind of solver, sizes, options.
 using SnapshotShape = std::array<std::uint64_t, 6>;
@@ -116,6 +116,6 @@ void restore_snapshot(Span<const std::uint8_t> saved, const SnapshotShape& shape
   }
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SNAPSHOT_H_

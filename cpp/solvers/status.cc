@@ -1,6 +1,6 @@
 #include "solvers/status.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 int scipy_code(Status status) {
   switch (status) {
@@ -52,4 +52,4 @@ const char* message(Status status) {
   return "";
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

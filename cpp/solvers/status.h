@@ -1,7 +1,7 @@
 #ifndef TFMINIMIZE_SOLVERS_STATUS_H_
 #define TFMINIMIZE_SOLVERS_STATUS_H_
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// What a solver needs from its caller before it can go on.
 enum class Request {
@@ -32,6 +32,6 @@ int scipy_code(Status status);
 /// SciPy's message where SciPy has this status, else a sentence that says what to change.
 const char* message(Status status);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_STATUS_H_

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// A small square matrix, row by row, with room for `order` rows and columns.
 class SquareMatrix {
@@ -74,6 +74,6 @@ inline void solve_upper_transposed(const SquareMatrix& u, const double* reciproc
   }
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_KERNELS_DENSE_H_

@@ -4,7 +4,7 @@
 
 #include "solvers/kernels/lanes.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr std::size_t kLanes = 8;
@@ -184,4 +184,4 @@ extern const DenseKernels kDenseKernels;
 const DenseKernels kDenseKernels = {dot, add, rotate, multiply, multiply_transposed, solve, solve_transposed, update};
 }  // namespace TFMINIMIZE_LEVEL
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Doubles from one row (or column) of a dense matrix to the next: n, rounded up to whole cache lines.
 constexpr std::size_t padded(std::size_t n) { return (n + 7) / 8 * 8; }
@@ -44,6 +44,6 @@ const DenseKernels& dense_kernels();
 /// The kernels for one level, "v1", "v3" or "v4"; null if this machine cannot run them.
 const DenseKernels* dense_kernels_for(const char* level);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_KERNELS_DENSE_KERNELS_H_

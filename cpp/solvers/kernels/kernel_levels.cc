@@ -6,7 +6,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/kernels/kernels.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace v1 {
 extern const Kernels kKernels;
 extern const DenseKernels kDenseKernels;
@@ -75,4 +75,4 @@ const DenseKernels& dense_kernels() {
   return chosen;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

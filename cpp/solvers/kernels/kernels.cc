@@ -10,7 +10,7 @@
 #define TFMINIMIZE_STRING_(x) #x
 #define TFMINIMIZE_STRING(x) TFMINIMIZE_STRING_(x)
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kInfinity = __builtin_inf();
@@ -472,4 +472,4 @@ const Kernels kKernels = {TFMINIMIZE_STRING(TFMINIMIZE_LEVEL),
                           gradient_dots};
 }  // namespace TFMINIMIZE_LEVEL
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Rows of one tile: a cache line of doubles.
 inline constexpr std::size_t kTile = 8;
@@ -124,6 +124,6 @@ const Kernels& kernels();
 /// The kernels for one level, "v1", "v3" or "v4"; null if they are not built or this machine cannot run them.
 const Kernels* kernels_for(const char* level);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_KERNELS_KERNELS_H_

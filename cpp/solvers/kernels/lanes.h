@@ -11,7 +11,7 @@
 
 #define TFMINIMIZE_INLINE inline __attribute__((always_inline))
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {  // NOLINT(google-build-namespaces): see above
 
 #if defined(__AVX512F__)
@@ -141,6 +141,6 @@ TFMINIMIZE_INLINE void store_positions(std::uint8_t* positions, const M8& at_low
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_KERNELS_LANES_H_

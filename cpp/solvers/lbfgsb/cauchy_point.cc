@@ -5,7 +5,7 @@
 #include <limits>
 #include <numeric>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
@@ -116,4 +116,4 @@ void GeneralizedCauchyPoint::find(const Vectors& v, const CompactBfgsMatrix& b, 
   for (std::size_t j = 0; j < 2 * k; ++j) c_[j] += to_minimum * p_[j];
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

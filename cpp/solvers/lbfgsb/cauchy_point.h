@@ -9,7 +9,7 @@
 #include "solvers/lbfgsb/compact_bfgs_matrix.h"
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Where a variable meets a bound along the projected steepest descent path.
 struct Breakpoint {
@@ -46,6 +46,6 @@ class GeneralizedCauchyPoint {
   std::vector<double> middle_row_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_LBFGSB_CAUCHY_POINT_H_

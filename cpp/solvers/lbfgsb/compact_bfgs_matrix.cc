@@ -5,7 +5,7 @@
 
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
     : n_(n),
@@ -263,4 +263,4 @@ void CompactBfgsMatrix::clear_other() {
   std::fill(sy_other_.elements().begin(), sy_other_.elements().end(), 0.0);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

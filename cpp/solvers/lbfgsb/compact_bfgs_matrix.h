@@ -8,7 +8,7 @@
 #include "solvers/kernels/dense.h"
 #include "solvers/kernels/kernels.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// The limited-memory BFGS matrix in compact form,
 ///
@@ -129,6 +129,6 @@ void CompactBfgsMatrix::visit_state(Visit&& visit) {
   }
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_

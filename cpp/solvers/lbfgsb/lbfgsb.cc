@@ -15,7 +15,7 @@
 #include "solvers/memory.h"
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
@@ -115,7 +115,7 @@ Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> 
       line_start(2 * num_tiles(x.size()) * kTile),
       v(view(x, gradient_, lower, upper, line_start.data())),
       model(v, static_cast<std::size_t>(options_.maxcor)),
-      kernels(tfminimize::kernels()) {
+      kernels(solvers::kernels()) {
   std::fill_n(line_start.data(), line_start.size(), 0.0);  // A state saved before the first line search has it too.
   begin();
 }
@@ -303,10 +303,10 @@ void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count)
   // S, Y and the direction, where the line search began, and the caller's x and gradient.
   const double doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
   const std::string solvers = count == 1 ? "L-BFGS-B" : "L-BFGS-B, in " + std::to_string(count) + " threads,";
-  tfminimize::check_memory(8 * doubles * static_cast<double>(count),
-                           solvers + " with " + std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor),
-                           count == 1 ? "give a smaller maxcor, or fewer variables."
-                                      : "give a smaller num_threads or maxcor, or fewer variables.");
+  solvers::check_memory(8 * doubles * static_cast<double>(count),
+                        solvers + " with " + std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor),
+                        count == 1 ? "give a smaller maxcor, or fewer variables."
+                                   : "give a smaller num_threads or maxcor, or fewer variables.");
 }
 
 Lbfgsb::~Lbfgsb() = default;
@@ -384,4 +384,4 @@ void Lbfgsb::restore(Span<const std::uint8_t> saved) {
       [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

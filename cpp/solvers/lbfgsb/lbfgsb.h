@@ -9,7 +9,7 @@
 #include "solvers/span.h"
 #include "solvers/status.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// SciPy's options of the same names, with SciPy's defaults; and what SciPy does not know.
 struct LbfgsbOptions {
@@ -92,6 +92,6 @@ class Lbfgsb {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_LBFGSB_LBFGSB_H_

@@ -6,7 +6,7 @@
 
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m)
     : v_(v),
@@ -243,4 +243,4 @@ bool QuasiNewtonModel::change_free_set() {
   return changed;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -10,7 +10,7 @@
 #include "solvers/lbfgsb/cauchy_point.h"
 #include "solvers/lbfgsb/compact_bfgs_matrix.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// The quadratic model of L-BFGS-B and the search direction that it gives.
 ///
@@ -101,6 +101,6 @@ void QuasiNewtonModel::visit_state(Visit&& visit) {
   visit(other_dots_.data(), other_dots_.size() * sizeof(double));
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_LBFGSB_QUASI_NEWTON_MODEL_H_

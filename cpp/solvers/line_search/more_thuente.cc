@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 // How far beyond the last step an extrapolation may go, as a multiple of its distance from the best one.
@@ -165,4 +165,4 @@ double MoreThuenteLineSearch::next_step(LinePoint& best, LinePoint& other, const
   return step;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -3,7 +3,7 @@
 
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// A step t along a search direction, with φ(t) = f(x + t·d) and its slope φ'(t) = dᵀ∇f(x + t·d).
 struct LinePoint {
@@ -67,6 +67,6 @@ class MoreThuenteLineSearch {
   bool first_stage_ = true;  ///< The auxiliary function ψ is still in use.
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_LINE_SEARCH_MORE_THUENTE_H_

@@ -6,7 +6,7 @@
 
 #include "solvers/slsqp/ldlt_factors.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 ActiveSetFactors::ActiveSetFactors(std::size_t stride, std::size_t most_columns)
     : stride_(stride),
@@ -64,4 +64,4 @@ void ActiveSetFactors::add_combination(const double* x, double* y) const {
   if (size() > 0) kernels_.multiply_transposed(size(), stride_, q_.data(), stride_, x, y);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -8,7 +8,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/slsqp/upper_triangle.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// The factors V = Q·R of a matrix whose columns come and go: the normals of the active constraints.
 ///
@@ -50,6 +50,6 @@ class ActiveSetFactors {
   mutable std::vector<double> correction_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_ACTIVE_SET_FACTORS_H_

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 // Rounds of leaving and entering, and steps of one run of conjugate gradients: beyond, the dual method is as fast.
@@ -224,4 +224,4 @@ bool ActiveSetGuess::enter(const LdltFactors& b, const ConstraintRows& rows, Row
   return true;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -12,7 +12,7 @@
 #include "solvers/slsqp/quadratic_program.h"
 #include "solvers/slsqp/upper_triangle.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// Solves a quadratic program from the active set of one like it.
 ///
@@ -91,6 +91,6 @@ class ActiveSetGuess {
   AlignedArray<double> step_;  ///< B⁻¹·Nᵀ·direction
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_ACTIVE_SET_GUESS_H_

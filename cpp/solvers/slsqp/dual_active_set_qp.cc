@@ -5,7 +5,7 @@
 #include <functional>
 #include <limits>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
@@ -388,4 +388,4 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
   return status;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -12,7 +12,7 @@
 #include "solvers/slsqp/quadratic_program.h"
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// How a quadratic program was solved.
 enum class QpStatus {
@@ -161,6 +161,6 @@ class DualActiveSetQp {
   std::vector<double> constraints_;  ///< c with the leeway.
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_DUAL_ACTIVE_SET_QP_H_

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 AlignedArray<double> zeros(std::size_t size) {
   AlignedArray<double> array(padded(std::max<std::size_t>(size, 1)));
@@ -110,4 +110,4 @@ void LdltFactors::multiply(const double* x, double* y) const {
   kernels_.multiply_transposed(n_, stride_, l_.data(), stride_, t, y);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -7,7 +7,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// `size` zeros, rounded up to whole cache lines.
 AlignedArray<double> zeros(std::size_t size);
@@ -72,6 +72,6 @@ class LdltFactors {
   AlignedArray<double> work_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_LDLT_FACTORS_H_

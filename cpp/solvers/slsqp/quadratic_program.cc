@@ -6,7 +6,7 @@
 
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 // A violation this small, in units of the rounding of its terms, is none.
@@ -82,4 +82,4 @@ bool ConstraintRows::is_violated(Row row) const {
   return violation > 0 && violation > kRounding * std::numeric_limits<double>::epsilon() * scale(row);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

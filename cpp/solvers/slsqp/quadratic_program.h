@@ -9,7 +9,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// A strictly convex quadratic program in s, B apart:
 ///
@@ -102,6 +102,6 @@ class ConstraintRows {
   std::vector<double> products_;  ///< [m], J·s
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_QUADRATIC_PROGRAM_H_

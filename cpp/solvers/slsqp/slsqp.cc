@@ -18,7 +18,7 @@
 #include "solvers/slsqp/upper_triangle.h"
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 // Kraft's constants.
@@ -507,7 +507,7 @@ void Slsqp::check_memory(std::size_t n, std::size_t m, std::size_t count) {
   const auto size = static_cast<double>(n);
   const double doubles = size * (size + static_cast<double>(kFewColumns + 12)) + static_cast<double>(m) * (size + 24);
   const std::string solvers = count == 1 ? "SLSQP" : "SLSQP, in " + std::to_string(count) + " threads,";
-  tfminimize::check_memory(
+  solvers::check_memory(
       8 * doubles * static_cast<double>(count),
       solvers + " with " + std::to_string(n) + " variables and " + std::to_string(m) + " constraints",
       std::string(count == 1 ? "" : "give a smaller num_threads, ") +
@@ -586,4 +586,4 @@ void Slsqp::restore(Span<const std::uint8_t> saved) {
       [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

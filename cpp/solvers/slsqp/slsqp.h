@@ -9,7 +9,7 @@
 #include "solvers/span.h"
 #include "solvers/status.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// SciPy's options of the same names, with SciPy's defaults; and what SciPy does not know.
 struct SlsqpOptions {
@@ -156,6 +156,6 @@ class Slsqp {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_SLSQP_H_

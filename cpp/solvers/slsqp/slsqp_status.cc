@@ -1,6 +1,6 @@
 #include "solvers/slsqp/slsqp.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 int scipy_code(SlsqpStatus status) {
   switch (status) {
@@ -68,4 +68,4 @@ const char* message(SlsqpStatus status) {
   return "";
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

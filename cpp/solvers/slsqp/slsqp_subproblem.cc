@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kFirstPenalty = 100;  // ρ of the relaxed subproblem, ten times more in each further attempt ...
@@ -146,4 +146,4 @@ void SlsqpSubproblem::restart() {
   progress_ = 1;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -10,7 +10,7 @@
 #include "solvers/slsqp/ldlt_factors.h"
 #include "solvers/slsqp/slsqp.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// The quadratic model of a constrained problem at x, and its minimum: the search direction of Slsqp.
 ///
@@ -90,6 +90,6 @@ class SlsqpSubproblem {
   double progress_ = 1;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_SLSQP_SUBPROBLEM_H_

@@ -5,7 +5,7 @@
 
 #include "solvers/slsqp/ldlt_factors.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 UpperTriangle& UpperTriangle::operator=(const UpperTriangle& other) {
   if (this == &other) return *this;
@@ -85,4 +85,4 @@ void UpperTriangle::solve_transposed(double* x) const {
   }
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -9,7 +9,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/snapshot.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 /// The columns that there is room for from the start: a small problem never needs more, a large one grows as needed.
 inline constexpr std::size_t kFewColumns = 104;
@@ -74,6 +74,6 @@ class UpperTriangle {
   AlignedArray<double> r_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
 
 #endif  // TFMINIMIZE_SOLVERS_SLSQP_UPPER_TRIANGLE_H_

@@ -59,7 +59,7 @@ class Quartic : public Objective {
 struct Desk {
   AlignedBuffer<double> x{kSize};
   AlignedBuffer<double> g{kSize};
-  Lbfgsb solver{x.span(), g.span(), {}, {}, {}};
+  solvers::Lbfgsb solver{x.span(), g.span(), {}, {}, {}};
   Quartic objective;
 };
 
@@ -118,7 +118,7 @@ TEST(Batch, RowsAreThoseOfSolvesInTurn) {
   for (std::size_t i = 0; i < kProblems; ++i) {
     Desk desk;
     std::copy_n(starts.begin() + static_cast<std::ptrdiff_t>(i * kSize), kSize, desk.x.data());
-    Lbfgsb solver(desk.x.span(), desk.g.span(), {}, {}, {});
+    solvers::Lbfgsb solver(desk.x.span(), desk.g.span(), {}, {}, {});
     BatchedInput input;
     const double t = target(i);
     input.bytes = sizeof t;
@@ -290,16 +290,16 @@ TEST(Batch, SolvesProblemsWithConstraints) {
     AlignedBuffer<double> x{2};
     AlignedBuffer<double> g{2};
     AlignedBuffer<double> c{1};
-    AlignedBuffer<double> jacobian{SlsqpProblem::stride(2)};
-    SlsqpProblem problem = [&] {
-      SlsqpProblem memory;
+    AlignedBuffer<double> jacobian{solvers::SlsqpProblem::stride(2)};
+    solvers::SlsqpProblem problem = [&] {
+      solvers::SlsqpProblem memory;
       memory.x = x.span();
       memory.gradient = g.span();
       memory.constraints = c.span();
       memory.jacobian = jacobian.span();
       return memory;
     }();
-    Slsqp solver{problem, {}};
+    solvers::Slsqp solver{problem, {}};
     BeyondALine objective;
   };
   std::list<ConstrainedDesk> desks(2);

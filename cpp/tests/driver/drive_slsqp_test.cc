@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kSize = 2;
 constexpr std::size_t kConstraints = 2;
-constexpr std::size_t kStride = SlsqpProblem::stride(kSize);
+constexpr std::size_t kStride = solvers::SlsqpProblem::stride(kSize);
 
 /// Rosenbrock's function on the circle of radius √2, beyond the line x + y = 1: its minimum is at (1, 1).
 class OnACircle : public ConstrainedObjective {
@@ -80,15 +80,15 @@ struct Problem {
   AlignedBuffer<double> g{kSize};
   AlignedBuffer<double> c{kConstraints};
   AlignedBuffer<double> jacobian{kConstraints * kStride};
-  SlsqpProblem problem = make();
-  Slsqp solver;
+  solvers::SlsqpProblem problem = make();
+  solvers::Slsqp solver;
 
-  explicit Problem(const SlsqpOptions& options = {}) : solver(problem, options) {}
+  explicit Problem(const solvers::SlsqpOptions& options = {}) : solver(problem, options) {}
 
-  SlsqpProblem make() const {
+  solvers::SlsqpProblem make() const {
     x.span()[0] = 0.5;
     x.span()[1] = 2;
-    SlsqpProblem made;
+    solvers::SlsqpProblem made;
     made.x = x.span();
     made.gradient = g.span();
     made.constraints = c.span();
@@ -115,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(Joint, DriveSlsqp, testing::Values(false, true),
 TEST_P(DriveSlsqp, FindsTheMinimum) {
   Problem problem;
   problem.drive_with(objective);
-  EXPECT_EQ(problem.solver.status(), SlsqpStatus::kConverged);
+  EXPECT_EQ(problem.solver.status(), solvers::SlsqpStatus::kConverged);
   for (const double value : problem.x.span()) EXPECT_NEAR(value, 1.0, 1e-5);
 }
 
@@ -151,7 +151,7 @@ TEST(DriveSlsqpJoint, ValuesAndDerivativesComeAtOnceWhereBothAreExpected) {
 TEST(DriveSlsqpJoint, DerivativesAtTheEndBelongToTheLastX) {
   // With each of these the solve ends elsewhere: after an iteration, in one, or at its limit.
   for (const double ftol : {1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10}) {
-    SlsqpOptions options;
+    solvers::SlsqpOptions options;
     options.ftol = ftol;
     OnACircle objective(true);
     Problem problem(options);
@@ -176,7 +176,7 @@ TEST_P(DriveSlsqp, ObserverIsCalledAfterEveryIteration) {
 TEST_P(DriveSlsqp, ObserverStopsTheSolve) {
   Problem problem;
   problem.drive_with(objective, [&] { return problem.solver.nit() == 2; });
-  EXPECT_EQ(problem.solver.status(), SlsqpStatus::kCallerStopped);
+  EXPECT_EQ(problem.solver.status(), solvers::SlsqpStatus::kCallerStopped);
   EXPECT_EQ(problem.solver.nit(), 2);
 }
 
@@ -186,7 +186,7 @@ TEST_P(DriveSlsqp, ExceptionOfTheObserverComesThroughAndTheSolverGoesOn) {
   Problem problem;
   EXPECT_THROW(problem.drive_with(objective, []() -> bool { throw std::domain_error("observer"); }), std::domain_error);
   problem.drive_with(objective);
-  EXPECT_EQ(problem.solver.status(), SlsqpStatus::kConverged);
+  EXPECT_EQ(problem.solver.status(), solvers::SlsqpStatus::kConverged);
   EXPECT_EQ(problem.point(), whole.point());
 }
 
@@ -201,7 +201,7 @@ TEST_P(DriveSlsqp, ExceptionOfTheObjectiveComesThroughAndTheSolverGoesOn) {
     EXPECT_THROW(problem.drive_with(failing), std::domain_error) << kind;
     failing.failing.clear();
     problem.drive_with(failing);
-    EXPECT_EQ(problem.solver.status(), SlsqpStatus::kConverged) << kind;
+    EXPECT_EQ(problem.solver.status(), solvers::SlsqpStatus::kConverged) << kind;
     EXPECT_EQ(problem.point(), whole.point()) << kind;
   }
 }
@@ -222,7 +222,7 @@ TEST(DriveSlsqpSeparate, PollsAboutEvery50Milliseconds) {
         return objective.evaluate_values(x, c);
       },
       [&](Span<const double> x, const Derivatives& derivatives) { objective.evaluate_derivatives(x, derivatives); });
-  SlsqpOptions options;
+  solvers::SlsqpOptions options;
   options.ftol = 0;
   Problem problem(options);
   const auto start = std::chrono::steady_clock::now();
@@ -273,7 +273,7 @@ TEST(DriveSlsqpSeparate, NanAtTheStartEndsTheSolve) {
       [](Span<const double>, const Derivatives&) {});
   Problem problem;
   const Timing timing = problem.drive_with(function);
-  EXPECT_EQ(problem.solver.status(), SlsqpStatus::kNonFiniteStart);
+  EXPECT_EQ(problem.solver.status(), solvers::SlsqpStatus::kNonFiniteStart);
   EXPECT_EQ(timing.evaluations, 1);
 }
 

@@ -32,9 +32,9 @@ double quadratic(Span<const double> x, Span<double> g) {
 struct Problem {
   AlignedBuffer<double> x{kSize};
   AlignedBuffer<double> g{kSize};
-  Lbfgsb solver;
+  solvers::Lbfgsb solver;
 
-  explicit Problem(const LbfgsbOptions& options = {}) : solver(x.span(), g.span(), {}, {}, options) {}
+  explicit Problem(const solvers::LbfgsbOptions& options = {}) : solver(x.span(), g.span(), {}, {}, options) {}
 
   Timing drive_with(Objective& objective, const Observer& observer = {}, const InterruptPoll& poll = {}) {
     return drive(solver, x.span(), g.span(), objective, observer, poll);
@@ -63,7 +63,7 @@ TEST(Drive, CountsEvaluationsAndTime) {
 
 TEST(Drive, TimeOfTheObserverCountsForNeither) {
   HostFunction function(quadratic);
-  LbfgsbOptions options;
+  solvers::LbfgsbOptions options;
   options.maxiter = 3;
   Problem problem(options);
   const Timing timing = problem.drive_with(function, [] {
@@ -90,7 +90,7 @@ TEST(Drive, ObserverStopsTheSolve) {
   HostFunction function(quadratic);
   Problem problem;
   problem.drive_with(function, [&] { return problem.solver.nit() == 2; });
-  EXPECT_EQ(problem.solver.status(), Status::kCallerStopped);
+  EXPECT_EQ(problem.solver.status(), solvers::Status::kCallerStopped);
   EXPECT_EQ(problem.solver.nit(), 2);
 }
 
@@ -125,7 +125,7 @@ TEST(Drive, PollsAboutEvery50Milliseconds) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     return quadratic(x, g);
   });
-  LbfgsbOptions options;
+  solvers::LbfgsbOptions options;
   options.gtol = 0;
   options.ftol = 0;
   Problem problem(options);
@@ -159,7 +159,7 @@ TEST(Drive, PollsByTheClockWhereEvaluationsBecomeLong) {
 
 TEST(Drive, QuickSolveIsNotPolled) {
   HostFunction function(quadratic);
-  LbfgsbOptions options;
+  solvers::LbfgsbOptions options;
   options.maxiter = 2;
   Problem problem(options);
   problem.drive_with(function, {}, [] { throw std::domain_error("interrupt"); });
@@ -197,7 +197,7 @@ TEST(Drive, NanAtTheStartEndsTheSolve) {
   HostFunction function([](Span<const double>, Span<double>) { return std::numeric_limits<double>::quiet_NaN(); });
   Problem problem;
   const Timing timing = problem.drive_with(function);
-  EXPECT_EQ(problem.solver.status(), Status::kNonFiniteStart);
+  EXPECT_EQ(problem.solver.status(), solvers::Status::kNonFiniteStart);
   EXPECT_EQ(timing.evaluations, 1);
 }
 

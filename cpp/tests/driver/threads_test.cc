@@ -15,7 +15,7 @@ namespace tfminimize {
 namespace {
 
 constexpr std::size_t kSize = 10;
-constexpr std::size_t kStride = SlsqpProblem::stride(kSize);
+constexpr std::size_t kStride = solvers::SlsqpProblem::stride(kSize);
 constexpr std::size_t kThreads = 4;
 constexpr std::size_t kSolves = 200;
 
@@ -55,7 +55,7 @@ std::vector<double> solve_lbfgsb(const std::vector<double>& start) {
   const AlignedBuffer<double> g(kSize);
   std::copy(start.begin(), start.end(), x.data());
   HostFunction function(rosenbrock);
-  Lbfgsb solver(x.span(), g.span(), {}, {}, {});
+  solvers::Lbfgsb solver(x.span(), g.span(), {}, {}, {});
   drive(solver, x.span(), g.span(), function, {}, {});
   return {x.span().begin(), x.span().end()};
 }
@@ -67,12 +67,12 @@ std::vector<double> solve_slsqp(const std::vector<double>& start) {
   const AlignedBuffer<double> jacobian(kStride);
   std::copy(start.begin(), start.end(), x.data());
   InABall function;
-  SlsqpProblem problem;
+  solvers::SlsqpProblem problem;
   problem.x = x.span();
   problem.gradient = g.span();
   problem.constraints = c.span();
   problem.jacobian = jacobian.span();
-  Slsqp solver(problem, {});
+  solvers::Slsqp solver(problem, {});
   drive(solver, problem, function, {}, {});
   return {x.span().begin(), x.span().end()};
 }

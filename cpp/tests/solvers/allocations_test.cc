@@ -37,7 +37,7 @@ extern "C" void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcep
   return posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
 }
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 
 namespace testing {
 
@@ -126,4 +126,4 @@ INSTANTIATE_TEST_SUITE_P(Problems, SlsqpAllocationsTest,
                          [](const auto& p) { return p.param.name; });
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

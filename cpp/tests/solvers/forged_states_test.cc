@@ -13,7 +13,7 @@
 #include "tests/solvers/lbfgsb/solve.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -95,4 +95,4 @@ INSTANTIATE_TEST_SUITE_P(Problems, ForgedSlsqpStateTest,
                          ::testing::Values(&rosen_suzuki, &bounded_suzuki, &inconsistent_at_the_start));
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr double kDouble = std::numeric_limits<double>::epsilon();
@@ -52,4 +52,4 @@ TEST(GradientCheckTest, RiseThatTheSlopeAdmitsIsNoWrongGradient) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

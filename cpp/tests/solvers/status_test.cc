@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 constexpr Status kAll[] = {Status::kRunning,          Status::kGradientConverged, Status::kFunctionConverged,
@@ -48,4 +48,4 @@ TEST(StatusTest, NoTwoMessagesAreAlike) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

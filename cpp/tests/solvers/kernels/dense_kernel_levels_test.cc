@@ -9,7 +9,7 @@
 #include "solvers/kernels/dense_kernels.h"
 #include "tests/solvers/kernels/dense_problem.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::DenseProblem;
@@ -114,4 +114,4 @@ TEST(DenseKernelsTableTest, HighestLevelThatRunsIsChosen) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -9,7 +9,7 @@
 
 #include "tests/solvers/kernels/dense_problem.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::DenseProblem;
@@ -200,4 +200,4 @@ TEST(DenseKernelsPaddingTest, VectorsEndAtACacheLine) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

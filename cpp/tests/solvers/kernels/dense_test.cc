@@ -4,7 +4,7 @@
 
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::kNaN;
@@ -148,4 +148,4 @@ TEST(DenseTest, DropFirstOfASingleElementIsHarmless) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

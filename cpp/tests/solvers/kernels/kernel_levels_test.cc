@@ -7,7 +7,7 @@
 #include "solvers/kernels/kernels.h"
 #include "tests/solvers/kernels/kernel_problem.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::KernelProblem;
@@ -200,4 +200,4 @@ TEST(KernelsTest, HighestLevelThatRunsIsChosen) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

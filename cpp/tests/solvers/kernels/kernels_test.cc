@@ -10,7 +10,7 @@
 
 #include "tests/solvers/kernels/kernel_problem.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::KernelProblem;
@@ -327,4 +327,4 @@ TEST_P(KernelsOfSizeTest, GradientDotsAreProductsWithTheColumns) {
 INSTANTIATE_TEST_SUITE_P(Sizes, KernelsOfSizeTest, ::testing::Values(1, 7, 8, 9, 40, 257, 5000, 16403));
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

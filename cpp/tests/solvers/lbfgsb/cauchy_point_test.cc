@@ -8,7 +8,7 @@
 #include "tests/solvers/lbfgsb/model_pairs.h"
 #include "tests/solvers/lbfgsb/model_reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::add_pair;
@@ -223,4 +223,4 @@ TEST(CauchyPointAtARestTest, StartThatIsStationaryStays) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

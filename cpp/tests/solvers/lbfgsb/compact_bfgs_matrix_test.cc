@@ -7,7 +7,7 @@
 
 #include "tests/solvers/lbfgsb/model_pairs.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::add_pair;
@@ -258,4 +258,4 @@ TEST(CompactBfgsMatrixUnboundedTest, PairOfNegativeCurvatureIsRefused) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

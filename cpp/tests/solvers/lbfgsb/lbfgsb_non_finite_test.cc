@@ -8,7 +8,7 @@
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "tests/solvers/lbfgsb/solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -125,4 +125,4 @@ TEST(LbfgsbNonFiniteTest, NothingButNaNAfterSomeIterationsFailsAtTheLastOne) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -11,7 +11,7 @@
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "tests/solvers/lbfgsb/solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -229,4 +229,4 @@ TEST(LbfgsbForeignStateTest, RandomBytesAreRefused) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -12,7 +12,7 @@
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "tests/solvers/lbfgsb/solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -496,4 +496,4 @@ TEST_F(LbfgsbArgumentsTest, NoTrials) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

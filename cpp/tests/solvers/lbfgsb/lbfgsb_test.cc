@@ -11,7 +11,7 @@
 
 #include "tests/solvers/lbfgsb/solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -388,4 +388,4 @@ TEST(LbfgsbTest, ManyVariablesConverge) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -10,7 +10,7 @@
 #include "tests/solvers/lbfgsb/model_pairs.h"
 #include "tests/solvers/lbfgsb/model_reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::AlignedVector;
@@ -354,4 +354,4 @@ TEST(QuasiNewtonModelBoundedTest, ResetForgetsThePairs) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

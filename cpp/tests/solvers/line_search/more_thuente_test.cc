@@ -11,7 +11,7 @@
 
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::kEps;
@@ -307,4 +307,4 @@ TEST(MoreThuenteTest, MinimumBeforeAWallIsFound) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -10,7 +10,7 @@
 #include "solvers/slsqp/ldlt_factors.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::dot;
@@ -184,4 +184,4 @@ TEST(DependentColumnsTest, NearlyDependentColumnIsSplitAccurately) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

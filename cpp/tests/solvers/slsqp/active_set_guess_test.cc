@@ -12,7 +12,7 @@
 #include "tests/solvers/kernels/reference.h"
 #include "tests/solvers/slsqp/qp_problem.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::expect_solved;
@@ -233,4 +233,4 @@ TEST(ActiveSetGuessVisitTest, SolverGoesOnFromThePieces) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -9,7 +9,7 @@
 
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bfgs_matrix;
@@ -266,4 +266,4 @@ TEST_P(LdltFactorsTest, MatrixThatIsNotPositiveDefiniteIsRefused) {
 INSTANTIATE_TEST_SUITE_P(Sizes, LdltFactorsTest, ::testing::Values(1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33));
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -9,7 +9,7 @@
 #include "solvers/slsqp/ldlt_factors.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::dot;
@@ -137,4 +137,4 @@ TEST_P(ConstraintRowsTest, RoundingIsNoViolation) {
 INSTANTIATE_TEST_SUITE_P(Sizes, ConstraintRowsTest, ::testing::Values(1, 2, 7, 8, 9, 16, 17));
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

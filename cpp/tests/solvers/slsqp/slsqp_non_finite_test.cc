@@ -11,7 +11,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::ConstrainedProblem;
@@ -371,4 +371,4 @@ TEST(SlsqpNonFiniteTest, ValueNobodyAskedForIsNotRead) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

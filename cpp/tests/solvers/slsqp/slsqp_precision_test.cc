@@ -10,7 +10,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::ConstrainedProblem;
@@ -232,4 +232,4 @@ TEST(SlsqpPoleTest, SolveFromFarAwayTakesAsManyIterationsAsHalvings) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -12,7 +12,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::ConstrainedProblem;
@@ -249,4 +249,4 @@ TEST(SlsqpRequestsTest, SolverThatHasStoppedRefusesToGoOn) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -11,7 +11,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::bounded_rosenbrock;
@@ -296,4 +296,4 @@ TEST(SlsqpForeignStateTest, RandomBytesAreRefused) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -11,7 +11,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::ConstrainedProblem;
@@ -416,4 +416,4 @@ TEST(SlsqpNoDescentTest, GradientOfTheWrongSignIsNeverASuccess) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -11,7 +11,7 @@
 #include "solvers/slsqp/ldlt_factors.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::dot;
@@ -211,4 +211,4 @@ TEST(SlsqpSubproblemTest, ContradictingEqualitiesAreSingular) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

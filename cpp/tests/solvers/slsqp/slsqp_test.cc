@@ -11,7 +11,7 @@
 
 #include "tests/solvers/slsqp/constrained_solve.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::ConstrainedProblem;
@@ -437,4 +437,4 @@ TEST(SlsqpOptionsTest, SignOfTheToleranceDoesNotMatter) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers

@@ -10,7 +10,7 @@
 
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize {
+namespace tfminimize::solvers {
 namespace {
 
 using testing::Matrix;
@@ -155,4 +155,4 @@ TEST_P(UpperTriangleTest, PiecesThatAreVisitedAreAllThereIs) {
 INSTANTIATE_TEST_SUITE_P(Sizes, UpperTriangleTest, ::testing::Values(1, 2, 3, 7, 8, 9, 16, 17, 40, 120));
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::solvers
