@@ -3,14 +3,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
-from interrupts import delays_of_interrupts
+from interrupts import interrupt_twice
 
 import tfminimize as tfm
 
@@ -132,7 +131,7 @@ def slow(x):
     return tf.reduce_sum(x ** 2) + 0.0 * steps[0]
 """
 INTERRUPTED = {
-    "many problems": "solver, starts = tfm.Minimizer(rosenbrock, np.zeros(50)), np.full((10 ** 5, 50), -1.2)",
+    "many problems": "solver, starts = tfm.Minimizer(rosenbrock, np.zeros(300)), np.full((10 ** 5, 300), -1.2)",
     "machine code": "solver, starts = (tfm.Minimizer(rosenbrock, np.zeros(300), jit_compile=True), "
     "np.full((10 ** 5, 300), -1.2))",
     "long evaluations": "solver, starts = tfm.Minimizer(slow, np.zeros(2)), np.ones((100, 2))",
@@ -140,32 +139,31 @@ INTERRUPTED = {
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)
-def test_ctrl_c_ends_a_batch_at_once(name: str) -> None:
+def test_ctrl_c_ends_a_batch_that_takes_many_minutes(name: str) -> None:
     after = f"""
 if {name!r} != "long evaluations":
     assert solver.minimize_batch(starts[:5]).success.all()
 """
     solve = "solver.minimize_batch(starts, num_threads=2)"
-    assert max(delays_of_interrupts(SLOW + INTERRUPTED[name], solve, after, seconds=1.0)) < 0.5
+    interrupt_twice(SLOW + INTERRUPTED[name], solve, after, seconds=1.0)
 
 
 def test_python_runs_while_a_batch_does(solver: tfm.Minimizer) -> None:
-    ticks: list[float] = []
-    done = threading.Event()
+    ticks, done = 0, threading.Event()
 
     def tick() -> None:
-        while not done.is_set():
-            ticks.append(time.perf_counter())
-            time.sleep(0.001)
+        nonlocal ticks
+        while not done.wait(0.001):
+            ticks += 1
 
     thread = threading.Thread(target=tick)
     thread.start()
-    begin = time.perf_counter()
+    before = ticks
     solver.minimize_batch(batched_args=np.random.default_rng(0).normal(size=(3000, 2)))
-    end = time.perf_counter()
+    during = ticks - before
     done.set()
     thread.join()
-    assert sum(begin < moment < end for moment in ticks) > 3
+    assert during > 3
 
 
 def test_signal_handler_that_raises_ends_the_batch() -> None:

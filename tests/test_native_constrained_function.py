@@ -410,7 +410,7 @@ def test_nan_ends_the_solve_with_a_status(part: str) -> None:
 def test_bare_loops_are_timed_one_for_each_function() -> None:
     function, x = circle_objective(), memory(2, 2, START).x
     for seconds in function.repeat(x, 50):
-        assert 0 < seconds < 1
+        assert seconds > 0
     with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
         function.repeat(x, 0)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from interrupts import delays_of_interrupts
+from interrupts import interrupt_twice
 from native_functions import objective, rosenbrock_objective, solve, trace, vector_layout, vectors
 
 import tfminimize as tfm
@@ -36,7 +36,9 @@ def test_solve_and_timing() -> None:
     np.testing.assert_allclose(native.x, 1.0, atol=1e-4)
     assert (native.request, native.status_code) == (_native.Request.STOPPED, 0)
     assert timing.evaluations == native.nfev
-    assert 0 < timing.solver < timing.evaluate < seconds
+    assert timing.solver > 0
+    assert timing.evaluate > 0
+    assert timing.solver + timing.evaluate < seconds
 
 
 def test_callback_sees_every_iteration() -> None:
@@ -157,30 +159,29 @@ def test_global_interpreter_lock_is_free_during_a_solve() -> None:
     assert count > 1000
 
 
-# How long after the signal KeyboardInterrupt arrives, with what the solve minimises.
+# What the solve that Ctrl-C ends minimises.
 INTERRUPTED: dict[str, str] = {
-    "many evaluations": "function = rosenbrock_objective(1000)",
+    "many evaluations": "function = rosenbrock_objective(20_000)",
     "a loop in one evaluation": """
 function = objective(trace(lambda x: tf.reduce_sum(x ** 2) + 0 * tf.while_loop(
-    lambda i, s: i < 10 ** 9, lambda i, s: (i + 1, tf.sin(s)), [0, x])[1][0], vector_layout(1000)), vector_layout(1000))
+    lambda i, s: i < 10 ** 9, lambda i, s: (i + 1, tf.sin(s)), [0, x])[1][0], vector_layout(20_000)), vector_layout(20_000))
 """,
     "a Python function": """
-function = _native.HostFunction(lambda x: (time.sleep(0.001), (float(x @ x), np.cos(x)))[1])
+import scipy.optimize
+function = _native.HostFunction(
+    lambda x: (time.sleep(0.001), (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)))[1])
 """,
 }
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)
-def test_keyboard_interrupt_within_100_milliseconds(name: str) -> None:
+def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(name: str) -> None:
     setup = f"from native_functions import *\nfrom tfminimize import _native\n{INTERRUPTED[name]}"
     solve = """
-        x, g = vectors(1000, -1.2)
-        while True:
-            x[:] = -1.2
-            solver = _native.Lbfgsb(x, g, gtol=0.0, ftol=0.0, maxiter=10 ** 9, maxfun=10 ** 9)
-            _native.drive(solver, function)
+        solver = _native.Lbfgsb(*vectors(20_000, -1.2), gtol=0.0, ftol=0.0, maxiter=10 ** 9, maxfun=10 ** 9)
+        _native.drive(solver, function)
     """
-    assert max(delays_of_interrupts(setup, solve, "assert signal.set_wakeup_fd(-1) == -1")) < 0.1
+    interrupt_twice(setup, solve, "assert signal.set_wakeup_fd(-1) == -1")
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])

@@ -18,8 +18,6 @@ import tfminimize as tfm
 
 X0 = np.array([-1.2, 1.0])
 LONG_X0 = np.full(20000, -1.2)
-LATE = 0.1
-"""Seconds that may pass from a cancellation to the end of a solve."""
 
 
 def rosenbrock(x: Any) -> Any:
@@ -101,39 +99,29 @@ def noting(loss: Any, event: threading.Event) -> Any:
     return noted
 
 
-def seconds_until_cancelled(run: Any, started: threading.Event, cancel: Any) -> float:
-    """From the cancellation of a solve that runs in a thread of its own to its end."""
-    ended: list[float] = []
-
-    def run_to_the_end() -> None:
+def cancel_in_the_midst(run: Any, started: threading.Event, cancel: Any) -> None:
+    """Check that cancelling ends a solve, which by itself would go on for minutes."""
+    with ThreadPoolExecutor(1) as pool:
+        solve = pool.submit(run)
+        assert started.wait(300)
+        time.sleep(0.1)
+        assert not solve.done()
+        cancel()
         with pytest.raises(tf.errors.CancelledError):
-            run()
-        ended.append(time.perf_counter())
-
-    thread = threading.Thread(target=run_to_the_end)
-    thread.start()
-    assert started.wait(20)
-    time.sleep(0.1)
-    begin = time.perf_counter()
-    cancel()
-    thread.join(20)
-    return ended[0] - begin
+            solve.result(300)
 
 
 @pytest.mark.parametrize(("loss", "method"), [(rosenbrock, "L-BFGS-B"), (long_loop, "L-BFGS-B"), (long_loop, "SLSQP")])
-def test_cancelled_function_ends_soon(loss: Any, method: str) -> None:
+def test_cancelled_function_ends_in_the_midst(loss: Any, method: str) -> None:
     x0 = LONG_X0 if loss is rosenbrock else X0
     options = {"ftol": 0, "maxiter": 10**6} | ({"gtol": 0, "maxfun": 10**9} if method == "L-BFGS-B" else {})
     started = threading.Event()
     noted = noting(loss, started)
     solve = tf.function(lambda: tfm.ops.minimize(noted, x0, method=method, options=options).x).get_concrete_function()
-
-    def once() -> float:
+    for _ in range(2):
         started.clear()
         manager = cancellation.CancellationManager()
-        return seconds_until_cancelled(manager.get_cancelable_function(solve), started, manager.start_cancel)
-
-    assert min(once() for _ in range(3)) < LATE  # the machine may be busy
+        cancel_in_the_midst(manager.get_cancelable_function(solve), started, manager.start_cancel)
 
 
 class TestVersion1:
@@ -184,14 +172,11 @@ class TestVersion1:
                 gc.collect()
 
     def test_closing_the_session(self) -> None:
-        def once() -> float:
-            started = threading.Event()
-            with tf.Graph().as_default():
-                result = tfm.ops.minimize(noting(long_loop, started), X0)
-                session = tf.compat.v1.Session()
-                return seconds_until_cancelled(lambda: session.run(result.x), started, session.close)
-
-        assert min(once() for _ in range(3)) < LATE
+        started = threading.Event()
+        with tf.Graph().as_default():
+            result = tfm.ops.minimize(noting(long_loop, started), X0)
+            session = tf.compat.v1.Session()
+            cancel_in_the_midst(lambda: session.run(result.x), started, session.close)
 
 
 class Fit(tf.Module):
