@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from types import ModuleType
 
@@ -23,6 +25,22 @@ with warnings.catch_warnings():
     import tensorflow as tf
 
     tf.constant(0.0)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--alone", action="store_true", help="measure resident memory in this very process")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Memory is measured in a process of its own: tests that ran before, and what they keep alive, would blur it."""
+    if pyfuncitem.get_closest_marker("resident_memory") is None or pyfuncitem.config.getoption("alone"):
+        return None
+    command = [sys.executable, "-m", "pytest", "--alone", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    done = subprocess.run(command, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(done.stdout + done.stderr, pytrace=False)
+    return True
 
 
 @pytest.fixture(scope="session")

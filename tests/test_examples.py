@@ -53,7 +53,6 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
     assert all(row["seconds"] > 0 and row["scipy_seconds"] > 0 for row in report["iterations"] + report["example"])
 
 
-@pytest.mark.resident_memory
 def test_leaks_benchmark_reports_constant_memory() -> None:
     report = json.loads(run(ROOT / "benchmarks" / "leaks.py", "--small", "--json"))
     assert [row["count"] for row in report] == [100_000, 100_000, 20]

@@ -388,18 +388,16 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
             call = dispatchable(concrete, False)
             objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
 
-    trace_and_evaluate(150)
+    trace_and_evaluate(70)
     before = resident_kilobytes()
-    trace_and_evaluate(150)
-    assert (resident_kilobytes() - before) / 150 < 100
+    trace_and_evaluate(70)
+    assert (resident_kilobytes() - before) / 70 < 100  # TensorFlow keeps 200 kB for each
     for _ in range(20):
         assert live.evaluate(x, g) == expected
 
 
 @pytest.mark.resident_memory
 def test_constants_of_functions_that_are_gone_are_given_back() -> None:
-    tfm.clear_cache()  # Nothing is given back while a function that cannot be repeated is in use.
-    gc.collect()
     matrix = np.random.default_rng(0).normal(size=(100_000, N))
     x, g = vectors(N, 0.5)
 
