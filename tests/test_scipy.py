@@ -40,7 +40,7 @@ def assert_same_path(ours: OptimizeResult, theirs: OptimizeResult) -> None:
         {"jac": rosen_der, "tol": 1e-3},
         {"jac": rosen_der, "bounds": [(-2, 2), (0.5, 0.5), (-2, 2), (1, 1), (-2, 2)]},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_custom_method_takes_scipys_path(kwargs: dict[str, Any]) -> None:
     assert_same_path(*both(**kwargs))
@@ -174,7 +174,7 @@ def test_fmin_has_scipys_parameters() -> None:
         {"fprime": rosen_der, "maxiter": 2},
         {"fprime": rosen_der, "maxfun": 5, "maxls": 10},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_fmin_returns_scipys_tuple(kwargs: dict[str, Any]) -> None:
     x, f, d = tfm.scipy.fmin_l_bfgs_b(rosen, X0, **kwargs)

@@ -90,7 +90,7 @@ def bowl(x: np.ndarray) -> Any:
         {"constraints": PLANE, "bounds": [(-2, 2), (0.5, 0.5), (-2, 2), (1, 1)]},
         {"constraints": PLANE, "options": {"eps": 1e-6}},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_finite_differences_are_scipys(kwargs: dict[str, Any]) -> None:
     assert_same_path(*both(bowl, np.zeros(4), **kwargs))
