@@ -1,5 +1,6 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
 # make test    runs all tests                    make asan    the tests under the sanitizers
+# make test-fast   the Python tests that take no time: neither slow, nor of parity, nor in processes of their own
 # make bench   runs the benchmarks              make tsan    the C++ tests of threads under ThreadSanitizer
 # make format  formats C++ and Python          make fuzz    calls and graphs of any kind, for SECONDS
 # make clean   removes what the others made
@@ -29,7 +30,10 @@ sources := $(shell find CMakeLists.txt cmake cpp python -type f -not -name '*.py
 cpp_files := $(shell find cpp -name '*.cc' -o -name '*.h')
 has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes)
 
-.PHONY: demo test test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
+# Python tests in a process for each core; a file stays in one process, which makes once what its tests share.
+pytest := $(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-fast test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -43,7 +47,10 @@ demo: $(VENV)/.installed
 test: test-cpp test-python
 
 test-python: $(VENV)/.development
-	$(bin)/python -m pytest
+	$(pytest)
+
+test-fast: $(VENV)/.development
+	$(pytest) -m 'not (slow or parity or subprocess or resident_memory)'
 
 test-cpp: $(VENV)/.requirements
 ifeq ($(has_googletest),yes)
@@ -79,7 +86,7 @@ asan-python: asan-cpp $(VENV)/.development
 	cp -r python/tfminimize build/asan/site
 	LD_PRELOAD="$(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/asan/site \
-	$(bin)/python -m pytest $(ASAN_TESTS)
+	$(pytest) $(ASAN_TESTS)
 
 lint: lint-cpp lint-python
 

@@ -138,6 +138,7 @@ INTERRUPTED = {
 }
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_ctrl_c_ends_a_batch_that_takes_many_minutes(name: str) -> None:
     after = f"""

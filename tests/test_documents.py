@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES_THAT_RUN = ["README.md", "docs/in-graph.md", "docs/migration.md", "docs/serving.md", "docs/user-guide.md"]

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 
 def make_model(gpflow: ModuleType) -> Any:
     """Regression of a noisy sine and a trend at 200 points."""

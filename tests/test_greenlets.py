@@ -187,6 +187,7 @@ def test_batches_take_turns() -> None:
         assert np.abs(x).max() < 1e-6
 
 
+@pytest.mark.subprocess
 def test_watches_for_ctrl_c_end_in_any_order() -> None:
     script = f"""
 import signal, sys

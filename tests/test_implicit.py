@@ -15,6 +15,8 @@ from implicit_problems import central_difference, problems
 import tfminimize as tfm
 from tfminimize._graph import implicit
 
+pytestmark = pytest.mark.slow
+
 TIGHT = {"ftol": 0.0, "gtol": 1e-12}
 TIGHT_SLSQP = {"ftol": 1e-16, "maxiter": 300}
 float64 = tf.float64

@@ -14,6 +14,8 @@ import tensorflow as tf
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 A = np.array([1.0, 2.0, 0.5])
 WEIGHTS = np.array([1.0, 2.0, 3.0])
 TIGHT = {"ftol": 0.0, "gtol": 1e-12}
@@ -120,6 +122,7 @@ def test_graph_of_tensorflow_1() -> None:
             np.testing.assert_allclose(session.run(gradient, {a: A}), correct, atol=1e-6)
 
 
+@pytest.mark.subprocess
 def test_saved_model_in_another_process(tmp_path: pathlib.Path) -> None:
     module = tf.Module()
     module.value = tf.function(value, input_signature=[tf.TensorSpec([3], tf.float64)])

@@ -358,6 +358,7 @@ def test_arguments_of_run_reach_the_final_assignment(session: Any) -> None:
     assert session.run(x) == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("disable", ["disable_v2_behavior", "disable_eager_execution"])
 def test_script_of_tensorflow_1(disable: str, tmp_path: pathlib.Path) -> None:
     script = tmp_path / "script.py"

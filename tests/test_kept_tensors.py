@@ -397,6 +397,7 @@ print(sum(kept[0]), len(kept) > 3, len(kept) - len(set(kept)))
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("where", ["async", "another device"])
 def test_what_is_kept_elsewhere_stays_as_it_was(where: str, use: str) -> None:

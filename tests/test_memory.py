@@ -78,6 +78,7 @@ def test_solvers_of_a_batch_are_added_up() -> None:
         solver.minimize_batch(np.zeros((count, n)), num_threads=count, options=PAIRS)
 
 
+@pytest.mark.subprocess
 def test_memory_that_the_system_refuses() -> None:
     script = """
 import resource

@@ -270,6 +270,7 @@ def test_argument_of_another_dtype_is_refused() -> None:
     np.testing.assert_array_equal(g, 3.0)
 
 
+@pytest.mark.subprocess
 def test_binding_names_what_is_missing() -> None:
     # In a fresh interpreter, as binding is done once.
     script = (

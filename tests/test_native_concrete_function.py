@@ -169,6 +169,7 @@ def test_captured_tensors_and_tables() -> None:
     np.testing.assert_allclose(solve(function, 4, 0.0), 2.0, atol=1e-4)
 
 
+@pytest.mark.subprocess
 def test_result_on_another_device_is_copied() -> None:
     # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
     script = f"""

@@ -415,6 +415,7 @@ def test_bare_loops_are_timed_one_for_each_function() -> None:
         function.repeat(x, 0)
 
 
+@pytest.mark.subprocess
 def test_result_on_another_device_is_copied() -> None:
     # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
     script = f"""

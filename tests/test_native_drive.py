@@ -163,8 +163,9 @@ def test_global_interpreter_lock_is_free_during_a_solve() -> None:
 INTERRUPTED: dict[str, str] = {
     "many evaluations": "function = rosenbrock_objective(20_000)",
     "a loop in one evaluation": """
+layout = vector_layout(20_000)
 function = objective(trace(lambda x: tf.reduce_sum(x ** 2) + 0 * tf.while_loop(
-    lambda i, s: i < 10 ** 9, lambda i, s: (i + 1, tf.sin(s)), [0, x])[1][0], vector_layout(20_000)), vector_layout(20_000))
+    lambda i, s: i < 10 ** 9, lambda i, s: (i + 1, tf.sin(s)), [0, x])[1][0], layout), layout)
 """,
     "a Python function": """
 import scipy.optimize
@@ -174,6 +175,7 @@ function = _native.HostFunction(
 }
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(name: str) -> None:
     setup = f"from native_functions import *\nfrom tfminimize import _native\n{INTERRUPTED[name]}"
@@ -272,6 +274,7 @@ def test_nan_at_the_start() -> None:
     assert (native.status, timing.evaluations) == (_native.Status.NON_FINITE_START, 1)
 
 
+@pytest.mark.subprocess
 def test_thread_that_cannot_be_started_leaves_signals_and_files_as_they_were() -> None:
     # Stacks so large that threads do not keep them for the next one, and no memory for another.
     script = f"""
@@ -302,6 +305,7 @@ assert solver.status_code == 0
     assert "temporarily unavailable" in done.stdout
 
 
+@pytest.mark.subprocess
 def test_interpreter_ends_while_daemon_threads_solve() -> None:
     script = f"""
 import sys, threading, time

@@ -226,6 +226,7 @@ function = _native.ConstrainedHostFunction(
 }
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(name: str) -> None:
     setup = f"""
@@ -256,6 +257,7 @@ def test_nan_at_the_start() -> None:
         assert (solver.status_code, timing.evaluations) == (10, 1)
 
 
+@pytest.mark.subprocess
 def test_interpreter_ends_while_daemon_threads_solve() -> None:
     script = f"""
 import sys, threading, time

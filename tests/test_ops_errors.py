@@ -188,6 +188,7 @@ def test_library_for_another_tensorflow_is_refused(
         tfm.ops.minimize(rosenbrock, X0)
 
 
+@pytest.mark.subprocess
 def test_missing_library_leaves_the_rest_usable(tmp_path: Any) -> None:
     program = """
 import sys, importlib.util, pathlib

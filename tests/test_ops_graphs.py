@@ -197,6 +197,7 @@ class Fit(tf.Module):
         return {"x": result.x, "nit": result.nit, "constrained": constrained.x}
 
 
+@pytest.mark.subprocess
 def test_saved_model_runs_in_a_new_process(tmp_path: Path) -> None:
     fit = Fit()
     start, high = tf.zeros(3, tf.float64), tf.constant(2.0, tf.float64)
@@ -222,6 +223,7 @@ np.testing.assert_allclose(fit(start, high)["x"], [0, 1, 2], atol=1e-6)
     np.testing.assert_allclose(expected["x"], [1.25, 2, 2], atol=1e-6)
 
 
+@pytest.mark.subprocess
 def test_saved_model_without_the_package_names_the_operation(tmp_path: Path) -> None:
     fit = Fit()
     tf.saved_model.save(fit, str(tmp_path / "fit"), signatures=fit.__call__)

@@ -9,6 +9,7 @@ def outcomes() -> dict[str, str]:
     return malformed_graphs.run_variants(malformed_graphs.variants())
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("name", malformed_graphs.variants())
 def test_malformed_operation_is_refused_by_name(name: str, outcomes: dict[str, str]) -> None:
     expected = malformed_graphs.variants()[name].expected

@@ -48,6 +48,7 @@ def test_build_info_names_what_was_built() -> None:
     assert {"version", "tensorflow", "compiler", "flags", "build_type", "pybind11"} <= set(tfm.build_info())
 
 
+@pytest.mark.subprocess
 def test_import_works_without_the_extension() -> None:
     # What needs the extension raises one clear error.
     program = """
@@ -71,6 +72,7 @@ def test_import_works_without_the_extension() -> None:
     assert run.returncode == 0, run.stderr[-3000:]
 
 
+@pytest.mark.subprocess
 def test_variables_on_another_device_are_optimised() -> None:
     # A second logical CPU stands for a GPU: its variables cannot share the solver's memory either.
     program = """

@@ -21,6 +21,8 @@ from s2mpj import NAMES, Problem, Vector, load, solve
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.parity
+
 KERNELS = ["Haswell", "Prescott"]
 
 # The function or its gradient is not finite at a trial point. SciPy's line search then collapses to its start, and the

@@ -22,9 +22,13 @@ import tfminimize as tfm
 
 # What comes with Python 3.10. Its solver is another program, with other rounding, and without BLAS: what depends on
 # rounding cannot be told there from what does not.
-pytestmark = pytest.mark.skipif(
-    Version(scipy.__version__) < Version("1.16"), reason="SciPy 1.15 has SLSQP in Fortran, with its own linear algebra."
-)
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.skipif(
+        Version(scipy.__version__) < Version("1.16"),
+        reason="SciPy 1.15 has SLSQP in Fortran, with its own linear algebra.",
+    ),
+]
 
 KERNELS = ["Haswell", "Prescott"]
 

@@ -13,6 +13,8 @@ from s2mpj import NAMES, Problem, load
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.parity
+
 SIZES = [1, 3, 8, 2, 5]
 """Of the leaves, over and over: most of them need padding."""
 

@@ -16,6 +16,8 @@ from test_slsqp import CASES, constraints_of
 import tfminimize as tfm
 from tfminimize._api.compare import Comparison
 
+pytestmark = pytest.mark.parity
+
 
 class Case(NamedTuple):
     """A problem of Moré, Garbow & Hillstrom, "Testing unconstrained optimization software", 1981."""

@@ -6,8 +6,11 @@ import re
 import subprocess
 import sys
 
+import pytest
 import scipy
 from packaging.version import Version
+
+pytestmark = pytest.mark.parity
 
 EXCEPTIONS: dict[str, str] = {}
 """Tests of SciPy's that check what is deliberately different here, each with the reason. None does in SciPy 1.17."""

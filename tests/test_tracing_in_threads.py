@@ -59,6 +59,7 @@ def output(script: str) -> str:
     return done.stdout
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("solve", SOLVE)
 def test_loss_that_minimises_itself_while_it_is_traced(solve: str) -> None:
     assert output(ITSELF.replace("{solve}", SOLVE[solve])).endswith("done True\n")
@@ -104,6 +105,7 @@ SOLVE_ONE_OF_TWO = {
 }
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("solve", SOLVE_ONE_OF_TWO)
 def test_losses_that_solve_each_other_in_two_threads(solve: str) -> None:
     assert output(EACH_OTHER.replace("{solve}", SOLVE_ONE_OF_TWO[solve])).endswith("done [1.0, 1.0] [2.0, 2.0]\n")

@@ -276,6 +276,7 @@ def test_loop_with_a_gradient_that_xla_cannot_compile_runs() -> None:
     assert "XLA cannot compile it" in refused(fun)
 
 
+@pytest.mark.subprocess
 def test_other_devices_stay_with_tensorflow() -> None:
     program = """
         import tensorflow as tf
@@ -295,6 +296,7 @@ def test_other_devices_stay_with_tensorflow() -> None:
     check(program)
 
 
+@pytest.mark.subprocess
 def test_another_tensorflow_version_leaves_all_the_rest() -> None:
     program = """
         import sys
