@@ -15,10 +15,10 @@ CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
 SECONDS ?= 120
-# The Python tests that use the extension in every way; under the sanitizers all is slower, and an allocator of their own
-# keeps memory.
+# The Python tests that use each binding and each way of solving: directly, by functions and by machine code, again and
+# again, in threads, with errors. Under the sanitizers all is slower, and an allocator of their own keeps memory.
 ASAN_TESTS ?= $(wildcard tests/test_native_*.py) -m 'not resident_memory' \
-  $(patsubst %,tests/test_%.py,minimize minimizer slsqp constraints scipy scipy_slsqp threads faults)
+  $(patsubst %,tests/test_%.py,minimize minimizer slsqp quadratic_program threads faults)
 
 # TensorFlow's start-up notes would hide what is said here.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -79,11 +79,14 @@ asan-cpp: $(VENV)/.requirements
 	$(ctest) --preset asan
 
 # The interpreter is not built for the sanitizers, so their libraries are loaded before it. Python and TensorFlow keep
-# memory until the process ends: leaks are looked for in the C++ tests.
+# memory until the process ends: leaks are looked for in the C++ tests. What links to TensorFlow takes no sanitizer, so it
+# is that of the package.
 asan-python: asan-cpp $(VENV)/.development
 	rm -rf build/asan/site
-	$(cmake) --install build/asan --prefix build/asan/site
+	mkdir -p build/asan/site
 	cp -r python/tfminimize build/asan/site
+	cp build/asan/_native*.so build/asan/_build_info.json $(VENV)/lib/python3*/site-packages/tfminimize/_xla*.so \
+	  build/asan/site/tfminimize
 	LD_PRELOAD="$(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/asan/site \
 	$(pytest) $(ASAN_TESTS)
