@@ -400,6 +400,9 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
 def test_constants_of_functions_that_are_gone_are_given_back() -> None:
     matrix = np.random.default_rng(0).normal(size=(100_000, N))
     x, g = vectors(N, 0.5)
+    # In use, and not to be repeated: only what has as many inputs and outputs has to wait for its end.
+    counting = objective(trace(count_unread, vector_layout(N)), vector_layout(N), dispatch="partitioned_call")
+    counting.evaluate(x, g)
 
     def trace_and_evaluate() -> int:
         concrete = trace(lambda x: tf.reduce_sum(tf.linalg.matvec(matrix, x) ** 2), vector_layout(N))
@@ -411,6 +414,9 @@ def test_constants_of_functions_that_are_gone_are_given_back() -> None:
 
     resident = [trace_and_evaluate() for _ in range(20)]
     assert resident[-1] - resident[4] < 10 * matrix.nbytes
+    before = counter.numpy()
+    assert counting.evaluate(x, g) == N * 0.25
+    assert counter.numpy() == before + 1
 
 
 def written(fun: Any) -> dict[str, bool]:

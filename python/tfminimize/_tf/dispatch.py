@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import itertools
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -110,8 +110,8 @@ class _PartitionedCalls:
 
     It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
     and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they
-    come next. In the moment between, one in another thread may fail; so it is done only while all calls in use can be
-    repeated.
+    come next. In the moment between, one in another thread may fail; so it is done only while all calls in use with
+    these numbers can be repeated.
     """
 
     _CALL = 200_000
@@ -119,15 +119,15 @@ class _PartitionedCalls:
     _MANY = 64 * _CALL
 
     def __init__(self) -> None:
-        self._retired: collections.Counter[tuple[int, int]] = collections.Counter()
-        self._not_repeatable: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._retired: Counter[tuple[int, int]] = Counter()
+        self._not_repeatable: dict[tuple[int, int], weakref.WeakSet[Any]] = {}
 
     def add(self, function: Any, repeatable: bool, num_bytes: int) -> None:
         """Note a function that will be called so, with the size of its graph. Its end is noted by itself."""
         self._forget_retired()
-        if not repeatable:
-            self._not_repeatable.add(function)
         sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
+        if not repeatable:
+            self._not_repeatable.setdefault(sizes, weakref.WeakSet()).add(function)
         weakref.finalize(function, self._retire, sizes, num_bytes).atexit = False
 
     def _retire(self, sizes: tuple[int, int], num_bytes: int) -> None:
@@ -135,9 +135,10 @@ class _PartitionedCalls:
 
     def _forget_retired(self) -> None:
         context = eager_context.context()
-        for (num_inputs, num_outputs), kept in list(self._retired.items()):
-            if kept >= self._MANY and not self._not_repeatable:
-                del self._retired[num_inputs, num_outputs]
+        for sizes, kept in list(self._retired.items()):
+            if kept >= self._MANY and not self._not_repeatable.get(sizes):
+                del self._retired[sizes]
+                num_inputs, num_outputs = sizes
                 name = f"__wrapped__StatefulPartitionedCall_Tin_{num_inputs}_Tout_{num_outputs}_device_{host_device()}"
                 if context.has_function(name):
                     context.remove_function(name)
