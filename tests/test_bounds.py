@@ -247,6 +247,7 @@ def _form(name: str, upper: Any) -> Any:
     }[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_graph", [False, True])
 @pytest.mark.parametrize(
     ("form", "use", "dtype"),

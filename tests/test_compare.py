@@ -126,6 +126,7 @@ def test_scipy_has_one_thread_of_blas_and_its_default_besides(threads: int) -> N
     assert (comparison.scipy_default_seconds == comparison.scipy_seconds) is (threads == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constrained", [False, True])
 def test_table_fits_the_terminal(constrained: bool) -> None:
     problem = tfm.testing.bounded_rosenbrock(100)

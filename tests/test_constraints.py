@@ -130,6 +130,7 @@ def in_every_form() -> list[tuple[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [pytest.param(form, id=name) for name, form in in_every_form()])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_every_form_gives_the_same_solution(form: Any, jit_compile: bool) -> None:
@@ -375,6 +376,7 @@ def without_second_derivative(x: tf.Tensor, count: int) -> tf.Tensor:
     return tf.tile(square(x)[:1], [count])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 6, 30])
 @pytest.mark.parametrize("fun", [loop, branch, by_hand, without_second_derivative])
 def test_jacobian_of_unusual_functions(fun: Any, count: int) -> None:

@@ -114,6 +114,7 @@ METHODS = [
 COUNTS = {"L-BFGS-B": (35, 46), "SLSQP": (35, 50)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options", "dimension", "tolerance"), METHODS)
 def test_method(mode: Mode, method: str, options: dict[str, Any], dimension: int, tolerance: float) -> None:
     x = mode.variable(np.zeros(dimension))

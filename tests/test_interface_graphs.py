@@ -273,6 +273,7 @@ def test_constraints_that_contradict_each_other_are_no_success(session: Any) -> 
     np.testing.assert_array_equal(session.run(x), result.x)
 
 
+@pytest.mark.slow
 def test_traces_for_other_shapes_do_not_accumulate(session: Any) -> None:
     x = v1.Variable([5.0, 5.0])
     data = v1.placeholder(tf.float32, [None, 2])

@@ -69,6 +69,7 @@ class OwnLoop(tfm.ExternalOptimizerInterface):
         return self.at_x
 
 
+@pytest.mark.slow
 def test_functions_of_the_original_evaluate_anywhere(mode: Mode) -> None:
     matrix, vector, loss = problem(mode)
     optimizer = OwnLoop(

@@ -319,6 +319,7 @@ def assert_clarabel_agrees(program: Program, solution: Solution) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "count"), FEASIBLE.items(), ids=lambda item: getattr(item, "__name__", ""))
 def test_feasible_program_is_solved(family: Callable[[Random], Program], count: int) -> None:
     compared = 0
@@ -330,6 +331,7 @@ def test_feasible_program_is_solved(family: Callable[[Random], Program], count: 
     assert compared >= 0.99 * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "count"), INFEASIBLE.items(), ids=lambda item: getattr(item, "__name__", ""))
 def test_infeasible_program_is_found_out(family: Callable[[Random], Program], count: int) -> None:
     for seed, program in enumerate(programs(family, count)):
@@ -341,6 +343,7 @@ def test_infeasible_program_is_found_out(family: Callable[[Random], Program], co
         assert highs(program).status == 2, seed
 
 
+@pytest.mark.slow
 def test_program_is_solved_if_anything_satisfies_its_constraints() -> None:
     statuses = []
     for seed, program in enumerate(programs(maybe_infeasible, UNKNOWN[maybe_infeasible])):
@@ -368,6 +371,7 @@ def disturb(rng: Random, program: Program, change: float, rows: bool) -> None:
         program.jacobian = program.jacobian + np.where(changed, change * rng.standard_normal((m, n)), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("family", [inequalities, everything, degenerate_vertex, dependent_rows, maybe_infeasible])
 def test_solver_that_has_been_used_gives_the_same_answers(family: Callable[[Random], Program], rows: bool) -> None:

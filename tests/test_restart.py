@@ -44,6 +44,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
         np.testing.assert_array_equal(ours.hess_inv.yk, theirs.hess_inv.yk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS.keys())
 def test_later_solves_have_the_bits_of_a_first_one(problem: Mapping[str, Any]) -> None:
     minimizer = tfm.Minimizer(rosenbrock, np.zeros(3), **problem)

@@ -124,6 +124,7 @@ def by_scipy(case: Case, **kwargs: Any) -> scipy.optimize.OptimizeResult:
     )
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_takes_the_path_of_scipy_to_the_published_optimum(name: str, jit_compile: bool) -> None:

@@ -47,6 +47,7 @@ def test_weights_that_their_caps_just_allow(n: int, dtype: Any, jit_compile: boo
     assert result.constr_violation <= 1e-6
 
 
+@pytest.mark.slow
 @JIT_COMPILE
 @DTYPES
 @pytest.mark.parametrize("seed", range(3))
@@ -105,6 +106,7 @@ def test_contradiction_below_ftol_succeeds_in_a_graph(dtype: Any) -> None:
     np.testing.assert_allclose(result.x, 0.1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @JIT_COMPILE
 @DTYPES
 @pytest.mark.parametrize("constrained", [False, True])

@@ -151,6 +151,7 @@ def test_a_captured_shape_becomes_a_constant() -> None:
     assert result.fun < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fun",
     [
