@@ -1,17 +1,18 @@
 """Many small solves at once: how fast are 10,000 curve fits?
 
-A model of four parameters, a exp(-b t) + c + d t, is fitted by least squares to 50 points with noise, with bounds on
-the parameters, from the same start; float64. Beside each other, in one process and in turn:
+Each fit is a least-squares fit of the model a exp(-b t) + c + d t to 50 points with noise, in float64. The four
+parameters have bounds, and all fits start at the same point. These solvers run in one process, in turn:
 
 - `Minimizer.minimize_batch`, through XLA's machine code and through TensorFlow, with one thread and with more;
-- a loop over `scipy.optimize.minimize` on a `tf.function`, as users write it (a sample, as all would take minutes);
-- `jaxopt.LBFGSB`, vmapped and compiled by `jax.jit`, with its own defaults (tolerance 1e-3, 50 iterations: with a
-  tighter one, the whole batch goes on until the last fit has used up its iterations);
-- without the bounds, `tfp.optimizer.lbfgs_minimize` on the whole batch, compiled by XLA.
+- a loop over `scipy.optimize.minimize` on a `tf.function`, as users write it (on a sample, because all fits would take
+  minutes);
+- `jaxopt.LBFGSB`, vmapped and compiled by `jax.jit`, with its default tolerance 1e-3 and 50 iterations (with a
+  smaller tolerance, the whole batch goes on until the last fit has used up its iterations);
+- without bounds, `tfp.optimizer.lbfgs_minimize` on the whole batch, compiled by XLA.
 
-The others get the tolerances of the gradient and of the function that SciPy has by default. Every function is traced
-and compiled before the clock starts. Times are medians. "Solved" are the fits whose loss is within 0.1 % of the least
-that any of these solvers has found for the same problem.
+The others use SciPy's default tolerances for the gradient and the function. Every function is traced and compiled
+before the clock starts. Times are medians. A fit counts as solved if its loss is within 0.1 % of the least loss that
+any of these solvers has found for it.
 
     python benchmarks/batch.py [--count 10000] [--threads 1 2] [--small] [--json]
 """
@@ -53,23 +54,23 @@ Array = NDArray[Any]
 
 @dataclass
 class Row:
-    """One solver; times in seconds."""
+    """The results of one solver; times in seconds."""
 
     solver: str
     bounds: bool
     threads: str
     fits: int
-    """How many were solved for the time."""
+    """How many fits were timed."""
     per_fit: float
     evaluations: float | None
-    """Per fit; None where the solver does not count each fit's own."""
+    """Per fit; None if the solver does not count them for each fit."""
     fun: Array
     solved: float = 0.0
     """Share of the fits."""
 
 
 def data(count: int) -> Array:
-    """The curves [count, 50]."""
+    """Draw the curves, [count, 50]."""
     rng = np.random.default_rng(0)
     a, b, c, d = rng.uniform([1.0, 0.5, 0.0, 0.1], [3.0, 2.0, 1.0, 1.0], (count, 4)).T[:, :, np.newaxis]
     curves: Array = a * np.exp(-b * T) + c + d * T + 0.05 * rng.normal(size=(count, len(T)))
@@ -81,7 +82,7 @@ def loss(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def median_time(solve: Callable[[], Any], repetitions: int) -> tuple[float, Any]:
-    """Seconds of a solve, which has warmed up, and its result."""
+    """Return the median seconds of a solve after a warm-up, and its result."""
     result = solve()
     times = []
     for _ in range(repetitions):
@@ -195,7 +196,7 @@ def measure(count: int, sample: int, threads: list[int], repetitions: int) -> li
 
 
 def ratios(rows: list[Row]) -> list[dict[str, Any]]:
-    """The rows, with their times relative to those of the machine code on the same problem, for each of its threads."""
+    """Add each row's time relative to our machine code on the same problem, for each number of threads."""
     report = []
     for row in rows:
         ours = [other for other in rows if other.solver == "tfminimize, XLA" and other.bounds == row.bounds]
@@ -207,7 +208,7 @@ def ratios(rows: list[Row]) -> list[dict[str, Any]]:
 
 def print_table(report: list[dict[str, Any]], count: int, console: Console) -> None:
     table = Table(title=f"{count:,} fits of 4 parameters to {len(T)} points")
-    names = ["solver", "bounds", "threads", "fits timed", "µs a fit", "evaluations a fit", "solved"]
+    names = ["solver", "bounds", "threads", "fits timed", "µs per fit", "evaluations per fit", "solved"]
     for name in names + [f"/ XLA, {threads} thr." for threads in report[0]["ratios"]]:
         table.add_column(name, justify="left" if name == "solver" else "right")
     for row in report:
@@ -226,8 +227,8 @@ def print_table(report: list[dict[str, Any]], count: int, console: Console) -> N
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=10_000, help="of fits")
-    parser.add_argument("--sample", type=int, default=200, help="of fits that SciPy solves")
+    parser.add_argument("--count", type=int, default=10_000, help="number of fits")
+    parser.add_argument("--sample", type=int, default=200, help="number of fits that SciPy solves")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count() or 1}))
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--small", action="store_true", help="a quick run: 20 fits, once")
@@ -235,7 +236,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.small:
         options.count, options.sample, options.repetitions, options.threads = 20, 3, 1, [1, 2]
-    with threadpool_limits(1, user_api="blas"):  # of SciPy's, which only wait where TensorFlow's threads should run
+    with threadpool_limits(1, user_api="blas"):  # more threads of SciPy would only wait on TensorFlow's cores
         report = ratios(
             measure(options.count, min(options.sample, options.count), options.threads, options.repetitions)
         )

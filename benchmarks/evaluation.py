@@ -1,12 +1,13 @@
 """What does one evaluation of a loss with data cost, through machine code and through TensorFlow?
 
-The multinomial logistic regression on the digits (1,797 images of 64 pixels, and the same 20 times over), and a Keras
-network on them. One evaluation of the loss and its gradient, in µs, the median of evaluations in turn:
+The losses are a multinomial logistic regression on the digits (1,797 images of 64 pixels, and the same 20 times over)
+and a Keras network on the same data. The table has the median time of one evaluation of loss and gradient in µs. The
+ways to evaluate take turns:
 
-- xla: XLA's machine code, called directly; what `jit_compile=True` does;
-- tfe-jit: the same function compiled by XLA, but called through TensorFlow from C++;
-- graph: TensorFlow's graph, called from C++;
-- python: `tf.function(jit_compile=True)` called from Python.
+- xla: the solver calls XLA's machine code directly, as with `jit_compile=True`;
+- tfe-jit: XLA compiles the same function, but C++ calls it through TensorFlow;
+- graph: C++ calls TensorFlow's graph;
+- python: Python calls a `tf.function(jit_compile=True)`.
 
     python benchmarks/evaluation.py [--small] [--json]
 """
@@ -66,7 +67,7 @@ def network() -> tuple[Callable[[], tf.Tensor], list[tf.Variable]]:
 
 
 def evaluation(way: str, loss: Callable[[], tf.Tensor], variables: list[tf.Variable]) -> Callable[[], Any]:
-    """One evaluation of the loss and its gradient, compiled."""
+    """Return a function that evaluates the compiled loss and its gradient once."""
     if way == "python":
 
         @tf.function(jit_compile=True)

@@ -1,12 +1,11 @@
 """What does a solve cost inside of a graph?
 
-A `tf.function` that minimises Rosenbrock's function from (-1.2, 1, -1.2, 1, ...), float64, with default tolerances:
-`tfminimize.ops.minimize`, beside `tfp.optimizer.lbfgs_minimize` of TensorFlow Probability in graph mode and under XLA,
-and `tfminimize.Minimizer.minimize`, which does the same outside of a graph. All run in one process and in turn; every
-function is traced and compiled before the clock starts; the times are medians.
+A `tf.function` minimises Rosenbrock's function from (-1.2, 1, -1.2, 1, ...) in float64 with default tolerances, by
+`tfminimize.ops.minimize`. We compare it with TensorFlow Probability's `tfp.optimizer.lbfgs_minimize`, in graph mode and
+with XLA, and with `tfminimize.Minimizer.minimize`, which does the same outside the graph. All run in one process, in
+turn. Every function is traced and compiled before the clock starts. The times are medians.
 
-"XLA" means for tfminimize that the loss and its gradient are compiled, and for TensorFlow Probability that the whole
-solve is.
+With "XLA", tfminimize compiles the loss and its gradient, and TensorFlow Probability compiles the whole solve.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from rich.table import Table
 import tfminimize as tfm
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of libraries that TensorFlow Probability imports
+    warnings.simplefilter("ignore")  # the libraries that TensorFlow Probability imports warn
     import tensorflow_probability as tfp
 
-    tfp.optimizer.lbfgs_minimize  # noqa: B018  loaded by its first use
+    tfp.optimizer.lbfgs_minimize  # noqa: B018  the first use loads it
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way of solving one problem."""
+    """The results of solving one problem in one way."""
 
     n: int
     solver: str
@@ -118,7 +117,7 @@ def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
 
 
 def ratios(rows: list[Row]) -> list[dict[str, Any]]:
-    """How many times as long as the operation the others take."""
+    """Compare the times of the operation with those of the others."""
     seconds = {(row.n, row.solver, row.mode): row.seconds for row in rows}
     found = []
     for n in sorted({row.n for row in rows}):
@@ -139,7 +138,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 100], metavar="N")
     parser.add_argument("--repetitions", type=int, default=51)
-    parser.add_argument("--small", action="store_true", help="n = 2, once: only to see that it runs")
+    parser.add_argument("--small", action="store_true", help="n = 2, once, to see that it runs")
     parser.add_argument("--json", action="store_true", help="print one JSON document and no tables")
     options = parser.parse_args(arguments)
     if options.small:
@@ -164,7 +163,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(document, indent=2))
         return
     table = Table(title="Whole solve in a tf.function")
-    for name in ("n", "mode", "solver", "evaluations", "loss", "ms", "µs an evaluation"):
+    for name in ("n", "mode", "solver", "evaluations", "loss", "ms", "µs per evaluation"):
         table.add_column(name, justify="right")
     for row in sorted(rows, key=lambda row: (row.n, row.mode)):
         per_evaluation = row.seconds / row.evaluations * 1e6
@@ -172,7 +171,7 @@ def main(arguments: list[str]) -> None:
         table.add_row(str(row.n), row.mode, row.solver, *cells)
     console.print(table)
     table = Table(title="Ratios of times")
-    for name in ("n", "mode", "tfp / operation", "operation / outside of the graph"):
+    for name in ("n", "mode", "tfp / operation", "operation / outside the graph"):
         table.add_column(name, justify="right")
     for entry in ratios(rows):
         table.add_row(str(entry["n"]), entry["mode"], f"{entry['tfp']:.1f}", f"{entry['operation / outside']:.2f}")

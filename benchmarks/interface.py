@@ -1,21 +1,23 @@
-"""ScipyOptimizerInterface in a session of TensorFlow 1, beside the design that TensorFlow 1 had.
+"""ScipyOptimizerInterface in a session of TensorFlow 1, compared with the design that TensorFlow 1 had.
 
-That design is written here for the comparison: the optimised variables are fed to the session, and every evaluation is
-one `session.run` of loss and packed gradient, called by `scipy.optimize.minimize`. The problems:
+That design is rewritten here: `scipy.optimize.minimize` calls `session.run` for each evaluation, which feeds the
+optimised variables and fetches the loss and the packed gradient. The problems:
 
-- Rosenbrock's function of n float64 variables from (-1.2, 1, -1.2, 1, ...): the overhead is everything.
-- A physics-informed network for Burgers' equation, float32, with the options that such programs use: TensorFlow's
-  kernels are everything.
-- Gaussian process regression on 200 points with GPflow, if it is installed, without a session: `tfm.minimize` beside
+- Rosenbrock's function of n float64 variables from (-1.2, 1, -1.2, 1, ...), which takes hardly more time than the
+  overhead.
+- A physics-informed network for Burgers' equation in float32, with the options that such programs use. Nearly all of
+  the time goes into TensorFlow's kernels.
+- If GPflow is installed, Gaussian process regression on 200 points without a session: `tfm.minimize` compared with
   `gpflow.optimizers.Scipy`.
 
-The times are medians of whole calls of `minimize`, with everything traced before (the first call of either design is
-reported apart), the two taking turns. "Outside" is the share of the call that is not spent in the evaluation of the
-compiled function: for the session, all but `session.run`, which has an overhead of its own. "Kernels" is the same with
-TensorFlow's own overhead per evaluation taken for outside too: an evaluation of the same function for a handful of
-points, where there are the same kernels with next to nothing to do, is subtracted.
+The times are medians of whole calls of `minimize`, with everything traced before; the first call of each design is
+reported separately. The two designs take turns. "Outside" is the share of a call that is not spent in evaluating the
+compiled function. For the session, that is everything except `session.run`, which has an overhead of its own. "Outside
+kernels" also counts TensorFlow's overhead in each evaluation. We measure that as the time of an evaluation for a
+handful of points, which runs the same kernels with hardly any work.
 
-SciPy's linear algebra is held to one thread (--blas-threads 0 leaves it as it is installed, and the old design slower).
+SciPy's linear algebra is limited to one thread. `--blas-threads 0` leaves it as it is installed, which makes the old
+design slower.
 
     python benchmarks/interface.py [--small] [--json]
 """
@@ -52,7 +54,7 @@ LBFGSB_OF_NETWORKS = {"maxcor": 50, "maxls": 50, "ftol": float(np.finfo(float).e
 
 
 class OneRunAnEvaluation:
-    """The old design: the values of the variables are fed, the loss and the packed gradient are fetched."""
+    """The old design: each evaluation feeds the variables and fetches the loss and the packed gradient."""
 
     def __init__(self, loss: tf.Tensor, options: Mapping[str, Any]) -> None:
         self._variables = tf.trainable_variables()
@@ -89,11 +91,11 @@ class OneRunAnEvaluation:
 
 @dataclass
 class Problem:
-    """A loss in a graph and what it is fed."""
+    """A loss in a graph, and its data."""
 
     name: str
     build: Callable[[], tuple[tf.Tensor, Callable[[int], dict[Any, Any]]]]
-    """Makes the loss, and a function that makes the data by the number of points."""
+    """Makes the loss, and a function that makes the data for a number of points."""
     points: int
     options: dict[str, Any]
 
@@ -108,7 +110,7 @@ def rosenbrock(n: int) -> Problem:
 
 
 def burgers(layers: list[int], points: int, iterations: int) -> Problem:
-    """The mean square of what is left of the equation, and of u less its values at t = 0 and at the ends."""
+    """Make the loss: the mean squares of the residual, and of u minus its known values at t = 0 and at the ends."""
 
     def build() -> tuple[tf.Tensor, Callable[[int], dict[Any, Any]]]:
         generator = np.random.default_rng(0)
@@ -161,7 +163,7 @@ class Solves:
     evaluating: list[float] = field(default_factory=list)
 
     def run(self, data: dict[Any, Any]) -> float:
-        """One solve; the seconds of an evaluation."""
+        """Solve once and return the seconds per evaluation."""
         self.initialize()
         begin = time.perf_counter()
         self.result = self.minimize(data)
@@ -170,7 +172,7 @@ class Solves:
         return float(self.evaluating[-1] / self.result.nfev)
 
     def report(self, overhead: float | None) -> dict[str, Any]:
-        """Of all but the first solve. `overhead` is what an evaluation takes for a handful of points."""
+        """Summarise all solves but the first. `overhead` is the time of an evaluation for a handful of points."""
         seconds = statistics.median(self.seconds[1:])
         outside = statistics.median(1 - e / s for e, s in zip(self.evaluating[1:], self.seconds[1:], strict=True))
         return {
@@ -198,7 +200,7 @@ def compare(problem: Problem, repetitions: int) -> dict[str, Any]:
         for _ in range(repetitions + 1):
             for design in designs.values():
                 design.run(data)
-        # Other shapes of the data come last, as they trace again; the second solve for them is the one that counts.
+        # Data of another shape comes last, because it traces again. We take the fastest solve, which no longer traces.
         small = make_data(4)
         overheads = {
             name: None if not problem.points else min(_repeated(design, small)) for name, design in designs.items()
@@ -207,9 +209,9 @@ def compare(problem: Problem, repetitions: int) -> dict[str, Any]:
 
 
 def compare_gpflow(repetitions: int) -> dict[str, Any]:
-    """Both designs on models of their own."""
+    """Compare both designs, each on its own model."""
     for solve in gpflow_designs().values():
-        solve.run({})  # loads and warms up what either needs
+        solve.run({})  # loads and warms up what both need
     designs = gpflow_designs()
     for _ in range(repetitions + 1):
         for design in designs.values():
@@ -218,7 +220,7 @@ def compare_gpflow(repetitions: int) -> dict[str, Any]:
 
 
 def gpflow_designs() -> dict[str, Solves]:
-    """GPflow's optimiser keeps its compiled function, and so does `tfm.minimize`."""
+    """Make both designs. GPflow's optimiser keeps its compiled function, and so does `tfm.minimize`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import gpflow
@@ -256,7 +258,7 @@ def row(
 
 
 def _repeated(design: Solves, data: dict[Any, Any]) -> list[float]:
-    """Seconds of an evaluation in three solves, which are not counted."""
+    """Return the seconds per evaluation of three solves, which the report does not include."""
     other = Solves(design.minimize, design.initialize)
     return [other.run(data) for _ in range(3)]
 
@@ -268,7 +270,7 @@ def print_report(rows: list[dict[str, Any]]) -> None:
         "loss": lambda r: f"{r['fun']:.2e}",
         "first call, ms": lambda r: f"{r['first_seconds'] * 1e3:.0f}",
         "ms": lambda r: f"{r['seconds'] * 1e3:.1f}",
-        "µs an evaluation": lambda r: f"{r['seconds'] / r['nfev'] * 1e6:.0f}",
+        "µs per evaluation": lambda r: f"{r['seconds'] / r['nfev'] * 1e6:.0f}",
         "outside": lambda r: "" if r["outside"] is None else f"{r['outside']:.1%}",
         "outside kernels": lambda r: "" if r["outside_kernels"] is None else f"{r['outside_kernels']:.1%}",
     }
@@ -287,7 +289,7 @@ def print_report(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="small problems, once each")
-    parser.add_argument("--repetitions", type=int, default=0, help="of each solve (default: 15; of the network 3)")
+    parser.add_argument("--repetitions", type=int, default=0, help="solves of each problem (default: 15; network: 3)")
     parser.add_argument("--blas-threads", type=int, default=1, help="SciPy's threads; 0: as installed")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -296,7 +298,7 @@ def main() -> None:
     else:
         sizes = [(rosenbrock(100), 15), (burgers([2, *[20] * 8, 1], 10_000, 100), 3)]
     with threadpool_limits(arguments.blas_threads or None, "blas"):
-        compare(rosenbrock(2), 1)  # loads and warms up what either design needs
+        compare(rosenbrock(2), 1)  # loads and warms up what both designs need
         rows = [compare(problem, arguments.repetitions or repetitions) for problem, repetitions in sizes]
         if importlib.util.find_spec("gpflow"):
             rows.append(compare_gpflow(1 if arguments.small else arguments.repetitions or 15))

@@ -1,8 +1,8 @@
-"""Whether memory grows: the resident memory of the process over compilations to machine code, and over evaluations.
+"""Does memory grow? Measures the resident memory during compilations to machine code, and during evaluations.
 
-Each compilation is a new `Minimizer` of a function that has not been seen before, traced, compiled by XLA, solved once
-and thrown away. The evaluations are those of one Minimizer, in one bare loop and in whole solves. The first part of
-each is not counted: caches and pools fill.
+Each compilation makes a new `Minimizer` of a new function, which is traced, compiled by XLA, solved once and thrown
+away. The evaluations use one Minimizer, in a bare loop and in whole solves. The first tenth of each measurement does
+not count, because caches and pools fill then.
 
     python benchmarks/leaks.py [--small] [--json] [--compilations N] [--evaluations N]
 """
@@ -29,7 +29,7 @@ from rich.table import Table
 import tfminimize as tfm
 
 PARTS = 10
-"""Memory is read so many times on the way."""
+"""How many times memory is read during a measurement."""
 
 
 def rosenbrock(x: tf.Tensor) -> tf.Tensor:
@@ -37,13 +37,13 @@ def rosenbrock(x: tf.Tensor) -> tf.Tensor:
 
 
 def resident() -> int:
-    """Bytes that the process has in memory."""
+    """Return how many bytes the process has in memory."""
     gc.collect()
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def measure(name: str, count: int, run: Callable[[int], None]) -> dict[str, Any]:
-    """Call run(n) in parts that make `count` together, and read the memory after each."""
+    """Make `count` runs in equal parts, and read the memory after each part."""
     part = max(count // PARTS, 1)
     begin = time.perf_counter()
     memory = [resident()]
@@ -69,7 +69,7 @@ def compile_new(count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a quick run: 20 compilations, 100,000 evaluations")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and no table")
     parser.add_argument("--compilations", type=int, default=10_000)
     parser.add_argument("--evaluations", type=int, default=10_000_000)
     options = parser.parse_args()
@@ -96,7 +96,7 @@ def main() -> None:
         print(json.dumps(rows, indent=2))
         return
     table = Table(title=f"Resident memory, TensorFlow {tf.__version__}", title_justify="left")
-    for heading in ("what", "how many", "MB at first", "MB after a tenth", "MB at the end", "bytes each", "seconds"):
+    for heading in ("what", "count", "MB at the start", "MB after a tenth", "MB at the end", "bytes each", "seconds"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for row in rows:
         first, tenth, *_, last = row["megabytes"]

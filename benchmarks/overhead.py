@@ -1,22 +1,23 @@
 """What does a solve cost beyond the function itself?
 
-Rosenbrock's function from (-1.2, 1, -1.2, 1, ...), L-BFGS-B with default options, float64. Beside each other, in one
-process and in turn: `tfminimize.Minimizer` with each of its backends,
+L-BFGS-B minimises Rosenbrock's function from (-1.2, 1, -1.2, 1, ...) in float64 with default options. These run in one
+process, in turn:
 
-- graph: a TensorFlow function, called through TensorFlow;
-- tfe-jit: the same, compiled by XLA, but called through TensorFlow, as where XLA's code cannot be called directly;
-- xla: XLA's machine code, called directly: what `jit_compile=True` gives;
+- `tfminimize.Minimizer` in three modes:
+  - graph: TensorFlow runs the function as a graph;
+  - tfe-jit: XLA compiles the function, but TensorFlow calls it, as it does if the solver cannot call XLA's code itself;
+  - xla: the solver calls XLA's machine code directly, as with `jit_compile=True`;
+- `scipy.optimize.minimize` on a `tf.function`, as users write it, with and without `jit_compile=True`;
+- if it is installed, TensorFlow Probability's `lbfgs_minimize` as one function compiled by XLA, with the same number of
+  pairs and, if it has them, the same tolerances.
 
-`scipy.optimize.minimize` on a `tf.function`, as users write it, with and without `jit_compile=True`; and TensorFlow
-Probability's `lbfgs_minimize` as one function compiled by XLA (if it is installed), with the same number of pairs and
-the same tolerances as far as it has them. Every function is traced and compiled before the clock starts. All figures
-are medians.
+Every function is traced and compiled before the clock starts. All figures are medians.
 
-SciPy's linear algebra is held to one thread, which makes SciPy faster: its default is a thread for each core, and these
-wait in a busy loop where TensorFlow's threads should run. `--blas-threads 0` leaves it as it is installed.
+SciPy's linear algebra is limited to one thread, which makes SciPy faster. By default it has a thread for each core, and
+these wait in a busy loop on the cores that TensorFlow's threads need. `--blas-threads 0` leaves it as it is installed.
 
-Three tables: the whole solve; one evaluation, beside a C++ loop that makes the same calls and does nothing else; and
-the rest of the solve, that is the solver itself and what `Minimizer.minimize` adds to both when solve follows solve.
+There are three tables: the whole solve; one evaluation, compared with a C++ loop that only makes the same calls; and
+the rest of the solve, which is the time in the solver and the time that `Minimizer.minimize` adds.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Row:
     mode: str
     repetitions: int
     scipy_solve: float
-    """By SciPy, on a `tf.function` with jit_compile as in this mode."""
+    """SciPy's solve, on a `tf.function` that is compiled if this mode is."""
     tfp_solve: float | None
     solve: float
     scipy_evaluations: int
@@ -70,13 +71,13 @@ class Row:
     tfp_fun: float | None
     fun: float
     evaluate: float
-    """Time in TensorFlow and around its calls, per evaluation, within a solve."""
+    """Time per evaluation within a solve, in TensorFlow and around its calls."""
     bare: float
-    """The same calls in a loop of their own, per evaluation."""
+    """Time per evaluation of the same calls in a bare loop."""
     solver: float
-    """In the solver, per iteration."""
+    """Time per iteration in the solver."""
     added: float
-    """What a solve takes beyond evaluations and solver, right after another solve."""
+    """Time of a solve outside evaluations and solver, right after another solve."""
 
     @property
     def ratio(self) -> float:
@@ -89,7 +90,7 @@ class Row:
 
 @dataclass
 class Peer:
-    """Another way to solve the problem: its times, and (evaluations, loss) at the end."""
+    """Another way to solve the problem, with its times, and its evaluations and loss at the end."""
 
     solve: Callable[[], tuple[int, float]]
     times: list[float] = field(default_factory=list)
@@ -111,7 +112,7 @@ def start(n: int) -> np.ndarray:
 
 
 def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[int, float]]:
-    """A solve by SciPy, as it is usually written."""
+    """Return a function that solves with SciPy, as users write it."""
 
     @tf.function(jit_compile=jit_compile)
     def value_and_gradient(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -132,7 +133,7 @@ def scipy_solve(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[int, fl
 
 
 def tfp_solve(x0: np.ndarray) -> Callable[[], tuple[int, float]] | None:
-    """A solve by TensorFlow Probability, all of it compiled; None if that is not installed."""
+    """Return a function that solves with TensorFlow Probability, compiled as a whole; None if it is not installed."""
     tfp = tensorflow_probability()
     if tfp is None:
         return None
@@ -158,7 +159,7 @@ def tfp_solve(x0: np.ndarray) -> Callable[[], tuple[int, float]] | None:
 
 
 def make_minimizer(x0: np.ndarray, mode: str) -> tfm.Minimizer:
-    """A Minimizer that evaluates in this mode."""
+    """Make a Minimizer that evaluates in this mode."""
     if mode != "tfe-jit":
         return tfm.Minimizer(rosenbrock, x0, jit_compile=mode == "xla")
     with without_machine_code():
@@ -166,7 +167,7 @@ def make_minimizer(x0: np.ndarray, mode: str) -> tfm.Minimizer:
 
 
 def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> float:
-    """Seconds per evaluation of the minimizer's own function at x0, in a C++ loop without a solver."""
+    """Return the seconds per evaluation of the minimizer's own function at x0, in a C++ loop without a solver."""
     program = minimizer._program
     lease = program.lease(program.arguments(()))
     workspace = lease.workspace
@@ -177,7 +178,7 @@ def bare_evaluation(minimizer: tfm.Minimizer, x0: np.ndarray, count: int) -> flo
 
 
 class Ours:
-    """A Minimizer in one mode, and what its solves have taken."""
+    """A Minimizer in one mode, and the times of its solves."""
 
     def __init__(self, x0: np.ndarray, mode: str) -> None:
         self.mode = mode
@@ -191,7 +192,7 @@ class Ours:
 
     def run(self) -> None:
         taken = []
-        for _ in range(2):  # the second solve meets caches that nobody else has filled
+        for _ in range(2):  # before the second solve, no other contender has used the caches
             begin = time.perf_counter()
             result = self._minimizer.minimize(self._x0)
             taken.append(time.perf_counter() - begin)
@@ -254,7 +255,7 @@ def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Describe the machine and the versions."""
     model = "unknown"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -297,7 +298,7 @@ def print_tables(rows: list[Row], console: Console) -> None:
     )
     rest = table(
         "Beyond evaluations, µs",
-        ("n", "mode", "solver, per iteration", "minimize adds, per solve", "which is of the solve"),
+        ("n", "mode", "solver, per iteration", "minimize adds, per solve", "share of the solve"),
     )
     for row in rows:
         solve.add_row(
@@ -326,8 +327,8 @@ def print_tables(rows: list[Row], console: Console) -> None:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 100, 1000], metavar="N")
-    parser.add_argument("--repetitions", type=int, default=0, help="of each solve (default: 51 up to n = 100, then 7)")
-    parser.add_argument("--blas-threads", type=int, default=1, help="of SciPy's linear algebra; 0: as installed")
+    parser.add_argument("--repetitions", type=int, default=0, help="solves for each n (default: 51 to n = 100, then 7)")
+    parser.add_argument("--blas-threads", type=int, default=1, help="threads of SciPy's BLAS; 0: as installed")
     parser.add_argument("--json", action="store_true", help="print one JSON document and no tables")
     options = parser.parse_args(arguments)
 
@@ -336,7 +337,7 @@ def main(arguments: list[str]) -> None:
     rows = []
     with (
         threadpool_limits(options.blas_threads or None, user_api="blas"),
-        Progress(console=console, transient=True, auto_refresh=False) as progress,  # no thread beside the measurements
+        Progress(console=console, transient=True, auto_refresh=False) as progress,  # no thread during the measurements
     ):
         task = progress.add_task("Solving", total=sum(repetitions.values()))
         for n in options.sizes:

@@ -1,4 +1,4 @@
-"""What several benchmarks need of other packages, and of the ways around machine code."""
+"""Functions that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfminimize._tf import xla
 
 
 def tensorflow_probability() -> Any | None:
-    """TensorFlow Probability with its L-BFGS loaded, which warns; None if it is not installed."""
+    """Return TensorFlow Probability, with its L-BFGS loaded and the warnings of that ignored; None if not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -26,7 +26,7 @@ def tensorflow_probability() -> Any | None:
 
 @contextlib.contextmanager
 def without_machine_code() -> Iterator[None]:
-    """A Minimizer made meanwhile lets TensorFlow call what XLA compiles."""
+    """While this is active, a new Minimizer lets TensorFlow call the functions that XLA compiles."""
     refusal = xla.NotCompiled("the benchmark wants TensorFlow to call it")
     with mock.patch.object(xla, "compile_functions", side_effect=refusal):
         yield

@@ -1,12 +1,13 @@
-"""SLSQP: time of the solver per iteration, memory, and a whole solve, beside SciPy's SLSQP.
+"""SLSQP compared with SciPy's: the time per iteration in the solver, the memory, and the time of a whole solve.
 
-The problem is strictly convex, f = ½ xᵀDx + ¼ Σ xᵢ⁴ with D = diag(1 ... 10), under n/2 linear inequalities Ax >= b,
-about half of which are active at the minimum, and bounds; or under bounds only, about a third of which are active. In
-the first table only the time inside the solvers is counted, not that of the function and the constraints; the runs take
-turns, and the figures are medians. SciPy's linear algebra is held to one thread (--blas-threads 0 leaves it as it is
-installed). The memory is that by which the process grows, in a process of its own. The last table is the example with
-constraints of the old `ScipyOptimizerInterface`, of two variables: the whole solve, with SciPy on `tf.function`s as
-users write it.
+The problem is strictly convex: f = ½ xᵀDx + ¼ Σ xᵢ⁴ with D = diag(1 ... 10). It has n/2 linear inequalities Ax >= b,
+about half of them active at the minimum, and bounds; or only bounds, about a third of them active.
+
+The first table counts only the time inside the solvers, without the function and the constraints. The runs take turns,
+and the figures are medians. SciPy's linear algebra is limited to one thread (--blas-threads 0 leaves it as it is
+installed). The second table measures how much a new process grows during a solve. The last table has the whole solve of
+the old `ScipyOptimizerInterface`'s example with constraints and two variables, with SciPy on `tf.function`s, as users
+write it.
 
     python benchmarks/slsqp.py [--small] [--json]
 """
@@ -46,7 +47,7 @@ class Problem:
 
     @staticmethod
     def with_rows(n: int) -> Problem:
-        """The rows meet at a random point, and the bounds are far away."""
+        """Make a problem whose rows meet at a random point, with bounds far away."""
         generator = np.random.default_rng(1)
         matrix = generator.standard_normal((n // 2, n)) / np.sqrt(n)
         right_side = matrix @ generator.uniform(-1, 1, n)
@@ -72,13 +73,13 @@ class Problem:
         )
 
     def active(self, x: Vector) -> int:
-        """How many rows and bounds hold with equality."""
+        """Count the rows and bounds that hold with equality."""
         rows = int((self.matrix @ x - self.right_side < 1e-6).sum())
         return rows + int(((x < self.bounds.lb + 1e-9) | (x > self.bounds.ub - 1e-9)).sum())
 
 
 class SolverClock:
-    """Counts the seconds that SciPy spends inside its solver, whose place it takes."""
+    """Wraps SciPy's solver to count the seconds spent in it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -96,7 +97,7 @@ class SolverClock:
 
 
 def compare_iterations(problem: Problem, repetitions: int) -> dict[str, Any]:
-    """Medians of the seconds that one iteration takes inside each solver."""
+    """Measure the median seconds of one iteration inside each solver."""
     import tfminimize as tfm
 
     ours: list[float] = []
@@ -126,7 +127,7 @@ def compare_iterations(problem: Problem, repetitions: int) -> dict[str, Any]:
 
 
 def measure_memory(n: int, rows: bool) -> dict[str, Any]:
-    """One solve in this process, and the memory by which it grows, without that of the problem's own matrix."""
+    """Solve once in this process, and measure how much it grows, without the problem's own matrix."""
     import tfminimize as tfm
 
     Problem.with_rows(10).solve(tfm.scipy.slsqp)  # loads all libraries
@@ -156,7 +157,7 @@ def measure_memory_in_child(n: int, rows: bool) -> dict[str, Any]:
 
 
 def compare_old_example(repetitions: int) -> list[dict[str, Any]]:
-    """The whole solve, as a graph and with XLA, on both sides."""
+    """Measure the whole solve, as a graph and with XLA on both sides."""
     import tensorflow as tf
 
     import tfminimize as tfm
@@ -212,7 +213,7 @@ def print_report(report: dict[str, list[dict[str, Any]]]) -> None:
             **size,
             "iterations": lambda r: str(r["nit"]),
             "SciPy's": lambda r: str(r["scipy_nit"]),
-            "f, less SciPy's": lambda r: f"{r['fun_difference']:.0e}",
+            "f minus SciPy's": lambda r: f"{r['fun_difference']:.0e}",
             "tfminimize": lambda r: f"{r['seconds'] * 1e3:.3f}",
             "SciPy": lambda r: f"{r['scipy_seconds'] * 1e3:.2f}",
             "times faster": lambda r: f"{r['ratio']:.1f}",
@@ -224,7 +225,7 @@ def print_report(report: dict[str, list[dict[str, Any]]]) -> None:
         {
             **size,
             "iterations": lambda r: str(r["nit"]),
-            "ms an iteration": lambda r: f"{r['seconds'] * 1e3:.0f}",
+            "ms per iteration": lambda r: f"{r['seconds'] * 1e3:.0f}",
             "memory": lambda r: f"{r['squares']:.1f}",
             "SciPy's": lambda r: f"{r['scipy_squares']:.1f}",
         },
@@ -247,7 +248,7 @@ def print_report(report: dict[str, list[dict[str, Any]]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="small problems, once each")
-    parser.add_argument("--repetitions", type=int, default=0, help="of each solve (default: by the size)")
+    parser.add_argument("--repetitions", type=int, default=0, help="solves of each problem (default: by its size)")
     parser.add_argument("--blas-threads", type=int, default=1, help="SciPy's threads; 0: as installed")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
-"""The solver alone: time and memory per variable and iteration, beside SciPy's L-BFGS-B.
+"""The solver alone: time and memory per variable and iteration, compared with SciPy's L-BFGS-B.
 
-Only the time inside the solvers is counted, not that of the function, from the iteration on at which the memory of
-m = 10 pairs is full. SciPy's time is that of its ``setulb``, with its BLAS on one thread and as it comes.
+Only the time inside the solvers counts, not the time of the function, and only iterations with all m = 10 pairs stored.
+SciPy's time is the time in its ``setulb``, with its BLAS on one thread and with its default.
 
     python benchmarks/solver.py [--sizes 10,100,...] [--json]
 """
@@ -28,8 +28,9 @@ CHUNK = 1 << 14
 
 Vector = NDArray[np.float64]
 
-# Doubles that one iteration with one evaluation reads and writes, all pairs stored, all variables free: ours counted
-# from cpp/solvers/kernels/kernels.cc (direction, trial, update), SciPy's from its source (one pass a BLAS call).
+# Doubles that one iteration with one evaluation reads and writes, if all pairs are stored and all variables are free.
+# We counted ours in cpp/solvers/kernels/kernels.cc (direction, trial, update), and SciPy's in its source, with one pass
+# over memory for each BLAS call.
 DOUBLES_MOVED = {
     ("tfminimize", False): 4 * MAXCOR + 11,
     ("tfminimize", True): 4 * MAXCOR + 19,
@@ -43,12 +44,12 @@ def start(n: int) -> Vector:
 
 
 def bounds(n: int) -> tuple[Vector, Vector]:
-    """Bounds of which one in a hundred holds its variable at the minimum."""
+    """Make bounds; one in a hundred is active at the minimum."""
     return np.full(n, -2.0), np.where(np.arange(n) % 100 == 50, 0.5, 2.0)
 
 
 def rosenbrock(x: Vector, g: Vector) -> float:
-    """The chained Rosenbrock function, in pieces that stay in the cache, so that it needs no memory of its own."""
+    """Evaluate the chained Rosenbrock function, in pieces that stay in the cache, to need no further memory."""
     total = 0.0
     g[0] = 0.0
     for begin in range(0, len(x) - 1, CHUNK):
@@ -71,7 +72,7 @@ def iterations_for(n: int) -> int:
 
 
 def run_tfminimize(n: int, bounded: bool, iterations: int) -> float:
-    """Seconds that `iterations` iterations cost after the warm-up."""
+    """Return the seconds that `iterations` iterations take after the warm-up."""
     from tfminimize import _native
 
     x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
@@ -121,16 +122,16 @@ RUNNERS = {"tfminimize": run_tfminimize, "scipy": run_scipy}
 
 
 def measure(solver: str, n: int, bounded: bool, repetitions: int) -> dict[str, float]:
-    """Median of several runs, in this process."""
+    """Measure the median of several runs in this process."""
     iterations = iterations_for(n)
     repetitions = repetitions or (1 if n >= 10**7 else int(np.clip(1e6 / n, 3, 50)))
     importlib.import_module("tfminimize" if solver == "tfminimize" else "scipy.optimize")
     peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if n < 10**7:  # the first run of a small problem meets cold caches
+    if n < 10**7:  # the first run of a small problem has cold caches
         RUNNERS[solver](n, bounded, iterations)
     runs = [RUNNERS[solver](n, bounded, iterations) / iterations for _ in range(repetitions)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # x, g, the function's g and the two bounds are not the solver's.
+    # x, g, the function's g and the two bounds do not belong to the solver.
     own = (5 if bounded else 3) * 8 * n
     return {"seconds": float(np.median(runs)), "memory": (peak - peak_before) * 1024 - own}
 
@@ -175,7 +176,7 @@ def print_table(rows: list[dict[str, object]]) -> None:
                  "(default)", "bytes moved", "SciPy's", "memory, doubles", "SciPy's"):  # fmt: skip
         table.add_column(name, justify="right")
     for r in rows:
-        # The resident memory of a small problem is that of the process.
+        # For a small problem, the process itself takes most of the resident memory.
         shows_memory = int(str(r["n"])) >= 10**6
         table.add_row(
             f"{r['n']:,}", "yes" if r["bounds"] else "no",
@@ -186,13 +187,13 @@ def print_table(rows: list[dict[str, object]]) -> None:
             f"{r['scipy_memory_doubles']:.1f}" if shows_memory else "",
         )  # fmt: skip
     Console(width=150).print(table)
-    print(f"The limit for the memory is 2m + 8 = {2 * MAXCOR + 8} doubles a variable.")
+    print(f"The limit for the memory is 2m + 8 = {2 * MAXCOR + 8} doubles per variable.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--repetitions", type=int, default=0, help="of each run (default: 50 to 1, by the size)")
+    parser.add_argument("--repetitions", type=int, default=0, help="runs for each n (default: 50 to 1, by the size)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Burgers' equation, the problem of the two networks in `burgers_session.py` and `burgers_keras.py`.
+"""Burgers' equation, which the networks in `burgers_session.py` and `burgers_keras.py` solve.
 
     u_t + u u_x = (0.01/π) u_xx,    u(x, 0) = -sin(πx),    u(-1, t) = u(1, t) = 0,    -1 <= x <= 1, 0 <= t <= 1
 
-A shock grows at x = 0. The Cole-Hopf transformation turns the equation into that of heat, so u is known as a quotient
-of two integrals:
+A shock grows at x = 0. The Cole-Hopf transformation turns the equation into the heat equation, which gives u as a
+quotient of two integrals:
 
     u(x, t) = -∫ sin(π(x - y)) h(x - y) exp(-y²/4νt) dy / ∫ h(x - y) exp(-y²/4νt) dy,    h(y) = exp(-cos(πy) / 2πν)
 """
@@ -15,11 +15,11 @@ from numpy.polynomial.hermite import hermgauss
 from numpy.typing import NDArray
 
 VISCOSITY = 0.01 / np.pi
-KNOWN_WEIGHT = 20.0  # of the known values in the loss, against 1 of the equation
+KNOWN_WEIGHT = 20.0  # weight of the known values in the loss; the equation has weight 1
 
 
 def exact_solution(x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """u at the points (x, t), by Gauss-Hermite quadrature."""
+    """Return u at the points (x, t), by Gauss-Hermite quadrature."""
     nodes, weights = hermgauss(100)
     shifted = np.pi * (x[..., None] - np.sqrt(4.0 * VISCOSITY * t[..., None]) * nodes)
     density = weights * np.exp(-np.cos(shifted) / (2.0 * np.pi * VISCOSITY))
@@ -27,7 +27,7 @@ def exact_solution(x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np
 
 
 def known_points(count: int, generator: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (x, t) at t = 0 and at both ends, [count, 2], and u there, [count, 1]."""
+    """Draw points (x, t) at t = 0 and at both ends, [count, 2]; return them and u there, [count, 1]."""
     start = np.stack([generator.uniform(-1.0, 1.0, count // 2), np.zeros(count // 2)], axis=1)
     ends = np.stack([generator.choice([-1.0, 1.0], count - count // 2), generator.uniform(size=count - count // 2)], 1)
     values = np.concatenate([-np.sin(np.pi * start[:, :1]), np.zeros((len(ends), 1))])
@@ -35,12 +35,12 @@ def known_points(count: int, generator: np.random.Generator) -> tuple[NDArray[np
 
 
 def inner_points(count: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Points (x, t) at which the equation shall hold, [count, 2]."""
+    """Draw points (x, t) for the equation to hold at, [count, 2]."""
     return generator.uniform([-1.0, 0.0], [1.0, 1.0], (count, 2))
 
 
 def reference_grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (x, t), [10100, 2], and the exact u, [10100, 1]."""
+    """Return a grid of points (x, t), [10100, 2], and the exact u, [10100, 1]."""
     x, t = np.meshgrid(np.linspace(-1.0, 1.0, 101), np.linspace(0.01, 1.0, 100))
     return np.stack([x.ravel(), t.ravel()], axis=1), exact_solution(x, t).reshape(-1, 1)
 

@@ -1,7 +1,7 @@
 """A physics-informed network for Burgers' equation in Keras 3, fitted by L-BFGS-B.
 
-The same as `burgers_session.py`, as one would write it today. Nothing is called at every evaluation, so the whole solve
-runs without Python.
+This is `burgers_session.py` as you would write it today. It has no callback at each evaluation, so the whole solve runs
+without Python.
 
     python examples/burgers_keras.py [--iterations 5000]
 """
@@ -20,12 +20,12 @@ import tfminimize as tfm
 
 
 def make_network() -> keras.Model:
-    """u(x, t) for points [..., 2]."""
+    """Make a network that computes u(x, t) for points [..., 2]."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [
             keras.layers.Input((2,)),
-            keras.layers.Rescaling([1.0, 2.0], [0.0, -1.0]),  # both inputs from -1 to 1
+            keras.layers.Rescaling([1.0, 2.0], [0.0, -1.0]),  # scales both inputs to [-1, 1]
             *(keras.layers.Dense(20, activation="tanh") for _ in range(3)),
             keras.layers.Dense(1),
         ]
@@ -33,7 +33,7 @@ def make_network() -> keras.Model:
 
 
 def residual(network: keras.Model, points: tf.Tensor) -> tf.Tensor:
-    """What is left of the equation at the points, [count, 1]."""
+    """Compute the residual of the equation at the points, [count, 1]."""
     with tf.GradientTape() as outer:
         outer.watch(points)
         with tf.GradientTape() as inner:
@@ -78,7 +78,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     print(f"error of u after {result.nit} iterations: {relative_error(network(points).numpy(), exact):.1%}")
     print(f"{result.message}: loss {result.fun:.2e}, {result.nfev} evaluations, {seconds:.1f} s")
-    print(f"{result.timing['evaluate'] / seconds:.0%} of the time goes to TensorFlow, evaluating loss and gradient.")
+    print(f"TensorFlow evaluates loss and gradient in {result.timing['evaluate'] / seconds:.0%} of the time.")
 
 
 if __name__ == "__main__":

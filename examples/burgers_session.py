@@ -1,7 +1,7 @@
-"""A physics-informed network for Burgers' equation, written as for TensorFlow 1: a graph, a session, placeholders.
+"""A physics-informed network for Burgers' equation, written for TensorFlow 1 with a graph, a session and placeholders.
 
-Such programs ran on `tf.contrib.opt.ScipyOptimizerInterface`, which went away with TensorFlow 1. Two lines of this one
-are not what they were: the imports of `tensorflow.compat.v1` and of `tfminimize`.
+Such programs used `tf.contrib.opt.ScipyOptimizerInterface`, which TensorFlow 2 removed. To run one today, import
+`tensorflow.compat.v1`, call `disable_v2_behavior`, and take the class from `tfminimize`. The rest stays.
 
     python examples/burgers_session.py [--iterations 5000]
 """
@@ -23,14 +23,14 @@ tf.disable_v2_behavior()
 
 
 class PhysicsInformedNetwork:
-    """u(x, t), fitted to the values that are known and to the equation.
+    """A network for u(x, t), fitted to the known values and to the equation.
 
     Parameters
     ----------
     layers : list of int
-        The widths, from 2 (x and t) to 1 (u).
+        The widths of the layers, from 2 (x and t) to 1 (u).
     iterations : int
-        The most that L-BFGS-B may take.
+        The most iterations that L-BFGS-B may take.
     """
 
     def __init__(self, layers: list[int], iterations: int) -> None:
@@ -74,14 +74,14 @@ class PhysicsInformedNetwork:
         return hidden @ self.weights[-1] + self.biases[-1]
 
     def _residual(self, x: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-        """What is left of the equation."""
+        """Compute the residual of the equation."""
         u = self._network(x, t)
         u_x, u_t = tf.gradients(u, [x, t])
         (u_xx,) = tf.gradients(u_x, [x])
         return u_t + u * u_x - VISCOSITY * u_xx
 
     def _report(self, known_loss: np.float32, equation_loss: np.float32) -> None:
-        """Gets the fetches at every evaluation."""
+        """Print the fetches now and then; called at every evaluation."""
         self.losses.append(float(KNOWN_WEIGHT * known_loss + equation_loss))
         if len(self.losses) % 200 == 0:
             print(f"{len(self.losses):5} evaluations: {known_loss:.2e} where u is known, {equation_loss:.2e} inside")

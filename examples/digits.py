@@ -1,11 +1,11 @@
-"""Multinomial logistic regression on handwritten digits, full batch: SciPy through a tf.function, and tfminimize.
+"""Multinomial logistic regression on handwritten digits, on all data at once, by SciPy and by tfminimize.
 
-The data are the 1,797 images of 8 x 8 pixels that scikit-learn ships. The model has 650 parameters in two variables:
-weights [64, 10] and a bias [10].
+The data are the 1,797 images of 8 x 8 pixels that come with scikit-learn. The model has 650 parameters in two
+variables, weights [64, 10] and a bias [10].
 
-SciPy is timed twice: as it is installed, and with its linear algebra (OpenBLAS) held to one thread. By default OpenBLAS
-starts a thread for each core, and these wait in a busy loop, on the cores that TensorFlow's threads need: what that
-costs depends on the machine and on what else it does.
+SciPy is timed twice: as it is installed, and with its linear algebra (OpenBLAS) limited to one thread. By default
+OpenBLAS starts a thread for each core. These wait in a busy loop on the cores that TensorFlow's threads need, and how
+much time that costs depends on the machine and its load.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def accuracy() -> float:
     return float(tf.reduce_mean(tf.cast(predicted == digits, tf.float64)))
 
 
-# 1. By hand: one flat vector for SciPy, unpacked into the variables at every evaluation.
+# 1. By hand: SciPy has one flat vector, and each evaluation unpacks it into the variables.
 
 
 @tf.function
@@ -79,7 +79,7 @@ def blas_threads() -> int:
     return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)
 
 
-# 2. The same in one line.
+# 2. With tfminimize: one line.
 
 
 def fit_with_tfminimize() -> scipy.optimize.OptimizeResult:
@@ -88,7 +88,7 @@ def fit_with_tfminimize() -> scipy.optimize.OptimizeResult:
 
 @dataclass
 class Fits:
-    """Fits by one of the ways, each from zero."""
+    """Repeated fits in one way, each from zero."""
 
     name: str
     fit: Callable[[], scipy.optimize.OptimizeResult]
@@ -113,7 +113,7 @@ def main() -> None:
         Fits("SciPy, 1 BLAS thread", fit_with_scipy_on_one_thread),
         Fits("tfminimize", fit_with_tfminimize),
     ]
-    for _ in range(REPETITIONS + 1):  # in turn, so that a change of the machine's speed meets all of them
+    for _ in range(REPETITIONS + 1):  # in turn, so that a change in the machine's speed affects all of them
         for way in ways:
             way.run()
     ours = ways[-1]
@@ -132,7 +132,7 @@ def main() -> None:
     for way in ways:
         print(f"{way.name:22} {way.result.message}")
     evaluate = ours.result.timing["evaluate"] / ours.seconds[-1]
-    print(f"{evaluate:.0%} of our time goes to TensorFlow, evaluating loss and gradient.")
+    print(f"TensorFlow evaluates loss and gradient in {evaluate:.0%} of our time.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A Keras classifier of handwritten digits, fitted on all data at once by L-BFGS-B, and by Adam for comparison.
 
-The network has one hidden layer. Its weights are penalised, so that there is a minimum to find; L-BFGS-B needs no
-learning rate and no schedule, and says when it is there.
+The network has one hidden layer, and a penalty on its weights, so the loss has a minimum. L-BFGS-B needs no learning
+rate and no schedule, and says when it has found the minimum.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 import tfminimize as tfm
 
 PENALTY = 1e-3
-EPOCHS = 30  # of Adam, with batches of 32
+EPOCHS = 30  # for Adam, with batches of 32
 
 pixels, labels = load_digits(return_X_y=True)
 train_x, test_x, train_y, test_y = train_test_split(

@@ -1,7 +1,7 @@
-"""The examples of TensorFlow Probability's `math.minimize`, as its documentation has them: eagerly, and in a graph.
+"""The examples from the documentation of TensorFlow Probability's `math.minimize`, in eager mode and in a graph.
 
-They are what they were, except that `tfp.math.minimize` is `tfm.math.minimize`. Each is given what makes its optimizer,
-so that the last lines can solve the same problem by a native solver, for which a step is an iteration.
+They are unchanged, except that `tfp.math.minimize` is `tfm.math.minimize`. Each takes a function that makes its
+optimizer, so `main` can solve the same problems with Adam and with our L-BFGS-B, where a step is an iteration.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The examples in the documentation of TensorFlow 1's ScipyOptimizerInterface, with a session and without.
 
-In a session they are what they were, except that `tf` is `tensorflow.compat.v1` and the class comes from `tfminimize`.
-Without one, what was a tensor is a function that reads the variable. `minimize` leaves the solution in the variable;
-it also returns SciPy's result, which the old interface did not.
+In a session they are unchanged, except that `tf` is `tensorflow.compat.v1` and the class comes from `tfminimize`.
+Without a session, functions that read the variable replace the tensors. `minimize` leaves the solution in the variable.
+It also returns SciPy's result, which the old interface did not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tfminimize as tfm
 tf1 = tf.compat.v1
 
 
-# 1. In a session, as for TensorFlow 1.
+# 1. In a session, as in TensorFlow 1.
 
 
 def unconstrained_in_session(session: tf1.Session) -> np.ndarray:
@@ -49,7 +49,7 @@ def constrained_in_session(session: tf1.Session) -> np.ndarray:
     equalities = [vector[1] - 1.0]
     inequalities = [vector[0] - 1.0]
 
-    # L-BFGS-B, the default, takes no constraints but bounds.
+    # L-BFGS-B, the default, takes bounds but no other constraints.
     optimizer = tfm.ScipyOptimizerInterface(loss, equalities=equalities, inequalities=inequalities, method="SLSQP")
 
     session.run(tf1.global_variables_initializer())
@@ -91,7 +91,7 @@ def constrained() -> np.ndarray:
     return vector.numpy()
 
 
-# 3. As new code would have it.
+# 3. In new code.
 
 
 def constrained_in_one_call() -> np.ndarray:
@@ -111,7 +111,7 @@ def constrained_in_one_call() -> np.ndarray:
 
 
 def bounded_by_column() -> np.ndarray:
-    """A matrix whose bounds are broadcast: the first column at most 1, the second at most 2."""
+    """Broadcast the bounds of a matrix: the first column is at most 1, the second at most 2."""
     matrix = tf.Variable(tf.zeros([3, 2]), name="matrix")
 
     tfm.minimize(lambda: tf.reduce_sum(tf.square(matrix - 7.0)), matrix, bounds={matrix.ref(): (-np.inf, [1.0, 2.0])})

@@ -1,8 +1,8 @@
-"""How strongly to regularise: a model is fitted in each evaluation of a loss that is itself minimised.
+"""How strongly to regularise: each evaluation of the outer loss fits a model, which is a minimisation itself.
 
-A polynomial of degree 14 is fitted to 30 noisy points with a penalty of its own for each coefficient, and no
-coefficient may be greater than 5. The penalties are those that make the error on 30 other points least. They are found
-by their gradient, which is that of the fitted coefficients: `tf.GradientTape` differentiates the inner minimisation.
+We fit a polynomial of degree 14 to 30 noisy points. Each coefficient has its own penalty and lies between -5 and 5. We
+look for the penalties with the least error on 30 other points, and use their gradient to find them: `tf.GradientTape`
+differentiates the fitted coefficients through the inner minimisation.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ grid = np.linspace(-1, 1, 201)
 for name, log_penalties in (("the same for all", start), ("tuned", tuned.x)):
     coefficients = fit(tf.constant(log_penalties)).x
     print(
-        f"penalties {name:16}: error {float(error(coefficients, inputs, values)):.4f} where it is fitted, "
+        f"penalties {name:16}: error {float(error(coefficients, inputs, values)):.4f} on the fitted points, "
         f"{float(other_error(tf.constant(log_penalties))):.4f} on the other points, "
         f"{float(error(coefficients, powers(grid), tf.constant(np.sin(4 * grid)))):.4f} from the truth"
     )
-print(f"{tuned.nfev} gradients of the whole fit by {DEGREE + 1} penalties; {tuned.message}")
+print(f"{tuned.nfev} gradients of the whole fit with respect to {DEGREE + 1} penalties; {tuned.message}")
