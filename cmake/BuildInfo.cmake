@@ -1,4 +1,4 @@
-# What was built, and from what: read at run time by tfminimize.build_info().
+# Writes a JSON file that says what was built, and from what. tfminimize.build_info() reads it at run time.
 
 function(tfminimize_write_build_info path)
   string(TOUPPER "${CMAKE_BUILD_TYPE}" config)

@@ -1,6 +1,7 @@
-# Fails if one of OBJECTS, which are compiled for processors of different levels, defines a weak symbol: of several equal
-# ones the linker keeps any, so a processor could be given an instruction that it does not have.
-# Called as cmake -DNM=<nm> -DOBJECTS=<files separated by commas> -P CheckLevels.cmake
+# Fails if one of OBJECTS defines a weak symbol. OBJECTS are compiled for processors of different levels. If several of
+# them define the same weak symbol, the linker keeps any one, and a processor could get an instruction that it lacks.
+#
+# Call it as cmake -DNM=<nm> -DOBJECTS=<files separated by commas> -P CheckLevels.cmake
 
 string(REPLACE "," ";" OBJECTS "${OBJECTS}")
 foreach(object IN LISTS OBJECTS)

@@ -1,14 +1,15 @@
 # Finds the TensorFlow wheel that belongs to Python_EXECUTABLE.
 #
-# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and the targets
+# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and these targets:
 #
-#   TensorFlow::headers     its headers: enough for what asks the TensorFlow that Python has imported for what it calls
-#   TensorFlow::framework   what operations and kernels link to
-#   TensorFlow::cc          all the rest, XLA included
+#   TensorFlow::headers     only the headers, for code that looks up functions in the TensorFlow that Python has imported
+#   TensorFlow::framework   the library that operations and kernels link to
+#   TensorFlow::cc          the library with everything else, including XLA
 #
-# What links to the last two works with this minor version of TensorFlow only.
+# A binary that links to one of the last two works only with this minor version of TensorFlow.
 #
-# TensorFlow is looked up, not imported: an import takes seconds, and may fail on a machine that only builds.
+# We look TensorFlow up instead of importing it, because an import takes seconds and may fail on a machine that only
+# builds.
 
 if(NOT Python_EXECUTABLE)
   message(FATAL_ERROR "FindTensorFlow needs find_package(Python COMPONENTS Interpreter) before it.")
@@ -49,10 +50,10 @@ find_package_handle_standard_args(
 
 if(TensorFlow_FOUND AND NOT TARGET TensorFlow::headers)
   add_library(TensorFlow::headers INTERFACE IMPORTED)
-  # Headers of an imported target are SYSTEM: their warnings are not ours.
+  # The headers of an imported target are SYSTEM, so they cause no warnings.
   target_include_directories(TensorFlow::headers INTERFACE "${TensorFlow_INCLUDE_DIR}")
 
-  # How the wheel was compiled: what of it stands in headers must agree.
+  # These definitions are those of the wheel: inline code in its headers must be compiled in the same way.
   add_library(TensorFlow::framework SHARED IMPORTED)
   set_target_properties(
     TensorFlow::framework

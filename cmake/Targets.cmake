@@ -1,8 +1,8 @@
-# How the folders of cpp/ become targets.
+# Functions that turn the folders of cpp/ into targets.
 
 # tfminimize_common(<target> [NO_SANITIZER])
-# What every target of the project is compiled with. What links to TensorFlow takes no sanitizer: the inline functions of
-# its headers must be those that it was compiled with.
+# Sets the options that every target is compiled with. A target that links to TensorFlow takes no sanitizer, because the
+# inline functions in TensorFlow's headers must be the same as in its binary.
 function(tfminimize_common target)
   target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
   target_compile_options(
@@ -16,7 +16,7 @@ function(tfminimize_common target)
 endfunction()
 
 # tfminimize_add_library(<name> <source>... [LINK <target>...] [OPTIONS <option>...])
-# Each cpp/<source>.cc, as the static library tfminimize_<name>.
+# Compiles each cpp/<source>.cc into the static library tfminimize_<name>.
 function(tfminimize_add_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK;OPTIONS")
   set(target tfminimize_${name})
@@ -28,7 +28,7 @@ function(tfminimize_add_library name)
 endfunction()
 
 # tfminimize_sources(<variable> <source>...)
-# The paths of each cpp/<source>.cc.
+# Sets the variable to the paths of the cpp/<source>.cc.
 function(tfminimize_sources variable)
   list(TRANSFORM ARGN PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/cpp/")
   list(TRANSFORM ARGN APPEND ".cc")
@@ -36,11 +36,11 @@ function(tfminimize_sources variable)
 endfunction()
 
 # tfminimize_add_levels(<library> <source>... [OPTIONS <option>...])
-# Compiles each cpp/<source>.cc once for every x86-64 level, with TFMINIMIZE_LEVEL defined as the name of the level
-# (v1, v3, v4), which the source uses as a namespace. Which one runs is decided when the library is loaded.
+# Compiles each cpp/<source>.cc once for every x86-64 level. TFMINIMIZE_LEVEL is the name of the level (v1, v3, v4), and
+# the source uses it as a namespace. The library chooses a level when it is loaded.
 #
-# The linker keeps one of several equal inline functions, and could keep that of the highest level for everybody: such
-# a source must define nothing inline that another file defines too. CheckLevels.cmake, a test, looks for it.
+# If several files define the same inline function, the linker keeps one, which could be that of the highest level. So
+# these sources must not define an inline function that another file also defines. The test CheckLevels.cmake checks it.
 function(tfminimize_add_levels library)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
   tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
@@ -65,7 +65,7 @@ function(tfminimize_add_levels library)
 endfunction()
 
 # tfminimize_add_extension(<name> <source>... [NO_SANITIZER] [LINK <target>...])
-# Each cpp/<source>.cc, as a Python extension that is installed into the package.
+# Compiles each cpp/<source>.cc into a Python extension and installs it into the package.
 function(tfminimize_add_extension name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "NO_SANITIZER" "" "LINK")
   set(PYBIND11_FINDPYTHON ON)
@@ -84,15 +84,16 @@ function(tfminimize_add_extension name)
   endif()
   tfminimize_common(${name} ${sanitizer})
   target_link_libraries(${name} PRIVATE ${arg_LINK})
-  # A symbol of a static library must not meet one of the same name in TensorFlow's.
+  # Hide the symbols of static libraries, which could have the same names as TensorFlow's.
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
   install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
 endfunction()
 
 # tfminimize_add_op_library(<name> <source>... [LINK <target>...])
-# Each cpp/<source>.cc, as a library of TensorFlow operations, which Python loads with tf.load_op_library.
+# Compiles each cpp/<source>.cc into a library of TensorFlow operations, which Python loads with tf.load_op_library.
 #
-# TensorFlow is not built for the sanitizers, and what of its containers stands in headers must agree on that.
+# It is not built for the sanitizers. TensorFlow is not either, and the containers in its headers must be compiled in the
+# same way.
 function(tfminimize_add_op_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
   if(TFMINIMIZE_SANITIZE)
@@ -103,13 +104,13 @@ function(tfminimize_add_op_library name)
   tfminimize_common(${name})
   target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::framework)
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
-  # The library of TensorFlow that is loaded already is the one that is used; this is where it lies beside.
+  # Python has already loaded TensorFlow's library, and the loader takes that one. The path is where pip installs it.
   set_target_properties(${name} PROPERTIES PREFIX "" INSTALL_RPATH "$ORIGIN/../tensorflow")
   install(TARGETS ${name} LIBRARY DESTINATION tfminimize)
 endfunction()
 
 # tfminimize_add_tests(<folder>)
-# cpp/tests/<folder>/**/*_test.cc as one executable, which is one test; the target cpp_tests builds all of them.
+# Compiles cpp/tests/<folder>/**/*_test.cc into one executable, which is one test. The target cpp_tests builds all of them.
 function(tfminimize_add_tests folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/tests/${folder}/*_test.cc")
   if(NOT sources)
@@ -124,8 +125,8 @@ function(tfminimize_add_tests folder)
 endfunction()
 
 # tfminimize_define_border_id(<header> <extension>...)
-# TFMINIMIZE_BORDER_ID, a string that is another if one of the extensions is built from another version of the header or by
-# another compiler: objects of its classes then cannot be handed from one to the other.
+# Defines TFMINIMIZE_BORDER_ID, a string that changes with the header and the compiler. If two extensions have different
+# strings, they must not pass each other objects of the header's classes.
 function(tfminimize_define_border_id header)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${header}")
   file(SHA256 "${header}" hash)
