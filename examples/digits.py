@@ -113,7 +113,7 @@ def main() -> None:
         Fits("SciPy, 1 BLAS thread", fit_with_scipy_on_one_thread),
         Fits("tfminimize", fit_with_tfminimize),
     ]
-    for _ in range(REPETITIONS + 1):  # in turn, so that a change in the machine's speed affects all of them
+    for _ in range(REPETITIONS + 1):  # in turn: a change in the machine's speed affects all of them
         for way in ways:
             way.run()
     ours = ways[-1]
