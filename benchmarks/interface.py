@@ -3,10 +3,9 @@
 That design is rewritten here: `scipy.optimize.minimize` calls `session.run` for each evaluation, which feeds the
 optimised variables and fetches the loss and the packed gradient. The problems:
 
-- Rosenbrock's function of n float64 variables from (-1.2, 1, -1.2, 1, ...), which takes hardly more time than the
-  overhead.
-- A physics-informed network for Burgers' equation in float32, with the options that such programs use. Nearly all of
-  the time goes into TensorFlow's kernels.
+- Rosenbrock's function of n float64 variables from (-1.2, 1, -1.2, 1, ...). Nearly all the time is overhead.
+- A physics-informed network for Burgers' equation in float32, with the options that such programs use. Nearly all the
+  time goes into TensorFlow's kernels.
 - If GPflow is installed, Gaussian process regression on 200 points without a session: `tfm.minimize` compared with
   `gpflow.optimizers.Scipy`.
 
