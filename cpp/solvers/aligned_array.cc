@@ -2,9 +2,11 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "solvers/memory.h"
+#include "solvers/padding.h"
 
 namespace tfminimize::solvers {
 
@@ -19,8 +21,14 @@ AlignedMemory aligned_memory(std::size_t bytes) {
     throw OutOfMemory("The system has no " + gigabytes(static_cast<double>(rounded)) +
                       " of memory more for the solver: give fewer variables or constraints, or a smaller maxcor.");
   }
-  if (large) madvise(memory, rounded, MADV_HUGEPAGE);  // A wish: without it the array is only slower.
+  if (large) madvise(memory, rounded, MADV_HUGEPAGE);  // If the system refuses, the array is only slower.
   return {memory, std::free};
+}
+
+AlignedArray<double> zeros(std::size_t size) {
+  AlignedArray<double> array(padded(std::max<std::size_t>(size, 1)));
+  std::fill_n(array.data(), array.size(), 0.0);
+  return array;
 }
 
 }  // namespace tfminimize::solvers

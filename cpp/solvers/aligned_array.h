@@ -8,14 +8,14 @@
 
 namespace tfminimize::solvers {
 
-/// Memory of std::aligned_alloc.
+/// Memory from std::aligned_alloc.
 using AlignedMemory = std::unique_ptr<void, void (*)(void*)>;
 
-/// Memory that starts at a cache line; much of it starts at a huge page and asks for such pages, since a pass over a
-/// tall matrix would else spend its time on page tables. Not initialized.
+/// Uninitialized memory that starts at a cache line. A large block starts at a huge page and asks the system for huge
+/// pages; otherwise a pass over a tall matrix spends its time on page tables.
 AlignedMemory aligned_memory(std::size_t bytes);
 
-/// An array in such memory; it can be moved, not copied.
+/// An array in such memory. It can be moved, but not copied.
 template <typename T>
 class AlignedArray {
   static_assert(std::is_trivial_v<T>);
@@ -32,6 +32,9 @@ class AlignedArray {
   AlignedMemory memory_{nullptr, std::free};
   std::size_t size_ = 0;
 };
+
+/// padded(size) zeros, at least one cache line of them.
+AlignedArray<double> zeros(std::size_t size);
 
 }  // namespace tfminimize::solvers
 

@@ -6,17 +6,17 @@
 
 namespace tfminimize::solvers {
 
-/// Tells a wrong gradient from rounding, by the trials of one line search for φ(t) = f(x + t·d).
+/// Distinguishes a wrong gradient from rounding, by the trials of one line search on φ(t) = f(x + t·d).
 ///
-/// Where the gradient is wrong, f rises although each slope says that it falls, and the rise shrinks with the step: for
-/// short steps it is proportional to it. Rounding makes f rise too, but as much at a short step as at a long one, and
-/// by little, compared with the numbers that f is made of.
+/// If the gradient is wrong, f rises although each slope says that it falls, and the rise shrinks in proportion to a
+/// short step. Rounding makes f rise too, but as much at a short step as at a long one, and only a little compared with
+/// the terms of f.
 ///
-/// A value of its own, without memory elsewhere: copying it saves its state.
+/// It owns no memory elsewhere: copying it saves its state.
 class GradientCheck {
  public:
   GradientCheck() = default;
-  /// precision: the rounding unit of f. size: the largest |f| so far, which terms that cancel in f now may still have.
+  /// precision: the rounding unit of f. size: the largest |f| so far; terms that cancel in f now may still be as large.
   GradientCheck(double precision, double size) : precision_(precision), size_(size) {}
 
   /// Takes a trial: its step t, φ(t), φ(t) - φ(0) and φ'(t).
@@ -30,22 +30,22 @@ class GradientCheck {
     rise_ = rise;
   }
 
-  /// Whether the rise is so surely real that the gradient must be wrong.
+  /// Whether the rise cannot be rounding, so that the gradient must be wrong.
   bool is_wrong() const { return span_ >= kSurely; }
 
  private:
-  // The roundings of a sum add up; f of a few hundred terms is some units off.
+  // The roundings of a sum add up: a sum of a few hundred terms is some units off.
   static constexpr double kRoundings = 16;
-  // The line search shortens a step that rises at least so much. A rise by rounding stays, so that rise/step grows by
-  // this factor, which is not alike.
+  // If f rises, the line search shortens the step at least by this factor. A rise from rounding stays, and rise/step
+  // grows by the factor, which is more than kAlike allows.
   static constexpr double kShorter = 4;
   static constexpr double kAlike = 2;
-  // Rises by rounding differ by a few times, seldom by ten, and not in proportion to the step.
+  // Two rises from rounding differ by a few times, seldom by ten times, and not in proportion to the step.
   static constexpr double kSurely = 50;
 
   double precision_ = 0;
   double size_ = 0;
-  double step_ = 0;  ///< The last trial that rose; 0 for none.
+  double step_ = 0;  ///< Of the last trial that rose; 0 before the first.
   double rise_ = 0;
   double span_ = 1;  ///< By how much the step was shortened while the rise was proportional to it.
 };

@@ -13,11 +13,13 @@ std::string gigabytes(double bytes) {
   return {text, static_cast<std::size_t>(length)};
 }
 
-void check_memory(double bytes, const std::string& user, const std::string& remedy) {
+void check_memory(const MemoryNeed& need, const std::string& remedy) {
+  const double bytes = sizeof(double) * need.doubles * static_cast<double>(need.count);
   const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   if (bytes <= present) return;
-  throw OutOfMemory(user + " needs " + gigabytes(bytes) + " of memory, and this machine has " + gigabytes(present) +
-                    ": " + remedy);
+  const std::string threads = need.count == 1 ? "" : ", in " + std::to_string(need.count) + " threads,";
+  throw OutOfMemory(need.solver + threads + " with " + need.sizes + " needs " + gigabytes(bytes) +
+                    " of memory, and this machine has " + gigabytes(present) + ": " + remedy);
 }
 
 }  // namespace tfminimize::solvers

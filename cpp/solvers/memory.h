@@ -1,13 +1,14 @@
 #ifndef TFMINIMIZE_SOLVERS_MEMORY_H_
 #define TFMINIMIZE_SOLVERS_MEMORY_H_
 
+#include <cstddef>
 #include <new>
 #include <string>
 #include <utility>
 
 namespace tfminimize::solvers {
 
-/// There is not enough memory; what() says for what, and what to do.
+/// There is not enough memory. what() says what needs it, and what to do.
 class OutOfMemory : public std::bad_alloc {
  public:
   explicit OutOfMemory(std::string sentence) : sentence_(std::move(sentence)) {}
@@ -17,12 +18,20 @@ class OutOfMemory : public std::bad_alloc {
   std::string sentence_;
 };
 
-/// The same in words.
+/// The number of bytes in words: "1.5 GB".
 std::string gigabytes(double bytes);
 
-/// Throws OutOfMemory if the machine does not have so many bytes at all. The system hands out more memory than there
-/// is, and ends the process when it is used.
-void check_memory(double bytes, const std::string& user, const std::string& remedy);
+/// What `count` solvers of one kind need, each in a thread of its own.
+struct MemoryNeed {
+  std::string solver;  ///< Its name.
+  std::string sizes;   ///< "12 variables", in words.
+  double doubles = 0;  ///< For one solver.
+  std::size_t count = 1;
+};
+
+/// Throws OutOfMemory if the machine has less memory than this in total. The system would hand it out all the same, and
+/// kill the process once the memory is used.
+void check_memory(const MemoryNeed& need, const std::string& remedy);
 
 }  // namespace tfminimize::solvers
 

@@ -7,23 +7,25 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "solvers/span.h"
+#include "solvers/status.h"
 
 namespace tfminimize::solvers {
 
-/// What tells the states of two solvers apart that cannot continue each other: the kind of solver, sizes, options.
+/// The kind of solver, its sizes and its options. A solver can only take a state that was saved with the same.
 using SnapshotShape = std::array<std::uint64_t, 6>;
 
-/// What a saved state begins with.
+/// A saved state begins with this.
 struct SnapshotHeader {
   SnapshotShape shape{};
-  std::uint64_t bytes = 0;     ///< Of what follows ...
-  std::uint64_t checksum = 0;  ///< ... and its checksum.
+  std::uint64_t bytes = 0;     ///< The size of the rest,
+  std::uint64_t checksum = 0;  ///< and its checksum.
 };
 
-/// Fowler, Noll & Vo's hash, over words of eight bytes.
+/// The hash of Fowler, Noll and Vo, over words of eight bytes.
 inline std::uint64_t checksum(const std::uint8_t* data, std::size_t size) {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
@@ -34,7 +36,7 @@ inline std::uint64_t checksum(const std::uint8_t* data, std::size_t size) {
   return hash;
 }
 
-/// The state of a solver, as bytes. visit(f) calls f(pointer, bytes) for each piece of it.
+/// The state of a solver as bytes. visit(f) calls f(pointer, bytes) for each piece of it.
 template <typename Visit>
 std::vector<std::uint8_t> save_snapshot(const SnapshotShape& shape, const Visit& visit) {
   std::vector<std::uint8_t> saved(sizeof(SnapshotHeader));
@@ -48,28 +50,49 @@ std::vector<std::uint8_t> save_snapshot(const SnapshotShape& shape, const Visit&
   return saved;
 }
 
-/// Throws std::invalid_argument for a part of a saved state that no solver has saved.
+/// Throws std::invalid_argument unless a part of a saved state can be one.
 inline void check_saved(bool holds, const char* part) {
   if (!holds) throw std::invalid_argument(std::string("The saved state is damaged: ") + part + " cannot be.");
 }
 
-/// Whether the byte of a bool that was copied from elsewhere is one.
+/// Whether a bool that was copied from saved bytes is valid.
 inline bool is_bool(const bool& value) {
   unsigned char byte = 0;
   std::memcpy(&byte, &value, sizeof byte);
   return byte <= 1;
 }
 
-/// Whether a number that was copied from elsewhere is an enumerator from 0 to `last`.
+/// Whether an enumerator that was copied from saved bytes is one of 0 to `last`.
 template <typename Enum>
 bool is_enumerator(Enum value, Enum last) {
   return static_cast<int>(value) >= 0 && static_cast<int>(value) <= static_cast<int>(last);
 }
 
-/// Whether a count that was copied from elsewhere may be one, and can be counted up from.
+/// Whether a count that was copied from saved bytes is not negative, and small enough to count on from.
 inline bool is_count(std::int64_t value) { return value >= 0 && value < (std::int64_t{1} << 62); }
 
-/// Hands the pieces of a saved state out, one after another.
+/// Throws std::invalid_argument unless these are enumerators, from 0 to the last ones.
+template <typename Status, typename Phase>
+void check_saved_enumerators(Request request, Status status, Status last_status, Phase phase, Phase last_phase) {
+  check_saved(is_enumerator(request, Request::kStopped) && is_enumerator(status, last_status) &&
+                  is_enumerator(phase, last_phase),
+              "its request, status or phase");
+}
+
+/// Visits one number or struct.
+template <typename Visit, typename Value>
+void visit_value(Visit&& visit, Value& value) {
+  static_assert(std::is_trivially_copyable_v<Value>);
+  visit(&value, sizeof value);
+}
+
+/// Visits the elements of a vector, an AlignedArray or a Span.
+template <typename Visit, typename Array>
+void visit_elements(Visit&& visit, Array&& array) {
+  visit(array.data(), array.size() * sizeof(*array.data()));
+}
+
+/// Reads the pieces of a saved state, one after another.
 class SnapshotReader {
  public:
   explicit SnapshotReader(Span<const std::uint8_t> rest) : rest_(rest) {}
@@ -85,12 +108,12 @@ class SnapshotReader {
   Span<const std::uint8_t> rest_;
 };
 
-/// Takes a saved state of the same shape back. Throws std::invalid_argument for anything else, and then the solver is
-/// as it was; `solver` and `sizes` name what must be the same.
+/// Restores a solver from a state that was saved with the same shape. Throws std::invalid_argument for anything else,
+/// and then leaves the solver as it was. The error names the kind of `solver` and the `sizes` that must be the same.
 ///
-/// visit(f) calls f(pointer, bytes) for each piece, and throws by check_saved() where a size or an index cannot be;
-/// check() does so for the rest, when all has been read. Then no bytes, from wherever they come, do more than raise an
-/// error. Floating-point numbers may be any.
+/// visit(f) calls f(pointer, bytes) for each piece, and throws by check_saved() if a size or an index is impossible.
+/// check() tests the rest once all of it has been read. So no bytes, whatever their origin, can do more than raise an
+/// error. Floating-point numbers may have any value.
 template <typename Visit, typename Check>
 void restore_snapshot(Span<const std::uint8_t> saved, const SnapshotShape& shape, const std::string& solver,
                       const std::string& sizes, const Visit& visit, const Check& check) {

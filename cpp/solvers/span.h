@@ -7,7 +7,7 @@
 
 namespace tfminimize {
 
-/// A view of contiguous memory that somebody else owns (std::span is C++20).
+/// A view of contiguous memory that someone else owns (std::span needs C++20).
 template <typename T>
 class Span {
  public:

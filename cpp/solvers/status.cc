@@ -1,5 +1,7 @@
 #include "solvers/status.h"
 
+#include <stdexcept>
+
 namespace tfminimize::solvers {
 
 int scipy_code(Status status) {
@@ -50,6 +52,16 @@ const char* message(Status status) {
       return "ABNORMAL: the function falls ever faster, as at a pole; it has no minimum there, or needs bounds.";
   }
   return "";
+}
+
+void check_may_advance(Request request) {
+  if (request == Request::kStopped) throw std::logic_error("advance() was called on a solver that has stopped.");
+}
+
+void check_may_stop(Request request) {
+  if (request != Request::kIteration) {
+    throw std::logic_error("stop() is allowed only when an iteration is complete.");
+  }
 }
 
 }  // namespace tfminimize::solvers

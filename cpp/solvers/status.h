@@ -3,34 +3,40 @@
 
 namespace tfminimize::solvers {
 
-/// What a solver needs from its caller before it can go on.
+/// What a solver asks of its caller before it can go on.
 enum class Request {
   kEvaluate,     ///< The function at x, with its gradient or its constraints.
-  kDerivatives,  ///< The derivatives at x, where the function has been evaluated already.
-  kIteration,    ///< Nothing: an iteration is complete, x and f are its result.
-  kStopped,      ///< Nothing ever again: status() says why.
+  kDerivatives,  ///< The derivatives at x; the function has been evaluated there already.
+  kIteration,    ///< Nothing: an iteration is complete, and x and f are its result.
+  kStopped,      ///< Nothing any more: status() says why.
 };
 
-/// How a solve ended, or that it has not.
+/// How a solve ended, if it has.
 enum class Status {
-  kRunning,            ///< The solver still makes requests.
+  kRunning,            ///< It has not ended.
   kGradientConverged,  ///< The projected gradient is at most gtol.
   kFunctionConverged,  ///< The last iteration reduced f by less than ftol, relatively.
-  kMaxIterations,      ///< maxiter iterations were made.
-  kMaxEvaluations,     ///< More than maxfun evaluations were made.
-  kCallerStopped,      ///< The caller asked for the end with stop().
-  kLineSearchFailed,   ///< No lower point was found along steepest descent.
-  kGradientMismatch,   ///< f rises all along a direction in which the gradient says it falls.
+  kMaxIterations,      ///< The solver has made maxiter iterations.
+  kMaxEvaluations,     ///< The solver has made more than maxfun evaluations.
+  kCallerStopped,      ///< The caller called stop().
+  kLineSearchFailed,   ///< The line search found no lower point, even along steepest descent.
+  kGradientMismatch,   ///< f rises all along a direction in which it falls by its gradient.
   kNonFiniteStart,     ///< f or its gradient at the start is not finite.
   kUnboundedBelow,     ///< f reached minus infinity.
   kDiverged,           ///< f has grown by half of its digits, and its gradient even more.
 };
 
-/// SciPy's integer for a status: 0 converged, 1 a limit was reached, 2 failed, 99 stopped by the caller.
+/// SciPy's integer for a status: 0 converged, 1 reached a limit, 2 failed, 99 stopped by the caller.
 int scipy_code(Status status);
 
-/// SciPy's message where SciPy has this status, else a sentence that says what to change.
+/// SciPy's message if SciPy has this status, else a sentence that says what to change.
 const char* message(Status status);
+
+/// Throws std::logic_error if the solver has stopped: then the caller must not call advance().
+void check_may_advance(Request request);
+
+/// Throws std::logic_error unless an iteration is complete: only then may the caller call stop().
+void check_may_stop(Request request);
 
 }  // namespace tfminimize::solvers
 

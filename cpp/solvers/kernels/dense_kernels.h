@@ -3,10 +3,9 @@
 
 #include <cstddef>
 
-namespace tfminimize::solvers {
+#include "solvers/padding.h"
 
-/// Doubles from one row (or column) of a dense matrix to the next: n, rounded up to whole cache lines.
-constexpr std::size_t padded(std::size_t n) { return (n + 7) / 8 * 8; }
+namespace tfminimize::solvers {
 
 /// Loops of dense linear algebra, compiled for one level of x86-64. All levels give the same bits: eight partial sums,
 /// added in a fixed tree, and no fused multiply-add.

@@ -2,30 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 
 #include "solvers/aligned_array.h"
+#include "solvers/bounds.h"
+#include "solvers/finite.h"
 #include "solvers/gradient_check.h"
 #include "solvers/kernels/kernels.h"
 #include "solvers/lbfgsb/quasi_newton_model.h"
-#include "solvers/line_search/more_thuente.h"
+#include "solvers/line_search/safeguarded_line_search.h"
 #include "solvers/memory.h"
+#include "solvers/padding.h"
 #include "solvers/snapshot.h"
 
 namespace tfminimize::solvers {
 namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-constexpr double kLargestStep = 1e10;
-// No memory holds the small matrices of more pairs, and all sizes stay far from an overflow.
-constexpr std::int64_t kMostPairs = std::int64_t{1} << 20;
+constexpr double kMaxStep = 1e10;
+// The small matrices of more pairs fit into no memory, and all sizes stay far from an overflow.
+constexpr std::int64_t kMaxPairs = std::int64_t{1} << 20;
 
 constexpr std::uint64_t kSnapshotKind = 0x4C42464753420005;  // "LBFGSB" and the version of the format.
 
-/// What advance() is called after.
+/// What the caller has just done when it calls advance().
 enum class Phase { kStart, kTrial, kIteration };
 
 }  // namespace
@@ -33,6 +37,9 @@ enum class Phase { kStart, kTrial, kIteration };
 struct Lbfgsb::State {
   State(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
         const LbfgsbOptions& options);
+
+  Span<const double> lower() const { return {v.lower, bounded ? v.n : 0}; }
+  Span<const double> upper() const { return {v.upper, bounded ? v.n : 0}; }
 
   void begin();
 
@@ -42,7 +49,7 @@ struct Lbfgsb::State {
 
   Request begin_line_search();
   Request fail_line_search();
-  /// The largest |g| of the variables that no bound keeps from moving downhill.
+  /// The largest |g_i| among the variables that can move downhill within their bounds.
   double free_gradient() const;
   /// Whether |f| has grown by half of the digits of its precision or more, and the gradient even more. Near a
   /// minimum the gradient is small compared with f; near a pole it outgrows f, and a standstill is only rounding.
@@ -54,17 +61,17 @@ struct Lbfgsb::State {
   }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(Visit&& visit);
-  /// Throws std::invalid_argument if the scalars or x cannot be those of a solve.
+  void visit_state(Visit&& visit);
+  /// Throws std::invalid_argument if no solve can have these scalars or this x.
   void check_state() const;
 
-  /// All that is neither an array nor given by the caller.
+  /// The state, without the arrays and what the caller gives.
   struct Scalars {
     Request request = Request::kEvaluate;
     Status status = Status::kRunning;
     Phase phase = Phase::kStart;
     double f = 0;           ///< At the last completed iteration.
-    double previous_f = 0;  ///< One before.
+    double previous_f = 0;  ///< At the one before.
     double projected_gradient = 0;
     double start_size = 0;      ///< |f| at the start of the solve, at least 1 ...
     double start_gradient = 0;  ///< ... and the gradient of its free variables.
@@ -72,10 +79,8 @@ struct Lbfgsb::State {
     double end_slope = 0;       ///< ... and at its end.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
-    double largest_f = 0;     ///< The largest |f| of an iterate.
-    std::int64_t trials = 0;  ///< In this line search.
-    MoreThuenteLineSearch search;
-    GradientCheck gradient_check;  ///< Of this line search.
+    double largest_f = 0;  ///< The largest |f| of an iterate.
+    SafeguardedLineSearch search;
   };
   static_assert(std::is_trivially_copyable_v<Scalars>);
 
@@ -103,7 +108,7 @@ Vectors Lbfgsb::State::view(Span<double> x, Span<double> gradient, Span<const do
   v.lower = lower.data();
   v.upper = upper.data();
   v.start = line_start;
-  v.start_gradient = line_start + num_tiles(v.n) * kTile;
+  v.start_gradient = line_start + padded(v.n);
   return v;
 }
 
@@ -112,23 +117,19 @@ Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> 
     : options(options_),
       bounded(!lower.empty()),
       gradient(gradient_.data()),
-      line_start(2 * num_tiles(x.size()) * kTile),
+      line_start(2 * padded(x.size())),
       v(view(x, gradient_, lower, upper, line_start.data())),
       model(v, static_cast<std::size_t>(options_.maxcor)),
       kernels(solvers::kernels()) {
-  std::fill_n(line_start.data(), line_start.size(), 0.0);  // A state saved before the first line search has it too.
+  std::fill_n(line_start.data(), line_start.size(), 0.0);  // They are saved even before the first line search.
   begin();
 }
 
-/// All that a solve starts with, of which the model is new or restarted.
+/// Begins a solve. The model is new or restarted.
 void Lbfgsb::State::begin() {
   s = Scalars();
-  boxed = bounded;
-  if (!bounded) return;
-  for (std::size_t i = 0; i < v.n; ++i) {
-    v.x[i] = std::min(std::max(v.x[i], v.lower[i]), v.upper[i]);
-    boxed = boxed && std::isfinite(v.lower[i]) && std::isfinite(v.upper[i]);
-  }
+  project({v.x, v.n}, lower(), upper());
+  boxed = bounded && all_finite(lower()) && all_finite(upper());
 }
 
 Request Lbfgsb::State::stop(Status status) {
@@ -138,7 +139,7 @@ Request Lbfgsb::State::stop(Status status) {
 
 Request Lbfgsb::State::after_start() {
   ++s.nfev;
-  // The direction is still zero: the slope only tells whether the gradient is finite.
+  // The direction is still zero: the slope shows only whether the gradient is finite.
   const TrialSums start = kernels.trial(v, model.matrix().direction_column());
   s.projected_gradient = start.projected_gradient;
   if (!std::isfinite(s.f) || !std::isfinite(start.slope)) return stop(Status::kNonFiniteStart);
@@ -174,14 +175,13 @@ Request Lbfgsb::State::begin_line_search() {
   }
   s.slope = direction->slope;
   MoreThuenteLineSearch::Params params;
-  params.largest_step = kLargestStep;
+  params.max_step = kMaxStep;
   double first_step = 1;
-  if (bounded) params.largest_step = s.nit == 0 ? 1 : std::min(kLargestStep, direction->largest_step);
-  if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.largest_step);
-  s.search = MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params);
+  if (bounded) params.max_step = s.nit == 0 ? 1 : std::min(kMaxStep, direction->largest_step);
+  if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.max_step);
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
-  s.gradient_check = GradientCheck(options.precision, s.largest_f);
-  s.trials = 0;
+  s.search = SafeguardedLineSearch(MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params),
+                                   GradientCheck(options.precision, s.largest_f));
   s.phase = Phase::kTrial;
   if (first_step != 1) kernels.move(v, model.matrix().direction_column(), first_step);
   return Request::kEvaluate;
@@ -196,17 +196,10 @@ Request Lbfgsb::State::after_trial(double f) {
     return stop(Status::kUnboundedBelow);
   }
   do {
-    ++s.trials;
-    auto verdict = MoreThuenteLineSearch::Verdict::kTryNext;
-    if (std::isfinite(f) && std::isfinite(trial.slope)) {
-      s.gradient_check.add(s.search.step(), f, f - s.f, trial.slope);
-      verdict = s.search.advance(f, trial.slope);
-    } else {
-      s.search.retreat();
-    }
-    if (verdict != MoreThuenteLineSearch::Verdict::kTryNext) {
+    const SafeguardedLineSearch::Verdict verdict = s.search.advance(f, trial.slope);
+    if (verdict != SafeguardedLineSearch::Verdict::kTryNext) {
       // SciPy goes on from a point that rounds to the start, and calls it converged.
-      if (verdict == MoreThuenteLineSearch::Verdict::kNoProgress && s.gradient_check.is_wrong()) {
+      if (verdict == SafeguardedLineSearch::Verdict::kNoProgress && s.search.gradient_is_wrong()) {
         return fail_line_search();
       }
       s.previous_f = s.f;
@@ -217,8 +210,8 @@ Request Lbfgsb::State::after_trial(double f) {
       s.phase = Phase::kIteration;
       return Request::kIteration;
     }
-    if (s.trials >= options.maxls) return fail_line_search();
-    // A step that rounds to the x that was just evaluated needs no evaluation.
+    if (s.search.num_trials() >= options.maxls) return fail_line_search();
+    // If the step rounds to the x that was just evaluated, its values are known.
   } while (!kernels.move(v, d_column, s.search.step()));
   return Request::kEvaluate;
 }
@@ -227,7 +220,7 @@ Request Lbfgsb::State::fail_line_search() {
   std::copy_n(v.start, v.n, v.x);
   std::copy_n(v.start_gradient, v.n, gradient);
   if (model.matrix().size() == 0) {
-    return stop(s.gradient_check.is_wrong() ? Status::kGradientMismatch : Status::kLineSearchFailed);
+    return stop(s.search.gradient_is_wrong() ? Status::kGradientMismatch : Status::kLineSearchFailed);
   }
   model.reset();
   return begin_line_search();
@@ -237,7 +230,7 @@ Request Lbfgsb::State::after_iteration() {
   if (s.nit >= options.maxiter) return stop(Status::kMaxIterations);
   if (s.nfev > options.maxfun) return stop(Status::kMaxEvaluations);
   if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
-  // As a multiple of the rounding unit, like SciPy's factr, so that both round alike.
+  // SciPy computes it from factr, a multiple of the rounding unit; this rounds in the same way.
   const double tolerance = kEpsilon * (options.ftol / kEpsilon);
   if (s.previous_f - s.f <= tolerance * std::max({std::abs(s.previous_f), std::abs(s.f), 1.0})) {
     return stop(has_diverged() ? Status::kDiverged : Status::kFunctionConverged);
@@ -249,40 +242,33 @@ Request Lbfgsb::State::after_iteration() {
 }
 
 void Lbfgsb::State::check_state() const {
-  check_saved(is_enumerator(s.request, Request::kStopped) && is_enumerator(s.status, Status::kDiverged) &&
-                  is_enumerator(s.phase, Phase::kIteration),
-              "its request, status or phase");
+  check_saved_enumerators(s.request, s.status, Status::kDiverged, s.phase, Phase::kIteration);
   check_saved((s.request == Request::kStopped) != (s.status == Status::kRunning), "its status with this request");
   check_saved(s.request == Request::kStopped ||
                   s.request == (s.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
               "its phase with this request");
-  check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.trials), "a count");
-  check_saved(s.search.is_valid(), "a flag");
-  for (std::size_t i = 0; bounded && i < v.n; ++i) {
-    check_saved(!(v.x[i] < v.lower[i] || v.x[i] > v.upper[i]), "an x outside of its bounds");
-  }
+  check_saved(is_count(s.nit) && is_count(s.nfev), "a count");
+  check_saved(s.search.is_valid(), "its line search");
+  check_saved(is_within({v.x, v.n}, lower(), upper()), "an x outside of its bounds");
 }
 
 template <typename Visit>
-void Lbfgsb::State::visit(Visit&& visit) {
-  visit(&s, sizeof s);
-  visit(v.x, v.n * sizeof(double));
-  visit(gradient, v.n * sizeof(double));
-  visit(line_start.data(), line_start.size() * sizeof(double));
+void Lbfgsb::State::visit_state(Visit&& visit) {
+  visit_value(visit, s);
+  visit_elements(visit, Span<double>(v.x, v.n));
+  visit_elements(visit, Span<double>(gradient, v.n));
+  visit_elements(visit, line_start);
   model.visit_state(visit);
 }
 
 namespace {
 
-void check(Span<const double> lower, Span<const double> upper, const LbfgsbOptions& options) {
+void check(const LbfgsbOptions& options) {
   if (options.maxcor < 1) throw std::invalid_argument("maxcor must be at least 1.");
-  if (options.maxcor > kMostPairs) {
-    throw std::invalid_argument("maxcor must be at most " + std::to_string(kMostPairs) + ".");
+  if (options.maxcor > kMaxPairs) {
+    throw std::invalid_argument("maxcor must be at most " + std::to_string(kMaxPairs) + ".");
   }
   if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
-  for (std::size_t i = 0; i < lower.size(); ++i) {
-    if (!(lower[i] <= upper[i])) throw std::invalid_argument("each lower bound must be at most its upper bound.");
-  }
 }
 
 }  // namespace
@@ -291,22 +277,21 @@ Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, 
                const LbfgsbOptions& options) {
   if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
   if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
-  if (lower.size() != upper.size() || (!lower.empty() && lower.size() != x.size())) {
-    throw std::invalid_argument("lower and upper must both be empty or have the size of x.");
-  }
-  check(lower, upper, options);
+  check(options);
+  check_bounds(x.size(), lower, upper);
   check_memory(x.size(), options.maxcor);
   state_ = std::make_unique<State>(x, gradient, lower, upper, options);
 }
 
 void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count) {
-  // S, Y and the direction, where the line search began, and the caller's x and gradient.
-  const double doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
-  const std::string solvers = count == 1 ? "L-BFGS-B" : "L-BFGS-B, in " + std::to_string(count) + " threads,";
-  solvers::check_memory(8 * doubles * static_cast<double>(count),
-                        solvers + " with " + std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor),
-                        count == 1 ? "give a smaller maxcor, or fewer variables."
-                                   : "give a smaller num_threads or maxcor, or fewer variables.");
+  MemoryNeed need;
+  need.solver = "L-BFGS-B";
+  need.sizes = std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor);
+  // S, Y and the direction; x and the gradient at the start of the line search; and the caller's x and gradient.
+  need.doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
+  need.count = count;
+  solvers::check_memory(need, count == 1 ? "give a smaller maxcor, or fewer variables."
+                                         : "give a smaller num_threads or maxcor, or fewer variables.");
 }
 
 Lbfgsb::~Lbfgsb() = default;
@@ -315,7 +300,7 @@ Lbfgsb& Lbfgsb::operator=(Lbfgsb&&) noexcept = default;
 
 Request Lbfgsb::advance(double f) {
   State::Scalars& s = state_->s;
-  if (s.request == Request::kStopped) throw std::logic_error("advance() was called on a solver that has stopped.");
+  check_may_advance(s.request);
   switch (s.phase) {
     case Phase::kStart:
       s.f = f;
@@ -332,19 +317,16 @@ Request Lbfgsb::advance(double f) {
 }
 
 void Lbfgsb::stop() {
-  if (state_->s.request != Request::kIteration) {
-    throw std::logic_error("stop() is allowed only when an iteration is complete.");
-  }
+  check_may_stop(state_->s.request);
   state_->s.request = state_->stop(Status::kCallerStopped);
 }
 
 void Lbfgsb::restart(const LbfgsbOptions& options) {
-  const Vectors& v = state_->v;
   if (options.maxcor != state_->options.maxcor) {
     throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
   }
-  const std::size_t bounds = state_->bounded ? v.n : 0;
-  check({v.lower, bounds}, {v.upper, bounds}, options);
+  check(options);
+  check_bounds(state_->v.n, state_->lower(), state_->upper());
   state_->options = options;
   state_->model.restart();
   state_->begin();
@@ -375,13 +357,13 @@ void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {
 }
 
 std::vector<std::uint8_t> Lbfgsb::save() const {
-  return save_snapshot(state_->shape(), [&](auto&& visitor) { state_->visit(visitor); });
+  return save_snapshot(state_->shape(), [&](auto&& visit) { state_->visit_state(visit); });
 }
 
 void Lbfgsb::restore(Span<const std::uint8_t> saved) {
   restore_snapshot(
       saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
-      [&](auto&& visitor) { state_->visit(visitor); }, [&] { state_->check_state(); });
+      [&](auto&& visit) { state_->visit_state(visit); }, [&] { state_->check_state(); });
 }
 
 }  // namespace tfminimize::solvers

@@ -6,14 +6,14 @@
 namespace tfminimize::solvers {
 namespace {
 
-// How far beyond the last step an extrapolation may go, as a multiple of its distance from the best one.
-constexpr double kShortestExtrapolation = 1.1;
-constexpr double kLongestExtrapolation = 4.0;
-// An interval must shrink to this part of its length within two updates, or else it is halved.
+// An extrapolation goes beyond the last step by this multiple of that step's distance from the best one.
+constexpr double kMinExtrapolation = 1.1;
+constexpr double kMaxExtrapolation = 4.0;
+// If two updates do not shrink the interval to this part of its length, it is bisected.
 constexpr double kShrinkage = 0.66;
-constexpr double kRetreat = 0.25;
+constexpr double kBacktrack = 0.25;
 
-/// What the cubic that interpolates φ and φ' at two points says of its minimizer. gamma is the root of its
+/// The cubic that interpolates φ and φ' at two points, as its minimizer needs it. gamma is the root of the
 /// discriminant, scaled so that nothing overflows.
 struct Cubic {
   double theta;
@@ -29,7 +29,7 @@ Cubic interpolate(const LinePoint& a, const LinePoint& b, bool clamp_discriminan
   return {theta, scale * std::sqrt(discriminant)};
 }
 
-/// Minimizer of the cubic through both points, measured from `from`.
+/// The minimizer of the cubic through both points.
 double cubic_minimizer(const LinePoint& from, const LinePoint& to) {
   Cubic cubic = interpolate(from, to, false);
   if (to.t < from.t) cubic.gamma = -cubic.gamma;
@@ -38,12 +38,12 @@ double cubic_minimizer(const LinePoint& from, const LinePoint& to) {
   return from.t + p / q * (to.t - from.t);
 }
 
-/// Minimizer of the quadratic with both slopes.
+/// The minimizer of the quadratic with both slopes.
 double secant_minimizer(const LinePoint& from, const LinePoint& to) {
   return from.t + from.slope / (from.slope - to.slope) * (to.t - from.t);
 }
 
-/// Minimizer of the quadratic with both values and the slope at `from`.
+/// The minimizer of the quadratic with both values and the slope at `from`.
 double quadratic_minimizer(const LinePoint& from, const LinePoint& to) {
   return from.t + from.slope / ((from.f - to.f) / (to.t - from.t) + from.slope) / 2 * (to.t - from.t);
 }
@@ -56,12 +56,12 @@ MoreThuenteLineSearch::MoreThuenteLineSearch(const LinePoint& start, double firs
       best_(start),
       other_(start),
       step_(first_step),
-      largest_(first_step + kLongestExtrapolation * first_step),
-      width_(params.largest_step),
-      previous_width_(2 * params.largest_step) {}
+      max_step_(first_step + kMaxExtrapolation * first_step),
+      width_(params.max_step),
+      previous_width_(2 * params.max_step) {}
 
-bool MoreThuenteLineSearch::interval_is_used_up() const {
-  return bracketed_ && (step_ <= smallest_ || step_ >= largest_ || largest_ - smallest_ <= params_.xtol * largest_);
+bool MoreThuenteLineSearch::interval_is_exhausted() const {
+  return bracketed_ && (step_ <= min_step_ || step_ >= max_step_ || max_step_ - min_step_ <= params_.xtol * max_step_);
 }
 
 MoreThuenteLineSearch::Verdict MoreThuenteLineSearch::advance(double f, double slope) {
@@ -70,13 +70,13 @@ MoreThuenteLineSearch::Verdict MoreThuenteLineSearch::advance(double f, double s
   if (first_stage_ && f <= sufficient_f && slope >= 0) first_stage_ = false;
 
   if (f <= sufficient_f && std::abs(slope) <= params_.gtol * -start_.slope) return Verdict::kConverged;
-  if (interval_is_used_up()) return Verdict::kNoProgress;
-  if (step_ == params_.largest_step && f <= sufficient_f && slope <= sufficient_slope) return Verdict::kNoProgress;
+  if (interval_is_exhausted()) return Verdict::kNoProgress;
+  if (step_ == params_.max_step && f <= sufficient_f && slope <= sufficient_slope) return Verdict::kNoProgress;
   if (step_ == 0) return Verdict::kNoProgress;
 
   const LinePoint trial{step_, f, slope};
   if (first_stage_ && f <= best_.f && f > sufficient_f) {
-    // ψ(t) = φ(t) - φ(0) - ftol·t·φ'(0), less the constant, eq. (2.1).
+    // ψ(t) = φ(t) - φ(0) - ftol·t·φ'(0), eq. (2.1), without the constant φ(0).
     const auto to_psi = [&](const LinePoint& p) {
       return LinePoint{p.t, p.f - p.t * sufficient_slope, p.slope - sufficient_slope};
     };
@@ -96,21 +96,21 @@ MoreThuenteLineSearch::Verdict MoreThuenteLineSearch::advance(double f, double s
     if (std::abs(other_.t - best_.t) >= kShrinkage * previous_width_) step_ = best_.t + (other_.t - best_.t) / 2;
     previous_width_ = width_;
     width_ = std::abs(other_.t - best_.t);
-    smallest_ = std::min(best_.t, other_.t);
-    largest_ = std::max(best_.t, other_.t);
+    min_step_ = std::min(best_.t, other_.t);
+    max_step_ = std::max(best_.t, other_.t);
   } else {
-    smallest_ = step_ + kShortestExtrapolation * (step_ - best_.t);
-    largest_ = step_ + kLongestExtrapolation * (step_ - best_.t);
+    min_step_ = step_ + kMinExtrapolation * (step_ - best_.t);
+    max_step_ = step_ + kMaxExtrapolation * (step_ - best_.t);
   }
   if (!std::isfinite(step_)) step_ = best_.t + (trial.t - best_.t) / 2;  // Values near the largest double overflowed.
-  step_ = std::min(std::max(step_, 0.0), params_.largest_step);
-  if (interval_is_used_up()) step_ = best_.t;
+  step_ = std::min(std::max(step_, 0.0), params_.max_step);
+  if (interval_is_exhausted()) step_ = best_.t;
   return Verdict::kTryNext;
 }
 
-void MoreThuenteLineSearch::retreat() {
-  step_ = best_.t + kRetreat * (step_ - best_.t);
-  if (step_ > best_.t) params_.largest_step = std::min(params_.largest_step, step_);
+void MoreThuenteLineSearch::backtrack() {
+  step_ = best_.t + kBacktrack * (step_ - best_.t);
+  if (step_ > best_.t) params_.max_step = std::min(params_.max_step, step_);
 }
 
 double MoreThuenteLineSearch::next_step(LinePoint& best, LinePoint& other, const LinePoint& trial) {
@@ -130,14 +130,14 @@ double MoreThuenteLineSearch::next_step(LinePoint& best, LinePoint& other, const
     step = std::abs(cubic - trial.t) > std::abs(secant - trial.t) ? cubic : secant;
     bracketed_ = true;
   } else if (std::abs(trial.slope) < std::abs(best.slope)) {
-    // Case 3: a lower value, the same sign, a smaller slope. The cubic is used only if it has its minimizer beyond
-    // the trial point.
+    // Case 3: a lower value, the same sign, a smaller slope. The cubic counts only if its minimizer is beyond
+    // the trial.
     Cubic fit = interpolate(best, trial, true);
     if (trial.t > best.t) fit.gamma = -fit.gamma;
     const double p = (fit.gamma - trial.slope) + fit.theta;
     const double q = (fit.gamma + (best.slope - trial.slope)) + fit.gamma;
     const double r = p / q;
-    const double limit = trial.t > best.t ? largest_ : smallest_;
+    const double limit = trial.t > best.t ? max_step_ : min_step_;
     const double cubic = r < 0 && fit.gamma != 0 ? trial.t + r * (best.t - trial.t) : limit;
     const double secant = secant_minimizer(trial, best);
     const bool cubic_is_closer = std::abs(cubic - trial.t) < std::abs(secant - trial.t);
@@ -147,13 +147,13 @@ double MoreThuenteLineSearch::next_step(LinePoint& best, LinePoint& other, const
       step = trial.t > best.t ? std::min(farthest, step) : std::max(farthest, step);
     } else {
       const bool cubic_is_farther = std::abs(cubic - trial.t) > std::abs(secant - trial.t);
-      step = std::max(std::min(cubic_is_farther ? cubic : secant, largest_), smallest_);
+      step = std::max(std::min(cubic_is_farther ? cubic : secant, max_step_), min_step_);
     }
   } else if (bracketed_) {
     // Case 4: a lower value, the same sign, a slope that is not smaller.
     step = cubic_minimizer(trial, other);
   } else {
-    step = trial.t > best.t ? largest_ : smallest_;
+    step = trial.t > best.t ? max_step_ : min_step_;
   }
 
   if (trial.f > best.f) {

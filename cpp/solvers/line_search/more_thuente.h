@@ -5,7 +5,7 @@
 
 namespace tfminimize::solvers {
 
-/// A step t along a search direction, with φ(t) = f(x + t·d) and its slope φ'(t) = dᵀ∇f(x + t·d).
+/// A step t along a search direction d, with φ(t) = f(x + t·d) and its slope φ'(t) = dᵀ∇f(x + t·d).
 struct LinePoint {
   double t = 0;
   double f = 0;
@@ -13,55 +13,56 @@ struct LinePoint {
 };
 
 /// The line search of J. J. Moré and D. J. Thuente, "Line search algorithms with guaranteed sufficient decrease",
-/// ACM Trans. Math. Softw. 20 (1994), 286-307, for a step with
+/// ACM Trans. Math. Softw. 20 (1994), 286-307. It looks for a step with
 ///
 ///     φ(t) <= φ(0) + ftol·t·φ'(0)   and   |φ'(t)| <= gtol·|φ'(0)|.
 ///
-/// A value of its own, without memory elsewhere: copying it saves its state.
+/// It owns no memory elsewhere: copying it saves its state.
 class MoreThuenteLineSearch {
  public:
-  /// L-BFGS-B's constants.
+  /// The defaults are L-BFGS-B's constants.
   struct Params {
-    double ftol = 1e-3;  ///< Sufficient decrease.
-    double gtol = 0.9;   ///< Curvature.
-    double xtol = 0.1;   ///< Relative width at which an interval of uncertainty is given up.
-    double largest_step = 1e10;
+    double ftol = 1e-3;      ///< Sufficient decrease.
+    double gtol = 0.9;       ///< Curvature.
+    double xtol = 0.1;       ///< The search ends when the interval of uncertainty is relatively this narrow.
+    double max_step = 1e10;  ///< No trial goes farther.
   };
 
   enum class Verdict {
     kTryNext,     ///< Evaluate at step().
     kConverged,   ///< The last point satisfies both conditions.
-    kNoProgress,  ///< The last point is the best to be had: rounding, xtol, or the largest step.
+    kNoProgress,  ///< The search cannot improve the last point: rounding, xtol or max_step ends it.
   };
 
   MoreThuenteLineSearch() = default;
   /// start.t is 0 and start.slope < 0; first_step > 0 is the first step to try.
   MoreThuenteLineSearch(const LinePoint& start, double first_step, const Params& params);
 
+  const LinePoint& start() const { return start_; }
   /// The step to evaluate next, or the last one.
   double step() const { return step_; }
-  /// Takes what was found at step().
+  /// Takes φ and φ' at step().
   Verdict advance(double f, double slope);
-  /// Takes that f or its gradient at step() was not finite: the next step is a quarter of the way there, and no
-  /// later one is longer.
-  void retreat();
+  /// Call this instead of advance() if φ or φ' at step() is not finite: the next step goes a quarter of the way from
+  /// the best point, and no later step is longer.
+  void backtrack();
 
-  /// Whether this, copied from bytes of unknown origin, is a search at all.
+  /// Whether this can be a search at all, if it was copied from bytes of unknown origin.
   bool is_valid() const { return is_bool(bracketed_) && is_bool(first_stage_); }
 
  private:
-  /// Moves the interval of uncertainty and returns the next trial step (section 4 of the paper).
+  /// Updates the interval of uncertainty and returns the next trial step (section 4 of the paper).
   double next_step(LinePoint& best, LinePoint& other, const LinePoint& trial);
-  bool interval_is_used_up() const;
+  bool interval_is_exhausted() const;
 
   Params params_;
   LinePoint start_;
-  LinePoint best_;   ///< The end of the interval with the least value so far.
+  LinePoint best_;   ///< The end of the interval with the lowest value so far.
   LinePoint other_;  ///< Its other end.
   double step_ = 0;
-  double smallest_ = 0;  ///< Bounds of the next trial step.
-  double largest_ = 0;
-  double width_ = 0;  ///< Of the interval, one and two updates ago.
+  double min_step_ = 0;  ///< The next trial step is between these two.
+  double max_step_ = 0;
+  double width_ = 0;  ///< Of the interval, one update ago and two updates ago.
   double previous_width_ = 0;
   bool bracketed_ = false;   ///< The interval contains a minimizer.
   bool first_stage_ = true;  ///< The auxiliary function ψ is still in use.

@@ -4,21 +4,15 @@
 #include <cmath>
 #include <utility>
 
-#include "solvers/slsqp/ldlt_factors.h"
-
 namespace tfminimize::solvers {
 
-ActiveSetFactors::ActiveSetFactors(std::size_t stride, std::size_t most_columns)
-    : stride_(stride),
-      most_columns_(most_columns),
-      kernels_(dense_kernels()),
-      r_(most_columns),
-      correction_(most_columns) {
+ActiveSetFactors::ActiveSetFactors(std::size_t stride, std::size_t max_columns)
+    : stride_(stride), max_columns_(max_columns), kernels_(dense_kernels()), r_(max_columns), correction_(max_columns) {
   grow();
 }
 
 void ActiveSetFactors::grow() {
-  const std::size_t capacity = std::min(most_columns_, std::max(kFewColumns, 2 * capacity_));
+  const std::size_t capacity = std::min(max_columns_, std::max(kFewColumns, 2 * capacity_));
   AlignedArray<double> q = zeros(capacity * stride_);
   if (size() > 0) std::copy_n(q_.data(), size() * stride_, q.data());
   q_ = std::move(q);
@@ -29,7 +23,7 @@ double ActiveSetFactors::project(const double* v, double* d, double* z) const {
   std::copy_n(v, stride_, z);
   std::fill_n(d, size(), 0.0);
   double before = std::sqrt(kernels_.dot(stride_, v, v));
-  // Twice is enough, and once is if little was taken away.
+  // Two passes are enough; one is, if it takes little away.
   for (int pass = 0; pass < 2; ++pass) {
     if (size() > 0) kernels_.multiply(size(), stride_, q_.data(), stride_, z, correction_.data());
     for (std::size_t i = 0; i < size(); ++i) {

@@ -8,14 +8,14 @@
 namespace tfminimize::solvers {
 namespace {
 
-// Rounds of leaving and entering, and steps of one run of conjugate gradients: beyond, the dual method is as fast.
-constexpr int kMostRounds = 12;
-constexpr int kMostSteps = 25;
-// A residual this small, in units of the rounding of its terms, is none.
+// Rounds of leaving and entering, and steps of one run of conjugate gradients. With more, the dual method is as fast.
+constexpr int kMaxRounds = 12;
+constexpr int kMaxSteps = 25;
+// A residual that is relatively smaller than this is rounding.
 constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
-// A normal of which less than this is independent of those before, or a multiplier or slack that is smaller than this,
-// relatively, leaves room for other multipliers.
+// The multipliers may not be unique if a smaller part than this of a normal is independent of those before,
 constexpr double kIndependent = 1e-4;
+// or if a multiplier or a slack is relatively smaller than this.
 constexpr double kPositive = 1e-10;
 
 }  // namespace
@@ -39,8 +39,8 @@ void ActiveSetGuess::learn(const ConstraintRows& rows, const std::vector<Row>& a
   r_ = r;
 }
 
-/// K loses c·w·wᵀ, w = N·B⁻¹·z, c = sigma/(1 + sigma·zᵀB⁻¹z), if N stays the same.
-void ActiveSetGuess::model_changes(const LdltFactors& b, const ConstraintRows& rows, double sigma, const double* z) {
+/// K -= c·w·wᵀ with w = N·B⁻¹·z and c = sigma/(1 + sigma·zᵀB⁻¹z), as long as N is the same.
+void ActiveSetGuess::prepare_update(const LdltFactors& b, const ConstraintRows& rows, double sigma, const double* z) {
   if (empty()) return;
   std::copy_n(z, step_.size(), step_.data());
   b.solve(step_.data());
@@ -54,11 +54,11 @@ bool ActiveSetGuess::solve(const LdltFactors& b, ConstraintRows& rows, const std
   std::fill(is_active_.begin(), is_active_.end(), 0);
   for (const Row row : active_) is_active_[row] = 1;
   bool usable = replace_changed_rows(b, rows);
-  for (int round = 0; usable && round < kMostRounds; ++round) {
-    if (!converge(b, rows, s)) break;
+  for (int round = 0; usable && round < kMaxRounds; ++round) {
+    if (!solve_multipliers(b, rows, s)) break;
     rows.evaluate(s);
     bool changed = false;
-    usable = change_set(b, rows, candidates, changed);
+    usable = update_set(b, rows, candidates, changed);
     if (usable && !changed) return true;
   }
   forget();
@@ -71,24 +71,24 @@ void ActiveSetGuess::precondition(std::vector<double>& vector) const {
   r_.solve(vector.data());
 }
 
-/// The multipliers of the present set, and s.
-bool ActiveSetGuess::converge(const LdltFactors& b, const ConstraintRows& rows, double* s) {
+/// Finds the multipliers of the present set, and s.
+bool ActiveSetGuess::solve_multipliers(const LdltFactors& b, const ConstraintRows& rows, double* s) {
   const Span<const double> gradient = rows.program().gradient;
   std::fill_n(s, padded(n_ + 1), 0.0);
   for (std::size_t i = 0; i < n_; ++i) s[i] = -gradient[i];
-  for (std::size_t k = 0; k < active_.size(); ++k) rows.add(active_[k], lambda_[k], s);
+  for (std::size_t k = 0; k < active_.size(); ++k) rows.add_normal(active_[k], lambda_[k], s);
   b.solve(s);
   residual_.resize(active_.size());
   tolerance_.resize(active_.size());
-  // The steps carry the residual along; where it has drifted from the true one, they go on from that.
+  // The steps update the residual. If it has drifted from the true one, the next run begins with that.
   for (int run = 0; run < 3; ++run) {
     if (evaluate_residual(rows, s) <= 1) return true;
-    if (!improve(b, rows, s)) return false;
+    if (!iterate_conjugate_gradients(b, rows, s)) return false;
   }
   return evaluate_residual(rows, s) <= 1;
 }
 
-/// b - N·s; returns how much the greatest is, in units of what is tolerated.
+/// Computes b - N·s. Returns the largest element, in units of its tolerance.
 double ActiveSetGuess::evaluate_residual(const ConstraintRows& rows, const double* s) {
   const double s_length = std::sqrt(kernels_.dot(padded(n_ + 1), s, s));
   double greatest = 0;
@@ -101,11 +101,11 @@ double ActiveSetGuess::evaluate_residual(const ConstraintRows& rows, const doubl
   return greatest;
 }
 
-/// Conjugate gradients, from λ and s to better ones.
-bool ActiveSetGuess::improve(const LdltFactors& b, const ConstraintRows& rows, double* s) {
+/// Improves λ and s by conjugate gradients. False if they break down or take too long.
+bool ActiveSetGuess::iterate_conjugate_gradients(const LdltFactors& b, const ConstraintRows& rows, double* s) {
   const std::size_t size = active_.size();
   double rho = 0;
-  for (int step = 0; step < kMostSteps; ++step) {
+  for (int step = 0; step < kMaxSteps; ++step) {
     preconditioned_ = residual_;
     precondition(preconditioned_);
     double next = 0;
@@ -116,7 +116,7 @@ bool ActiveSetGuess::improve(const LdltFactors& b, const ConstraintRows& rows, d
     }
     rho = next;
     std::fill_n(step_.data(), step_.size(), 0.0);
-    for (std::size_t k = 0; k < size; ++k) rows.add(active_[k], direction_[k], step_.data());
+    for (std::size_t k = 0; k < size; ++k) rows.add_normal(active_[k], direction_[k], step_.data());
     b.solve(step_.data());
     double curvature = 0;
     for (std::size_t k = 0; k < size; ++k) {
@@ -137,8 +137,8 @@ bool ActiveSetGuess::improve(const LdltFactors& b, const ConstraintRows& rows, d
   return false;
 }
 
-/// Lets constraints leave and enter. False if that cannot be done, or if none does but the answer is not the only one.
-bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates,
+/// Lets constraints leave and enter. False if that fails, or if none does but the solution may not be unique.
+bool ActiveSetGuess::update_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates,
                                 bool& changed) {
   entering_.clear();
   bool certain = true;
@@ -147,7 +147,7 @@ bool ActiveSetGuess::change_set(const LdltFactors& b, const ConstraintRows& rows
     if (rows.is_violated(row)) {
       entering_.emplace_back(row, 0.0);
     } else if (is_active_[rows.opposite(row)] == 0 && rows.slack(row) <= kPositive * rows.scale(row)) {
-      certain = false;  // Of a fixed variable, both bounds are active, and only their difference matters.
+      certain = false;  // Both bounds of a fixed variable are active, and only their difference matters.
     }
   }
   double greatest = 0;
@@ -175,7 +175,7 @@ bool ActiveSetGuess::is_well_conditioned() const {
   return true;
 }
 
-/// Makes R one of the present normals. False if most are others: then the dual method is as fast.
+/// Updates R to the present normals. False if most have changed: then the dual method is as fast.
 bool ActiveSetGuess::replace_changed_rows(const LdltFactors& b, const ConstraintRows& rows) {
   entering_.clear();
   for (std::size_t k = active_.size(); k-- > 0;) {
@@ -207,7 +207,7 @@ void ActiveSetGuess::leave(std::size_t k) {
 
 bool ActiveSetGuess::enter(const LdltFactors& b, const ConstraintRows& rows, Row row, double lambda) {
   if (active_.size() == b.order()) return false;
-  rows.write(row, step_.data());
+  rows.write_normal(row, step_.data());
   b.solve(step_.data());
   residual_.resize(active_.size());
   for (std::size_t k = 0; k < active_.size(); ++k) residual_[k] = rows.product(active_[k], step_.data());

@@ -14,17 +14,17 @@
 
 namespace tfminimize::solvers {
 
-/// Solves a quadratic program from the active set of one like it.
+/// A warm start: solves a quadratic program from the active set of a similar one.
 ///
-/// With the active set W known, the multipliers solve K·λ = b + N·B⁻¹·g, K = N·B⁻¹·Nᵀ, N the active normals. The factor
-/// R of K = RᵀR is carried along as B and W change, and a normal that has changed leaves and enters again; conjugate
-/// gradients that are preconditioned by it make up for what it lost on the way, mostly in one step. Constraints whose
-/// multiplier is not positive then leave W, violated ones enter, and it starts again (M. Hintermüller, K. Ito, K.
-/// Kunisch, "The primal-dual active set strategy as a semismooth Newton method", SIAM J. Optim. 13 (2002), 865-888).
+/// If W is the active set and N its normals, the multipliers solve K·λ = b + N·B⁻¹·g with K = N·B⁻¹·Nᵀ. The factor R of
+/// K = RᵀR is updated as B and W change; a normal that has changed leaves and enters again. R preconditions conjugate
+/// gradients, which correct what the updates lost, mostly in one step. Then constraints with a multiplier that is not
+/// positive leave W, violated ones enter, and the next round begins (M. Hintermüller, K. Ito, K. Kunisch, "The
+/// primal-dual active set strategy as a semismooth Newton method", SIAM J. Optim. 13 (2002), 865-888).
 ///
-/// This need not end, and where several multipliers are right it may find others than the dual method. So an answer is
-/// given only if there is but one: the active normals are well independent, their multipliers greater than zero, and no
-/// other constraint is active.
+/// This may cycle, and if several multipliers are right, it may find others than the dual method. So it answers only if
+/// the solution is unique: the active normals are clearly independent, their multipliers are positive, and no other
+/// constraint is active.
 class ActiveSetGuess {
  public:
   using Row = ConstraintRows::Row;
@@ -32,43 +32,43 @@ class ActiveSetGuess {
   /// For programs of n variables and m constraints.
   ActiveSetGuess(std::size_t n, std::size_t m);
 
-  /// Remembers an active set with its multipliers; r: the factor of its K.
+  /// Remembers an active set with its multipliers and r, the factor of its K.
   void learn(const ConstraintRows& rows, const std::vector<Row>& active, const std::vector<double>& lambda,
              const UpperTriangle& r);
   void forget() { active_.clear(); }
-  /// To be told before B += sigma·z·zᵀ, z: [padded(n + 1)].
-  void model_changes(const LdltFactors& b, const ConstraintRows& rows, double sigma, const double* z);
+  /// Call this before B += sigma·z·zᵀ, z: [padded(n + 1)].
+  void prepare_update(const LdltFactors& b, const ConstraintRows& rows, double sigma, const double* z);
   bool empty() const { return active_.empty(); }
 
-  /// Solves for s, [padded(n + 1)], if it can vouch for the answer; candidates: the inequalities. What it knows of the
-  /// active set then is that of this program. Else false, and nothing is known any more.
+  /// Solves for s, [padded(n + 1)], if the solution is unique, and remembers its active set. candidates: the
+  /// inequalities. Else returns false and forgets everything.
   bool solve(const LdltFactors& b, ConstraintRows& rows, const std::vector<Row>& candidates, double* s);
 
   const std::vector<Row>& active() const { return active_; }
   const std::vector<double>& lambda() const { return lambda_; }
 
-  /// Calls visit(pointer, bytes) for each piece of it.
+  /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(Visit&& visit) {
+  void visit_state(Visit&& visit) {
     std::size_t size = active_.size();
-    visit(&size, sizeof size);
+    visit_value(visit, size);
     check_saved(size <= n_, "its number of active constraints");
     active_.resize(size);
     lambda_.resize(size);
     fingerprints_.resize(size);
-    visit(active_.data(), size * sizeof(Row));
-    visit(fingerprints_.data(), size * sizeof(std::uint64_t));
-    visit(lambda_.data(), size * sizeof(double));
+    visit_elements(visit, active_);
+    visit_elements(visit, fingerprints_);
+    visit_elements(visit, lambda_);
     if (size == 0) return;
-    r_.visit(visit);
+    r_.visit_state(visit);
     check_saved(r_.size() == size, "its number of active constraints");
   }
 
  private:
-  bool converge(const LdltFactors& b, const ConstraintRows& rows, double* s);
+  bool solve_multipliers(const LdltFactors& b, const ConstraintRows& rows, double* s);
   double evaluate_residual(const ConstraintRows& rows, const double* s);
-  bool improve(const LdltFactors& b, const ConstraintRows& rows, double* s);
-  bool change_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates, bool& changed);
+  bool iterate_conjugate_gradients(const LdltFactors& b, const ConstraintRows& rows, double* s);
+  bool update_set(const LdltFactors& b, const ConstraintRows& rows, const std::vector<Row>& candidates, bool& changed);
   bool replace_changed_rows(const LdltFactors& b, const ConstraintRows& rows);
   bool enter_all(const LdltFactors& b, const ConstraintRows& rows);
   bool enter(const LdltFactors& b, const ConstraintRows& rows, Row row, double lambda);
@@ -80,7 +80,7 @@ class ActiveSetGuess {
   const DenseKernels& kernels_;
   std::vector<Row> active_;
   std::vector<double> lambda_;
-  std::vector<std::uint64_t> fingerprints_;  ///< Of the normals that R is made of.
+  std::vector<std::uint64_t> fingerprints_;  ///< Of the normals in R.
   std::vector<char> is_active_;              ///< Of every row.
   UpperTriangle r_;
   std::vector<std::pair<Row, double>> entering_;  ///< Rows with their multipliers.

@@ -10,20 +10,20 @@ namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
-// A violation this small, in units of the rounding of y⁰, may be but that.
+// A violation of at most this many roundings of y⁰ may be only rounding.
 constexpr double kNoise = 1000;
-// A normal is looked at closely where this little of it is orthogonal to the active ones, for rows of double precision;
-// whether it depends on them is then decided by the original rows, in units of their rounding, since the transformed
-// ones have an error that grows with the condition of B.
+// If at most this part of a normal is orthogonal to the active ones (for rows of double precision), the solver tests
+// whether it depends on them. It tests the original rows, in units of their rounding, since the error of the
+// transformed rows grows with the condition of B.
 constexpr double kNearlyDependent = 1e-6;
 constexpr double kDependent = 1e-14 / kEpsilon;
-// Dependent constraints that differ by more than this, relatively, contradict each other,
+// Dependent constraints contradict each other if their relative difference exceeds this,
 constexpr double kContradiction = 1e-10;
-// or by more than so many units of the rounding of their rows, where these are less precise,
+// and this many roundings of their rows, if these are less precise,
 constexpr double kRowNoise = 16;
-// or by more than what this step mends: constraint values near zero are differences, with an error of their own.
-constexpr double kSmallestDistance = 1e-12;
-// A constraint gives way by a little more than it must, so that rounding does not make it do so again.
+// and what a step of this length mends: constraint values near zero are differences and have an error of their own.
+constexpr double kMinDistance = 1e-12;
+// A constraint gives way by a little more than it must, or rounding could make it do so again.
 constexpr double kMargin = 1e-3;
 
 }  // namespace
@@ -55,14 +55,14 @@ double DualActiveSetQp::norm(const AlignedArray<double>& vector) const {
   return std::sqrt(kernels_.dot(vector.size(), vector.data(), vector.data()));
 }
 
-/// Whether the violation may be but the rounding of y⁰, of which s is a small part.
+/// Whether the violation may be only the rounding of y⁰, since s is a small part of it.
 bool DualActiveSetQp::is_noise(Row row) const {
   return -rows_.slack(row) <= kNoise * kEpsilon * rows_.length(row) * (unconstrained_length_ + rows_.s_length());
 }
 
 void DualActiveSetQp::begin(const LdltFactors& b, const QuadraticProgram& program) {
   b_ = &b;
-  rows_.take(program);
+  rows_.set_program(program);
   rows_.list_inequalities(candidates_);
   if (candidates_ != inequalities_) {
     guess_.forget();
@@ -131,7 +131,7 @@ void DualActiveSetQp::append(Row row, double norm, double alpha, double multipli
 void DualActiveSetQp::remove(std::size_t index) {
   factors_.remove(index, alpha_.data());
   kernels_.add(y_.size(), -alpha_[factors_.size()], factors_.q(factors_.size()), y_.data());
-  // It becomes the first of the inactive ones.
+  // The candidate becomes the first of the inactive ones.
   const auto position = std::find(candidates_.begin(), candidates_.end(), active_[index]);
   std::rotate(position, position + 1, candidates_.begin() + static_cast<std::ptrdiff_t>(num_active_));
   --num_active_;
@@ -140,46 +140,46 @@ void DualActiveSetQp::remove(std::size_t index) {
   ++pivots_;
 }
 
-/// Whether the row is the sum of the active ones with these coefficients.
+/// Whether the row is the combination of the active ones with these coefficients.
 bool DualActiveSetQp::depends(Row row, const double* coefficients) const {
-  rows_.write(row, rest_.data());
+  rows_.write_normal(row, rest_.data());
   double scale = rows_.length(row);
   for (std::size_t k = 0; k < active_.size(); ++k) {
-    rows_.add(active_[k], -coefficients[k], rest_.data());
+    rows_.add_normal(active_[k], -coefficients[k], rest_.data());
     scale += std::abs(coefficients[k]) * rows_.length(active_[k]);
   }
   return norm(rest_) <= kDependent * rows_.program().precision * static_cast<double>(active_.size() + 1) * scale;
 }
 
-/// By how much dependent constraints differ that contradict each other, relatively.
-double DualActiveSetQp::contradiction() const {
+/// Dependent constraints contradict each other if their relative difference exceeds this.
+double DualActiveSetQp::contradiction_tolerance() const {
   return std::max(kContradiction, kRowNoise * rows_.program().precision);
 }
 
-/// How much of a normal is orthogonal to the active ones, relatively, where it is looked at closely.
-double DualActiveSetQp::nearly_dependent() const {
+/// A normal may depend on the active ones if at most this part of it is orthogonal to them.
+double DualActiveSetQp::dependence_tolerance() const {
   return kNearlyDependent * std::sqrt(rows_.program().precision / kEpsilon);
 }
 
 QpStatus DualActiveSetQp::add_equalities() {
   for (Row row = 0; rows_.is_equality(row); ++row) {
-    rows_.write(row, v_.data());
+    rows_.write_normal(row, v_.data());
     b_->to_factor_space(v_.data());
     const double rest = factors_.project(v_.data(), d_.data(), z_.data());
     const double length = norm(v_);
     const double missing = rows_.bound(row) - kernels_.dot(v_.size(), v_.data(), y_.data());
-    if (rest <= nearly_dependent() * length) {
+    if (rest <= dependence_tolerance() * length) {
       std::copy_n(d_.data(), active_.size(), target_.data());
       factors_.r().solve(target_.data());
       if (rest == 0 || active_.size() == b_->order() || depends(row, target_.data())) {
         const double scale = std::abs(rows_.bound(row)) + length * (start_length_ + norm(y_));
-        const double small = contradiction() * scale + kSmallestDistance * rows_.length(row);
+        const double small = contradiction_tolerance() * scale + kMinDistance * rows_.length(row);
         if (std::abs(missing) > small) {
           contradicting_ = row;
           contradiction_size_ = missing;
           return QpStatus::kSingularEqualities;
         }
-        continue;  // It says what the others say.
+        continue;  // It follows from the others.
       }
     }
     append(row, rest, missing / rest, 0);
@@ -189,7 +189,7 @@ QpStatus DualActiveSetQp::add_equalities() {
   return QpStatus::kSolved;
 }
 
-/// The position in candidates_ of the constraint that enters next, or kNone.
+/// The position in candidates_ of the constraint to enter next, or kNone.
 std::size_t DualActiveSetQp::most_violated() const {
   std::size_t found = kNone;
   double greatest = 0;
@@ -205,46 +205,46 @@ std::size_t DualActiveSetQp::most_violated() const {
   return found;
 }
 
-/// Whether a violated constraint says nothing but what the active ones say, as far as rounding lets one tell.
-bool DualActiveSetQp::is_consistent(Row row, const Move& move) const {
-  if (!move.dependent) return move.alpha <= 0;
-  return -rows_.slack(row) <= contradiction() * rows_.scale(row) + kSmallestDistance * rows_.length(row);
+/// Whether a violated constraint follows from the active ones, up to rounding.
+bool DualActiveSetQp::is_consistent(Row row, const DualStep& step) const {
+  if (!step.dependent) return step.alpha <= 0;
+  return -rows_.slack(row) <= contradiction_tolerance() * rows_.scale(row) + kMinDistance * rows_.length(row);
 }
 
-/// How λ changes while the entering constraint's multiplier grows: towards `target_`, where the constraint is active;
-/// or, if it depends on the active ones, along the ray -`target_`.
-DualActiveSetQp::Move DualActiveSetQp::find_move(Row entering, double multiplier) {
-  Move move;
+/// How λ changes while the multiplier of the entering constraint grows: towards target_, where the constraint is
+/// active; or along the ray -target_, if the constraint depends on the active ones.
+DualActiveSetQp::DualStep DualActiveSetQp::find_dual_step(Row entering, double multiplier) {
+  DualStep step;
   const std::size_t size = active_.size();
-  move.rest = factors_.project(v_.data(), d_.data(), z_.data());
+  step.rest = factors_.project(v_.data(), d_.data(), z_.data());
   std::copy_n(d_.data(), size, target_.data());
-  move.dependent = size == b_->order();
-  if (!move.dependent && move.rest <= nearly_dependent() * norm(v_)) {
+  step.dependent = size == b_->order();
+  if (!step.dependent && step.rest <= dependence_tolerance() * norm(v_)) {
     factors_.r().solve(target_.data());
-    move.dependent = move.rest == 0 || depends(entering, target_.data());
+    step.dependent = step.rest == 0 || depends(entering, target_.data());
     std::copy_n(d_.data(), size, target_.data());
   }
-  if (!move.dependent) {
+  if (!step.dependent) {
     const double missing = rows_.bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
-    // It only grows; where rounding says otherwise, the constraint is met already.
-    move.multiplier = std::max(missing / move.rest / move.rest, multiplier);
-    move.alpha = move.multiplier * move.rest;
-    for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * move.multiplier;
+    // The multiplier only grows. If it does not by rounding, the constraint is satisfied already.
+    step.multiplier = std::max(missing / step.rest / step.rest, multiplier);
+    step.alpha = step.multiplier * step.rest;
+    for (std::size_t k = 0; k < size; ++k) target_[k] = alpha_[k] - d_[k] * step.multiplier;
   }
   factors_.r().solve(target_.data());
-  return move;
+  return step;
 }
 
-/// The active inequality whose multiplier becomes zero first on the way, and how far that is.
-void DualActiveSetQp::find_blocking(Move& move) const {
-  move.step = move.dependent ? std::numeric_limits<double>::infinity() : 1;
+/// Finds the active inequality whose multiplier becomes zero first on the way, and the length to there.
+void DualActiveSetQp::find_blocking(DualStep& step) const {
+  step.length = step.dependent ? std::numeric_limits<double>::infinity() : 1;
   for (std::size_t k = active_.size() - num_active_; k < active_.size(); ++k) {
-    const double change = move.dependent ? target_[k] : lambda_[k] - target_[k];
-    if (!(move.dependent ? change > 0 : target_[k] <= 0)) continue;
+    const double change = step.dependent ? target_[k] : lambda_[k] - target_[k];
+    if (!(step.dependent ? change > 0 : target_[k] <= 0)) continue;
     const double ratio = lambda_[k] / change;
-    if (ratio < move.step) {
-      move.step = ratio;
-      move.blocking = k;
+    if (ratio < step.length) {
+      step.length = ratio;
+      step.blocking = k;
     }
   }
 }
@@ -252,19 +252,19 @@ void DualActiveSetQp::find_blocking(Move& move) const {
 QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
   const Row entering = candidates_[position];
   std::swap(candidates_[position], candidates_[num_active_]);
-  rows_.write(entering, v_.data());
+  rows_.write_normal(entering, v_.data());
   b_->to_factor_space(v_.data(), 1, rows_.first_nonzero(entering));
   double multiplier = 0;
-  while (pivots_ <= most_pivots()) {
-    Move move = find_move(entering, multiplier);
-    if (multiplier == 0 && is_consistent(entering, move)) {
-      rejected_.push_back(entering);  // Only rounding violates it; it does not enter until another has.
+  while (pivots_ <= max_pivots()) {
+    DualStep step = find_dual_step(entering, multiplier);
+    if (multiplier == 0 && is_consistent(entering, step)) {
+      rejected_.push_back(entering);  // Only rounding violates it: it may enter after another has.
       return QpStatus::kSolved;
     }
-    find_blocking(move);
+    find_blocking(step);
     const std::size_t size = active_.size();
-    if (move.blocking == kNone) {
-      if (move.dependent) {
+    if (step.blocking == kNone) {
+      if (step.dependent) {
         contradicting_ = entering;
         contradiction_size_ = rows_.bound(entering) - kernels_.dot(v_.size(), v_.data(), y_.data());
         return QpStatus::kInfeasible;
@@ -272,23 +272,23 @@ QpStatus DualActiveSetQp::add_inequality(std::size_t position) {
       lambda_.assign(target_.begin(), target_.begin() + static_cast<std::ptrdiff_t>(size));
       rejected_.clear();
       ++num_active_;
-      append(entering, move.rest, move.alpha, move.multiplier);
+      append(entering, step.rest, step.alpha, step.multiplier);
       return QpStatus::kSolved;
     }
     for (std::size_t k = 0; k < size; ++k) {
-      lambda_[k] -= move.step * (move.dependent ? target_[k] : lambda_[k] - target_[k]);
+      lambda_[k] -= step.length * (step.dependent ? target_[k] : lambda_[k] - target_[k]);
       if (k >= size - num_active_) lambda_[k] = std::max(lambda_[k], 0.0);
     }
-    multiplier += move.step * (move.dependent ? 1 : move.multiplier - multiplier);
-    // The entering constraint stands behind the active ones, and stays there.
-    remove(move.blocking);
+    multiplier += step.length * (step.dependent ? 1 : step.multiplier - multiplier);
+    // The entering constraint stays right behind the active ones.
+    remove(step.blocking);
     std::swap(candidates_[num_active_], candidates_[num_active_ + 1]);
   }
   return QpStatus::kPivotLimit;
 }
 
-/// Moves s onto the active constraints. It is the small difference of large vectors, y⁰ and Q·α, where the gradient is
-/// large, and misses them by their rounding.
+/// Moves s onto the active constraints. If the gradient is large, s is the small difference of the large vectors y⁰ and
+/// Q·α, and their rounding takes it off the constraints.
 void DualActiveSetQp::refine() {
   if (refined_) return;
   for (std::size_t k = 0; k < active_.size(); ++k) target_[k] = -rows_.slack(active_[k]);
@@ -301,7 +301,7 @@ void DualActiveSetQp::refine() {
   rows_.evaluate(s_.data());
 }
 
-/// Where constraints contradict each other by less than the tolerance, the one that loses the least gives way. False if
+/// If constraints contradict each other by less than the tolerance, lets the one give way that loses least. False if
 /// they contradict each other by more.
 bool DualActiveSetQp::give_way() {
   std::size_t row = kNone;
@@ -321,7 +321,7 @@ bool DualActiveSetQp::give_way() {
   if (!(total_leeway_ < rows_.program().tolerance)) return false;
   if (rows_.program().constraints.data() != constraints_.data()) {
     std::copy_n(rows_.program().constraints.data(), m_, constraints_.data());
-    rows_.take_constraints(constraints_);
+    rows_.set_constraints(constraints_);
   }
   leeway_[row] += change;
   constraints_[row] += change;
@@ -337,10 +337,10 @@ void DualActiveSetQp::finish() {
   }
 }
 
-void DualActiveSetQp::model_changes(const LdltFactors& b, const QuadraticProgram& program, double sigma,
-                                    const double* z) {
-  rows_.take(program);
-  guess_.model_changes(b, rows_, sigma, z);
+void DualActiveSetQp::prepare_update(const LdltFactors& b, const QuadraticProgram& program, double sigma,
+                                     const double* z) {
+  rows_.set_program(program);
+  guess_.prepare_update(b, rows_, sigma, z);
 }
 
 void DualActiveSetQp::check_state(const QuadraticProgram& program) const {
@@ -364,7 +364,7 @@ void DualActiveSetQp::check_state(const QuadraticProgram& program) const {
 
 QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& program) {
   begin(b, program);
-  // An active set that is relaxed, or incomplete, is none to learn from.
+  // The active set of a relaxed program, or an incomplete one, would mislead the next program.
   const bool usual = program.relaxation.empty();
   if (usual && !guess_.empty() && guess_.solve(b, rows_, candidates_, s_.data())) {
     guessed_ = true;

@@ -6,12 +6,6 @@
 
 namespace tfminimize::solvers {
 
-AlignedArray<double> zeros(std::size_t size) {
-  AlignedArray<double> array(padded(std::max<std::size_t>(size, 1)));
-  std::fill_n(array.data(), array.size(), 0.0);
-  return array;
-}
-
 LdltFactors::LdltFactors(std::size_t n)
     : n_(n),
       order_(n),
@@ -59,8 +53,8 @@ void LdltFactors::update(double sigma, double* z) {
   if (sigma > 0) {
     kernels_.update(n_, l_.data(), stride_, d_.data(), t, nullptr, z);
   } else {
-    // The t_j are computed from the last one backwards, which keeps D positive whatever the rounding (composite
-    // t-method, section 3 of the paper).
+    // Computing the t_j backwards from the last one keeps D positive in spite of rounding (the composite t-method,
+    // section 3 of the paper that DenseKernels cites).
     double* next = work_.data();
     std::copy_n(z, stride_, next);
     kernels_.solve(n_, l_.data(), stride_, 0, 1, next, stride_);

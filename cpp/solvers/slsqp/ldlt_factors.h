@@ -5,17 +5,15 @@
 
 #include "solvers/aligned_array.h"
 #include "solvers/kernels/dense_kernels.h"
+#include "solvers/snapshot.h"
 #include "solvers/span.h"
 
 namespace tfminimize::solvers {
 
-/// `size` zeros, rounded up to whole cache lines.
-AlignedArray<double> zeros(std::size_t size);
-
-/// A symmetric positive definite matrix B = L·D·Lᵀ, L unit lower triangular, with room for one more variable that is
-/// coupled to no other.
+/// A symmetric positive definite matrix B = L·D·Lᵀ with L unit lower triangular, and room for one more variable that is
+/// not coupled to the others.
 ///
-///     B = [ L·D·Lᵀ      ]        L is held column by column, its unit diagonal and what is above it as zeros.
+///     B = [ L·D·Lᵀ      ]        L is stored column by column, with zeros on its diagonal and above it.
 ///         [         d_n ]
 class LdltFactors {
  public:
@@ -24,22 +22,22 @@ class LdltFactors {
 
   void set_identity();
 
-  /// Takes B, [n * n] row by row. False, and then of no use, if it is not positive definite.
+  /// Factorizes B, [n * n] row by row. False if B is not positive definite; the factors are then invalid.
   bool factorize(Span<const double> b);
 
-  /// B += sigma·z·zᵀ, where the result must be positive definite; z is [stride()], padded, and destroyed.
+  /// B += sigma·z·zᵀ. The result must be positive definite. z: [stride()], padded; it is overwritten.
   void update(double sigma, double* z);
 
-  /// With one more variable: B[n][n] = d. Until shrink().
+  /// Adds one more variable with B[n][n] = d, until shrink().
   void extend(double d);
   void shrink() { order_ = n_; }
 
-  /// The number of variables, the additional one included.
+  /// The number of variables, with the additional one.
   std::size_t order() const { return order_; }
-  /// Room of a vector that the functions below work on.
+  /// The padded length of the vectors of the functions below.
   std::size_t stride() const { return stride_; }
 
-  /// x = D^(-1/2)·L⁻¹·x for `count` vectors, stride() apart, that are zero before `first`, a multiple of 8.
+  /// x = D^(-1/2)·L⁻¹·x for `count` vectors, stride() apart. They are zero before `first`, a multiple of 8.
   void to_factor_space(double* x, std::size_t count = 1, std::size_t first = 0) const;
   /// x = L⁻ᵀ·D^(-1/2)·x
   void from_factor_space(double* x) const;
@@ -51,11 +49,11 @@ class LdltFactors {
   const AlignedArray<double>& l() const { return l_; }
   const AlignedArray<double>& d() const { return d_; }
 
-  /// Calls visit(pointer, bytes) for each piece of it.
+  /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(Visit&& visit) {
-    visit(l_.data(), l_.size() * sizeof(double));
-    visit(d_.data(), d_.size() * sizeof(double));
+  void visit_state(Visit&& visit) {
+    visit_elements(visit, l_);
+    visit_elements(visit, d_);
     scale();
   }
 
@@ -67,8 +65,8 @@ class LdltFactors {
   std::size_t stride_;
   const DenseKernels& kernels_;
   AlignedArray<double> l_;      ///< [n * stride]
-  AlignedArray<double> d_;      ///< [stride], 1 behind the end
-  AlignedArray<double> scale_;  ///< [stride], D^(-1/2), 0 behind the end
+  AlignedArray<double> d_;      ///< [stride], 1 in the padding
+  AlignedArray<double> scale_;  ///< [stride], D^(-1/2), 0 in the padding
   AlignedArray<double> work_;
 };
 

@@ -9,7 +9,7 @@
 namespace tfminimize::solvers {
 namespace {
 
-// A violation this small, in units of the rounding of its terms, is none.
+// A violation of at most this many roundings of its terms does not count.
 constexpr double kRounding = 100;
 
 }  // namespace
@@ -46,12 +46,12 @@ std::uint64_t ConstraintRows::fingerprint(Row row) const {
   return checksum(reinterpret_cast<const std::uint8_t*>(normal(row)), n_ * sizeof(double));
 }
 
-void ConstraintRows::write(Row row, double* v) const {
+void ConstraintRows::write_normal(Row row, double* v) const {
   std::fill_n(v, padded(n_ + 1), 0.0);
-  add(row, 1, v);
+  add_normal(row, 1, v);
 }
 
-void ConstraintRows::add(Row row, double a, double* v) const {
+void ConstraintRows::add_normal(Row row, double a, double* v) const {
   if (row >= m_) {
     v[variable(row)] += is_lower(row) ? a : -a;
     return;
@@ -62,7 +62,7 @@ void ConstraintRows::add(Row row, double a, double* v) const {
 
 double ConstraintRows::product(Row row, const double* x) const {
   if (row >= m_) return is_lower(row) ? x[variable(row)] : -x[variable(row)];
-  // Where n is no multiple of 8, x[n] meets a zero.
+  // x[n] is multiplied by a zero of the padding, unless n is a multiple of 8.
   const double product = kernels_.dot(padded(n_), normal(row), x);
   return program_.relaxation.empty() ? product : product + program_.relaxation[row] * x[n_];
 }

@@ -11,13 +11,13 @@
 
 namespace tfminimize::solvers {
 
-/// A strictly convex quadratic program in s, B apart:
+/// A strictly convex quadratic program in s, without its matrix B:
 ///
 ///     minimize ½·sᵀBs + gᵀs   subject to   c_i + J_i·s = 0   for i < num_equalities
 ///                                          c_i + J_i·s >= 0  for the other i < m
 ///                                          lower <= s <= upper
 ///
-/// J is held row by row, padded(n) doubles each, those behind the first n zero. A bound that is not finite is none.
+/// J is stored row by row, padded(n) doubles each, with zeros in the padding. An infinite bound does not bound.
 struct QuadraticProgram {
   Span<const double> gradient;     ///< [n]
   Span<const double> constraints;  ///< [m], c
@@ -25,19 +25,19 @@ struct QuadraticProgram {
   std::size_t num_equalities = 0;
   Span<const double> lower;  ///< [n], or empty
   Span<const double> upper;  ///< [n], or empty
-  std::size_t num_variables =
-      0;  ///< If not 0: where so many equalities are independent they leave nothing to choose; the
-          ///< inequalities are then not looked at, the solution is only moved into the bounds.
-  Span<const double> relaxation;  ///< [m], or empty: the column of J for one more variable, which is in [0, 1], and
-                                  ///< that B has been extended by.
-  double precision = std::numeric_limits<double>::epsilon();  ///< How precise J is, relatively.
-  double tolerance = 0;  ///< Where constraints contradict each other, they are missed by less than this altogether.
+  /// If not 0: this many independent equalities determine s. The solver then ignores the inequalities, and only moves
+  /// the solution into the bounds.
+  std::size_t num_variables = 0;
+  /// [m], or empty: the column of J for one more variable in [0, 1], by which B has been extended.
+  Span<const double> relaxation;
+  double precision = std::numeric_limits<double>::epsilon();  ///< The relative precision of J.
+  double tolerance = 0;  ///< Constraints that contradict each other may give way by less than this in total.
 };
 
-/// The constraints of a quadratic program as rows n_iᵀs = b_i or n_iᵀs >= b_i, without storing those of bounds.
+/// The constraints of a quadratic program as rows n_iᵀs = b_i or n_iᵀs >= b_i. It does not store the rows of bounds.
 ///
-/// Row i < m is constraint i; then come the lower bounds of n + 1 variables and their upper bounds, where variable n is
-/// that of the relaxation.
+/// Row i < m is constraint i. Then come the lower bounds of n + 1 variables and their upper bounds; variable n is that
+/// of the relaxation.
 class ConstraintRows {
  public:
   using Row = std::size_t;
@@ -45,46 +45,46 @@ class ConstraintRows {
   /// For programs of n variables and m constraints.
   ConstraintRows(std::size_t n, std::size_t m);
 
-  /// From now on the rows are those of this program, whose spans must stay valid.
-  void take(const QuadraticProgram& program) { program_ = program; }
+  /// Makes the rows those of this program, whose spans must stay valid.
+  void set_program(const QuadraticProgram& program) { program_ = program; }
   const QuadraticProgram& program() const { return program_; }
-  /// Other c, [m], of the same program.
-  void take_constraints(Span<const double> constraints) { program_.constraints = constraints; }
+  /// Replaces c, [m], of the program.
+  void set_constraints(Span<const double> constraints) { program_.constraints = constraints; }
 
   Row lower(std::size_t variable) const { return m_ + variable; }
   Row upper(std::size_t variable) const { return m_ + n_ + 1 + variable; }
-  /// One more than the greatest row.
+  /// One more than the last row.
   std::size_t end() const { return m_ + 2 * (n_ + 1); }
   bool is_equality(Row row) const { return row < program_.num_equalities; }
   bool is_bound(Row row) const { return row >= m_; }
-  /// For a bound, the other bound of the variable; for a constraint, itself.
+  /// The other bound of the variable, if the row is a bound; else the row itself.
   Row opposite(Row row) const {
     if (row < m_) return row;
     return is_lower(row) ? upper(variable(row)) : lower(variable(row));
   }
-  /// The inequalities, with the bounds that are finite, in order.
+  /// Lists the inequalities and the finite bounds, in order.
   void list_inequalities(std::vector<Row>& rows) const;
 
   double bound(Row row) const;   ///< b_i
   double length(Row row) const;  ///< ‖n_i‖
-  /// A number that is another for another n_i, for all that chance allows.
+  /// A hash of n_i.
   std::uint64_t fingerprint(Row row) const;
   /// v = n_i. v: [padded(n + 1)]
-  void write(Row row, double* v) const;
+  void write_normal(Row row, double* v) const;
   /// v += a·n_i
-  void add(Row row, double a, double* v) const;
+  void add_normal(Row row, double a, double* v) const;
   /// n_iᵀx. x: [padded(n + 1)]
   double product(Row row, const double* x) const;
-  /// The variable before whose multiple of 8 the row is zero.
+  /// n_i is zero before this element, a multiple of 8.
   std::size_t first_nonzero(Row row) const { return row < m_ ? 0 : variable(row) / 8 * 8; }
 
-  /// The slacks are now those at s: [padded(n + 1)], which must stay where it is.
+  /// Makes the slacks those at s, [padded(n + 1)], which must stay in place.
   void evaluate(double* s);
   /// n_iᵀs - b_i
   double slack(Row row) const { return (row < m_ ? products_[row] : product(row, s_)) - bound(row); }
-  /// How large the terms of the slack are.
+  /// The size of the terms of the slack.
   double scale(Row row) const;
-  /// Whether the row is violated by more than rounding.
+  /// Whether s violates the row by more than rounding.
   bool is_violated(Row row) const;
   double s_length() const { return s_length_; }  ///< ‖s‖
 

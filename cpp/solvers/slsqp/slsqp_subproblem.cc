@@ -6,10 +6,10 @@
 namespace tfminimize::solvers {
 namespace {
 
-constexpr double kFirstPenalty = 100;  // ρ of the relaxed subproblem, ten times more in each further attempt ...
-constexpr int kRelaxedAttempts = 6;    // ... of these.
-constexpr double kNoProgress = 1e-10;  // Where δ leaves less than this of the constraints, x is stuck.
-constexpr double kDamping = 0.2;       // Of the update.
+constexpr double kFirstPenalty = 100;  // ρ of the relaxed subproblem. Each further attempt takes ten times more,
+constexpr int kMaxAttempts = 6;        // up to this many.
+constexpr double kMinShare = 1e-10;    // If δ leaves less than this of the constraints, x is stuck.
+constexpr double kDamping = 0.2;       // Powell's, of the update.
 
 }  // namespace
 
@@ -24,13 +24,13 @@ SlsqpSubproblem::SlsqpSubproblem(const SlsqpProblem& problem)
       upper_step_(problem.upper.size()),
       relaxation_(problem.constraints.size()),
       leeway_(problem.constraints.size()),
-      met_(problem.constraints.size()),
+      satisfied_(problem.constraints.size()),
       negative_(problem.constraints.size()) {
   program_.gradient = problem_.gradient;
   program_.constraints = problem_.constraints;
   program_.jacobian = problem_.jacobian;
   program_.num_equalities = problem_.num_equalities;
-  // As many equations: Newton's method for them, as in Kraft's program.
+  // If there are as many equalities as variables, the step is Newton's for them, as in Kraft's program.
   program_.num_variables = problem_.num_variables == 0 ? problem_.x.size() : problem_.num_variables;
   program_.lower = lower_step_;
   program_.upper = upper_step_;
@@ -45,34 +45,34 @@ SlsqpStatus SlsqpSubproblem::solve(double* step, const SlsqpOptions& options) {
   QpStatus status = qp_.solve(b_, program_);
   std::copy_n(qp_.leeway().data(), leeway_.size(), leeway_.data());
   singular_ = status == QpStatus::kSingularEqualities;
-  if (contradicts(status) && problem_.total_violation() < options.ftol) status = stay();
+  if (contradicts(status) && problem_.total_violation() < options.ftol) status = solve_within_tolerance();
   relaxed_ = contradicts(status);
-  if (relaxed_) status = relax();
+  if (relaxed_) status = solve_relaxed();
   if (status == QpStatus::kPivotLimit) return SlsqpStatus::kSubproblemLimit;
-  if (status != QpStatus::kSolved) return contradiction();
-  progress_ = relaxed_ ? 1 - qp_.relaxation() : 1;
-  if (progress_ < kNoProgress) progress_ = 0;
+  if (status != QpStatus::kSolved) return infeasible_status();
+  feasible_share_ = relaxed_ ? 1 - qp_.relaxation() : 1;
+  if (feasible_share_ < kMinShare) feasible_share_ = 0;
   std::copy_n(qp_.solution().data(), problem_.x.size(), step);
   std::copy_n(qp_.multipliers().data(), lambda_.size(), lambda_.data());
   return SlsqpStatus::kRunning;
 }
 
-/// Takes back no more of the constraints than x violates: all of that is within the tolerance.
-QpStatus SlsqpSubproblem::stay() {
-  for (std::size_t i = 0; i < met_.size(); ++i) {
+/// Asks only that the step violates the constraints no more than x does, which is within the tolerance.
+QpStatus SlsqpSubproblem::solve_within_tolerance() {
+  for (std::size_t i = 0; i < satisfied_.size(); ++i) {
     const double c = problem_.constraints[i];
-    met_[i] = i < problem_.num_equalities ? 0 : std::max(c, 0.0);
-    leeway_[i] = met_[i] - c;
+    satisfied_[i] = i < problem_.num_equalities ? 0 : std::max(c, 0.0);
+    leeway_[i] = satisfied_[i] - c;
   }
   QuadraticProgram program = program_;
-  program.constraints = met_;
+  program.constraints = satisfied_;
   const QpStatus status = qp_.solve(b_, program);
   if (status == QpStatus::kSolved) singular_ = false;
   return status;
 }
 
-/// One more variable δ in [0, 1] takes the constraints back, at the price ½·ρ²·δ².
-QpStatus SlsqpSubproblem::relax() {
+/// One more variable δ in [0, 1] relaxes the constraints, at the cost ½·ρ²·δ².
+QpStatus SlsqpSubproblem::solve_relaxed() {
   for (std::size_t i = 0; i < relaxation_.size(); ++i) {
     const double c = problem_.constraints[i];
     relaxation_[i] = i < problem_.num_equalities ? -c : std::max(-c, 0.0);
@@ -82,7 +82,7 @@ QpStatus SlsqpSubproblem::relax() {
   program.num_variables = 0;
   QpStatus status = QpStatus::kInfeasible;
   double penalty = kFirstPenalty;
-  for (int attempt = 0; attempt < kRelaxedAttempts && status == QpStatus::kInfeasible; ++attempt) {
+  for (int attempt = 0; attempt < kMaxAttempts && status == QpStatus::kInfeasible; ++attempt) {
     b_.extend(penalty * penalty);
     status = qp_.solve(b_, program);
     b_.shrink();
@@ -93,9 +93,9 @@ QpStatus SlsqpSubproblem::relax() {
 }
 
 bool SlsqpSubproblem::is_stuck(double tolerance) const {
-  if (progress_ > 0 || !(problem_.total_violation() > tolerance)) return false;
+  if (feasible_share_ > 0 || !(problem_.total_violation() > tolerance)) return false;
   const double share = tolerance / static_cast<double>(lambda_.size());
-  // If no violated constraint depends on x, none contradicts another.
+  // Constraints that do not depend on x cannot contradict each other.
   for (std::size_t i = 0; i < lambda_.size(); ++i) {
     const double* row = problem_.jacobian.data() + i * padded(problem_.x.size());
     if (problem_.violation(i) > share && kernels_.dot(padded(problem_.x.size()), row, row) > 0) return true;
@@ -121,14 +121,14 @@ bool SlsqpSubproblem::update(const double* step, double* change) {
     curvature = least;
   }
   if (curvature == 0 || b_curvature == 0) return false;
-  change_model(1 / curvature, change);
-  change_model(-1 / b_curvature, b_step_.data());
+  rank_one_update(1 / curvature, change);
+  rank_one_update(-1 / b_curvature, b_step_.data());
   return true;
 }
 
-/// B += sigma·z·zᵀ; z is destroyed.
-void SlsqpSubproblem::change_model(double sigma, double* z) {
-  qp_.model_changes(b_, program_, sigma, z);
+/// B += sigma·z·zᵀ. Overwrites z.
+void SlsqpSubproblem::rank_one_update(double sigma, double* z) {
+  qp_.prepare_update(b_, program_, sigma, z);
   b_.update(sigma, z);
 }
 
@@ -143,7 +143,7 @@ void SlsqpSubproblem::restart() {
   std::fill(lambda_.begin(), lambda_.end(), 0.0);
   relaxed_ = false;
   singular_ = false;
-  progress_ = 1;
+  feasible_share_ = 1;
 }
 
 }  // namespace tfminimize::solvers

@@ -9,36 +9,37 @@
 #include "solvers/slsqp/dual_active_set_qp.h"
 #include "solvers/slsqp/ldlt_factors.h"
 #include "solvers/slsqp/slsqp.h"
+#include "solvers/snapshot.h"
 
 namespace tfminimize::solvers {
 
-/// The quadratic model of a constrained problem at x, and its minimum: the search direction of Slsqp.
+/// The quadratic subproblem of Slsqp. Its solution is the search direction.
 ///
 ///     minimize ½·sᵀBs + gᵀs   subject to the linearised constraints and lower <= x + s <= upper
 ///
-/// B begins as the identity and approximates the Hessian of the Lagrangian. Where the linearised constraints contradict
-/// each other, one more variable δ takes them back as far as is needed (Kraft 1988, section 2.2.3).
+/// B begins as the identity and approximates the Hessian of the Lagrangian. If the linearised constraints contradict
+/// each other, one more variable δ relaxes them as far as needed (Kraft 1988, section 2.2.3).
 class SlsqpSubproblem {
  public:
   explicit SlsqpSubproblem(const SlsqpProblem& problem);
 
-  /// Solves it at the present x: step, [padded(n + 1)]. kRunning if it could be solved, else why not. Constraints that
-  /// contradict each other by less than options.ftol altogether are no obstacle: they give way by that much.
+  /// Solves it at the present x and writes the step, [padded(n + 1)]. Returns kRunning, or why it failed. If
+  /// constraints contradict each other by less than options.ftol in total, they give way by that much.
   SlsqpStatus solve(double* step, const SlsqpOptions& options = {});
 
   /// [m] Lagrange multipliers of the constraints at the last solution.
   const std::vector<double>& multipliers() const { return lambda_; }
-  /// Whether the constraints had to be relaxed.
+  /// Whether the solver had to relax the constraints.
   bool relaxed() const { return relaxed_; }
-  /// [m] What was added to the constraints where they gave way.
+  /// [m] How much was added to the constraints that gave way.
   const std::vector<double>& leeway() const { return leeway_; }
-  /// How much of the linearised constraints the step meets: 1 - δ.
-  double progress() const { return progress_; }
-  /// Whether the step meets nothing of them, although they are violated by more than the tolerance altogether and not
-  /// only those that do not depend on x here.
+  /// The share of the linearised constraints that the step satisfies: 1 - δ.
+  double feasible_share() const { return feasible_share_; }
+  /// Whether the step satisfies no share of them, although x violates them by more than the tolerance in total, and
+  /// some that it violates do depend on x.
   bool is_stuck(double tolerance) const;
-  /// The status where the linearised constraints contradict each other.
-  SlsqpStatus contradiction() const {
+  /// The status if the linearised constraints contradict each other.
+  SlsqpStatus infeasible_status() const {
     return singular_ ? SlsqpStatus::kSingularEqualities : SlsqpStatus::kInconsistent;
   }
   bool singular() const { return singular_; }
@@ -47,30 +48,30 @@ class SlsqpSubproblem {
   void subtract_constraint_gradients(double* vector) const;
 
   /// M. J. D. Powell's damped update of B, from a step and the change of the gradient of the Lagrangian along it, both
-  /// [padded(n + 1)]; change is destroyed. False if they say nothing of B.
+  /// [padded(n + 1)]. Overwrites the change. False if the two do not determine an update.
   bool update(const double* step, double* change);
-  /// B is the identity again.
+  /// Makes B the identity again.
   void reset();
-  /// Forgets all that it knows of a solve: as new.
+  /// Forgets the last solve: as new.
   void restart();
 
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(Visit&& visit) {
-    visit(lambda_.data(), lambda_.size() * sizeof(double));
-    visit(&relaxed_, sizeof relaxed_);
-    visit(&singular_, sizeof singular_);
-    visit(&progress_, sizeof progress_);
+  void visit_state(Visit&& visit) {
+    visit_elements(visit, lambda_);
+    visit_value(visit, relaxed_);
+    visit_value(visit, singular_);
+    visit_value(visit, feasible_share_);
     check_saved(is_bool(relaxed_) && is_bool(singular_), "a flag");
-    b_.visit(visit);
-    qp_.visit(visit);
+    b_.visit_state(visit);
+    qp_.visit_state(visit);
     qp_.check_state(program_);
   }
 
  private:
-  QpStatus stay();
-  QpStatus relax();
-  void change_model(double sigma, double* z);
+  QpStatus solve_within_tolerance();
+  QpStatus solve_relaxed();
+  void rank_one_update(double sigma, double* z);
 
   const SlsqpProblem problem_;
   const DenseKernels& kernels_;
@@ -82,12 +83,12 @@ class SlsqpSubproblem {
   std::vector<double> upper_step_;
   std::vector<double> relaxation_;
   std::vector<double> leeway_;
-  std::vector<double> met_;               ///< The constraints, those that are violated as if they held.
-  QuadraticProgram program_;              ///< Of these.
+  std::vector<double> satisfied_;         ///< The constraints; those that x violates as if it satisfied them.
+  QuadraticProgram program_;              ///< Over the vectors above.
   mutable std::vector<double> negative_;  ///< -λ
   bool relaxed_ = false;
-  bool singular_ = false;  ///< Relaxed, as the equalities depended on each other.
-  double progress_ = 1;
+  bool singular_ = false;  ///< The equalities depended on each other, and so they were relaxed.
+  double feasible_share_ = 1;
 };
 
 }  // namespace tfminimize::solvers

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "solvers/slsqp/ldlt_factors.h"
-
 namespace tfminimize::solvers {
 
 UpperTriangle& UpperTriangle::operator=(const UpperTriangle& other) {
@@ -16,7 +14,7 @@ UpperTriangle& UpperTriangle::operator=(const UpperTriangle& other) {
 }
 
 void UpperTriangle::grow() {
-  const std::size_t capacity = std::min(padded(most_columns_), std::max(kFewColumns, 2 * capacity_));
+  const std::size_t capacity = std::min(padded(max_columns_), std::max(kFewColumns, 2 * capacity_));
   AlignedArray<double> r = zeros(capacity * capacity);
   for (std::size_t i = 0; i < size_; ++i) std::copy_n(row(i), size_, r.data() + i * capacity);
   r_ = std::move(r);
@@ -36,7 +34,7 @@ void UpperTriangle::drop_column(std::size_t column) {
   --size_;
 }
 
-void UpperTriangle::turn_rows(std::size_t j, double c, double s) {
+void UpperTriangle::rotate_rows(std::size_t j, double c, double s) {
   double* upper = row(j);
   double* lower = row(j + 1);
   for (std::size_t k = j; k < size_; ++k) {

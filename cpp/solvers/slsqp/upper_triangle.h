@@ -11,13 +11,13 @@
 
 namespace tfminimize::solvers {
 
-/// The columns that there is room for from the start: a small problem never needs more, a large one grows as needed.
+/// Room for this many columns from the start: a small problem never needs more, a large one grows.
 inline constexpr std::size_t kFewColumns = 104;
 
-/// An upper triangular matrix R whose columns come and go, held row by row, in memory that grows with it.
+/// An upper triangular matrix R with columns that come and go, stored row by row in memory that grows.
 class UpperTriangle {
  public:
-  explicit UpperTriangle(std::size_t most_columns) : most_columns_(most_columns), kernels_(dense_kernels()) { grow(); }
+  explicit UpperTriangle(std::size_t max_columns) : max_columns_(max_columns), kernels_(dense_kernels()) { grow(); }
 
   UpperTriangle& operator=(const UpperTriangle& other);
 
@@ -25,24 +25,24 @@ class UpperTriangle {
   std::size_t size() const { return size_; }
   double operator()(std::size_t row, std::size_t column) const { return r_[row * capacity_ + column]; }
 
-  /// Appends a column: above[0 .. size), and the diagonal.
+  /// Appends a column: above[0 .. size), then the diagonal element.
   void append(const double* above, double diagonal);
 
-  /// Removes a column, and turns the rows back to a triangle: turn(j, c, s) is called for each pair of rows (j, j + 1)
-  /// that became (c·r_j + s·r_{j+1}, c·r_{j+1} - s·r_j).
-  template <typename Turn>
-  void remove(std::size_t column, const Turn& turn) {
+  /// Removes a column and makes R triangular again by Givens rotations. Calls rotate(j, c, s) for each pair of rows
+  /// (j, j + 1) that became (c·r_j + s·r_{j+1}, c·r_{j+1} - s·r_j).
+  template <typename Rotate>
+  void remove(std::size_t column, const Rotate& rotate) {
     drop_column(column);
     for (std::size_t j = column; j < size_; ++j) {
       const double length = std::hypot(row(j)[j], row(j + 1)[j]);
       const double c = row(j)[j] / length;
       const double s = row(j + 1)[j] / length;
-      turn_rows(j, c, s);
-      turn(j, c, s);
+      rotate_rows(j, c, s);
+      rotate(j, c, s);
     }
   }
 
-  /// R'ᵀR' = RᵀR + sigma·x·xᵀ; x is destroyed. False, and then of no use, if that is not positive definite.
+  /// RᵀR += sigma·x·xᵀ. Overwrites x. False if the result is not positive definite; R is then invalid.
   bool update(double sigma, double* x);
 
   /// x = R⁻¹x
@@ -50,12 +50,12 @@ class UpperTriangle {
   /// x = R⁻ᵀx
   void solve_transposed(double* x) const;
 
-  /// Calls visit(pointer, bytes) for each piece of it.
+  /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
-  void visit(Visit&& visit) {
+  void visit_state(Visit&& visit) {
     std::size_t size = size_;
-    visit(&size, sizeof size);
-    check_saved(size <= most_columns_, "its number of columns");
+    visit_value(visit, size);
+    check_saved(size <= max_columns_, "its number of columns");
     while (capacity_ < size) grow();
     size_ = size;
     for (std::size_t i = 0; i < size_; ++i) visit(row(i), size_ * sizeof(double));
@@ -65,10 +65,10 @@ class UpperTriangle {
   double* row(std::size_t i) const { return r_.data() + i * capacity_; }
   void grow();
   void drop_column(std::size_t column);
-  void turn_rows(std::size_t j, double c, double s);
+  void rotate_rows(std::size_t j, double c, double s);
 
-  std::size_t most_columns_;
-  std::size_t capacity_ = 0;  ///< Columns that there is room for, and the distance of two rows.
+  std::size_t max_columns_;
+  std::size_t capacity_ = 0;  ///< Columns that fit, and the distance between two rows.
   std::size_t size_ = 0;
   const DenseKernels& kernels_;
   AlignedArray<double> r_;

@@ -74,7 +74,7 @@ class Solve {
   /// To the end.
   Solve& finish() {
     while (solver.request() != Request::kStopped) {
-      if (evaluated.size() > kMostEvaluations) throw std::runtime_error("The solver does not end.");
+      if (evaluated.size() > kMaxEvaluations) throw std::runtime_error("The solver does not end.");
       advance();
     }
     return *this;
@@ -93,7 +93,7 @@ class Solve {
   }
 
  private:
-  static constexpr std::size_t kMostEvaluations = 100000;
+  static constexpr std::size_t kMaxEvaluations = 100000;
 
   Request go_on(double f) {
     const AllocationsCounted counted(allocations);

@@ -92,13 +92,13 @@ struct SearchResult {
   std::vector<double> steps;
 };
 
-constexpr int kMostEvaluations = 100;
+constexpr int kMaxEvaluations = 100;
 
 SearchResult search(const LineFunction& function, double first_step, const MoreThuenteLineSearch::Params& params) {
   const ValueAndSlope start = function(0);
   MoreThuenteLineSearch line_search({0, start.f, start.slope}, first_step, params);
   SearchResult result;
-  while (result.verdict == Verdict::kTryNext && result.steps.size() < kMostEvaluations) {
+  while (result.verdict == Verdict::kTryNext && result.steps.size() < kMaxEvaluations) {
     const double t = line_search.step();
     const ValueAndSlope p = function(t);
     result.steps.push_back(t);
@@ -133,7 +133,7 @@ TEST_P(MoreThuentePaperTest, StepsAndEvaluationsAreThoseOfThePaperAndOfSciPy) {
   const LineSearchCase& c = GetParam();
   for (std::size_t k = 0; k < kFirstSteps.size(); ++k) {
     MoreThuenteLineSearch::Params params = params_of(c);
-    params.largest_step = 4 * std::max(1.0, kFirstSteps[k]);
+    params.max_step = 4 * std::max(1.0, kFirstSteps[k]);
     const SearchResult result = search(c.function, kFirstSteps[k], params);
     EXPECT_EQ(result.steps.size(), c.found[k].evaluations) << kFirstSteps[k];
     EXPECT_NEAR(result.last.t, c.found[k].step, 1e-9 * c.found[k].step) << kFirstSteps[k];
@@ -143,13 +143,13 @@ TEST_P(MoreThuentePaperTest, StepsAndEvaluationsAreThoseOfThePaperAndOfSciPy) {
 TEST_P(MoreThuentePaperTest, EveryStepIsInsideTheAllowedInterval) {
   const LineSearchCase& c = GetParam();
   MoreThuenteLineSearch::Params params = params_of(c);
-  params.largest_step = 2;
+  params.max_step = 2;
   for (const double first_step : {1e-3, 1e-1, 1.0, 2.0}) {
     const SearchResult result = search(c.function, first_step, params);
     EXPECT_NE(result.verdict, Verdict::kTryNext) << first_step;
     for (const double t : result.steps) {
       EXPECT_GT(t, 0) << first_step;
-      EXPECT_LE(t, params.largest_step) << first_step;
+      EXPECT_LE(t, params.max_step) << first_step;
     }
   }
 }
@@ -168,7 +168,7 @@ TEST_P(MoreThuentePaperTest, ACopyContinuesWithTheSameBits) {
   const LineSearchCase& c = GetParam();
   const ValueAndSlope start = c.function(0);
   MoreThuenteLineSearch original({0, start.f, start.slope}, 1e-3, params_of(c));
-  for (int k = 0; k < kMostEvaluations; ++k) {
+  for (int k = 0; k < kMaxEvaluations; ++k) {
     MoreThuenteLineSearch copy = original;
     const ValueAndSlope p = c.function(original.step());
     const Verdict verdict = original.advance(p.f, p.slope);
@@ -222,7 +222,7 @@ TEST(MoreThuenteTest, MinimizerOfAQuadraticIsAcceptedAtOnce) {
 
 TEST(MoreThuenteTest, LargestStepIsTakenWhereTheFunctionFallsForever) {
   MoreThuenteLineSearch::Params params;
-  params.largest_step = 50;
+  params.max_step = 50;
   const auto falling = [](double t) -> ValueAndSlope { return {-t, -1}; };
   const SearchResult result = search(falling, 1, params);
   EXPECT_EQ(result.verdict, Verdict::kNoProgress);
@@ -257,9 +257,9 @@ TEST(MoreThuenteTest, TinyScaleFindsTheSameSteps) {
 
 TEST(MoreThuenteTest, RetreatShortensTheFirstStep) {
   MoreThuenteLineSearch line_search({0, 1, -1}, 8, {});
-  line_search.retreat();
+  line_search.backtrack();
   EXPECT_EQ(line_search.step(), 2);
-  line_search.retreat();
+  line_search.backtrack();
   EXPECT_EQ(line_search.step(), 0.5);
 }
 
@@ -270,12 +270,12 @@ TEST(MoreThuenteTest, NoStepAfterARetreatIsLongerThanTheOneThatFailed) {
     double shortest_failure = testing::kInf;
     Verdict verdict = Verdict::kTryNext;
     int evaluations = 0;
-    while (verdict == Verdict::kTryNext && ++evaluations < kMostEvaluations) {
+    while (verdict == Verdict::kTryNext && ++evaluations < kMaxEvaluations) {
       const double t = line_search.step();
       EXPECT_LT(t, shortest_failure) << wall;
       if (t > wall) {
         shortest_failure = t;
-        line_search.retreat();
+        line_search.backtrack();
       } else {
         verdict = line_search.advance(-t, -1);
       }
@@ -293,10 +293,10 @@ TEST(MoreThuenteTest, MinimumBeforeAWallIsFound) {
   const ValueAndSlope start = function(0);
   MoreThuenteLineSearch line_search({0, start.f, start.slope}, 40, params);
   Verdict verdict = Verdict::kTryNext;
-  for (int k = 0; verdict == Verdict::kTryNext && k < kMostEvaluations; ++k) {
+  for (int k = 0; verdict == Verdict::kTryNext && k < kMaxEvaluations; ++k) {
     const double t = line_search.step();
     if (t > 0.7) {
-      line_search.retreat();
+      line_search.backtrack();
       continue;
     }
     const ValueAndSlope p = function(t);

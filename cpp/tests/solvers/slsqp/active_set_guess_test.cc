@@ -214,13 +214,13 @@ TEST(ActiveSetGuessVisitTest, SolverGoesOnFromThePieces) {
   QpProblem problem = random_qp({9, 7, 1, false, 0.1}, random);
   QpSolve original(problem);
   std::vector<unsigned char> pieces;
-  original.solver.visit([&](const void* piece, std::size_t bytes) {
+  original.solver.visit_state([&](const void* piece, std::size_t bytes) {
     const auto* begin = static_cast<const unsigned char*>(piece);
     pieces.insert(pieces.end(), begin, begin + bytes);
   });
   QpSolve copy(9, 7);
   const unsigned char* next = pieces.data();
-  copy.solver.visit([&](void* piece, std::size_t bytes) {
+  copy.solver.visit_state([&](void* piece, std::size_t bytes) {
     std::copy_n(next, bytes, static_cast<unsigned char*>(piece));
     next += bytes;
   });

@@ -90,7 +90,7 @@ class ConstrainedSolve {
   /// To the end.
   ConstrainedSolve& finish() {
     while (solver.request() != Request::kStopped) {
-      if (evaluated.size() > kMostEvaluations) throw std::runtime_error("The solver does not end.");
+      if (evaluated.size() > kMaxEvaluations) throw std::runtime_error("The solver does not end.");
       advance();
     }
     return *this;
@@ -110,7 +110,7 @@ class ConstrainedSolve {
   }
 
  private:
-  static constexpr std::size_t kMostEvaluations = 100000;
+  static constexpr std::size_t kMaxEvaluations = 100000;
 
   Request go_on(double f, bool with_derivatives) {
     const AllocationsCounted counted(allocations);

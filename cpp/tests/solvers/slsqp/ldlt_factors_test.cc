@@ -238,12 +238,12 @@ TEST_P(LdltFactorsTest, IdentityForgetsEverything) {
 TEST_P(LdltFactorsTest, PiecesThatAreVisitedAreAllThereIs) {
   LdltFactors original = factors(a_);
   std::vector<double> pieces;
-  original.visit([&](const double* piece, std::size_t bytes) {
+  original.visit_state([&](const double* piece, std::size_t bytes) {
     pieces.insert(pieces.end(), piece, piece + bytes / sizeof(double));
   });
   LdltFactors copy(n_);
   const double* next = pieces.data();
-  copy.visit([&](double* piece, std::size_t bytes) {
+  copy.visit_state([&](double* piece, std::size_t bytes) {
     std::copy_n(next, bytes / sizeof(double), piece);
     next += bytes / sizeof(double);
   });

@@ -53,7 +53,7 @@ class QpSolve {
     const Memory memory(problem);
     const AlignedArray<double> room = zeros(padded(problem.n() + 1));
     std::copy(z.begin(), z.end(), room.data());
-    solver.model_changes(memory.b, memory.program, sigma, room.data());
+    solver.prepare_update(memory.b, memory.program, sigma, room.data());
   }
 
   Vector s() const { return copy(solver.solution()); }

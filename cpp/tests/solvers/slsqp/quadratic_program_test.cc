@@ -32,7 +32,7 @@ class ConstraintRowsTest : public ::testing::TestWithParam<std::size_t> {
     for (std::size_t i = 0; i < kConstraints; ++i) {
       for (std::size_t k = 0; k < n_; ++k) jacobian_[i * padded(n_) + k] = random_.uniform(-1, 1);
     }
-    rows_.take(program_);
+    rows_.set_program(program_);
   }
   /// A dense vector as the rows take it.
   AlignedArray<double> room(const Vector& x) const {
@@ -42,7 +42,7 @@ class ConstraintRowsTest : public ::testing::TestWithParam<std::size_t> {
   }
   void relax() {
     program_.relaxation = relaxation_;
-    rows_.take(program_);
+    rows_.set_program(program_);
   }
   /// n_i, with the element of the additional variable.
   Vector normal(Row row) const {
@@ -60,10 +60,10 @@ class ConstraintRowsTest : public ::testing::TestWithParam<std::size_t> {
   void check(Row row, const Vector& s) {
     const Vector expected = normal(row);
     const AlignedArray<double> v = zeros(padded(n_ + 1));
-    rows_.write(row, v.data());
+    rows_.write_normal(row, v.data());
     EXPECT_EQ(Vector(v.data(), v.data() + n_ + 1), expected);
     for (std::size_t k = 0; k < rows_.first_nonzero(row); ++k) EXPECT_EQ(expected[k], 0);
-    rows_.add(row, -1, v.data());
+    rows_.add_normal(row, -1, v.data());
     for (std::size_t k = 0; k < v.size(); ++k) EXPECT_EQ(v[k], 0);
     EXPECT_NEAR(rows_.length(row), std::sqrt(dot(expected, expected)), 1e-14);
     const AlignedArray<double> x = room(s);

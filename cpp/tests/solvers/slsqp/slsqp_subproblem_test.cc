@@ -144,7 +144,7 @@ TEST(SlsqpSubproblemTest, MultipliersAreSubtracted) {
   EXPECT_EQ(v[0], 4.5);
   EXPECT_EQ(v[1], 0);
   EXPECT_FALSE(p.subproblem->relaxed());
-  EXPECT_EQ(p.subproblem->progress(), 1);
+  EXPECT_EQ(p.subproblem->feasible_share(), 1);
 }
 
 /// s >= 4 where s <= 1, and a gradient.
@@ -164,7 +164,7 @@ TEST(SlsqpSubproblemTest, RelaxationTakesBackWhatIsNeeded) {
   ASSERT_EQ(p.solve(), SlsqpStatus::kRunning);
   EXPECT_TRUE(p.subproblem->relaxed());
   EXPECT_FALSE(p.subproblem->singular());
-  EXPECT_NEAR(p.subproblem->progress(), 0.25, 1e-13);
+  EXPECT_NEAR(p.subproblem->feasible_share(), 0.25, 1e-13);
   EXPECT_NEAR(p.step()[0], 1, 1e-13);
   EXPECT_FALSE(p.subproblem->is_stuck(1e-6));
 }
@@ -174,7 +174,7 @@ TEST(SlsqpSubproblemTest, PriceOfTheRelaxationIsTheSquareOfAHundred) {
   Subproblem p = relaxed(2000);
   p.begin();
   ASSERT_EQ(p.solve(), SlsqpStatus::kRunning);
-  EXPECT_NEAR(p.subproblem->progress(), 1 - 2004.0 * 4 / (1e4 + 16), 1e-12);
+  EXPECT_NEAR(p.subproblem->feasible_share(), 1 - 2004.0 * 4 / (1e4 + 16), 1e-12);
 }
 
 TEST(SlsqpSubproblemTest, ContradictionWithoutAWayOutIsStuck) {
@@ -184,10 +184,10 @@ TEST(SlsqpSubproblemTest, ContradictionWithoutAWayOutIsStuck) {
   p.jacobian(1, 0) = -1;
   p.begin();
   ASSERT_EQ(p.solve(), SlsqpStatus::kRunning);
-  EXPECT_NEAR(p.subproblem->progress(), 0, 1e-13);
+  EXPECT_NEAR(p.subproblem->feasible_share(), 0, 1e-13);
   EXPECT_TRUE(p.subproblem->is_stuck(1e-6));
   EXPECT_FALSE(p.subproblem->is_stuck(2));  // Nothing is violated by more than that.
-  EXPECT_EQ(p.subproblem->contradiction(), SlsqpStatus::kInconsistent);
+  EXPECT_EQ(p.subproblem->infeasible_status(), SlsqpStatus::kInconsistent);
 }
 
 TEST(SlsqpSubproblemTest, ConstraintThatDoesNotDependOnXContradictsNothing) {
@@ -195,7 +195,7 @@ TEST(SlsqpSubproblemTest, ConstraintThatDoesNotDependOnXContradictsNothing) {
   p.constraints = {-1};
   p.begin();
   ASSERT_EQ(p.solve(), SlsqpStatus::kRunning);
-  EXPECT_NEAR(p.subproblem->progress(), 0, 1e-13);
+  EXPECT_NEAR(p.subproblem->feasible_share(), 0, 1e-13);
   EXPECT_FALSE(p.subproblem->is_stuck(1e-6));
 }
 
@@ -207,7 +207,7 @@ TEST(SlsqpSubproblemTest, ContradictingEqualitiesAreSingular) {
   ASSERT_EQ(p.solve(), SlsqpStatus::kRunning);
   EXPECT_TRUE(p.subproblem->relaxed());
   EXPECT_TRUE(p.subproblem->singular());
-  EXPECT_EQ(p.subproblem->contradiction(), SlsqpStatus::kSingularEqualities);
+  EXPECT_EQ(p.subproblem->infeasible_status(), SlsqpStatus::kSingularEqualities);
 }
 
 }  // namespace

@@ -134,7 +134,7 @@ TEST_P(UpperTriangleTest, CopyIsOfItsOwn) {
 
 TEST_P(UpperTriangleTest, PiecesThatAreVisitedAreAllThereIs) {
   std::vector<unsigned char> pieces;
-  r_.visit([&](const void* piece, std::size_t bytes) {
+  r_.visit_state([&](const void* piece, std::size_t bytes) {
     const auto* begin = static_cast<const unsigned char*>(piece);
     pieces.insert(pieces.end(), begin, begin + bytes);
   });
@@ -143,7 +143,7 @@ TEST_P(UpperTriangleTest, PiecesThatAreVisitedAreAllThereIs) {
     UpperTriangle copy(n_ + 9);
     fill(copy, size, random_);
     const unsigned char* next = pieces.data();
-    copy.visit([&](void* piece, std::size_t bytes) {
+    copy.visit_state([&](void* piece, std::size_t bytes) {
       std::copy_n(next, bytes, static_cast<unsigned char*>(piece));
       next += bytes;
     });

@@ -1,0 +1,172 @@
+#include <algorithm>
+#include <cmath>
+
+#include "solvers/bounds.h"
+#include "solvers/slsqp/slsqp_state.h"
+
+namespace tfminimize::solvers {
+
+Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
+    : problem(problem_),
+      n(problem_.x.size()),
+      m(problem_.constraints.size()),
+      stride(padded(n + 1)),
+      kernels(dense_kernels()),
+      subproblem(problem_),
+      x(zeros(stride)),
+      start(zeros(stride)),
+      start_constraints(zeros(m)),
+      step(zeros(stride)),
+      lagrangian_gradient(zeros(stride)),
+      gradient_change(zeros(stride)),
+      penalties(m) {
+  begin(options_);
+}
+
+/// Begins a solve. The subproblem is new or restarted.
+void Slsqp::State::begin(const SlsqpOptions& options_) {
+  s = Scalars();
+  options = options_;
+  options.ftol = std::abs(options.ftol);
+  std::fill(penalties.begin(), penalties.end(), 0.0);
+  project(problem.x, problem.lower, problem.upper);
+}
+
+double Slsqp::State::max_violation() const {
+  double largest = 0;
+  for (std::size_t i = 0; i < m; ++i) {
+    const double violation = problem.violation(i);
+    if (std::isnan(violation)) return violation;
+    largest = std::max(largest, violation);
+  }
+  return largest;
+}
+
+bool Slsqp::State::derivatives_are_finite() const {
+  if (!all_finite(problem.gradient)) return false;
+  for (std::size_t i = 0; i < m; ++i) {
+    if (!all_finite({problem.jacobian.data() + i * padded(n), n})) return false;
+  }
+  return true;
+}
+
+/// Computes the linear constraints at x.
+void Slsqp::State::evaluate_linear_constraints() {
+  if (problem.offsets.empty()) return;
+  std::copy_n(problem.x.data(), n, x.data());
+  for (std::size_t i = 0; i < m; ++i) {
+    if (!is_linear(i)) continue;
+    const double product = kernels.dot(padded(n), problem.jacobian.data() + i * padded(n), x.data());
+    problem.constraints[i] = product + problem.offsets[i];
+  }
+}
+
+Request Slsqp::State::stop(SlsqpStatus status) {
+  s.status = status;
+  s.phase = Phase::kEnd;
+  return Request::kStopped;
+}
+
+/// Reports an iteration. The solve then goes on, or ends with `status`.
+Request Slsqp::State::end_iteration(SlsqpStatus status) {
+  s.violation = max_violation();
+  s.status = status;
+  s.phase = Phase::kIteration;
+  return Request::kIteration;
+}
+
+Request Slsqp::State::after_start(double f, bool with_derivatives) {
+  ++s.nfev;
+  evaluate_linear_constraints();
+  s.f = f;
+  s.largest_f = std::abs(f);
+  s.violation = max_violation();
+  s.has_derivatives = with_derivatives;
+  if (!values_are_finite(f)) return stop(SlsqpStatus::kNonFiniteStart);
+  if (with_derivatives) return after_start_derivatives();
+  s.phase = Phase::kStartDerivatives;
+  return Request::kDerivatives;
+}
+
+Request Slsqp::State::after_start_derivatives() {
+  ++s.njev;
+  s.has_derivatives = true;
+  return derivatives_are_finite() ? iterate() : stop(SlsqpStatus::kNonFiniteStart);
+}
+
+Request Slsqp::State::after_iteration() {
+  if (s.status != SlsqpStatus::kRunning) return stop(s.status);
+  ++s.njev;
+  return update_model() ? iterate() : stop_without_descent();
+}
+
+/// Goes from the derivatives at x to the first trial of a line search, or to the end.
+Request Slsqp::State::iterate() {
+  while (true) {
+    if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
+    ++s.nit;
+    const SlsqpStatus solved = subproblem.solve(step.data(), options);
+    if (solved != SlsqpStatus::kRunning) return stop(solved);
+    std::copy_n(problem.gradient.data(), n, lagrangian_gradient.data());
+    subproblem.subtract_constraint_gradients(lagrangian_gradient.data());
+    const StepModel model = update_penalties();
+    if (is_stationary(model)) return end_iteration(SlsqpStatus::kConverged);
+    const bool is_level = std::abs(model.slope) < options.ftol;
+    if (is_level && subproblem.is_stuck(options.ftol)) return stop(subproblem.infeasible_status());
+    s.previous_f = s.f;
+    s.merit = s.f + model.penalty;
+    s.slope = model.slope;
+    s.merit_slope = model.slope - subproblem.feasible_share() * model.reducible;
+    const bool stays = subproblem.feasible_share() == 0 && is_level;
+    if (s.merit_slope < 0 && !stays) return begin_line_search();
+    if (!reset_model()) return stop_without_descent();
+  }
+}
+
+/// Raises the penalties above the new multipliers, and sums up what the step does.
+Slsqp::State::StepModel Slsqp::State::update_penalties() {
+  StepModel model;
+  for (std::size_t i = 0; i < n; ++i) model.slope += problem.gradient[i] * step[i];
+  for (std::size_t i = 0; i < m; ++i) {
+    const double multiplier = std::abs(subproblem.multipliers()[i]);
+    const double leeway = subproblem.leeway()[i];
+    model.complementarity += multiplier * std::abs(problem.constraints[i] + leeway);
+    penalties[i] = std::max(multiplier, (penalties[i] + multiplier) / 2);
+    const double violation = problem.violation(i);
+    model.penalty += penalties[i] * violation;
+    model.reducible += penalties[i] * (violation - std::min(violation, std::abs(leeway)));
+  }
+  return model;
+}
+
+/// Whether x satisfies the conditions of Karush, Kuhn and Tucker.
+bool Slsqp::State::is_stationary(const StepModel& model) const {
+  return std::abs(model.slope) + model.complementarity < options.ftol && total_violation() < options.ftol &&
+         !subproblem.relaxed();
+}
+
+/// False if B has been reset too often.
+bool Slsqp::State::reset_model() {
+  subproblem.reset();
+  return ++s.resets <= kMaxResets;
+}
+
+/// Updates B with the change of the gradient of the Lagrangian along the step. False if B must be reset, but has been
+/// too often.
+bool Slsqp::State::update_model() {
+  std::copy_n(problem.gradient.data(), n, gradient_change.data());
+  subproblem.subtract_constraint_gradients(gradient_change.data());
+  kernels.add(stride, -1, lagrangian_gradient.data(), gradient_change.data());
+  return subproblem.update(step.data(), gradient_change.data()) || reset_model();
+}
+
+/// Ends the solve because no direction descends: converged by a looser test, or failed.
+Request Slsqp::State::stop_without_descent() {
+  const double tolerance = 10 * options.ftol;
+  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) &&
+                         total_violation() < tolerance && max_violation() <= options.ftol && !subproblem.relaxed();
+  if (converged) return stop(SlsqpStatus::kConverged);
+  return stop(subproblem.singular() ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent);
+}
+
+}  // namespace tfminimize::solvers
