@@ -8,7 +8,7 @@
 
 namespace tfminimize::solvers {
 
-/// A small square matrix, row by row, with room for `order` rows and columns.
+/// A small square matrix, stored row by row, of at most `order` rows and columns.
 class SquareMatrix {
  public:
   explicit SquareMatrix(std::size_t order = 0) : order_(order), elements_(order * order) {}
@@ -18,7 +18,7 @@ class SquareMatrix {
   std::vector<double>& elements() { return elements_; }
   const std::vector<double>& elements() const { return elements_; }
 
-  /// A[i][j] = A[i+1][j+1]: the oldest correction pair goes.
+  /// A[i][j] = A[i+1][j+1]: drops the oldest correction pair.
   void drop_first() {
     if (order_ < 2) return;
     std::memmove(elements_.data(), elements_.data() + order_ + 1, (order_ * order_ - order_ - 1) * sizeof(double));
@@ -29,11 +29,11 @@ class SquareMatrix {
   std::vector<double> elements_;
 };
 
-// All triangles are upper ones, so that the inner loops run along rows, and divisions, which are slow, are made once,
-// in advance.
+// All triangles are upper ones, because the inner loops then run along rows. Divisions are slow: cholesky() computes
+// the reciprocals once.
 
-/// A = UᵀU in the upper triangle of the leading k rows, in place, with the reciprocals of its diagonal, [k]. False if A
-/// is not positive definite.
+/// Factorizes A = UᵀU in place, in the upper triangle of the leading k rows, and computes the reciprocals of the
+/// diagonal of U, [k]. False if A is not positive definite.
 inline bool cholesky(SquareMatrix& a, std::size_t k, double* reciprocals) {
   for (std::size_t p = 0; p < k; ++p) {
     double* row_p = a[p];
@@ -59,7 +59,7 @@ inline void invert_diagonal(const SquareMatrix& u, std::size_t k, double* recipr
 inline void solve_upper(const SquareMatrix& u, const double* reciprocals, std::size_t k, double* x) {
   for (std::size_t i = k; i-- > 0;) {
     double value = x[i];
-    for (std::size_t p = k; p-- > i + 1;) value -= u[i][p] * x[p];  // The one that is known last comes last.
+    for (std::size_t p = k; p-- > i + 1;) value -= u[i][p] * x[p];  // The x that is known last comes last.
     x[i] = value * reciprocals[i];
   }
 }

@@ -1,4 +1,4 @@
-// Compiled once for each level of x86-64, as kernels.cc is and under the same rules.
+// Compiled once for each level of x86-64, under the same rules as kernels.cc.
 
 #include "solvers/kernels/dense_kernels.h"
 
@@ -8,7 +8,7 @@ namespace tfminimize::solvers {
 namespace {
 
 constexpr std::size_t kLanes = 8;
-constexpr std::size_t kGroup = 4;  // Vectors whose sums are kept in registers together.
+constexpr std::size_t kGroup = 4;  // This many vectors keep their sums in registers together.
 
 TFMINIMIZE_INLINE double lane(const V8& v, std::size_t k) { return v.part[k / kPartLanes][k % kPartLanes]; }
 
@@ -78,7 +78,7 @@ void multiply_transposed(std::size_t rows, std::size_t n, const double* a, std::
   for (; row < rows; ++row) add_rows<1>(0, n, a + row * stride, stride, x + row, y);
 }
 
-/// x = L⁻¹x for kCount vectors at once: eight columns of L at a time, first their triangle, then what is below.
+/// x = L⁻¹x for kCount vectors at once: eight columns of L at a time, first their triangle, then the rows below it.
 template <std::size_t kCount>
 TFMINIMIZE_INLINE void solve_group(std::size_t n, const double* l, std::size_t stride, std::size_t first, double* x,
                                    std::size_t stride_x) {
@@ -128,7 +128,7 @@ void solve_transposed(std::size_t n, const double* l, std::size_t stride, double
   }
 }
 
-/// How one column of L changes: l = keep·l + gain·z and z = z - value·l, the second line first unless `grows`.
+/// How one column of L changes: l = keep·l + gain·z and z = z - value·l, in this order if `grows`, else in the other.
 struct ColumnChange {
   double value = 0;
   double gain = 0;
@@ -150,7 +150,7 @@ void update(std::size_t n, double* l, std::size_t stride, double* d, double t, c
       const double alpha = t_next / t;
       d[j] *= alpha;
       change.gain = delta / t_next;
-      change.grows = alpha > 4;  // Where the first form would lose digits.
+      change.grows = alpha > 4;  // The other order would lose digits.
       if (change.grows) change.keep = t / t_next;
       t = t_next;
       for (std::size_t i = j + 1; i < begin + kLanes; ++i) {

@@ -22,7 +22,8 @@ extern const DenseKernels kDenseKernels;
 
 namespace {
 
-/// What v3 asks for besides vectors. The compiler may use all of it, and a virtual machine may hide any of it.
+/// Whether the machine has what v3 requires besides vectors. The compiler may use all of it, and a virtual machine may
+/// hide any of it.
 bool has_scalar_part_of_v3() {
   unsigned a = 0;
   unsigned b = 0;
@@ -42,7 +43,7 @@ bool runs_v4() {
          __builtin_cpu_supports("avx512cd") != 0;
 }
 
-/// Of a table for each level, the one for `level`; null if this machine cannot run it.
+/// The table for `level`, or null if this machine cannot run it.
 template <typename Table>
 const Table* choose(const char* level, const Table& v1, const Table& v3, const Table& v4) {
   __builtin_cpu_init();

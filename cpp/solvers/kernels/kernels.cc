@@ -1,10 +1,10 @@
 // Compiled once for each level of x86-64 (see CMakeLists.txt), with TFMINIMIZE_LEVEL as the name of the level.
-// The arithmetic is that of eight lanes at every level, without fused multiply-add, so the bits are the same. No
-// function of another header is called that the compiler could leave out of line: the linker would keep one for all
-// levels.
+// Every level computes in eight lanes, without fused multiply-add, so the bits are the same. Do not call a function of
+// another header that the compiler may leave out of line: the linker would keep one of them for all levels.
 
 #include "solvers/kernels/kernels.h"
 
+#include "solvers/kernels/blocks.h"
 #include "solvers/kernels/lanes.h"
 
 #define TFMINIMIZE_STRING_(x) #x
@@ -12,175 +12,6 @@
 
 namespace tfminimize::solvers {
 namespace {
-
-constexpr double kInfinity = __builtin_inf();
-
-// Tiles that are worked on together: what they have of W (2m + 1 lines each) stays in the first cache meanwhile.
-constexpr std::size_t kBlock = 16;
-// Blocks summed up in one accumulator before the partial sum is added to the total: the error of a sum grows with the
-// length of a chunk and the number of chunks, not with n.
-constexpr std::size_t kChunk = 128;
-// Columns whose sums are kept in registers together.
-constexpr std::size_t kColumnGroup = kParts == 1 ? 4 : kParts == 2 ? 2 : 1;
-// How many tiles ahead of its use a line is asked for, where the work on a tile begins.
-constexpr std::size_t kAhead = 4;
-
-TFMINIMIZE_INLINE std::size_t least(std::size_t a, std::size_t b) { return b < a ? b : a; }
-TFMINIMIZE_INLINE void copy(const double* from, std::size_t size, double* to) {
-  for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
-}
-
-/// One block of a vector.
-struct alignas(64) BlockVector {
-  double values[kBlock * kTile];
-
-  TFMINIMIZE_INLINE double* at(std::size_t tile) { return values + tile * kTile; }
-  TFMINIMIZE_INLINE const double* at(std::size_t tile) const { return values + tile * kTile; }
-};
-
-/// The vectors of the caller at one tile; for a last tile that is not full, padded copies of them.
-struct TileVectors {
-  double* x;
-  const double* g;
-  const double* lower;
-  const double* upper;
-};
-
-/// Calls body(tile, vectors) for the tiles [begin, end).
-template <bool kBounded, typename Body>
-TFMINIMIZE_INLINE void for_tiles(const Vectors& v, std::size_t begin, std::size_t end, const Body& body) {
-  const std::size_t full = least(end, v.n / kTile);
-  for (std::size_t t = begin; t < full; ++t) {
-    const std::size_t i = t * kTile;
-    body(t, TileVectors{v.x + i, v.gradient + i, kBounded ? v.lower + i : nullptr, kBounded ? v.upper + i : nullptr});
-  }
-  if (full == end) return;
-  alignas(64) double x[kTile] = {};
-  alignas(64) double g[kTile] = {};
-  alignas(64) double lower[kTile];
-  alignas(64) double upper[kTile];
-  const std::size_t i = full * kTile;
-  const std::size_t rest = v.n - i;
-  copy(v.x + i, rest, x);
-  copy(v.gradient + i, rest, g);
-  if constexpr (kBounded) {
-    store(lower, broadcast(-kInfinity));
-    store(upper, broadcast(kInfinity));
-    copy(v.lower + i, rest, lower);
-    copy(v.upper + i, rest, upper);
-  }
-  body(full, TileVectors{x, g, lower, upper});
-  copy(x, rest, v.x + i);
-}
-
-/// Calls block(begin, end) for blocks of tiles, and flush() after every chunk of them.
-template <typename Block, typename Flush>
-TFMINIMIZE_INLINE void for_blocks(const Vectors& v, const Block& block, const Flush& flush) {
-  const std::size_t tiles = num_tiles(v.n);
-  std::size_t in_chunk = 0;
-  for (std::size_t begin = 0; begin < tiles; begin += kBlock) {
-    block(begin, least(begin + kBlock, tiles));
-    if (++in_chunk == kChunk) {
-      flush();
-      in_chunk = 0;
-    }
-  }
-  if (in_chunk > 0) flush();
-}
-
-/// A sum over n: lanes within a chunk, chunks one after the other.
-struct Sum {
-  V8 lanes = zero();
-  double total = 0;
-
-  TFMINIMIZE_INLINE void add(const V8& value) { lanes = lanes + value; }
-  TFMINIMIZE_INLINE void flush() {
-    total += sum(lanes);
-    lanes = zero();
-  }
-};
-
-/// Sums of W[:, columns]ᵀa for one vector a or two, one after the other in memory.
-template <std::size_t kVectors>
-class ColumnSums {
- public:
-  TFMINIMIZE_INLINE ColumnSums(const Tiles& w, const Columns& columns, double* scratch)
-      : w_(w), columns_(columns), lanes_(scratch) {
-    for (std::size_t k = 0; k < kVectors * columns.count; ++k) store(lanes_ + k * kTile, zero());
-  }
-
-  TFMINIMIZE_INLINE void add(std::size_t begin, std::size_t end, const BlockVector* const (&vectors)[kVectors]) {
-    std::size_t k = 0;
-    for (; k + kColumnGroup <= columns_.count; k += kColumnGroup) add_group<kColumnGroup>(k, begin, end, vectors);
-    for (; k < columns_.count; ++k) add_group<1>(k, begin, end, vectors);
-  }
-  /// Adds the sums of the chunk to totals[vector][column] and begins a new one.
-  TFMINIMIZE_INLINE void flush(double* const (&totals)[kVectors]) {
-    for (std::size_t a = 0; a < kVectors; ++a) {
-      for (std::size_t k = 0; k < columns_.count; ++k) {
-        totals[a][k] += sum(load(lane(a, k)));
-        store(lane(a, k), zero());
-      }
-    }
-  }
-
- private:
-  TFMINIMIZE_INLINE double* lane(std::size_t vector, std::size_t column) {
-    return lanes_ + (vector * columns_.count + column) * kTile;
-  }
-  template <std::size_t kGroup>
-  TFMINIMIZE_INLINE void add_group(std::size_t k, std::size_t begin, std::size_t end,
-                                   const BlockVector* const (&vectors)[kVectors]) {
-    V8 sums[kVectors][kGroup];
-    const double* w[kGroup];
-    for (std::size_t j = 0; j < kGroup; ++j) {
-      w[j] = w_.at(begin, static_cast<std::size_t>(columns_.ids[k + j]));
-      for (std::size_t a = 0; a < kVectors; ++a) sums[a][j] = load(lane(a, k + j));
-    }
-    const std::size_t stride = w_.columns * kTile;
-    for (std::size_t t = 0; t < end - begin; ++t) {
-      for (std::size_t j = 0; j < kGroup; ++j) {
-        const V8 column = load(w[j] + t * stride);
-        __builtin_prefetch(w[j] + (t + kBlock) * stride, 0, 2);
-        for (std::size_t a = 0; a < kVectors; ++a) sums[a][j] = sums[a][j] + column * load(vectors[a]->at(t));
-      }
-    }
-    for (std::size_t j = 0; j < kGroup; ++j) {
-      for (std::size_t a = 0; a < kVectors; ++a) store(lane(a, k + j), sums[a][j]);
-    }
-  }
-
-  const Tiles w_;
-  const Columns columns_;
-  double* const lanes_;
-};
-
-void clear(double* totals, std::size_t count) {
-  for (std::size_t k = 0; k < count; ++k) totals[k] = 0;
-}
-
-/// Asks for a tile that will be used soon.
-TFMINIMIZE_INLINE void prefetch(const Tiles& w, std::size_t tile) {
-  const double* line = w.at(tile, 0);
-  for (std::size_t c = 0; c < w.columns; ++c) __builtin_prefetch(line + c * kTile, 0, 2);
-}
-
-TFMINIMIZE_INLINE V8 combine(const Vectors& v, std::size_t tile, const V8& g, const Combination& step) {
-  // Two chains, so that one multiplication need not wait for the other's addition.
-  V8 even = broadcast(step.g_coefficient) * g;
-  V8 odd = zero();
-  const double* w = v.w.at(tile, 0);
-  std::size_t k = 0;
-  for (; k + 1 < step.columns.count; k += 2) {
-    even = even + broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
-    odd =
-        odd + broadcast(step.coefficients[k + 1]) * load(w + static_cast<std::size_t>(step.columns.ids[k + 1]) * kTile);
-  }
-  if (k < step.columns.count) {
-    even = even + broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);
-  }
-  return even + odd;
-}
 
 DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d_column) {
   Sum slope;
@@ -210,24 +41,24 @@ DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d
   DirectionSums sums;
   sums.slope = slope.total;
   sums.squared_norm = squared_norm.total;
-  sums.largest_step = kInfinity;
+  sums.max_step = kInfinity;
   return sums;
 }
 
 DirectionSums bounded_direction(const Vectors& v, const double* from, const std::uint8_t* positions, double cauchy_step,
                                 const Combination& step, std::size_t d_column, const Columns& dot_columns,
-                                double* free_dots, double* other_dots, double* scratch) {
+                                double* free_dots, double* active_dots, double* scratch) {
   Sum slope;
   Sum squared_norm;
-  V8 largest_step = broadcast(kInfinity);
+  V8 max_step = broadcast(kInfinity);
   M8 clipped = {};
   clear(free_dots, dot_columns.count);
-  clear(other_dots, dot_columns.count);
+  clear(active_dots, dot_columns.count);
   ColumnSums<1> free_sums(v.w, dot_columns, scratch);
-  ColumnSums<1> other_sums(v.w, dot_columns, scratch + dot_columns.count * kTile);
+  ColumnSums<1> active_sums(v.w, dot_columns, scratch + dot_columns.count * kTile);
   const bool x_has_moved = from != v.x;
   BlockVector free_d;
-  BlockVector other_d;
+  BlockVector active_d;
   for_blocks(
       v,
       [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
@@ -240,7 +71,7 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
               const V8 g = load(tile.g);
               const V8 lower = load(tile.lower);
               const V8 upper = load(tile.upper);
-              // The Cauchy point and the step from it are added one after the other, as the projection needs both.
+              // The Cauchy point and the step from it are added one after the other, because the projection needs both.
               const V8 target = (x - broadcast(cauchy_step) * g) + combine(v, t, g, step);
               V8 z = clip(target, lower, upper);
               M8 meets = (z <= lower) | (upper <= z);
@@ -251,7 +82,7 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
               if (all_free) {
                 any_free = true;
                 store(free_d.at(t - begin), d);
-                store(other_d.at(t - begin), zero());
+                store(active_d.at(t - begin), zero());
               } else {
                 const std::uint8_t* at = positions + t * kTile;
                 const M8 free = lanes_at(at, kFree);
@@ -261,7 +92,7 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
                 d = z - x;
                 store(free_d.at(t - begin), select(free, d, zero()));
                 const V8 other = select(free, zero(), d);
-                store(other_d.at(t - begin), other);
+                store(active_d.at(t - begin), other);
                 others_move = others_move | (other != zero());
               }
               clipped = clipped | meets;
@@ -272,22 +103,22 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
               slope.add(g * d);
               squared_norm.add(d * d);
               const V8 room = select(d < zero(), lower - x, upper - x);
-              largest_step = smaller(largest_step, select(d != zero(), room / d, broadcast(kInfinity)));
+              max_step = smaller(max_step, select(d != zero(), room / d, broadcast(kInfinity)));
             });
         if (any_free) free_sums.add(begin, end, {&free_d});
-        if (any(others_move)) other_sums.add(begin, end, {&other_d});
+        if (any(others_move)) active_sums.add(begin, end, {&active_d});
       },
       [&] {
         slope.flush();
         squared_norm.flush();
         free_sums.flush({free_dots});
-        other_sums.flush({other_dots});
+        active_sums.flush({active_dots});
       });
   DirectionSums sums;
   sums.slope = slope.total;
   sums.squared_norm = squared_norm.total;
-  const double largest = minimum(largest_step);
-  sums.largest_step = largest > 0 ? largest : 0;
+  const double largest = minimum(max_step);
+  sums.max_step = largest > 0 ? largest : 0;
   sums.clipped = any(clipped);
   return sums;
 }
@@ -313,7 +144,7 @@ bool move(const Vectors& v, std::size_t d_column, double t) {
 template <bool kBounded>
 TFMINIMIZE_INLINE TrialSums trial_sums(const Vectors& v, std::size_t d_column) {
   Sum slope;
-  Sum gradient_sum;  // Only to see a gradient that is not finite where d is zero.
+  Sum gradient_sum;  // Shows a gradient that is not finite where d is zero.
   V8 largest = zero();
   for_blocks(
       v,
@@ -343,7 +174,7 @@ TrialSums trial(const Vectors& v, std::size_t d_column) {
   return v.lower == nullptr ? trial_sums<false>(v, d_column) : trial_sums<true>(v, d_column);
 }
 
-/// y = g - start_gradient into its column, and s to its length; returns y.
+/// Writes y = g - start_gradient to its column, and scales s. Returns y.
 TFMINIMIZE_INLINE V8 store_pair(const Vectors& v, std::size_t t, const V8& g, std::size_t s_column, double scale,
                                 std::size_t y_column) {
   const V8 y = g - load(v.start_gradient + t * kTile);
@@ -407,7 +238,7 @@ CauchySums bounded_update(const Vectors& v, std::size_t s_column, double scale, 
               store(block_d.at(t - begin), d);
               squared_norm.add(d * d);
 
-              // t = (x - l)/g for g > 0, (x - u)/g for g < 0; infinite where there is no bound.
+              // t = (x - l)/g for g > 0, (x - u)/g for g < 0; infinite without a bound.
               const M8 moves = d != zero();
               const V8 room = select(d < zero(), lower - x, upper - x);
               const V8 breakpoint = select(moves, room / d, broadcast(kInfinity));

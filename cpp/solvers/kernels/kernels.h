@@ -9,10 +9,10 @@ namespace tfminimize::solvers {
 /// Rows of one tile: a cache line of doubles.
 inline constexpr std::size_t kTile = 8;
 
-/// Number of tiles that n rows need.
+/// The number of tiles for n rows.
 constexpr std::size_t num_tiles(std::size_t n) { return (n + kTile - 1) / kTile; }
 
-/// Where a variable is, with respect to its bounds, at the generalized Cauchy point.
+/// The position of a variable with respect to its bounds, at the generalized Cauchy point.
 enum Position : std::uint8_t { kFree = 0, kAtLower = 1, kAtUpper = 2, kFixed = 3 };
 
 /// A tall matrix in tiles of 8 rows, so that one pass over all columns is one stream through memory:
@@ -20,7 +20,7 @@ enum Position : std::uint8_t { kFree = 0, kAtLower = 1, kAtUpper = 2, kFixed = 3
 ///     tile 0: | column 0, rows 0-7 | column 1, rows 0-7 | ... |
 ///     tile 1: | column 0, rows 8-15 | ...
 ///
-/// The rows that fill up the last tile are zero in every column that is in use.
+/// The rows that pad the last tile are zero in every column in use.
 struct Tiles {
   double* data = nullptr;
   std::size_t columns = 0;
@@ -29,26 +29,26 @@ struct Tiles {
   double& element(std::size_t row, std::size_t column) const { return at(row / kTile, column)[row % kTile]; }
 };
 
-/// Some columns of a tile matrix, in the order in which results are wanted.
+/// Some columns of a tile matrix, in the order of the results.
 struct Columns {
   const std::int32_t* ids = nullptr;
   std::size_t count = 0;
 };
 
-/// The vectors of a problem, [n] each. lower and upper are null where there is no bound at all; start and
-/// start_gradient are padded to whole tiles, the others are not.
+/// The vectors of a problem, [n] each. lower and upper are null if no variable has a bound. start and start_gradient
+/// are padded to whole tiles, the others are not.
 struct Vectors {
   std::size_t n = 0;
   double* x = nullptr;
   const double* gradient = nullptr;
   const double* lower = nullptr;
   const double* upper = nullptr;
-  double* start = nullptr;           ///< x where the line search began.
+  double* start = nullptr;           ///< x at the start of the line search.
   double* start_gradient = nullptr;  ///< The gradient there.
   Tiles w;
 };
 
-/// The step that a search direction is made of: d = g_coefficient·g + Σ coefficients[k]·W[:, columns[k]].
+/// A step g_coefficient·g + Σ coefficients[k]·W[:, columns[k]].
 struct Combination {
   double g_coefficient = 0;
   const double* coefficients = nullptr;
@@ -58,7 +58,7 @@ struct Combination {
 struct DirectionSums {
   double slope = 0;         ///< gᵀd
   double squared_norm = 0;  ///< dᵀd
-  double largest_step = 0;  ///< Largest t with x + t·d inside the bounds.
+  double max_step = 0;      ///< The largest t with x + t·d inside the bounds.
   bool clipped = false;     ///< A free variable met a bound.
 };
 
@@ -71,54 +71,53 @@ struct CauchySums {
   double squared_norm = 0;          ///< d_cᵀd_c, d_c the projected steepest descent direction
   double y_squared_norm = 0;        ///< yᵀy, over all variables.
   double first_breakpoint = 0;      ///< The smallest t at which x + t·d_c meets a bound.
-  std::size_t num_breakpoints = 0;  ///< How many variables meet one.
-  std::size_t num_moving = 0;       ///< How many have d_c != 0.
+  std::size_t num_breakpoints = 0;  ///< Variables that meet one.
+  std::size_t num_moving = 0;       ///< Variables with d_c != 0.
 };
 
-/// The loops over n, compiled for one level of x86-64. All levels give the same bits: eight partial sums, one a
-/// row of a tile, added in a fixed tree, and no fused multiply-add.
+/// The loops over n, compiled for one level of x86-64. All levels give the same bits: they add up eight partial sums,
+/// one for each row of a tile, in a fixed tree, and use no fused multiply-add.
 ///
-/// `scratch` has room for 2·columns.count·kTile doubles, 64-byte aligned.
+/// scratch: 2·columns.count·kTile doubles, 64-byte aligned.
 struct Kernels {
   const char* level;
 
-  /// z = x + step; then start = x, start_gradient = g, W[:, d_column] = z - x, x = z. Without bounds.
+  /// z = x + step; then start = x, start_gradient = g, W[:, d_column] = z - x, x = z. For a problem without bounds.
   DirectionSums (*direction)(const Vectors& v, const Combination& step, std::size_t d_column);
 
   /// The same with bounds. `from` is x, or start if x has moved already. Free variables go to
-  /// from - cauchy_step·g + step, clipped; the others to the bound that `positions` names.
-  /// free_dots and other_dots ([dot_columns.count]) receive W[:, dot_columns]ᵀd over the free variables and over the
-  /// others.
+  /// from - cauchy_step·g + step, clipped; active ones go to the bound in `positions`. Writes W[:, dot_columns]ᵀd over
+  /// the free and over the active variables to free_dots and active_dots, [dot_columns.count].
   DirectionSums (*bounded_direction)(const Vectors& v, const double* from, const std::uint8_t* positions,
                                      double cauchy_step, const Combination& step, std::size_t d_column,
-                                     const Columns& dot_columns, double* free_dots, double* other_dots,
+                                     const Columns& dot_columns, double* free_dots, double* active_dots,
                                      double* scratch);
 
-  /// x = start + t·d, clipped. False if x was there already.
+  /// x = start + t·d, clipped. False if x does not change.
   bool (*move)(const Vectors& v, std::size_t d_column, double t);
 
-  /// After an evaluation at x.
+  /// The slope and the projected gradient at x, after an evaluation there.
   TrialSums (*trial)(const Vectors& v, std::size_t d_column);
 
-  /// W[:, s_column] *= scale, W[:, y_column] = g - start_gradient, and the products of W[:, columns] with that y and
-  /// with g. Without bounds.
+  /// W[:, s_column] *= scale, y = W[:, y_column] = g - start_gradient, and the products of W[:, columns] with y and g.
+  /// For a problem without bounds.
   void (*update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
                  double* y_dots, double* g_dots, double* scratch);
 
-  /// The same with bounds: y_dots over the free variables of `positions` only, and d_dots with the projected steepest
-  /// descent direction d_c at x instead of g. new_positions receives who is at a bound there and stays (d_c = 0).
-  /// With y_column = kNoColumn no pair is stored and y_dots is zero.
+  /// The same with bounds: y_dots is over the free variables of `positions`, and d_dots is the product with d_c, the
+  /// projected steepest descent direction at x. Writes to new_positions which variables are at a bound and stay (d_c =
+  /// 0). If y_column is kNoColumn, it stores no pair and y_dots is zero.
   CauchySums (*bounded_update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
                                const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
                                double* y_dots, double* d_dots, double* scratch);
 
-  /// W[:, columns]ᵀg. Used when no pair is stored, without bounds.
+  /// W[:, columns]ᵀg, if the solver stores no pair. For a problem without bounds.
   void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots, double* scratch);
 };
 
 inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
-/// The kernels for the best level that this machine has.
+/// The kernels for the best level of this machine.
 const Kernels& kernels();
 
 /// The kernels for one level, "v1", "v3" or "v4"; null if they are not built or this machine cannot run them.

@@ -1,8 +1,9 @@
 #ifndef TFMINIMIZE_SOLVERS_KERNELS_LANES_H_
 #define TFMINIMIZE_SOLVERS_KERNELS_LANES_H_
 
-// Eight doubles as the vectors of the processor that the file is compiled for. For kernels.cc only, which is compiled
-// several times: all of it is internal to the file that includes it, or the linker would merge what must not be merged.
+// Eight doubles, as vectors of the processor that a file is compiled for. Only files that are compiled once for each
+// level include this. Everything here is internal to such a file; otherwise the linker would merge functions of two
+// levels.
 
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +33,7 @@ struct V8 {
   Doubles part[kParts];
 };
 
-/// Eight truth values: all bits of a lane are set, or none.
+/// Eight truth values: a lane has all bits set, or no bit.
 struct M8 {
   Masks part[kParts];
 };
@@ -87,7 +88,7 @@ TFMINIMIZE_INLINE V8 negative(const V8& a) {
 TFMINIMIZE_INLINE V8 magnitude(const V8& a) { return larger(a, negative(a)); }
 TFMINIMIZE_INLINE V8 clip(const V8& x, const V8& lower, const V8& upper) { return smaller(larger(x, lower), upper); }
 
-/// The lanes, folded in the middle three times.
+/// The sum of the lanes: folds them in the middle three times.
 TFMINIMIZE_INLINE double sum(const V8& v) {
   double a[8];
   store(a, v);
@@ -102,7 +103,7 @@ TFMINIMIZE_INLINE double minimum(const V8& v) {
   return a[0];
 }
 TFMINIMIZE_INLINE double maximum(const V8& v) { return -minimum(negative(v)); }
-/// How many times plus_count() has counted.
+/// The total of the counts that plus_count() made.
 TFMINIMIZE_INLINE std::size_t total_count(const M8& counts) {
   std::int64_t total = 0;
   for (const Masks& part : counts.part) {
@@ -118,7 +119,7 @@ TFMINIMIZE_INLINE bool any(const M8& mask) {
   return bits != 0;
 }
 
-/// The lanes whose position is the given one.
+/// The lanes that have this position.
 TFMINIMIZE_INLINE M8 lanes_at(const std::uint8_t* positions, Position position) {
   M8 mask;
   for (std::size_t k = 0; k < kParts; ++k) {
@@ -128,7 +129,7 @@ TFMINIMIZE_INLINE M8 lanes_at(const std::uint8_t* positions, Position position) 
   }
   return mask;
 }
-/// Writes the position of each lane: of the first mask that holds there, or kFree.
+/// Writes the position of each lane: that of the mask that is set there, or kFree.
 TFMINIMIZE_INLINE void store_positions(std::uint8_t* positions, const M8& at_lower, const M8& at_upper,
                                        const M8& fixed) {
   for (std::size_t k = 0; k < kParts; ++k) {

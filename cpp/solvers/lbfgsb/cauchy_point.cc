@@ -13,25 +13,25 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 /// A min-heap of the breakpoints of the path, filled in batches of growing t.
 class BreakpointQueue {
  public:
-  BreakpointQueue(const Vectors& v, const std::uint8_t* positions, Span<Breakpoint> room)
-      : v_(v), positions_(positions), room_(room) {}
+  BreakpointQueue(const Vectors& v, const std::uint8_t* positions, Span<Breakpoint> storage)
+      : v_(v), positions_(positions), storage_(storage) {}
 
   bool empty() const { return size_ == 0; }
   double limit() const { return limit_; }
 
-  /// Takes all breakpoints up to `limit` that it has not taken yet.
+  /// Adds the breakpoints up to `limit` that it does not have yet.
   void extend(double limit) {
     for (std::size_t i = 0; i < v_.n; ++i) {
       const double d = -v_.gradient[i];
       if (d == 0 || positions_[i] != kFree) continue;
       const double t = ((d < 0 ? v_.lower[i] : v_.upper[i]) - v_.x[i]) / d;
-      if (t > limit_ && t <= limit) room_[size_++] = {t, i};
+      if (t > limit_ && t <= limit) storage_[size_++] = {t, i};
     }
-    std::make_heap(room_.begin(), room_.begin() + size_, later);
+    std::make_heap(storage_.begin(), storage_.begin() + size_, later);
     limit_ = limit;
   }
-  const Breakpoint& first() const { return room_[0]; }
-  void pop() { std::pop_heap(room_.begin(), room_.begin() + size_--, later); }
+  const Breakpoint& first() const { return storage_[0]; }
+  void pop() { std::pop_heap(storage_.begin(), storage_.begin() + size_--, later); }
 
  private:
   static bool later(const Breakpoint& a, const Breakpoint& b) {
@@ -40,7 +40,7 @@ class BreakpointQueue {
 
   const Vectors& v_;
   const std::uint8_t* positions_;
-  Span<Breakpoint> room_;
+  Span<Breakpoint> storage_;
   std::size_t size_ = 0;
   double limit_ = -1;
 };
@@ -52,7 +52,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b, std::size
 }  // namespace
 
 void GeneralizedCauchyPoint::find(const Vectors& v, const CompactBfgsMatrix& b, const CauchySums& sums,
-                                  const double* d_dots, std::uint8_t* positions, Span<Breakpoint> room) {
+                                  const double* d_dots, std::uint8_t* positions, Span<Breakpoint> storage) {
   const std::size_t k = b.size();
   const double theta = b.theta();
   for (std::size_t j = 0; j < k; ++j) {
@@ -61,7 +61,7 @@ void GeneralizedCauchyPoint::find(const Vectors& v, const CompactBfgsMatrix& b, 
   }
   std::fill_n(c_.begin(), 2 * k, 0.0);
 
-  // The model along a piece of the path has the slope f1 and the curvature f2.
+  // f1 = f' and f2 = f'' of the model along a piece of the path.
   double f1 = -sums.squared_norm;
   double f2 = -theta * f1;
   const double smallest_f2 = kEpsilon * f2;
@@ -74,7 +74,7 @@ void GeneralizedCauchyPoint::find(const Vectors& v, const CompactBfgsMatrix& b, 
   double t = 0;                                // There.
   std::size_t breakpoints_left = sums.num_breakpoints;
 
-  BreakpointQueue queue(v, positions, room);
+  BreakpointQueue queue(v, positions, storage);
   while (breakpoints_left > 0 && to_minimum >= sums.first_breakpoint - t) {
     if (queue.empty()) {
       if (t + to_minimum < queue.limit()) break;

@@ -11,7 +11,7 @@
 
 namespace tfminimize::solvers {
 
-/// Where a variable meets a bound along the projected steepest descent path.
+/// The point of the projected steepest descent path at which a variable meets a bound.
 struct Breakpoint {
   double t;
   std::size_t variable;
@@ -20,18 +20,18 @@ struct Breakpoint {
 /// The first local minimizer of the quadratic model along the projected steepest descent path P(x - t·g)
 /// (R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, SIAM J. Sci. Comput. 16 (1995), algorithm CP).
 ///
-/// Breakpoints are looked for only as far as the path is followed, and sorted by a heap: a path that ends before
-/// the first of them costs nothing.
+/// It collects breakpoints only as far as it follows the path, and sorts them by a heap. A path that ends before the
+/// first breakpoint costs nothing.
 class GeneralizedCauchyPoint {
  public:
   explicit GeneralizedCauchyPoint(std::size_t m) : p_(2 * m), c_(2 * m), row_(2 * m), middle_row_(2 * m) {}
 
-  /// sums and d_dots are bounded_update()'s for the present x. Marks in `positions` the variables that meet a bound.
-  /// room: [n], for breakpoints.
+  /// sums and d_dots are the results of bounded_update() at the present x. Marks in `positions` the variables that meet
+  /// a bound. storage: [n], for breakpoints.
   void find(const Vectors& v, const CompactBfgsMatrix& b, const CauchySums& sums, const double* d_dots,
-            std::uint8_t* positions, Span<Breakpoint> room);
+            std::uint8_t* positions, Span<Breakpoint> storage);
 
-  /// t at the Cauchy point: a free variable has moved by -t·gᵢ.
+  /// t at the Cauchy point. A free variable has moved by -t·gᵢ.
   double step() const { return step_; }
   /// Wᵀ(xᶜ - x)
   const std::vector<double>& c() const { return c_; }

@@ -19,9 +19,9 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
       direction_ids_(2 * m + 1),
       d_(m),
       sy_free_(m),
-      sy_other_(bounded ? m : 0),
+      sy_active_(bounded ? m : 0),
       ss_free_(bounded ? m : 0),
-      ss_other_(bounded ? m : 0),
+      ss_active_(bounded ? m : 0),
       yy_free_(m),
       middle_(bounded ? m : 0),
       k_yy_(bounded ? m : 0),
@@ -35,18 +35,18 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
 }
 
 void CompactBfgsMatrix::restart() {
-  spare_ = 0;
+  direction_slot_ = 0;
   reset();
-  for (std::size_t t = 0; t < num_tiles(n_); ++t) std::fill_n(tiles_.at(t, spare_), kTile, 0.0);
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) std::fill_n(tiles_.at(t, direction_slot_), kTile, 0.0);
 }
 
 void CompactBfgsMatrix::reset() {
   k_ = 0;
   theta_ = 1;
-  // The direction may be in any column of S: the others are handed out in order.
+  // The direction may be in any column of S. The pairs get the others, in order.
   std::int32_t next = 0;
   for (std::int32_t& slot : s_slots_) {
-    if (next == static_cast<std::int32_t>(spare_)) ++next;
+    if (next == static_cast<std::int32_t>(direction_slot_)) ++next;
     slot = next++;
   }
   std::iota(y_slots_.begin(), y_slots_.end(), static_cast<std::int32_t>(m_ + 1));
@@ -57,19 +57,19 @@ void CompactBfgsMatrix::renew_column_ids() {
   std::copy_n(s_slots_.begin(), k_, column_ids_.begin());
   std::copy_n(y_slots_.begin(), k_, column_ids_.begin() + static_cast<std::ptrdiff_t>(k_));
   std::copy_n(s_slots_.begin(), k_, direction_ids_.begin());
-  direction_ids_[k_] = static_cast<std::int32_t>(spare_);
+  direction_ids_[k_] = static_cast<std::int32_t>(direction_slot_);
   std::copy_n(y_slots_.begin(), k_, direction_ids_.begin() + static_cast<std::ptrdiff_t>(k_) + 1);
 }
 
 void CompactBfgsMatrix::check_columns() const {
   check_saved(k_ <= m_, "its number of pairs");
-  // S and the direction have the columns 0 to m, Y those behind, each of them once.
+  // S and the direction have the columns 0 to m, Y has those after; no column has two uses.
   std::vector<bool> is_used(2 * m_ + 1, false);
   const auto use = [&](std::size_t column, std::size_t first, std::size_t end) {
     check_saved(column >= first && column < end && !is_used[column], "a column of its pairs");
     is_used[column] = true;
   };
-  use(spare_, 0, m_ + 1);
+  use(direction_slot_, 0, m_ + 1);
   for (const std::int32_t slot : s_slots_) use(static_cast<std::size_t>(slot), 0, m_ + 1);
   for (const std::int32_t slot : y_slots_) use(static_cast<std::size_t>(slot), m_ + 1, 2 * m_ + 1);
 }
@@ -82,33 +82,33 @@ std::size_t CompactBfgsMatrix::begin_pair() {
     sy_free_.drop_first();
     yy_free_.drop_first();
     if (bounded_) {
-      sy_other_.drop_first();
+      sy_active_.drop_first();
       ss_free_.drop_first();
-      ss_other_.drop_first();
+      ss_active_.drop_first();
     }
   } else {
     ++k_;
   }
   std::int32_t& newest = s_slots_[k_ - 1];
   const auto freed = static_cast<std::size_t>(newest);
-  newest = static_cast<std::int32_t>(spare_);
-  spare_ = freed;
+  newest = static_cast<std::int32_t>(direction_slot_);
+  direction_slot_ = freed;
   renew_column_ids();
   return static_cast<std::size_t>(y_slots_[k_ - 1]);
 }
 
-void CompactBfgsMatrix::add_s_products(double scale, const double* free_dots, const double* other_dots, bool dropped) {
+void CompactBfgsMatrix::add_s_products(double scale, const double* free_dots, const double* active_dots, bool dropped) {
   const std::size_t last = k_ - 1;
   const std::size_t skip = dropped ? 1 : 0;
-  const std::size_t y_begin = last + skip + 1;  // Behind the columns of S and the direction.
+  const std::size_t y_begin = last + skip + 1;  // After the columns of S and the direction.
   for (std::size_t j = 0; j < last; ++j) {
     ss_free_[last][j] = ss_free_[j][last] = scale * free_dots[j + skip];
-    ss_other_[last][j] = ss_other_[j][last] = scale * other_dots[j + skip];
+    ss_active_[last][j] = ss_active_[j][last] = scale * active_dots[j + skip];
     sy_free_[last][j] = scale * free_dots[y_begin + j + skip];
-    sy_other_[last][j] = scale * other_dots[y_begin + j + skip];
+    sy_active_[last][j] = scale * active_dots[y_begin + j + skip];
   }
   ss_free_[last][last] = scale * scale * free_dots[last + skip];
-  ss_other_[last][last] = scale * scale * other_dots[last + skip];
+  ss_active_[last][last] = scale * scale * active_dots[last + skip];
 }
 
 void CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double* y_dots) {
@@ -123,7 +123,7 @@ void CompactBfgsMatrix::finish_pair(double s_dot_y, double y_dot_y, const double
 
 bool CompactBfgsMatrix::factorize_middle() {
   for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t j = i; j < k_; ++j) middle_[i][j] = theta_ * (ss_free_[i][j] + ss_other_[i][j]);
+    for (std::size_t j = i; j < k_; ++j) middle_[i][j] = theta_ * (ss_free_[i][j] + ss_active_[i][j]);
   }
   for (std::size_t p = 0; p < k_; ++p) {
     for (std::size_t j = p + 1; j < k_; ++j) small_[j] = l(j, p);
@@ -193,8 +193,8 @@ bool CompactBfgsMatrix::factorize_subspace() {
   if (!cholesky(k_yy_, k_, k_yy_reciprocals_.data())) return false;
 
   for (std::size_t i = 0; i < k_; ++i) {
-    for (std::size_t j = 0; j < k_; ++j) k_v_[j][i] = i > j ? sy_other_[i][j] : -sy_free_[i][j];
-    for (std::size_t j = i; j < k_; ++j) k_ss_[i][j] = theta_ * ss_other_[i][j];
+    for (std::size_t j = 0; j < k_; ++j) k_v_[j][i] = i > j ? sy_active_[i][j] : -sy_free_[i][j];
+    for (std::size_t j = i; j < k_; ++j) k_ss_[i][j] = theta_ * ss_active_[i][j];
   }
   for (std::size_t p = 0; p < k_; ++p) {
     double* row_p = k_v_[p];
@@ -237,7 +237,7 @@ void CompactBfgsMatrix::row(std::size_t i, double* w) const {
   }
 }
 
-void CompactBfgsMatrix::change_set(std::size_t i, bool enters) {
+void CompactBfgsMatrix::update_free_set(std::size_t i, bool enters) {
   double* s = small_.data();
   double* y = s + k_;
   for (std::size_t j = 0; j < k_; ++j) {
@@ -250,17 +250,17 @@ void CompactBfgsMatrix::change_set(std::size_t i, bool enters) {
     const double ya = sign * y[a];
     for (std::size_t b = 0; b < k_; ++b) {
       ss_free_[a][b] += sa * s[b];
-      ss_other_[a][b] -= sa * s[b];
+      ss_active_[a][b] -= sa * s[b];
       sy_free_[a][b] += sa * y[b];
       yy_free_[a][b] += ya * y[b];
     }
-    for (std::size_t b = 0; b < a; ++b) sy_other_[a][b] -= sa * y[b];
+    for (std::size_t b = 0; b < a; ++b) sy_active_[a][b] -= sa * y[b];
   }
 }
 
-void CompactBfgsMatrix::clear_other() {
-  std::fill(ss_other_.elements().begin(), ss_other_.elements().end(), 0.0);
-  std::fill(sy_other_.elements().begin(), sy_other_.elements().end(), 0.0);
+void CompactBfgsMatrix::clear_active() {
+  std::fill(ss_active_.elements().begin(), ss_active_.elements().end(), 0.0);
+  std::fill(sy_active_.elements().begin(), sy_active_.elements().end(), 0.0);
 }
 
 }  // namespace tfminimize::solvers

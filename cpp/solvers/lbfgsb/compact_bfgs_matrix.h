@@ -7,6 +7,7 @@
 #include "solvers/aligned_array.h"
 #include "solvers/kernels/dense.h"
 #include "solvers/kernels/kernels.h"
+#include "solvers/snapshot.h"
 
 namespace tfminimize::solvers {
 
@@ -14,11 +15,11 @@ namespace tfminimize::solvers {
 ///
 ///     B = θI - W·M·Wᵀ,   W = [θS Y],   M = [θSᵀS  L; Lᵀ  -D]⁻¹,
 ///
-/// with the k <= m latest pairs s = x₊ - x, y = g₊ - g as columns of S and Y, the oldest first, L the part of SᵀY
-/// below its diagonal and D that diagonal (R. H. Byrd, J. Nocedal, R. B. Schnabel, Math. Program. 63 (1994),
-/// theorem 2.3). Vectors of length 2k are ordered like W: the k numbers of S, then those of Y.
+/// where the columns of S and Y are the k <= m latest pairs s = x₊ - x, y = g₊ - g, the oldest first, L is the part of
+/// SᵀY below its diagonal, and D is that diagonal (R. H. Byrd, J. Nocedal, R. B. Schnabel, Math. Program. 63 (1994),
+/// theorem 2.3). Vectors of length 2k have the order of W: k numbers of S, then k of Y.
 ///
-/// With bounds, every product of columns is kept over the free variables F and over the others A.
+/// With bounds, the matrix keeps every product of columns twice: over the free variables F, and over the active ones A.
 class CompactBfgsMatrix {
  public:
   CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded);
@@ -26,8 +27,8 @@ class CompactBfgsMatrix {
   std::size_t size() const { return k_; }
   double theta() const { return theta_; }
   const Tiles& tiles() const { return tiles_; }
-  /// The column that holds the search direction; it becomes the newest column of S.
-  std::size_t direction_column() const { return spare_; }
+  /// The column with the search direction, which becomes the newest column of S.
+  std::size_t direction_column() const { return direction_slot_; }
   /// The columns of S, then those of Y.
   Columns columns() const { return {column_ids_.data(), 2 * k_}; }
   /// The columns of S, the search direction, the columns of Y.
@@ -37,49 +38,48 @@ class CompactBfgsMatrix {
 
   /// B = I again.
   void reset();
-  /// The same, and the search direction is zero: as new.
+  /// B = I again, and the search direction is zero: as new.
   void restart();
 
-  /// The search direction becomes the newest s; the oldest pair goes if there are m. Returns the column for y.
+  /// Makes the search direction the newest s, and drops the oldest pair if there are m. Returns the column for y.
   std::size_t begin_pair();
-  /// scale·(W, d)ᵀd over F and over A, as the products of columns_with_direction() with the direction, taken before
-  /// begin_pair() (with `dropped` true if that dropped a pair).
-  void add_s_products(double scale, const double* free_dots, const double* other_dots, bool dropped);
-  /// sᵀy as the line search measured it, yᵀy, and the products of columns() with the new y (over F).
+  /// Takes the products of columns_with_direction() with the direction d, over F and over A, from before begin_pair().
+  /// s is scale·d. dropped: whether begin_pair() dropped a pair.
+  void add_s_products(double scale, const double* free_dots, const double* active_dots, bool dropped);
+  /// Takes sᵀy, as the line search measured it, yᵀy, and the products of columns() with the new y (over F).
   void finish_pair(double s_dot_y, double y_dot_y, const double* y_dots);
 
-  /// Factorizes M of the present pairs. False if it is not positive definite where it must be, in floating point
-  /// arithmetic.
+  /// Factorizes M of the present pairs. False if rounding makes the matrix to factorize not positive definite.
   bool factorize_middle();
-  /// v = M·v, after factorize_middle().
+  /// v = M·v. Call factorize_middle() first.
   void multiply_middle(double* v) const;
-  /// The coefficients of -B⁻¹g = -g/θ + Σ coefficients·(S, Y), from (S, Y)ᵀg. Needs all variables free.
+  /// The coefficients of -B⁻¹g = -g/θ + Σ coefficients·(S, Y), from (S, Y)ᵀg. All variables must be free.
   void newton_coefficients(const double* g_dots, double* coefficients) const;
 
   /// result += W_FᵀW_F·v
   void add_free_gram_product(const double* v, double* result) const;
-  /// Factorizes the K of solve_subspace for the present F. False if that breaks down.
+  /// Factorizes the K of solve_subspace() for the present F. False if that breaks down.
   bool factorize_subspace();
-  /// v = K⁻¹v with K = [θS_AᵀS_A  (L_A - R_F); (L_A - R_F)ᵀ  -D - Y_FᵀY_F/θ], so that the inverse of B over the free
-  /// variables is I/θ + W_F·K⁻¹·W_Fᵀ/θ² (J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 2).
+  /// v = K⁻¹v with K = [θS_AᵀS_A  (L_A - R_F); (L_A - R_F)ᵀ  -D - Y_FᵀY_F/θ]. The inverse of B over the free variables
+  /// is I/θ + W_F·K⁻¹·W_Fᵀ/θ² (J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 2).
   void solve_subspace(double* v) const;
 
   /// Row i of W.
   void row(std::size_t i, double* w) const;
-  /// Variable i enters F or leaves it.
-  void change_set(std::size_t i, bool enters);
-  /// All variables are free: what is kept over A is exactly zero.
-  void clear_other();
+  /// Moves variable i from A to F (if it enters), or from F to A.
+  void update_free_set(std::size_t i, bool enters);
+  /// All variables are free: makes the products over A exactly zero.
+  void clear_active();
 
   /// Calls visit(pointer, bytes) for each piece of the state, to write or to read it.
   template <typename Visit>
   void visit_state(Visit&& visit);
 
  private:
-  /// Throws std::invalid_argument if the columns cannot be in use in this order.
+  /// Throws std::invalid_argument if the pairs cannot have these columns.
   void check_columns() const;
   void renew_column_ids();
-  double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_other_[i][j]; }
+  double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_active_[i][j]; }
 
   std::size_t n_;
   std::size_t m_;
@@ -90,35 +90,35 @@ class CompactBfgsMatrix {
   Tiles tiles_;
   std::vector<std::int32_t> s_slots_;  ///< Columns of S by age.
   std::vector<std::int32_t> y_slots_;
-  std::size_t spare_ = 0;
+  std::size_t direction_slot_ = 0;
   std::vector<std::int32_t> column_ids_;
   std::vector<std::int32_t> direction_ids_;
 
-  std::vector<double> d_;  ///< D.
-  SquareMatrix sy_free_;   ///< S_FᵀY_F.
-  SquareMatrix sy_other_;  ///< S_AᵀY_A, below the diagonal.
-  SquareMatrix ss_free_;   ///< S_FᵀS_F.
-  SquareMatrix ss_other_;  ///< S_AᵀS_A.
-  SquareMatrix yy_free_;   ///< Y_FᵀY_F.
-  SquareMatrix middle_;    ///< Cholesky factor of θSᵀS + L·D⁻¹·Lᵀ, transposed as are the others.
-  SquareMatrix k_yy_;      ///< C with C·Cᵀ = D + Y_FᵀY_F/θ.
-  SquareMatrix k_ss_;      ///< J with J·Jᵀ = θS_AᵀS_A + V·Vᵀ, V = (L_A - R_F)·C⁻ᵀ.
-  SquareMatrix k_v_;       ///< That V.
+  std::vector<double> d_;   ///< D.
+  SquareMatrix sy_free_;    ///< S_FᵀY_F.
+  SquareMatrix sy_active_;  ///< S_AᵀY_A, below the diagonal.
+  SquareMatrix ss_free_;    ///< S_FᵀS_F.
+  SquareMatrix ss_active_;  ///< S_AᵀS_A.
+  SquareMatrix yy_free_;    ///< Y_FᵀY_F.
+  SquareMatrix middle_;     ///< Cholesky factor of θSᵀS + L·D⁻¹·Lᵀ; like the next two, transposed.
+  SquareMatrix k_yy_;       ///< C with C·Cᵀ = D + Y_FᵀY_F/θ.
+  SquareMatrix k_ss_;       ///< J with J·Jᵀ = θS_AᵀS_A + V·Vᵀ, V = (L_A - R_F)·C⁻ᵀ.
+  SquareMatrix k_v_;        ///< That V.
   std::vector<double> middle_reciprocals_, k_yy_reciprocals_, k_ss_reciprocals_;  ///< Of their diagonals.
   mutable std::vector<double> small_;                                             ///< [2m], for products.
 };
 
 template <typename Visit>
 void CompactBfgsMatrix::visit_state(Visit&& visit) {
-  visit(&k_, sizeof k_);
-  visit(&theta_, sizeof theta_);
-  visit(&spare_, sizeof spare_);
-  visit(s_slots_.data(), s_slots_.size() * sizeof(std::int32_t));
-  visit(y_slots_.data(), y_slots_.size() * sizeof(std::int32_t));
+  visit_value(visit, k_);
+  visit_value(visit, theta_);
+  visit_value(visit, direction_slot_);
+  visit_elements(visit, s_slots_);
+  visit_elements(visit, y_slots_);
   check_columns();
-  visit(d_.data(), d_.size() * sizeof(double));
-  for (SquareMatrix* a : {&sy_free_, &sy_other_, &ss_free_, &ss_other_, &yy_free_}) {
-    visit(a->elements().data(), a->elements().size() * sizeof(double));
+  visit_elements(visit, d_);
+  for (SquareMatrix* a : {&sy_free_, &sy_active_, &ss_free_, &ss_active_, &yy_free_}) {
+    visit_elements(visit, a->elements());
   }
   renew_column_ids();
   const Columns used = columns_with_direction();

@@ -177,7 +177,7 @@ Request Lbfgsb::State::begin_line_search() {
   MoreThuenteLineSearch::Params params;
   params.max_step = kMaxStep;
   double first_step = 1;
-  if (bounded) params.max_step = s.nit == 0 ? 1 : std::min(kMaxStep, direction->largest_step);
+  if (bounded) params.max_step = s.nit == 0 ? 1 : std::min(kMaxStep, direction->max_step);
   if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.max_step);
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
   s.search = SafeguardedLineSearch(MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params),

@@ -24,27 +24,27 @@ QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m)
   positions_ = AlignedArray<std::uint8_t>(rows);
   new_positions_ = AlignedArray<std::uint8_t>(rows);
   free_dots_.resize(2 * m + 1);
-  other_dots_.resize(2 * m + 1);
+  active_dots_.resize(2 * m + 1);
   small_.resize(2 * m);
   restart();
 }
 
 void QuasiNewtonModel::restart() {
   matrix_.restart();
-  num_bound_ = 0;
+  num_active_ = 0;
   if (bounded_) std::fill_n(positions_.data(), positions_.size(), kFree);
 }
 
 void QuasiNewtonModel::check_positions() const {
-  std::size_t num_bound = 0;
+  std::size_t num_active = 0;
   for (std::size_t i = 0; i < positions_.size(); ++i) {
     check_saved(positions_[i] <= (i < v_.n ? kFixed : kFree), "a variable's position");
-    if (positions_[i] != kFree) ++num_bound;
+    if (positions_[i] != kFree) ++num_active;
   }
-  check_saved(num_bound == num_bound_, "its number of variables at a bound");
+  check_saved(num_active == num_active_, "its number of variables at a bound");
 }
 
-void QuasiNewtonModel::look_around() {
+void QuasiNewtonModel::update_products() {
   if (bounded_) {
     cauchy_sums_ = kernels_.bounded_update(v_, kNoColumn, 1, kNoColumn, positions_.data(), new_positions_.data(),
                                            matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
@@ -55,12 +55,12 @@ void QuasiNewtonModel::look_around() {
 
 void QuasiNewtonModel::reset() {
   matrix_.reset();
-  look_around();
+  update_products();
 }
 
 void QuasiNewtonModel::accept(double step, double s_dot_y, bool stores_pair) {
   if (!stores_pair) {
-    look_around();
+    update_products();
     return;
   }
   const std::size_t s_column = matrix_.direction_column();
@@ -68,7 +68,7 @@ void QuasiNewtonModel::accept(double step, double s_dot_y, bool stores_pair) {
   const std::size_t y_column = matrix_.begin_pair();
   double y_dot_y = 0;
   if (bounded_) {
-    matrix_.add_s_products(step, free_dots_.data(), other_dots_.data(), old_size == matrix_.size());
+    matrix_.add_s_products(step, free_dots_.data(), active_dots_.data(), old_size == matrix_.size());
     cauchy_sums_ = kernels_.bounded_update(v_, s_column, step, y_column, positions_.data(), new_positions_.data(),
                                            matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
     y_dot_y = cauchy_sums_.y_squared_norm;
@@ -96,16 +96,16 @@ std::optional<DirectionSums> QuasiNewtonModel::find_direction() {
 }
 
 std::optional<DirectionSums> QuasiNewtonModel::find_bounded_direction() {
-  change_free_set();
+  update_free_set();
   std::optional<Combination> step;
-  if (matrix_.size() > 0 && num_bound_ < v_.n) step = newton_step();
+  if (matrix_.size() > 0 && num_active_ < v_.n) step = newton_step();
   const bool knows_cauchy_point = !step || !is_before_first_breakpoint(*step);
   bool begins_at_x = step.has_value();
   if (knows_cauchy_point) {
     std::copy_n(positions_.data(), positions_.size(), new_positions_.data());
     if (!find_cauchy_point(cauchy_sums_)) return std::nullopt;
-    const bool changed = change_free_set();
-    if (matrix_.size() == 0 || num_bound_ == v_.n) return step_from_cauchy_point(v_.x, cauchy_.step(), {});
+    const bool changed = update_free_set();
+    if (matrix_.size() == 0 || num_active_ == v_.n) return step_from_cauchy_point(v_.x, cauchy_.step(), {});
     if (changed || !step) {
       begins_at_x = false;
       step = subspace_step();
@@ -123,22 +123,22 @@ std::optional<DirectionSums> QuasiNewtonModel::find_bounded_direction() {
     step = subspace_step();
     if (!step) return sums;
   }
-  return shorten(*step);
+  return truncate(*step);
 }
 
 bool QuasiNewtonModel::find_cauchy_point(const CauchySums& sums) {
   if (matrix_.size() > 0 && !matrix_.factorize_middle()) return false;
-  // The line search is over: where it started is room for the breakpoints, two doubles a variable.
+  // The line search has ended, so the memory of v.start and v.start_gradient is free for breakpoints, two doubles each.
   static_assert(sizeof(Breakpoint) == 2 * sizeof(double));
-  const Span<Breakpoint> room(reinterpret_cast<Breakpoint*>(v_.start), v_.n);
-  cauchy_.find(v_, matrix_, sums, g_dots_.data(), new_positions_.data(), room);
+  const Span<Breakpoint> storage(reinterpret_cast<Breakpoint*>(v_.start), v_.n);
+  cauchy_.find(v_, matrix_, sums, g_dots_.data(), new_positions_.data(), storage);
   return true;
 }
 
 std::optional<Combination> QuasiNewtonModel::newton_step() {
   const std::size_t k = matrix_.size();
   const double theta = matrix_.theta();
-  if (num_bound_ == 0) {
+  if (num_active_ == 0) {
     for (std::size_t j = 0; j < 2 * k; ++j) small_[j] = -g_dots_[j];
     matrix_.newton_coefficients(small_.data(), coefficients_.data());
   } else {
@@ -154,7 +154,7 @@ std::optional<Combination> QuasiNewtonModel::newton_step() {
 }
 
 bool QuasiNewtonModel::is_before_first_breakpoint(const Combination& newton_step) const {
-  // gᵀB⁻¹g, of which (S, Y)ᵀg is known: -g_dots.
+  // gᵀB⁻¹g, with (S, Y)ᵀg = -g_dots.
   double decrease = -newton_step.g_coefficient * cauchy_sums_.squared_norm;
   for (std::size_t j = 0; j < newton_step.columns.count; ++j) decrease += newton_step.coefficients[j] * g_dots_[j];
   return decrease < cauchy_sums_.first_breakpoint * cauchy_sums_.squared_norm;
@@ -163,7 +163,7 @@ bool QuasiNewtonModel::is_before_first_breakpoint(const Combination& newton_step
 DirectionSums QuasiNewtonModel::step_from_cauchy_point(const double* from, double cauchy_step,
                                                        const Combination& step) {
   return kernels_.bounded_direction(v_, from, positions_.data(), cauchy_step, step, matrix_.direction_column(),
-                                    matrix_.columns_with_direction(), free_dots_.data(), other_dots_.data(),
+                                    matrix_.columns_with_direction(), free_dots_.data(), active_dots_.data(),
                                     scratch_.data());
 }
 
@@ -176,7 +176,7 @@ std::optional<Combination> QuasiNewtonModel::subspace_step() {
   std::vector<double>& mc = coefficients_;
   std::copy_n(cauchy_.c().begin(), 2 * k, mc.begin());
   matrix_.multiply_middle(mc.data());
-  // W_Fᵀr, of which W_Fᵀg is known: -p.
+  // W_Fᵀr, with W_Fᵀg = -p.
   std::vector<double>& v = small_;
   for (std::size_t j = 0; j < 2 * k; ++j) v[j] = g_part * cauchy_.p()[j];
   matrix_.add_free_gram_product(mc.data(), v.data());
@@ -187,7 +187,7 @@ std::optional<Combination> QuasiNewtonModel::subspace_step() {
   return Combination{-g_part / theta, coefficients_.data(), matrix_.columns()};
 }
 
-DirectionSums QuasiNewtonModel::shorten(const Combination& step) {
+DirectionSums QuasiNewtonModel::truncate(const Combination& step) {
   const std::size_t d_column = matrix_.direction_column();
   double alpha = 1;
   std::size_t blocking = v_.n;
@@ -208,7 +208,7 @@ DirectionSums QuasiNewtonModel::shorten(const Combination& step) {
       blocking = i;
     }
   }
-  // The variable that blocks shall be at its bound exactly: it goes far beyond and is clipped.
+  // The blocking variable must end exactly at its bound: it goes far beyond and is clipped.
   if (blocking < v_.n) {
     double& d = v_.w.element(blocking, d_column);
     d = d < 0 ? std::numeric_limits<double>::lowest() : std::numeric_limits<double>::max();
@@ -217,10 +217,10 @@ DirectionSums QuasiNewtonModel::shorten(const Combination& step) {
   return step_from_cauchy_point(v_.start, cauchy_.step(), {0, &alpha, {&column, 1}});
 }
 
-bool QuasiNewtonModel::change_free_set() {
+bool QuasiNewtonModel::update_free_set() {
   const bool has_pairs = matrix_.size() > 0;
   bool changed = false;
-  std::size_t num_bound = 0;
+  std::size_t num_active = 0;
   for (std::size_t t = 0; t < num_tiles(v_.n); ++t) {
     const std::uint8_t* before = positions_.data() + t * kTile;
     const std::uint8_t* after = new_positions_.data() + t * kTile;
@@ -231,14 +231,14 @@ bool QuasiNewtonModel::change_free_set() {
     if (word_after == 0 && word_before == 0) continue;
     for (std::size_t i = 0; i < kTile; ++i) {
       const bool enters = after[i] == kFree;
-      if (!enters) ++num_bound;
+      if (!enters) ++num_active;
       if (enters == (before[i] == kFree)) continue;
       changed = true;
-      if (has_pairs) matrix_.change_set(t * kTile + i, enters);
+      if (has_pairs) matrix_.update_free_set(t * kTile + i, enters);
     }
   }
-  num_bound_ = num_bound;
-  if (num_bound == 0) matrix_.clear_other();
+  num_active_ = num_active;
+  if (num_active == 0) matrix_.clear_active();
   std::swap(positions_, new_positions_);
   return changed;
 }

@@ -16,60 +16,59 @@ namespace tfminimize::solvers {
 ///
 /// Without bounds the direction is -B⁻¹g. With bounds it leads to the minimizer of the model over the variables that
 /// are free at the generalized Cauchy point, projected into the bounds (Byrd, Lu, Nocedal & Zhu 1995, section 5.1;
-/// J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 3). The Cauchy point itself is looked for only
-/// where it may have other free variables than x.
+/// J. L. Morales, J. Nocedal, ACM Trans. Math. Softw. 38 (2011), section 3). The model looks for the Cauchy point only
+/// if it may have other free variables than x.
 ///
-/// An iteration makes two passes over W = (S, Y): one to form the direction and its products with W, one to form
-/// y and the products with it. Everything between is done with matrices of order 2m.
+/// An iteration makes two passes over W = (S, Y): one forms the direction and its products with W, the other forms y
+/// and its products with W. All other work is on matrices of order 2m.
 class QuasiNewtonModel {
  public:
-  /// v.w is set to the columns of the model.
+  /// Sets v.w to the columns of the model.
   QuasiNewtonModel(Vectors& v, std::size_t m);
 
   const CompactBfgsMatrix& matrix() const { return matrix_; }
 
-  /// Moves x to the end of the full step: d = z - x is put into direction_column(), x and g into start and
-  /// start_gradient, z into x. Nothing where the arithmetic breaks down or d is not a descent direction; x is then
-  /// where it was.
+  /// Moves x to the end z of the full step. direction_column() then holds d = z - x, start and start_gradient hold the
+  /// old x and g. Returns nothing, and leaves x in place, if the arithmetic breaks down or d does not descend.
   std::optional<DirectionSums> find_direction();
 
-  /// Takes x = start + step·d with its gradient as the new iterate, and the pair (step·d, y) into the matrix if it
-  /// shows enough curvature. s_dot_y is measured along the line.
+  /// Makes x = start + step·d the new iterate, and stores the pair (step·d, y) in the matrix if stores_pair. s_dot_y is
+  /// what the line search measured.
   void accept(double step, double s_dot_y, bool stores_pair);
 
   /// Forgets all pairs: B = I.
   void reset();
-  /// Forgets all that it knows of a solve: as new.
+  /// Forgets the last solve: as new.
   void restart();
 
-  /// Calls visit(pointer, bytes) for each piece of the state that is not in `Vectors`.
+  /// Calls visit(pointer, bytes) for each piece of the state, except the Vectors.
   template <typename Visit>
   void visit_state(Visit&& visit);
 
  private:
-  /// Throws std::invalid_argument if `positions_` cannot be.
+  /// Throws std::invalid_argument if the variables cannot have these positions.
   void check_positions() const;
 
-  /// After a change of x without a new pair: what find_direction() needs to know of x.
-  void look_around();
+  /// Computes what find_direction() needs, after x has changed without a new pair.
+  void update_products();
   std::optional<DirectionSums> find_bounded_direction();
-  /// The step from x to the minimizer of the model over the variables that are free there. Nothing where the
-  /// arithmetic breaks down.
+  /// The step from x to the minimizer of the model over the variables that are free at x. Nothing if the arithmetic
+  /// breaks down.
   std::optional<Combination> newton_step();
-  /// Whether the Cauchy point surely comes before the path meets a bound, so that this step leads to the minimizer.
-  /// With d = -g over the free variables it lies at t = dᵀd / dᵀBd, and by the inequality of Cauchy and Schwarz for
-  /// B^½d and B^-½d this is at most dᵀB⁻¹d / dᵀd. (B and its inverse are those over the free variables.)
+  /// Whether the path surely reaches the Cauchy point before a bound; then this step leads to the minimizer. With d =
+  /// -g over the free variables, the Cauchy point is at t = dᵀd / dᵀBd. By the Cauchy-Schwarz inequality for B^½d and
+  /// B^-½d, t is at most dᵀB⁻¹d / dᵀd. (B and its inverse are those over the free variables.)
   bool is_before_first_breakpoint(const Combination& newton_step) const;
-  /// Finds it, and who is at a bound there. False where the arithmetic breaks down.
+  /// Finds it, and the variables that are at a bound there. False if the arithmetic breaks down.
   bool find_cauchy_point(const CauchySums& sums);
   /// The step from the Cauchy point to the minimizer of the model over the free variables.
   std::optional<Combination> subspace_step();
-  /// Shortens that step until it meets its first bound, where its projection does not descend.
-  DirectionSums shorten(const Combination& step);
+  /// Truncates that step at the first bound on its way, because its projection does not descend.
+  DirectionSums truncate(const Combination& step);
   DirectionSums step_from_cauchy_point(const double* from, double cauchy_step, const Combination& step);
-  /// Makes new_positions_ the present ones, over which the products in the matrix are taken. True if the set of free
-  /// variables has changed.
-  bool change_free_set();
+  /// Makes new_positions_ the present ones, and updates the products in the matrix. True if the set of free variables
+  /// has changed.
+  bool update_free_set();
 
   Vectors& v_;
   const bool bounded_;
@@ -83,22 +82,22 @@ class QuasiNewtonModel {
   // With bounds only.
   GeneralizedCauchyPoint cauchy_;
   CauchySums cauchy_sums_;
-  AlignedArray<std::uint8_t> positions_;        ///< Those that the products in the matrix are taken over,
-  AlignedArray<std::uint8_t> new_positions_;    ///< and the next.
-  std::size_t num_bound_ = 0;                   ///< How many variables are not free.
-  std::vector<double> free_dots_, other_dots_;  ///< [2m + 1], (S, d, Y)ᵀd over the free variables and the others.
-  std::vector<double> small_;                   ///< [2m]
+  AlignedArray<std::uint8_t> positions_;         ///< Those of the products in the matrix,
+  AlignedArray<std::uint8_t> new_positions_;     ///< and the next ones.
+  std::size_t num_active_ = 0;                   ///< Variables that are not free.
+  std::vector<double> free_dots_, active_dots_;  ///< [2m + 1], (S, d, Y)ᵀd over the free and the active variables.
+  std::vector<double> small_;                    ///< [2m]
 };
 
 template <typename Visit>
 void QuasiNewtonModel::visit_state(Visit&& visit) {
   matrix_.visit_state(visit);
   if (!bounded_) return;
-  visit(positions_.data(), positions_.size());
-  visit(&num_bound_, sizeof num_bound_);
+  visit_elements(visit, positions_);
+  visit_value(visit, num_active_);
   check_positions();
-  visit(free_dots_.data(), free_dots_.size() * sizeof(double));
-  visit(other_dots_.data(), other_dots_.size() * sizeof(double));
+  visit_elements(visit, free_dots_);
+  visit_elements(visit, active_dots_);
 }
 
 }  // namespace tfminimize::solvers

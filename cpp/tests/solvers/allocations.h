@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// How often this thread has allocated memory by operator new or std::aligned_alloc.
 std::size_t num_allocations();
@@ -21,6 +21,6 @@ class AllocationsCounted {
   std::size_t before_;
 };
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_ALLOCATIONS_H_

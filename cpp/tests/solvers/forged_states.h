@@ -12,7 +12,7 @@
 #include "solvers/snapshot.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 using Bytes = std::vector<std::uint8_t>;
 
@@ -60,6 +60,6 @@ void for_each_forged(const Bytes& saved, std::uint64_t seed, const Use& use) {
   forge([&](Bytes& forged) { forged.resize(saved.size() + 8); });
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_FORGED_STATES_H_

@@ -13,7 +13,7 @@
 #include "tests/solvers/kernels/kernel_problem.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// Random arguments for the dense kernels, of vectors of n elements.
 struct DenseProblem {
@@ -103,6 +103,6 @@ struct DenseProblem {
   Vector coefficients;       ///< [kRows]
 };
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_KERNELS_DENSE_PROBLEM_H_

@@ -28,7 +28,7 @@ Vector joined(std::initializer_list<Vector> parts) {
   return all;
 }
 Vector numbers(const DirectionSums& sums) {
-  return {sums.slope, sums.squared_norm, sums.largest_step, sums.clipped ? 1.0 : 0.0};
+  return {sums.slope, sums.squared_norm, sums.max_step, sums.clipped ? 1.0 : 0.0};
 }
 
 Use direction(std::size_t columns) {
@@ -40,13 +40,13 @@ Use direction(std::size_t columns) {
 Use bounded_direction(std::size_t columns, std::size_t dot_columns, bool from_start) {
   return {"bounded_direction", true, [=](const Kernels& k, KernelProblem& p) {
             Vector free_dots(dot_columns);
-            Vector other_dots(dot_columns);
+            Vector active_dots(dot_columns);
             const Vectors v = p.view();
             const DirectionSums sums =
                 k.bounded_direction(v, from_start ? v.start : v.x, p.positions.data(), 0.3, p.combination(columns),
                                     KernelProblem::kDirectionColumn, KernelProblem::columns(dot_columns),
-                                    free_dots.data(), other_dots.data(), p.scratch.data());
-            return joined({numbers(sums), free_dots, other_dots});
+                                    free_dots.data(), active_dots.data(), p.scratch.data());
+            return joined({numbers(sums), free_dots, active_dots});
           }};
 }
 

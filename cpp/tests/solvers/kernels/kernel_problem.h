@@ -11,7 +11,7 @@
 #include "solvers/kernels/kernels.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// A vector with values behind its elements that nobody may change.
 template <typename T>
@@ -143,6 +143,6 @@ struct KernelProblem {
   }
 };
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_KERNELS_KERNEL_PROBLEM_H_

@@ -84,7 +84,7 @@ TEST_P(KernelsOfSizeTest, DirectionMovesXByTheCombination) {
     }
     slope.expect(sums.slope, "slope");
     squared_norm.expect(sums.squared_norm, "squared_norm");
-    EXPECT_EQ(sums.largest_step, kInf);
+    EXPECT_EQ(sums.max_step, kInf);
     EXPECT_FALSE(sums.clipped);
   }
 }
@@ -95,7 +95,7 @@ class BoundedDirection {
       : before_(p), from_(from_start ? before_.start : before_.x), step_(before_.combination(columns)) {
     const Vectors v = p.view();
     sums = kernels.bounded_direction(v, from_start ? v.start : v.x, p.positions.data(), kCauchyStep, step_, kDirection,
-                                     dot_columns, free_dots.data(), other_dots.data(), p.scratch.data());
+                                     dot_columns, free_dots.data(), active_dots.data(), p.scratch.data());
   }
 
   double from(std::size_t i) const { return from_[i]; }
@@ -103,7 +103,7 @@ class BoundedDirection {
 
   const Columns dot_columns = KernelProblem::columns(KernelProblem::kColumns);
   Vector free_dots = Vector(KernelProblem::kColumns);
-  Vector other_dots = Vector(KernelProblem::kColumns);
+  Vector active_dots = Vector(KernelProblem::kColumns);
   DirectionSums sums;
 
  private:
@@ -150,16 +150,16 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionSumsOverItsDirection) {
   const BoundedDirection direction(kernels_, p, 6, false);
   ReferenceSum slope;
   ReferenceSum squared_norm;
-  double largest_step = kInf;
+  double max_step = kInf;
   for (std::size_t i = 0; i < n_; ++i) {
     const double d = p.element(i, kDirection);
     slope.add(d * p.gradient[i]);
     squared_norm.add(d * d);
-    if (d != 0) largest_step = std::min(largest_step, ((d < 0 ? p.lower[i] : p.upper[i]) - p.start[i]) / d);
+    if (d != 0) max_step = std::min(max_step, ((d < 0 ? p.lower[i] : p.upper[i]) - p.start[i]) / d);
   }
   slope.expect(direction.sums.slope, "slope");
   squared_norm.expect(direction.sums.squared_norm, "squared_norm");
-  EXPECT_EQ(direction.sums.largest_step, largest_step);
+  EXPECT_EQ(direction.sums.max_step, max_step);
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionTellsWhetherAFreeVariableMetABound) {
@@ -176,9 +176,9 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionDotsAreSplitByPosition) {
   KernelProblem p(n_, true);
   const BoundedDirection direction(kernels_, p, 6, false);
   const auto free_d = [&](std::size_t i) { return p.positions[i] == kFree ? p.element(i, kDirection) : 0; };
-  const auto other_d = [&](std::size_t i) { return p.positions[i] == kFree ? 0 : p.element(i, kDirection); };
+  const auto active_d = [&](std::size_t i) { return p.positions[i] == kFree ? 0 : p.element(i, kDirection); };
   expect_dots(p, direction.dot_columns, direction.free_dots, free_d, "free");
-  expect_dots(p, direction.dot_columns, direction.other_dots, other_d, "other");
+  expect_dots(p, direction.dot_columns, direction.active_dots, active_d, "other");
 }
 
 TEST_P(KernelsOfSizeTest, MoveGoesAlongTheDirection) {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -179,6 +179,6 @@ double relative_difference(const A& a, const B& b) {
   return difference == 0 ? 0 : difference / size;
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_KERNELS_REFERENCE_H_

@@ -171,7 +171,7 @@ TEST_P(CompactBfgsMatrixTest, SubspaceSolveIsThatOfTheDenseReducedMatrix) {
 
 TEST_P(CompactBfgsMatrixTest, SubspaceSolveWithAllVariablesFreeIsTheNewtonStep) {
   free_all();
-  model_.matrix.clear_other();
+  model_.matrix.clear_active();
   const std::vector<std::size_t> free = model_.free_indices();
   const Vector r = model_.random().vector(n_);
   EXPECT_LT(relative_difference(subspace_solution(model_, free, r), model_.dense().solve(r)), 1e-8);

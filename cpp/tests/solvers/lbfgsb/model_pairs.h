@@ -8,7 +8,7 @@
 #include "solvers/lbfgsb/compact_bfgs_matrix.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 inline Vector column_of(const CompactBfgsMatrix& b, std::size_t n, std::size_t column) {
   Vector values(n);
@@ -40,13 +40,13 @@ inline bool add_pair(CompactBfgsMatrix& b, const Pair& pair, const std::vector<b
   for (double& value : d) value /= scale;
   set_column(b, d, b.direction_column());
   const Vector free_dots = column_dots(b, b.columns_with_direction(), d, free, true);
-  const Vector other_dots = column_dots(b, b.columns_with_direction(), d, free, false);
+  const Vector active_dots = column_dots(b, b.columns_with_direction(), d, free, false);
   const std::size_t s_column = b.direction_column();
   const std::size_t old_size = b.size();
   const std::size_t y_column = b.begin_pair();
   set_column(b, pair.s, s_column);
   set_column(b, pair.y, y_column);
-  b.add_s_products(scale, free_dots.data(), other_dots.data(), old_size == b.size());
+  b.add_s_products(scale, free_dots.data(), active_dots.data(), old_size == b.size());
   const Vector y_dots = column_dots(b, b.columns(), pair.y, free, true);
   b.finish_pair(dot(pair.s, pair.y), dot(pair.y, pair.y), y_dots.data());
   return b.factorize_middle();
@@ -78,7 +78,7 @@ class ModelPairs {
   void set_free(std::size_t i, bool is_free) {
     if (free[i] == is_free) return;
     free[i] = is_free;
-    matrix.change_set(i, is_free);
+    matrix.update_free_set(i, is_free);
   }
   std::vector<std::size_t> free_indices() const {
     std::vector<std::size_t> indices;
@@ -111,6 +111,6 @@ class ModelPairs {
   Random random_;
 };
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_LBFGSB_MODEL_PAIRS_H_

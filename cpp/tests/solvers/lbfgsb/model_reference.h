@@ -8,7 +8,7 @@
 
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// An iterate with its gradient and the bounds.
 struct Iterate {
@@ -113,6 +113,6 @@ inline FullStep full_step(const Matrix& b, const Iterate& at) {
   return step;
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_LBFGSB_MODEL_REFERENCE_H_

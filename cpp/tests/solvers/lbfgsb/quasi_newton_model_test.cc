@@ -136,7 +136,7 @@ class QuasiNewtonModelTest : public ::testing::TestWithParam<WalkCase> {
         if (!sums) break;  // Stationary.
         check(model, at, b, *sums);
         if (HasFatalFailure()) return;
-        const double t = std::min(random.uniform(0.3, 1.5), sums->largest_step);
+        const double t = std::min(random.uniform(0.3, 1.5), sums->max_step);
         Vector s = model.direction();
         for (double& value : s) value *= t;
         model.accept(t, random_change(s, 0.05, random));
@@ -170,7 +170,7 @@ TEST_P(QuasiNewtonModelTest, FullStepStaysInsideTheBounds) {
   for_random_walks([](const ModelAt& model, const Iterate& at, const Matrix&, const DirectionSums& sums) {
     const Vector z = model.x();
     for (std::size_t i = 0; i < at.size(); ++i) ASSERT_TRUE(at.lower[i] <= z[i] && z[i] <= at.upper[i]) << i;
-    ASSERT_GE(sums.largest_step, 1 - 1e-12);
+    ASSERT_GE(sums.max_step, 1 - 1e-12);
   });
 }
 

@@ -16,7 +16,7 @@
 #include "tests/solvers/allocations.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// Returns f(x), and puts the gradient into its second argument.
 using Function = std::function<double(const Vector& x, Vector& gradient)>;
@@ -167,6 +167,6 @@ inline void expect_consistent(const Solve& solve, const Function& function) {
   EXPECT_EQ(g, solve.gradient());
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_

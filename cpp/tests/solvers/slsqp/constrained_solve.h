@@ -16,7 +16,7 @@
 #include "tests/solvers/kernels/reference.h"
 #include "tests/solvers/lbfgsb/solve.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 struct ConstrainedProblem {
   Function function;
@@ -335,6 +335,6 @@ inline std::vector<ConstrainedProblem> problems() {
           quartic(17)};
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_SLSQP_CONSTRAINED_SOLVE_H_

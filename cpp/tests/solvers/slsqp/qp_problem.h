@@ -12,7 +12,7 @@
 #include "solvers/slsqp/dual_active_set_qp.h"
 #include "tests/solvers/kernels/reference.h"
 
-namespace tfminimize::testing {
+namespace tfminimize::solvers::testing {
 
 /// A quadratic program with its own memory.
 struct QpProblem {
@@ -184,6 +184,6 @@ inline QpProblem random_qp(const QpShape& shape, Random& random) {
   return problem;
 }
 
-}  // namespace tfminimize::testing
+}  // namespace tfminimize::solvers::testing
 
 #endif  // TFMINIMIZE_TESTS_SOLVERS_SLSQP_QP_PROBLEM_H_
