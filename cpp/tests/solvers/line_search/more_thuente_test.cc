@@ -255,7 +255,7 @@ TEST(MoreThuenteTest, TinyScaleFindsTheSameSteps) {
   EXPECT_EQ(search(scaled, 1e-3, params).steps, search(rational, 1e-3, params).steps);
 }
 
-TEST(MoreThuenteTest, RetreatShortensTheFirstStep) {
+TEST(MoreThuenteTest, BacktrackingShortensTheFirstStep) {
   MoreThuenteLineSearch line_search({0, 1, -1}, 8, {});
   line_search.backtrack();
   EXPECT_EQ(line_search.step(), 2);
@@ -263,8 +263,8 @@ TEST(MoreThuenteTest, RetreatShortensTheFirstStep) {
   EXPECT_EQ(line_search.step(), 0.5);
 }
 
-TEST(MoreThuenteTest, NoStepAfterARetreatIsLongerThanTheOneThatFailed) {
-  // Falls up to a wall: what is beyond it is not finite.
+TEST(MoreThuenteTest, NoStepAfterBacktrackingIsLongerThanTheOneThatFailed) {
+  // Falls up to a wall, and is not finite beyond it.
   for (const double wall : {0.7, 3.0, 19.0}) {
     MoreThuenteLineSearch line_search({0, 0, -1}, 1, {});
     double shortest_failure = testing::kInf;
