@@ -5,10 +5,10 @@
 
 namespace tfminimize::solvers::testing {
 
-/// How often this thread has allocated memory by operator new or std::aligned_alloc.
+/// How often this thread has allocated memory with operator new or std::aligned_alloc.
 std::size_t num_allocations();
 
-/// Adds to `sum` what is allocated while it lives.
+/// Adds the allocations during its life to `sum`.
 class AllocationsCounted {
  public:
   explicit AllocationsCounted(std::size_t& sum) : sum_(sum), before_(num_allocations()) {}

@@ -1,4 +1,4 @@
-// A solver allocates its memory when it is made, and none in a solve.
+// The constructor of a solver allocates its memory; a solve allocates nothing.
 
 #include "tests/solvers/allocations.h"
 

@@ -16,7 +16,7 @@ namespace tfminimize::solvers::testing {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// Makes the checksum and the size those of what follows the header.
+/// Makes the checksum and the size in the header right for the rest.
 inline void seal(Bytes& state) {
   SnapshotHeader header;
   std::memcpy(&header, state.data(), sizeof header);
@@ -25,7 +25,7 @@ inline void seal(Bytes& state) {
   std::memcpy(state.data(), &header, sizeof header);
 }
 
-/// Calls use(forged) with states that differ from a saved one in every word or byte behind the header, or in its size.
+/// Calls use(forged) with states that differ from a saved one: in each word or byte after the header, or in the size.
 template <typename Use>
 void for_each_forged(const Bytes& saved, std::uint64_t seed, const Use& use) {
   constexpr std::size_t kBegin = sizeof(SnapshotHeader);

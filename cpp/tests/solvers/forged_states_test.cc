@@ -1,4 +1,4 @@
-// States that nobody has saved: restoring one raises an error, or gives a solver that goes on and ends.
+// States that no solver has saved. Restoring one raises an error, or gives a solver that goes on and ends.
 
 #include "tests/solvers/forged_states.h"
 

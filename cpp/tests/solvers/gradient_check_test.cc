@@ -10,7 +10,7 @@ namespace {
 constexpr double kDouble = std::numeric_limits<double>::epsilon();
 constexpr double kFloat = std::numeric_limits<float>::epsilon();
 
-/// Trials of φ(t) = f + rise(t) with the slope -1, at steps that a line search uphill would take.
+/// Whether the check finds the gradient wrong, after trials of φ(t) = f + rise(t) at the steps of a line search uphill.
 template <typename Rise>
 bool is_wrong(double precision, double f, const Rise& rise, double slope = -1) {
   GradientCheck check(precision, f);
@@ -27,7 +27,7 @@ TEST(GradientCheckTest, RiseInProportionToTheStepIsAWrongGradient) {
 }
 
 TEST(GradientCheckTest, RiseThatStaysIsNoWrongGradient) {
-  // As of terms that have cancelled in f, and a cliff.
+  // Small ones come from terms that cancel in f, large ones from a cliff.
   for (const double rise : {1e-9, 1e-3, 1.0, 1e6}) {
     EXPECT_FALSE(is_wrong(kDouble, 1.0, [=](double) { return rise; })) << rise;
     EXPECT_FALSE(is_wrong(kFloat, 1.0, [=](double) { return rise; })) << rise;

@@ -15,11 +15,11 @@
 
 namespace tfminimize::solvers::testing {
 
-/// Random arguments for the dense kernels, of vectors of n elements.
+/// Random arguments for the dense kernels: vectors of n elements.
 struct DenseProblem {
   static constexpr std::size_t kRows = 9;
 
-  /// `extra` cache lines lie between the end of a row and the beginning of the next.
+  /// `extra` cache lines are between the end of a row and the next row.
   explicit DenseProblem(std::size_t size, std::size_t extra = 0, std::uint64_t seed = 1)
       : n(size),
         stride(padded(n) + 8 * extra),
@@ -36,7 +36,7 @@ struct DenseProblem {
       y[i] = random.uniform(-2, 2);
       d[i] = random.uniform(0.5, 2);
       for (std::size_t row = 0; row < kRows; ++row) a[row * stride + i] = random.uniform(-1, 1);
-      // Small enough for an inverse that does not grow with n.
+      // So small that the inverse does not grow with n.
       const double size_of_l = 1 / std::sqrt(static_cast<double>(n));
       for (std::size_t j = 0; j < i; ++j) l[j * stride + i] = random.uniform(-size_of_l, size_of_l);
     }
@@ -57,7 +57,7 @@ struct DenseProblem {
     }
     return b;
   }
-  /// Makes `next` what update() says that it is, for z = x.
+  /// Computes `next` as update() defines it, for z = x.
   void fill_next(double t) {
     Vector v(x.data(), x.data() + n);
     for (std::size_t j = 0; j < n; ++j) {
@@ -70,7 +70,7 @@ struct DenseProblem {
   bool guards_are_intact() const {
     return x.intact() && y.intact() && a.intact() && l.intact() && d.intact() && next.intact() && products.intact();
   }
-  /// Whether what lies behind the n elements of each vector, and above the diagonal of L, is as it was.
+  /// Whether the padding of each vector, and L above its diagonal, are unchanged.
   bool padding_is_intact() const {
     bool intact = true;
     for (std::size_t i = n; i < padded(n); ++i) intact = intact && x[i] == 0 && y[i] == 0 && d[i] == 1 && next[i] == 0;

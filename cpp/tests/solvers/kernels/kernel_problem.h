@@ -13,7 +13,7 @@
 
 namespace tfminimize::solvers::testing {
 
-/// A vector with values behind its elements that nobody may change.
+/// A vector followed by values that no one may change.
 template <typename T>
 class Guarded {
  public:
@@ -37,7 +37,7 @@ class Guarded {
   AlignedVector<T> elements_;
 };
 
-/// Random arguments for the kernels: every kind of bound, variables at them and between, gradients of zero, positions
+/// Random arguments for the kernels: all kinds of bounds, variables at them and between, gradients of zero, positions
 /// with whole tiles free and mixed ones.
 struct KernelProblem {
   static constexpr std::size_t kColumns = 9;
@@ -89,12 +89,12 @@ struct KernelProblem {
     v.w = tiles();
     return v;
   }
-  /// The first `count` of a list of columns that is in no order and has the direction in third place.
+  /// The first `count` of a list of columns, which is not sorted and has the direction in third place.
   static Columns columns(std::size_t count) {
     static constexpr std::int32_t kIds[kColumns] = {6, 0, 4, 8, 2, 7, 1, 5, 3};
     return {kIds, count};
   }
-  /// With as many columns as asked for.
+  /// A step of this many columns.
   Combination combination(std::size_t count) const { return {-0.75, coefficients.data(), columns(count)}; }
 
   bool guards_are_intact() const {
@@ -114,7 +114,7 @@ struct KernelProblem {
   }
 
   std::size_t n;
-  std::size_t rows;  ///< n, filled up to whole tiles.
+  std::size_t rows;  ///< n, rounded up to whole tiles.
   bool bounded;
   Guarded<double> x, gradient, lower, upper, start, start_gradient, w;
   Guarded<std::uint8_t> positions, new_positions;

@@ -18,7 +18,7 @@ inline constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 using Vector = std::vector<double>;
 
-/// Exactly as many bytes as asked for, at a cache line: what is read behind them is seen by AddressSanitizer.
+/// Allocates exactly the bytes that it is asked for, at a cache line: AddressSanitizer sees a read behind them.
 template <typename T>
 struct LineAllocator {
   using value_type = T;
@@ -43,7 +43,7 @@ bool operator!=(const LineAllocator<T>&, const LineAllocator<U>&) {
 template <typename T>
 using AlignedVector = std::vector<T, LineAllocator<T>>;
 
-/// Random numbers that are the same everywhere, which those of the distributions of the standard library are not.
+/// Random numbers that are the same everywhere, unlike those of the distributions in the standard library.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
@@ -73,7 +73,7 @@ double dot(const A& a, const B& b) {
   return sum;
 }
 
-/// A dense matrix, for references that shall be simple and not fast.
+/// A dense matrix, for references that are simple, not fast.
 class Matrix {
  public:
   Matrix(std::size_t rows, std::size_t columns) : rows_(rows), columns_(columns), elements_(rows * columns) {}
@@ -109,7 +109,7 @@ class Matrix {
     return result;
   }
 
-  /// The rows and columns that `indices` names.
+  /// The rows and columns in `indices`.
   Matrix principal(const std::vector<std::size_t>& indices) const {
     Matrix a(indices.size(), indices.size());
     for (std::size_t i = 0; i < indices.size(); ++i) {
@@ -118,7 +118,7 @@ class Matrix {
     return a;
   }
 
-  /// x with A·x = b, by elimination with pivots.
+  /// x with A·x = b, by elimination with pivoting.
   Vector solve(Vector b) const {
     Matrix a = *this;
     for (std::size_t j = 0; j < rows_; ++j) {

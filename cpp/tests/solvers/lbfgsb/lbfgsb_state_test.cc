@@ -65,7 +65,7 @@ void expect_same_ways(Solve& a, Solve& b) {
   }
 }
 
-/// The same problem from somewhere else, so that nothing of the start can help.
+/// The same problem from another start, so the start cannot help.
 Problem elsewhere(Problem problem) {
   for (std::size_t i = 0; i < problem.x0.size(); ++i) problem.x0[i] = 0.9 + 0.001 * static_cast<double>(i);
   return problem;

@@ -33,8 +33,8 @@ inline Vector column_dots(const CompactBfgsMatrix& b, const Columns& columns, co
   return dots;
 }
 
-/// Adds a pair as the model does: the direction s/scale, its products over the free variables and over the others,
-/// then y.
+/// Adds a pair as the model does: the direction s/scale, its products over the free and the active
+/// variables, then y.
 inline bool add_pair(CompactBfgsMatrix& b, const Pair& pair, const std::vector<bool>& free, double scale = 1) {
   Vector d = pair.s;
   for (double& value : d) value /= scale;
@@ -52,11 +52,11 @@ inline bool add_pair(CompactBfgsMatrix& b, const Pair& pair, const std::vector<b
   return b.factorize_middle();
 }
 
-/// A matrix, and the pairs that it should hold.
+/// A matrix and its pairs.
 class ModelPairs {
  public:
-  /// Pairs of a random quadratic, y = H·s, so that all have curvature. Which variables are free changes from pair to
-  /// pair, as in a solve; `free` is the set at the end.
+  /// Pairs of a random quadratic, y = H·s: all have curvature. The set of free variables changes from pair to pair, as
+  /// in a solve; `free` is the last one.
   ModelPairs(std::size_t n, std::size_t m, std::size_t count, std::uint64_t seed = 1)
       : matrix(n, m, true), free(n, true), n_(n), random_(seed) {
     const Matrix hessian = Matrix::positive_definite(n, 0.2, random_);

@@ -24,10 +24,11 @@ struct Iterate {
 struct CauchyPoint {
   double t = 0;
   Vector x;
-  std::vector<bool> free;  ///< Who has met no bound on the way.
+  std::vector<bool> free;  ///< The variables that met no bound on the way.
 };
 
-/// The first local minimizer of the model gᵀp + ½pᵀBp along P(x - t·g): piece after piece, each product with B anew.
+/// The first local minimizer of the model gᵀp + ½pᵀBp along P(x - t·g): piece after piece, with new products with B
+/// each time.
 inline CauchyPoint cauchy_point(const Matrix& b, const Iterate& at) {
   const std::size_t n = at.size();
   Vector breakpoints(n, kInf);
@@ -71,11 +72,11 @@ inline CauchyPoint cauchy_point(const Matrix& b, const Iterate& at) {
 struct FullStep {
   Vector x;
   bool clipped = false;    ///< The minimizer of the model over the free variables was outside.
-  bool shortened = false;  ///< Its projection was not taken, as it does not descend.
+  bool shortened = false;  ///< Its projection does not descend, and so it was truncated.
 };
 
-/// From the Cauchy point to the minimizer of the model over the free variables, projected into the bounds; or up to
-/// the first bound on the way where that is no descent (Morales & Nocedal 2011, section 3).
+/// From the Cauchy point to the minimizer of the model over the free variables, projected into the bounds; or, if
+/// that does not descend, up to the first bound on the way (Morales & Nocedal 2011, section 3).
 inline FullStep full_step(const Matrix& b, const Iterate& at) {
   const std::size_t n = at.size();
   const CauchyPoint cauchy = cauchy_point(b, at);

@@ -56,7 +56,7 @@ class ModelAt {
   }
   Matrix dense() const { return bfgs_matrix(n_, model.matrix().theta(), pairs()); }
 
-  /// Goes to start + step·d, where the gradient has changed by y.
+  /// Goes to start + step·d; the gradient changes by y.
   void accept(double step, const Vector& y) {
     const Vector d = direction();
     kernels().move(v_, model.matrix().direction_column(), step);
@@ -105,7 +105,7 @@ Iterate random_iterate(std::size_t n, double infinite, double room, Random& rand
   return at;
 }
 
-/// y for a step: of a quadratic, so that there is curvature, but of another one each time.
+/// y for a step, from a quadratic, since it has curvature; but from another one each time.
 Vector random_change(const Vector& s, double smallest, Random& random) {
   return Matrix::positive_definite(s.size(), smallest, random) * s;
 }
@@ -186,7 +186,7 @@ const WalkCase kWalks[] = {
 INSTANTIATE_TEST_SUITE_P(Walks, QuasiNewtonModelTest, ::testing::ValuesIn(kWalks),
                          [](const auto& c) { return c.param.name; });
 
-/// Makes a step s with the change y of the gradient, where no bound is near.
+/// Makes a step s with the change y of the gradient, far from all bounds.
 void force_pair(ModelAt& model, const Pair& pair) {
   Vector gradient = model.dense() * pair.s;
   for (double& value : gradient) value = -value;

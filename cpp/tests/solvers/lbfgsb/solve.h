@@ -18,7 +18,7 @@
 
 namespace tfminimize::solvers::testing {
 
-/// Returns f(x), and puts the gradient into its second argument.
+/// Returns f(x), and writes the gradient to its second argument.
 using Function = std::function<double(const Vector& x, Vector& gradient)>;
 
 struct Problem {
@@ -39,7 +39,7 @@ inline double projected_gradient(const Problem& problem, const Vector& x, const 
   return largest;
 }
 
-/// A solver with its buffers, which end exactly where they may be read.
+/// A solver with its buffers. They end exactly where the solver may read them.
 class Solve {
  public:
   explicit Solve(Problem problem, const LbfgsbOptions& options = {})
@@ -57,9 +57,9 @@ class Solve {
   Vector gradient() const { return {gradient_.begin(), gradient_.end()}; }
   double projected_gradient() const { return testing::projected_gradient(problem_, x(), gradient()); }
 
-  /// Evaluates, if that is asked for, and goes on.
+  /// Evaluates if the solver asks for it, and advances it.
   Request advance() {
-    double f = kNaN;  // Not to be read, but after an evaluation.
+    double f = kNaN;  // The solver may read it only after an evaluation.
     if (solver.request() == Request::kEvaluate) {
       Vector g(x_.size());
       f = problem_.function(x(), g);
@@ -71,7 +71,7 @@ class Solve {
     if (request == Request::kIteration) values.push_back(solver.fun());
     return request;
   }
-  /// To the end.
+  /// Goes on to the end.
   Solve& finish() {
     while (solver.request() != Request::kStopped) {
       if (evaluated.size() > kMaxEvaluations) throw std::runtime_error("The solver does not end.");
@@ -79,14 +79,14 @@ class Solve {
     }
     return *this;
   }
-  /// Begins anew at x.
+  /// Begins a new solve at x.
   void restart(const Vector& x) {
     std::copy(x.begin(), x.end(), x_.begin());
     std::fill(gradient_.begin(), gradient_.end(), kNaN);
     const AllocationsCounted counted(allocations);
     solver.restart();
   }
-  /// Until this is asked for, or to the end.
+  /// Goes on until the solver asks for this, or to the end.
   void advance_to(Request request) {
     while (solver.request() != Request::kStopped && advance() != request) {
     }
@@ -106,9 +106,9 @@ class Solve {
  public:
   Lbfgsb solver;
   std::vector<Vector> evaluated;  ///< Each x at which f was evaluated.
-  std::vector<Vector> iterates;   ///< x and ...
-  Vector values;                  ///< ... f after each iteration.
-  std::size_t allocations = 0;    ///< By the solver since it was made.
+  std::vector<Vector> iterates;   ///< x
+  Vector values;                  ///< and f after each iteration.
+  std::size_t allocations = 0;    ///< By the solver, after its construction.
 };
 
 /// ½·Σ weight_i·(x_i - center_i)², with weights from 1 to `condition`.
@@ -147,7 +147,7 @@ inline Problem rosenbrock_problem(std::size_t n) {
   return {rosenbrock, x0, {}, {}};
 }
 
-/// The same with random bounds around a part of the way, infinite ones among them.
+/// The same with random bounds around a part of the way; some are infinite.
 inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
   Problem problem = rosenbrock_problem(n);
   Random random(seed);
@@ -160,7 +160,7 @@ inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
   return problem;
 }
 
-/// x, f and the gradient of a solver belong together.
+/// Expects that x, f and the gradient of a solver belong together.
 inline void expect_consistent(const Solve& solve, const Function& function) {
   Vector g(solve.x().size());
   EXPECT_EQ(function(solve.x(), g), solve.solver.fun());

@@ -18,7 +18,7 @@ using testing::Random;
 using testing::relative_difference;
 using testing::Vector;
 
-/// Factors beside the columns that they are of.
+/// Columns and their factors.
 class Columns {
  public:
   explicit Columns(std::size_t n) : n_(n), factors(padded(n), n) {}

@@ -73,7 +73,7 @@ TEST_P(ActiveSetGuessTest, ForgottenSetIsNotUsed) {
 
 TEST_P(ActiveSetGuessTest, ConstraintsComeAndGo) {
   int guessed = 0;
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     for (double& value : problem_.gradient) value += random_.uniform(-0.3, 0.3);
     solve_.solve(problem_);
     expect_same(solve_, problem_);
@@ -84,7 +84,7 @@ TEST_P(ActiveSetGuessTest, ConstraintsComeAndGo) {
 
 TEST_P(ActiveSetGuessTest, ChangeOfTheModelIsFollowed) {
   int guessed = 0;
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     Vector z = random_.vector(kVariables);
     const double sigma = std::pow(10.0, random_.uniform(-3, 1));
     for (std::size_t i = 0; i < kVariables; ++i) {
@@ -99,7 +99,7 @@ TEST_P(ActiveSetGuessTest, ChangeOfTheModelIsFollowed) {
 }
 
 TEST_P(ActiveSetGuessTest, RowsMayTurn) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const double change = std::pow(10.0, random_.uniform(-6, -1));
     for (std::size_t k = 2; k < kConstraints; ++k) {
       for (std::size_t i = 0; i < kVariables; ++i) problem_.jacobian(k, i) += random_.uniform(-change, change);
@@ -151,7 +151,7 @@ TEST(ActiveSetGuessRowsTest, MultipliersOfRowsThatBecameOneAreThoseOfTheDualMeth
 
 TEST(ActiveSetGuessRowsTest, AnswerOfNearlyParallelRowsIsAccurate) {
   Random random(1);
-  for (int trial = 0; trial < 500; ++trial) {
+  for (int round = 0; round < 500; ++round) {
     QpProblem problem = two_rows(1);
     problem.gradient = {0, 0, 0};
     for (std::size_t i = 0; i < 3; ++i) problem.jacobian(0, i) = random.uniform(-1, 1);
@@ -165,7 +165,7 @@ TEST(ActiveSetGuessRowsTest, AnswerOfNearlyParallelRowsIsAccurate) {
     }
     problem.constraints[1] = factor * problem.constraints[0];
     solve.solve(problem);
-    ASSERT_EQ(solve.status, QpStatus::kSolved) << trial;
+    ASSERT_EQ(solve.status, QpStatus::kSolved) << round;
     EXPECT_LT(kkt_residual(problem, solve), 1e-10) << angle;
   }
 }

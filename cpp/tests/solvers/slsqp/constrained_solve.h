@@ -31,11 +31,11 @@ struct ConstrainedProblem {
 
 /// How the derivatives come.
 enum class Derivatives {
-  kWithValues,  ///< With the values, where they are expected.
-  kApart,       ///< When they are asked for.
+  kWithValues,  ///< With the values, if the solver expects them.
+  kApart,       ///< When the solver asks for them.
 };
 
-/// A solver with its memory, which ends exactly where it may be read, and is not a number where it may not be.
+/// A solver with its memory. The memory ends exactly where the solver may read it, and holds NaN where it may not.
 class ConstrainedSolve {
  public:
   explicit ConstrainedSolve(ConstrainedProblem problem, const SlsqpOptions& options = {},
@@ -67,9 +67,9 @@ class ConstrainedSolve {
   Vector jacobian() const { return {jacobian_.begin(), jacobian_.end()}; }
   Vector multipliers() const { return {solver.multipliers().begin(), solver.multipliers().end()}; }
 
-  /// Does what is asked for, and goes on.
+  /// Does what the solver asks for, and advances it.
   Request advance() {
-    double f = kNaN;  // Not to be read, but after an evaluation.
+    double f = kNaN;  // The solver may read it only after an evaluation.
     bool both = false;
     if (solver.request() == Request::kEvaluate) {
       both = derivatives_ == Derivatives::kWithValues && solver.expects_derivatives();
@@ -87,7 +87,7 @@ class ConstrainedSolve {
     }
     return request;
   }
-  /// To the end.
+  /// Goes on to the end.
   ConstrainedSolve& finish() {
     while (solver.request() != Request::kStopped) {
       if (evaluated.size() > kMaxEvaluations) throw std::runtime_error("The solver does not end.");
@@ -95,7 +95,7 @@ class ConstrainedSolve {
     }
     return *this;
   }
-  /// Begins anew at x.
+  /// Begins a new solve at x.
   void restart(const Vector& x) {
     std::copy(x.begin(), x.end(), x_.begin());
     std::fill(constraints_.begin(), constraints_.end(), kNaN);
@@ -103,7 +103,7 @@ class ConstrainedSolve {
     const AllocationsCounted counted(allocations);
     solver.restart();
   }
-  /// Until this is asked for, or to the end.
+  /// Goes on until the solver asks for this, or to the end.
   void advance_to(Request request) {
     while (solver.request() != Request::kStopped && advance() != request) {
     }
@@ -171,12 +171,12 @@ class ConstrainedSolve {
   Slsqp solver;
   std::vector<Vector> evaluated;         ///< Each x at which f was evaluated,
   std::vector<Vector> differentiations;  ///< and at which it was differentiated.
-  std::vector<Vector> iterates;          ///< x and ...
-  Vector values;                         ///< ... f after each iteration.
-  std::size_t allocations = 0;           ///< By the solver since it was made.
+  std::vector<Vector> iterates;          ///< x
+  Vector values;                         ///< and f after each iteration.
+  std::size_t allocations = 0;           ///< By the solver, after its construction.
 };
 
-/// The greatest violation of a constraint at x.
+/// The largest violation of a constraint at x.
 inline double violation(const ConstrainedProblem& problem, const Vector& x) {
   double greatest = 0;
   Vector g(x.size());
@@ -187,7 +187,7 @@ inline double violation(const ConstrainedProblem& problem, const Vector& x) {
   return greatest;
 }
 
-/// x, f, the constraints and what belongs to them in a solver belong together.
+/// Expects that x, f, the constraints and their derivatives in a solver belong together.
 inline void expect_consistent(const ConstrainedSolve& solve) {
   const ConstrainedProblem& problem = solve.problem();
   Vector g(solve.n());
@@ -196,7 +196,8 @@ inline void expect_consistent(const ConstrainedSolve& solve) {
   EXPECT_TRUE(!has_derivatives || g == solve.gradient());
   for (std::size_t i = 0; i < solve.m(); ++i) {
     const double c = problem.constraints[i](solve.x(), g);
-    EXPECT_NEAR(c, solve.constraints()[i], 1e-13 * (1 + std::abs(c)));  // Linear ones are computed in another order.
+    EXPECT_NEAR(c, solve.constraints()[i],
+                1e-13 * (1 + std::abs(c)));  // The solver computes linear ones in another order.
     EXPECT_TRUE(!has_derivatives || g == solve.jacobian_row(i)) << i;
   }
   EXPECT_NEAR(violation(problem, solve.x()), solve.solver.constr_violation(), 1e-12);
@@ -259,8 +260,8 @@ inline ConstrainedProblem product_on_a_sphere() {
   return problem;
 }
 
-/// ½·Σ weight_i·x_i² + ¼·Σ x_i⁴ with n/2 linear inequalities and one linear equality, most of which the solver knows to
-/// be linear, and bounds. It has a feasible point.
+/// ½·Σ weight_i·x_i² + ¼·Σ x_i⁴ with n/2 linear inequalities, one linear equality and bounds. The solver knows that
+/// most of the constraints are linear. There is a feasible point.
 inline ConstrainedProblem quartic(std::size_t n, std::uint64_t seed = 1) {
   Random random(seed);
   ConstrainedProblem problem;

@@ -126,14 +126,14 @@ class RandomQpTest : public ::testing::TestWithParam<std::uint64_t> {
 };
 
 TEST_P(RandomQpTest, Inequalities) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const QpProblem problem = random_qp({size(14), size(30)}, random_);
     expect_solved(problem, QpSolve(problem));
   }
 }
 
 TEST_P(RandomQpTest, Equalities) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(14);
     const std::size_t num_equalities = size(n);
     const QpProblem problem = random_qp({n, num_equalities + random_.below(10), num_equalities}, random_);
@@ -142,7 +142,7 @@ TEST_P(RandomQpTest, Equalities) {
 }
 
 TEST_P(RandomQpTest, BoundsAlone) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     QpShape shape{size(40)};
     shape.bounded = true;
     const QpProblem problem = random_qp(shape, random_);
@@ -151,7 +151,7 @@ TEST_P(RandomQpTest, BoundsAlone) {
 }
 
 TEST_P(RandomQpTest, Everything) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(20);
     const QpProblem problem = random_qp({n, n + size(10), random_.below(n), true}, random_);
     expect_solved(problem, QpSolve(problem));
@@ -160,7 +160,7 @@ TEST_P(RandomQpTest, Everything) {
 
 TEST_P(RandomQpTest, DegenerateVertex) {
   // All constraints go through one point.
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(8);
     QpProblem problem = random_qp({n, 3 * n, 0, random_.chance(0.5), 1}, random_);
     expect_solved(problem, QpSolve(problem));
@@ -168,7 +168,7 @@ TEST_P(RandomQpTest, DegenerateVertex) {
 }
 
 TEST_P(RandomQpTest, DependentRows) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(10);
     const std::size_t m = 4 + size(8);
     QpProblem problem = random_qp({n, m, random_.below(m), false, 1}, random_);
@@ -187,7 +187,7 @@ TEST_P(RandomQpTest, DependentRows) {
 }
 
 TEST_P(RandomQpTest, IllConditionedHessian) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = 1 + size(9);
     QpProblem problem = random_qp({n, n, random_.below(n), true}, random_);
     // Eigenvalues from 1 to 1e8, and one direction across all variables.
@@ -203,7 +203,7 @@ TEST_P(RandomQpTest, IllConditionedHessian) {
 
 TEST_P(RandomQpTest, InfeasibleInequalities) {
   // A positive combination of the rows says 0 >= something positive.
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(10);
     const std::size_t m = 1 + size(10);
     QpProblem problem = random_qp({n, m}, random_);
@@ -219,7 +219,7 @@ TEST_P(RandomQpTest, InfeasibleInequalities) {
 }
 
 TEST_P(RandomQpTest, InfeasibleBounds) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = size(10);
     QpProblem problem = random_qp({n, 1, random_.below(2), true}, random_);
     problem.lower = Vector(n, -0.5);
@@ -234,7 +234,7 @@ TEST_P(RandomQpTest, InfeasibleBounds) {
 }
 
 TEST_P(RandomQpTest, ContradictingEqualities) {
-  for (int trial = 0; trial < 40; ++trial) {
+  for (int round = 0; round < 40; ++round) {
     const std::size_t n = 2 + size(10);
     QpProblem problem = random_qp({n, 3 + random_.below(3), 3}, random_);
     for (std::size_t i = 0; i < n; ++i) {
@@ -251,7 +251,7 @@ TEST_P(RandomQpTest, UsedSolverGivesTheSameAnswers) {
   const std::size_t m = 14;
   QpSolve used(n, m);
   QpProblem problem = random_qp({n, m, 3, true}, random_);
-  for (int trial = 0; trial < 60; ++trial) {
+  for (int round = 0; round < 60; ++round) {
     const double change = std::pow(10.0, random_.uniform(-6, 0));
     for (double& value : problem.gradient) value += random_.uniform(-change, change);
     for (std::size_t k = problem.num_equalities; k < m; ++k) problem.constraints[k] += change * random_.unit();
@@ -325,7 +325,7 @@ TEST(DependentQpTest, ContradictionBelowTheToleranceIsSharedOut) {
 
 TEST(DependentQpTest, ConstraintsGiveWayInNoProgramThatCanBeSolved) {
   Random random(1);
-  for (int trial = 0; trial < 200; ++trial) {
+  for (int round = 0; round < 200; ++round) {
     QpProblem problem = random_qp({8, 6, 2, true}, random);
     const QpSolve strict(problem);
     problem.tolerance = 1;
@@ -376,7 +376,7 @@ TEST(DependentQpTest, MoreConstraintsThanVariablesMeetInTheSolution) {
 // Rounding.
 
 TEST(RoundedQpTest, LargeGradientNeedsNoLargeStep) {
-  // A step of length 1 beside a step without constraints of length `scale`.
+  // A step of length 1, compared with an unconstrained step of length `scale`.
   for (const double scale : {1e4, 1e8, 1e12}) {
     QpProblem problem = with_rows({-scale, -2 * scale, scale}, {{-1, -1, 0, 1}, {1, 2, -3, 1}});
     problem.lower = {-1, -1, -1};
@@ -399,7 +399,7 @@ TEST(RoundedQpTest, SmallViolationBesideALargeGradientIsNoRounding) {
 
 TEST(RoundedQpTest, ScaleOfTheRowsDoesNotMatter) {
   Random random(3);
-  for (int trial = 0; trial < 50; ++trial) {
+  for (int round = 0; round < 50; ++round) {
     QpProblem problem = random_qp({8, 12, 2}, random);
     const Vector expected = QpSolve(problem).s();
     for (std::size_t k = 0; k < 12; ++k) {
@@ -436,7 +436,8 @@ TEST(DeterminedQpTest, InequalitiesAreLookedAtWhereEqualitiesDepend) {
   expect_near(solve.s(), {1, 2});
 }
 
-/// A program whose constraints contradict each other, with Kraft's relaxation: `progress` is what is left of them.
+/// A program whose constraints contradict each other, with Kraft's relaxation: `progress` is the share of them that
+/// remains.
 QpProblem relaxed(QpProblem problem, double penalty) {
   for (std::size_t k = 0; k < problem.m(); ++k) {
     const double c = -problem.constraints[k];
@@ -477,7 +478,7 @@ TEST(RelaxedQpTest, ContradictingEqualitiesAreMetByTheSamePart) {
 }
 
 TEST(RelaxedQpTest, PriceIsPaidAlsoWhereItIsNotNeeded) {
-  // Feasible constraints, but a cheap δ: the minimum of ½x² + ½·p·δ² where x + 2δ >= 2.
+  // Feasible constraints, but a cheap δ: the minimum of ½x² + ½·p·δ² subject to x + 2δ >= 2.
   const double p = 4;
   const QpSolve solve(relaxed(with_rows({0}, {{1, -2}}), p));
   EXPECT_NEAR(solve.solver.relaxation(), 4 / (p + 4), 1e-13);
@@ -486,8 +487,8 @@ TEST(RelaxedQpTest, PriceIsPaidAlsoWhereItIsNotNeeded) {
 
 TEST(RelaxedQpTest, RandomContradictionsAreSolvedWithAdditionalVariables) {
   Random random(5);
-  for (int trial = 0; trial < 200; ++trial) {
-    const std::size_t n = 1 + random.below(9);  // 8 too, where the additional variable begins a cache line.
+  for (int round = 0; round < 200; ++round) {
+    const std::size_t n = 1 + random.below(9);  // Among them 8: then the additional variable begins a cache line.
     QpProblem problem = random_qp({n, 2 + random.below(12), random.below(3), random.chance(0.5)}, random);
     for (double& value : problem.constraints) value = random.uniform(-2, 1);
     for (std::size_t i = 0; i < problem.lower.size(); ++i) {
@@ -497,7 +498,7 @@ TEST(RelaxedQpTest, RandomContradictionsAreSolvedWithAdditionalVariables) {
     const QpProblem with_delta = relaxed(problem, 1e4);
     const QpSolve solve(with_delta);
     // s = 0, δ = 1 is feasible.
-    ASSERT_EQ(solve.status, QpStatus::kSolved) << trial;
+    ASSERT_EQ(solve.status, QpStatus::kSolved) << round;
     // The same as a program of n + 1 variables with bounds of its own.
     QpProblem larger(n + 1, problem.m());
     larger.num_equalities = problem.num_equalities;
@@ -519,8 +520,8 @@ TEST(RelaxedQpTest, RandomContradictionsAreSolvedWithAdditionalVariables) {
     expect_solved(larger, expected);
     Vector s = solve.s();
     s.push_back(solve.solver.relaxation());
-    EXPECT_LT(relative_difference(s, expected.s()), 1e-9) << trial;
-    EXPECT_LT(relative_difference(solve.multipliers(), expected.multipliers()), 1e-7) << trial;
+    EXPECT_LT(relative_difference(s, expected.s()), 1e-9) << round;
+    EXPECT_LT(relative_difference(solve.multipliers(), expected.multipliers()), 1e-7) << round;
   }
 }
 

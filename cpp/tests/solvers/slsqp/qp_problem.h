@@ -63,7 +63,7 @@ class QpSolve {
   Vector upper_multipliers() const { return copy(solver.upper_multipliers()); }
 
  private:
-  /// A program as the solver takes it.
+  /// A program in the form that the solver takes.
   struct Memory {
     explicit Memory(const QpProblem& problem)
         : b(problem.n()),
@@ -83,7 +83,7 @@ class QpSolve {
     }
 
     LdltFactors b;
-    AlignedVector<double> rows;  ///< They end exactly where they may be read.
+    AlignedVector<double> rows;  ///< They end exactly where the solver may read them.
     QuadraticProgram program;
   };
 
@@ -150,7 +150,7 @@ inline void expect_solved(const QpProblem& problem, const QpSolve& solve) {
   EXPECT_LT(kkt_residual(problem, solve), 1e-11);
 }
 
-/// How a random program is made.
+/// The kind of a random program.
 struct QpShape {
   std::size_t n = 1;
   std::size_t m = 0;

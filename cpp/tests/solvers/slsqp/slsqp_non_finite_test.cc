@@ -40,7 +40,7 @@ Function spoiled(const Function& function, double value, int first, int& evaluat
   };
 }
 
-/// The function, with another value and derivative where x_0 > wall.
+/// The function, with another value and derivative if x_0 > wall.
 Function with_wall(const Function& function, double wall, double f_there, double g_there) {
   return [=](const Vector& x, Vector& g) {
     const double f = function(x, g);

@@ -63,7 +63,7 @@ void expect_same_ways(ConstrainedSolve& a, ConstrainedSolve& b) {
   }
 }
 
-/// The same problem from somewhere else, so that nothing of the start can help.
+/// The same problem from another start, so the start cannot help.
 ConstrainedProblem elsewhere(ConstrainedProblem problem) {
   for (std::size_t i = 0; i < problem.x0.size(); ++i) problem.x0[i] = 0.9 + 0.01 * static_cast<double>(i);
   return problem;
@@ -204,12 +204,12 @@ TEST_P(SlsqpStateTest, DamagedStateIsRefused) {
   for (int k = 0; k < 12; ++k) source.advance();
   const Bytes state = source.solver.save();
   Random random(1);
-  for (int trial = 0; trial < 50; ++trial) {
+  for (int round = 0; round < 50; ++round) {
     Bytes damaged = state;
     damaged[random.below(state.size())] ^= static_cast<std::uint8_t>(1 + random.below(255));
     Start undisturbed(problem_);
     Start solve(problem_);
-    EXPECT_THROW(solve.solver.restore(damaged), std::invalid_argument) << trial;
+    EXPECT_THROW(solve.solver.restore(damaged), std::invalid_argument) << round;
     expect_same(solve, undisturbed);
   }
 }
@@ -288,7 +288,7 @@ TEST(SlsqpForeignStateTest, EmptyStateIsRefused) {
 TEST(SlsqpForeignStateTest, RandomBytesAreRefused) {
   Random random(2);
   const std::size_t size = ConstrainedSolve(rosen_suzuki()).solver.save().size();
-  for (int trial = 0; trial < 20; ++trial) {
+  for (int round = 0; round < 20; ++round) {
     Bytes bytes(size);
     for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.below(256));
     EXPECT_THROW(ConstrainedSolve(rosen_suzuki()).solver.restore(bytes), std::invalid_argument);

@@ -32,7 +32,7 @@ class Subproblem {
         change_(zeros(padded(n + 1))) {}
 
   double& jacobian(std::size_t i, std::size_t j) { return jacobian_[i * SlsqpProblem::stride(n_) + j]; }
-  /// To be called when everything below has its size.
+  /// Call this when everything below has its size.
   void begin(std::size_t num_equalities = 0) {
     SlsqpProblem problem;
     problem.x = x_;
@@ -147,7 +147,7 @@ TEST(SlsqpSubproblemTest, MultipliersAreSubtracted) {
   EXPECT_EQ(p.subproblem->feasible_share(), 1);
 }
 
-/// s >= 4 where s <= 1, and a gradient.
+/// s >= 4 and s <= 1, with a gradient.
 Subproblem relaxed(double gradient) {
   Subproblem p(1, 1);
   p.gradient = {gradient};
