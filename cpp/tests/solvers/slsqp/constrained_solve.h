@@ -211,6 +211,17 @@ inline Function linear(const Vector& row, double offset) {
   };
 }
 
+/// Without constraints, unless the test adds some.
+inline ConstrainedProblem sum_of_squares(std::size_t n) {
+  ConstrainedProblem problem;
+  problem.x0 = Vector(n, 0.5);
+  problem.function = [](const Vector& x, Vector& g) {
+    for (std::size_t i = 0; i < x.size(); ++i) g[i] = 2 * x[i];
+    return dot(x, x);
+  };
+  return problem;
+}
+
 /// Problem 43 of W. Hock, K. Schittkowski, "Test Examples for Nonlinear Programming Codes", 1981. Its minimum is -44 at
 /// (0, 1, 2, -1), with multipliers (1, 0, 2).
 inline ConstrainedProblem rosen_suzuki() {

@@ -21,6 +21,7 @@ using testing::Function;
 using testing::linear;
 using testing::quadratic;
 using testing::Random;
+using testing::sum_of_squares;
 using testing::Vector;
 using testing::without_constraints;
 
@@ -48,16 +49,6 @@ Function reversed(const Function& function) {
     for (double& value : g) value = -value;
     return f;
   };
-}
-
-ConstrainedProblem sum_of_squares(std::size_t n) {
-  ConstrainedProblem problem;
-  problem.x0 = Vector(n, 0.5);
-  problem.function = [](const Vector& x, Vector& g) {
-    for (std::size_t i = 0; i < x.size(); ++i) g[i] = 2 * x[i];
-    return dot(x, x);
-  };
-  return problem;
 }
 
 /// The same between 0 and 1.

@@ -30,6 +30,7 @@ using testing::Random;
 using testing::rosen_suzuki;
 using testing::rosenbrock_on_a_circle;
 using testing::rosenbrock_problem;
+using testing::sum_of_squares;
 using testing::Vector;
 using testing::without_constraints;
 
@@ -225,16 +226,6 @@ TEST(SlsqpLimitsTest, FunctionWithoutAMinimumRunsIntoTheLimit) {
 }
 
 // Constraints that cannot be satisfied.
-
-ConstrainedProblem sum_of_squares(std::size_t n) {
-  ConstrainedProblem problem;
-  problem.x0 = Vector(n, 0.5);
-  problem.function = [](const Vector& x, Vector& g) {
-    for (std::size_t i = 0; i < x.size(); ++i) g[i] = 2 * x[i];
-    return dot(x, x);
-  };
-  return problem;
-}
 
 TEST(SlsqpContradictionTest, MoreEqualitiesThanVariablesAreRefused) {
   for (const bool consistent : {false, true}) {
