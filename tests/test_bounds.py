@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import keras
@@ -285,6 +287,40 @@ def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bo
 def test_complex_bound_is_an_error(bound: Any) -> None:
     with pytest.raises(ValueError, match=r"the upper bound for x0, .* cannot be broadcast .*it has dtype complex128"):
         pack_bounds((None, bound), Unknowns(np.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error"),
+    [
+        ({1, 2}, r"the bounds for x0 are \{1, 2\}, which has no order: give \(low, high\)"),
+        (frozenset({(0, 1), (0, 2), (0, 3)}), "the bounds for x0 are frozenset.*which has no order"),
+        ([(0, 1), {1, 2}, (0, 1)], r"entry 1 of the bounds for x0 is \{1, 2\}, which has no order: give a pair"),
+        (({0, 1}, None), r"the lower bound for x0, \{0, 1\}, which has no order, cannot be broadcast"),
+        ("012", "the bounds for x0 are '012': give"),
+        (b"01", "the bounds for x0 are b'01': give"),
+        (("0", "1"), "the lower bound for x0, '0', cannot be broadcast .*it has dtype <U1"),
+        (tf.ragged.constant([[0.0, 1.0], [2.0]]), "the bounds for x0 are of type RaggedTensor: give"),
+        (tf.sparse.eye(3, 2), "the bounds for x0 are of type SparseTensor: give"),
+        ((None, tf.sparse.eye(3, 2)), "the upper bound for x0, of type SparseTensor, cannot .*only dense tensors can"),
+        (tfm.Bounds(ub=tf.ragged.constant([[1.0], [2.0]])), "the upper bound for x0, of type RaggedTensor, cannot"),
+        ((object(), None), "the lower bound for x0, <object .* cannot be broadcast"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("entry", [tfm.minimize, tfm.ops.minimize])
+def test_bounds_without_order_or_dense_numbers_are_an_error(entry: Any, bounds: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        entry(lambda x: tf.reduce_sum(x**2), np.zeros(3), bounds=bounds)
+
+
+@pytest.mark.parametrize("bounds", [{(0, 1), (0, 2)}, "ab", tf.ragged.constant([[0.0, 1.0], [2.0]])], ids=str)
+def test_bounds_of_a_structure_without_order_are_an_error(bounds: Any) -> None:
+    with pytest.raises(ValueError, match="the bounds for x0 are .*, but x0 has 2 parts: give one"):
+        pack_bounds(bounds, Unknowns([np.zeros(1), np.zeros(1)]))
+
+
+def test_numbers_of_python_are_bounds() -> None:
+    assert flat((Decimal("0.5"), Fraction(5, 2)), np.zeros(1)) == ([0.5], [2.5])
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])

@@ -42,6 +42,7 @@ _FORM = (
     "numbers for each element"
 )
 _NUMBERS = {int, float, type(None), np.float64}
+_NOT_DENSE = (tf.RaggedTensor, tf.SparseTensor, tf.IndexedSlices)
 
 
 class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
@@ -171,7 +172,7 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
         return entry[:, 0], entry[:, 1], True
     parts = _parts(entry)
     if parts is None:
-        raise ValueError(f"the bounds for {segment.name} are {entry!r}: {_FORM}.")
+        raise ValueError(f"the bounds for {segment.name} are {_described(entry)}: {_FORM}.")
     if len(parts) == 2 and not _are_two_pairs(parts, segment.size):
         return parts[0], parts[1], False
     if len(parts) != segment.size:
@@ -182,7 +183,7 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
     for i, pair in enumerate(parts):
         if not _is_pair(pair):
             raise ValueError(
-                f"entry {i} of the bounds for {segment.name} is {pair!r}: give a pair of numbers (low, high), with "
+                f"entry {i} of the bounds for {segment.name} is {_described(pair)}: give a pair of numbers (low, high), with "
                 "None where there is no bound."
             )
     return [pair[0] for pair in parts], [pair[1] for pair in parts], True
@@ -204,7 +205,7 @@ def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: 
         return np.broadcast_to(value, segment.shape).ravel()
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}, {side!r}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
+            f"{name}, {_described(side)}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
         ) from None
 
 
@@ -212,6 +213,8 @@ def _numbers(side: Any, infinity: float) -> Any:
     """Numbers as a float64 array, or as a tensor if there is one among them; None is infinite."""
     if side is None:
         return np.array(infinity)
+    if isinstance(side, _NOT_DENSE):
+        raise TypeError("only dense tensors can")
     if _is_tensor(side):
         tensor = tf.convert_to_tensor(side if as_variable(side) is None else as_variable(side))
         if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
@@ -224,10 +227,17 @@ def _numbers(side: Any, infinity: float) -> Any:
         return tf.stack(parts) if any(map(tf.is_tensor, parts)) else np.array(parts, np.float64)
     array = np.asarray(side)
     if array.dtype == object:
-        return _numbers(array.tolist(), infinity)
-    if array.dtype.kind == "c":
+        return _numbers(array.tolist(), infinity) if array.ndim else np.array(float(side))
+    if array.dtype.kind in "cSU":
         raise TypeError(f"it has dtype {array.dtype}")
     return array.astype(np.float64)
+
+
+def _described(entry: Any) -> str:
+    """What was given, and why it cannot be read, for messages."""
+    if isinstance(entry, (set, frozenset)):
+        return f"{entry!r}, which has no order"
+    return f"of type {type(entry).__name__}" if isinstance(entry, _NOT_DENSE) else repr(entry)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -235,17 +245,19 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or _is_tensor(value)
+    return isinstance(value, np.ndarray) or (_is_tensor(value) and not isinstance(value, _NOT_DENSE))
 
 
 def _parts(value: Any) -> Any:
-    """What a sequence, an array, a tensor or an iterator is made of; None for what has no parts."""
+    """What a sequence, an array, a tensor or an iterator is made of; None for what has no parts, or no order."""
     if isinstance(value, (list, tuple)):
         return value
+    if isinstance(value, (Mapping, set, frozenset, str, bytes, *_NOT_DENSE)):
+        return None
     if _is_tensor(value):
         rank = value.shape.rank
         return tf.unstack(tf.convert_to_tensor(value)) if rank and value.shape[0] is not None else None
-    if isinstance(value, Mapping) or (np.ndim(value) == 0 and not hasattr(value, "__iter__")):
+    if np.ndim(value) == 0 and not hasattr(value, "__iter__"):
         return None
     return list(value)
 
@@ -369,7 +381,7 @@ def _matched(bounds: Any, template: Any, path: str) -> list[Any]:
 def _checked_length(bounds: Any, length: int, path: str) -> list[Any]:
     parts = None if isinstance(bounds, scipy.optimize.Bounds) else _parts(bounds)
     if parts is None or len(parts) != length:
-        count = repr(bounds) if parts is None else f"{len(parts)} entries"
+        count = _described(bounds) if parts is None else f"{len(parts)} entries"
         raise ValueError(
             f"the bounds for {path} are {count}, but {path} has {length} parts: give one (low, high) or None for each."
         )
