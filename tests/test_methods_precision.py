@@ -160,6 +160,59 @@ def test_success_at_no_minimum_in_float32_is_a_warning(method: str) -> None:
     assert f"from {result.fun:.6g}" in str(caught[0].message)
 
 
+def far_in_single(x: tf.Tensor) -> tf.Tensor:
+    return far(tf.cast(x, tf.float32))
+
+
+@pytest.mark.parametrize("method", ["TNC", "Newton-CG", "COBYQA", "trust-constr"])
+@pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
+@pytest.mark.filterwarnings("ignore:delta_grad == 0.0")
+def test_success_that_leaves_one_badly_scaled_term_is_a_warning(method: str, loss: Any, dtype: Any) -> None:
+    with pytest.warns(RuntimeWarning, match="a point that is no minimum.*use method='L-BFGS-B'"):
+        tfm.minimize(loss, np.array([1.0, 10.0, 5.0], dtype), method=method)
+
+
+@pytest.mark.parametrize("method", ["TNC", "COBYQA"])
+@pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
+@pytest.mark.parametrize("with_callback", [False, True])
+def test_success_at_no_minimum_is_a_warning_of_the_interface(
+    method: str, loss: Any, dtype: Any, with_callback: bool
+) -> None:
+    x0 = np.array([1.0, 10.0, 5.0], dtype)
+    losses: list[Any] = []
+    callback = (lambda: losses.append(1)) if with_callback else None
+    v = tf.Variable(x0)
+    with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+        result = tfm.ScipyOptimizerInterface(lambda: loss(v), [v], method=method).minimize(loss_callback=callback)
+    assert not with_callback or len(losses) == result.nfev  # the check is none of the user's evaluations
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        v = tf.compat.v1.Variable(x0)
+        optimizer = tfm.ScipyOptimizerInterface(loss(v), [v], method=method)
+        session.run(tf.compat.v1.global_variables_initializer())
+        with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+            optimizer.minimize(session, loss_callback=callback)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.filterwarnings("ignore:delta_grad == 0.0")
+def test_fit_in_float32_is_no_warning(method: str, dtype: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    inputs = tf.constant(rng.standard_normal((40, 2)), tf.float32)
+    outputs = tf.constant(rng.standard_normal(40), tf.float32)
+
+    def squares(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum((tf.linalg.matvec(inputs, tf.cast(x, tf.float32)) - outputs) ** 2)
+
+    def logistic(x: tf.Tensor) -> tf.Tensor:
+        margins = tf.sign(outputs) * tf.linalg.matvec(inputs, tf.cast(x, tf.float32))
+        return tf.reduce_sum(tf.math.softplus(-margins))
+
+    for loss in (squares, logistic):
+        tfm.minimize(loss, np.zeros(2, dtype), method=method)  # a warning is an error
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bounds", [None, [(-2.0, 1.1)] * 3])
 def test_minimum_in_float32_is_no_warning(method: str, bounds: Any) -> None:

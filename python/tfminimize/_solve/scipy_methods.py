@@ -57,6 +57,12 @@ def solve(
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
     products = _Products(program, args) if problem.method == "newton-cg" else None
+
+    def descend(x: Float64) -> float:
+        lease.workspace.start(layout.views(layout.pack(x)))
+        loss: float = lbfgsb.solve(lease, unknowns, problem.packed_bounds, lbfgsb_options(SHORT_DESCENT), None).fun
+        return loss
+
     begin = time.perf_counter()
     try:
         result = minimize(
@@ -64,6 +70,8 @@ def solve(
             layout.flatten(lease.workspace.x),
             problem.method,
             layout,
+            precision=lease.workspace.precision,
+            descend=descend,
             hessp=None if products is None or products.lease is None else products.product,
             bounds=bounds,
             constraints=with_same_sizes(problem.constraints),
@@ -75,8 +83,6 @@ def solve(
         if products is not None:
             products.release()
     seconds = time.perf_counter() - begin
-    if result.get("success") and _is_single(layout) and tol is None and _decides_alone(problem, options):
-        _check_minimum(lease, problem, unknowns, result, evaluation.first_loss)
     if "constr_violation" not in result:
         result.constr_violation = _violation(np.ravel(result.x), result, bounds, problem.constraints)
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
@@ -103,6 +109,8 @@ def minimize(
     method: Any,
     layout: Layout,
     *,
+    precision: float,
+    descend: Callable[[Float64], float],
     hessp: Callable[..., Any] | None = None,
     bounds: scipy.optimize.Bounds | None = None,
     constraints: Any = (),
@@ -112,8 +120,15 @@ def minimize(
 ) -> OptimizeResult:
     """`scipy.optimize.minimize` for a loss that TensorFlow computes, perhaps in float32, and that may be infinite.
 
-    SciPy's methods assume that a loss has the precision of float64. Where x has not, steps of differences that they
-    make by themselves are those for float32.
+    SciPy's methods assume that a loss has the precision of float64. Where it has not, steps of differences that they
+    make by themselves are those that fit, and a success is checked.
+
+    Parameters
+    ----------
+    precision : float
+        The rounding unit of the loss.
+    descend : callable
+        ``descend(x)`` is the loss that L-BFGS-B reaches from there.
     """
     if callable(method):
         found = scipy.optimize.minimize(
@@ -130,11 +145,12 @@ def minimize(
         )
         return OptimizeResult(found)
     options = dict(options or {})
-    is_single = _is_single(layout)
-    if is_single and method == "tnc":
-        options = {"accuracy": float(np.finfo(np.float32).eps) ** 0.5, **options}
-    if is_single and method == "newton-cg" and hessp is None and kwargs.get("hess") is None and "eps" not in options:
-        hessp = difference_product(lambda x: loss_and_gradient(x)[1], "float32")
+    given = options
+    is_coarse = precision > np.finfo(np.float64).eps
+    if is_coarse and method == "tnc":
+        options = {"accuracy": precision**0.5, **options}
+    if is_coarse and method == "newton-cg" and hessp is None and kwargs.get("hess") is None and "eps" not in options:
+        hessp = difference_product(lambda x: loss_and_gradient(x)[1], precision)
     if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
         # The simplex has the precision of the start. Points that differ by less than float32 can tell are the same one
         # to the loss, and would let the simplex shrink too early.
@@ -156,17 +172,11 @@ def minimize(
         )
     except _Ended as end:
         return end.result
+    # Whether the method itself has said what a minimum is, among all points within the bounds.
+    has_decided = tol is None and not any("tol" in name or "radius" in name for name in given)
+    if found.success and is_coarse and has_decided and not has_constraints(constraints):
+        _check_minimum(method, found, watched.first_loss, descend)
     return OptimizeResult(found)
-
-
-def _is_single(layout: Layout) -> bool:
-    return any(segment.dtype == "float32" for segment in layout.segments)
-
-
-def _decides_alone(problem: Problem, options: Mapping[str, Any]) -> bool:
-    """Whether the method itself says what a minimum is, among all points within the bounds."""
-    given = any("tol" in name or "radius" in name for name in options)
-    return not given and not callable(problem.method) and not has_constraints(problem.constraints)
 
 
 class _Ended(Exception):
@@ -182,6 +192,8 @@ class _Watched:
     They take an infinite loss for a minimum, or fail in an assertion of their own.
     """
 
+    first_loss = np.nan
+
     def __init__(self, loss_and_gradient: LossAndGradient, has_gradient: bool) -> None:
         self._loss_and_gradient = loss_and_gradient
         self._has_gradient = has_gradient
@@ -194,6 +206,7 @@ class _Watched:
         loss, gradient = self._loss_and_gradient(x)
         self._count += 1
         if self._count == 1:
+            self.first_loss = loss
             if not np.isfinite(loss) or (self._has_gradient and not np.isfinite(gradient).all()):
                 what = "The function or its gradient" if self._has_gradient else "The function"
                 raise self._end(x, loss, gradient, f"{what} is not finite at the start; choose another x0.")
@@ -218,26 +231,24 @@ class _Watched:
         return _Ended(result)
 
 
-_GAIN = 0.05
-"""What L-BFGS-B may gain from a minimum, of all that the solve has gained."""
+_GAIN = 1e-4
+"""What L-BFGS-B may gain from a minimum, of all that the solve has gained. Ordinary fits leave it a tenth of this."""
 
 _CHANGE = 1e-3
 """A change of the loss that is too small to matter, relative."""
 
+SHORT_DESCENT = {"maxiter": 100}
+"""Options of L-BFGS-B, when it goes on from a minimum."""
 
-def _check_minimum(
-    lease: Lease[Workspace], problem: Problem, unknowns: Unknowns, result: OptimizeResult, first_loss: float
-) -> None:
+
+def _check_minimum(method: str, result: Any, first_loss: float, descend: Callable[[Float64], float]) -> None:
     """Warn where a method takes a point for a minimum from which L-BFGS-B goes on at once."""
-    lease.workspace.start(unknowns.layout.views(unknowns.layout.pack(result.x)))
-    options = lbfgsb_options({"maxiter": 100})
-    lower = lbfgsb.solve(lease, unknowns, problem.packed_bounds, options, None).fun
-    gained, size = first_loss - result.fun, max(abs(first_loss), abs(result.fun))
-    if result.fun - lower > max(_GAIN * gained, _CHANGE * size):
+    lower = descend(np.ravel(result.x))
+    if result.fun - lower > max(_GAIN * (first_loss - result.fun), _CHANGE * abs(result.fun)):
         warnings.warn(
-            f"method {problem.method!r} has stopped with success at a point that is no minimum: L-BFGS-B lowers "
-            f"the loss from there, from {result.fun:.6g} to {lower:.6g}. The tests of this method are made for "
-            "float64, and this loss has float32: use float64, or method='L-BFGS-B'.",
+            f"method {method!r} has stopped with success at a point that is no minimum: L-BFGS-B lowers the loss from "
+            f"there, from {result.fun:.6g} to {lower:.6g}. The tests of this method are made for float64, and this "
+            "loss has float32: use method='L-BFGS-B', which knows it, or float64.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -290,13 +301,8 @@ class _Timed:
 class _Evaluation(_Timed):
     """The loss and its gradient."""
 
-    first_loss = np.nan
-
     def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
-        loss, gradient = self.evaluate(x)
-        if np.isnan(self.first_loss):
-            self.first_loss = loss
-        return loss, gradient
+        return self.evaluate(x)
 
 
 class _Products(_Timed):

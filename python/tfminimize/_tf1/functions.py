@@ -21,7 +21,15 @@ from tfminimize._tf import private
 from tfminimize._tf.effects import warn_of_random_numbers
 from tfminimize._trace.constrained_trace import constraint_values
 from tfminimize._trace.jacobian import jacobian
-from tfminimize._trace.trace import check_connected, check_writes, dense, inside_trace, scalar, scratch_handle
+from tfminimize._trace.trace import (
+    check_connected,
+    check_writes,
+    dense,
+    inside_trace,
+    rounding_unit,
+    scalar,
+    scratch_handle,
+)
 
 __all__ = ["FlatFunctions", "TracedFunctions", "TracedProblem"]
 
@@ -36,6 +44,8 @@ class FlatFunctions:
     num_equalities, num_inequalities : int
         Numbers of constraint functions, the equalities first. Each may have several values.
     backend : str
+    precision : float
+        The rounding unit of the loss.
     seconds : float
         What evaluations have taken so far.
     trace_seconds : float
@@ -44,9 +54,10 @@ class FlatFunctions:
 
     backend = "tfe"
 
-    def __init__(self, num_equalities: int, num_inequalities: int) -> None:
+    def __init__(self, num_equalities: int, num_inequalities: int, precision: float) -> None:
         self.num_equalities = num_equalities
         self.num_inequalities = num_inequalities
+        self.precision = precision
         self.seconds = self.trace_seconds = 0.0
         self._sizes: list[int] | None = None
         self._values: tuple[bytes, list[Float64]] | None = None
@@ -105,6 +116,11 @@ class FlatFunctions:
 
 class TracedProblem:
     """Loss, constraints and fetches, traced for one set of argument shapes.
+
+    Attributes
+    ----------
+    precision : float
+        The rounding unit of the loss.
 
     Parameters
     ----------
@@ -175,6 +191,7 @@ class TracedProblem:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             loss = scalar(self._loss())
+        self.precision = rounding_unit([loss.dtype.name], self._unknowns)
         gradients = tape.gradient(loss, sources)
         if not self._constraints:
             check_connected(gradients, self._unknowns)
@@ -241,7 +258,7 @@ class TracedFunctions(FlatFunctions):
     """One solve on a traced problem."""
 
     def __init__(self, problem: TracedProblem, tensors: Sequence[tf.Tensor], counts: tuple[int, int]) -> None:
-        super().__init__(*counts)
+        super().__init__(*counts, problem.precision)
         self._problem = problem
         self._tensors = tensors
         self.trace_seconds, problem.seconds = problem.seconds, 0.0  # of the first solve

@@ -97,7 +97,7 @@ class ExternalOptimizerInterface(Internals):
         **optimizer_kwargs: Any,
     ) -> None:
         self.optimizer_kwargs = optimizer_kwargs
-        self._of_thread = threading.local()  # `result`: that of `_minimize`, while it runs
+        self._of_thread = threading.local()  # `result`, `functions`: those of `_minimize`, while it runs
         constraints = listed(equalities, "equalities"), listed(inequalities, "inequalities")
         variables = None if var_list is None else listed(var_list, "var_list")
         if variables is not None and not variables:
@@ -215,7 +215,7 @@ class ExternalOptimizerInterface(Internals):
     ) -> OptimizeResult:
         """Solve in Python, by `_minimize`."""
         functions: FlatFunctions = run.functions()
-        self._of_thread.result = None
+        self._of_thread.result, self._of_thread.functions = None, functions
         layout = self._problem.unknowns.layout
         begin = time.perf_counter()
         try:
@@ -233,7 +233,7 @@ class ExternalOptimizerInterface(Internals):
             functions.restore()
             raise
         finally:
-            self._of_thread.result = None
+            self._of_thread.result = self._of_thread.functions = None
         result.backend = functions.backend
         if run.backend_reason is not None:
             result.backend_reason = run.backend_reason
@@ -379,14 +379,26 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             *(("ineq", *pair) for pair in zip(inequality_funcs, inequality_grad_funcs, strict=True)),
         ]
         constraints = [{"type": kind, "fun": _array(fun), "jac": _array(jac)} for kind, fun, jac in rows]
+        functions: FlatFunctions = self._of_thread.functions
+        limits = None if packed_bounds is None else scipy.optimize.Bounds(*np.transpose(packed_bounds))
+
+        def descend(x: Float64) -> float:
+            of_x = lambda x: functions.loss_and_gradient(x)[:2]  # noqa: E731  without the user's callback
+            options = scipy_methods.SHORT_DESCENT
+            return float(
+                scipy.optimize.minimize(of_x, x, jac=True, method=lbfgsb, bounds=limits, options=options).fun
+            )
+
         result = scipy_methods.minimize(
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
             {"l-bfgs-b": lbfgsb, "slsqp": slsqp}.get(name, name) if isinstance(name, str) else name,
             self._problem.unknowns.layout,
+            precision=functions.precision,
+            descend=descend,
             callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument
             constraints=constraints,
-            bounds=None if packed_bounds is None else scipy.optimize.Bounds(*np.transpose(packed_bounds)),
+            bounds=limits,
             **kwargs,
         )
         self._of_thread.result = result

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tfminimize._tf1.functions import FlatFunctions
 from tfminimize._tf1.lifting import ancestors
+from tfminimize._trace.trace import rounding_unit
 
 if TYPE_CHECKING:
     from tfminimize._tf1.graph import GraphProblem
@@ -85,7 +86,8 @@ class SessionFunctions(FlatFunctions):
         run_kwargs: Mapping[str, Any],
         initial: Sequence[Any],
     ) -> None:
-        super().__init__(*problem.counts)
+        precision = rounding_unit([problem.loss.dtype.base_dtype.name], problem.unknowns)
+        super().__init__(*problem.counts, precision)
         self._problem = problem
         self._session = session
         variables = problem.feeds

@@ -64,24 +64,25 @@ class ProductTrace(Trace):
         return tf.function(product, autograph=False, jit_compile=jit or None)
 
 
-def difference_product(gradient: Callable[[Float64], Float64], dtype: str) -> Callable[[Float64, Float64], Float64]:
-    """The Hessian times a vector by central differences of a gradient that is computed in ``dtype``.
+def difference_product(
+    gradient: Callable[[Float64], Float64], precision: float
+) -> Callable[[Float64, Float64], Float64]:
+    """The Hessian times a vector by central differences of a gradient with this rounding unit.
 
-    The step has the length that balances rounding and curvature, eps^(1/3), in proportion to the size of x.
+    The step has the length that balances rounding and curvature, precision^(1/3), in proportion to the size of x.
 
     Examples
     --------
-    >>> product = difference_product(lambda x: x**2, "float32")
+    >>> product = difference_product(lambda x: x**2, 1e-7)
     >>> product(np.array([1.0, 2.0]), np.array([10.0, 0.0])).round(6) + 0.0
     array([20.,  0.])
     """
-    relative = float(np.finfo(dtype).eps) ** (1 / 3)
 
     def product(x: Float64, p: Float64) -> Float64:
         length = np.max(np.abs(p))
         if length == 0.0:
             return np.zeros_like(p)
-        step = relative * max(1.0, np.max(np.abs(x))) / length
+        step = precision ** (1 / 3) * max(1.0, np.max(np.abs(x))) / length
         found: Float64 = (gradient(x + step * p) - gradient(x - step * p)) / (2.0 * step)
         return found
 

@@ -125,6 +125,11 @@ class Trace:
         return value_and_gradients(fun, unknowns, arguments, jit)
 
 
+def rounding_unit(dtypes: Iterable[str], unknowns: Unknowns) -> float:
+    """That of what is computed from x in these dtypes."""
+    return float(np.finfo(least_precise(dtypes, unknowns)).eps)
+
+
 def least_precise(dtypes: Iterable[str], unknowns: Unknowns) -> str:
     """The dtype with the fewest digits, among those of the components of x and of what is computed from it."""
     return max(*(s.dtype for s in unknowns.layout.segments), *dtypes, key=lambda dtype: np.finfo(dtype).eps)
