@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -198,20 +201,73 @@ def test_random_numbers_are_said_once_for_each_trace() -> None:
         solver.minimize_batch(np.zeros((2, 2)))
 
 
+def sized_by_x(x: tf.Tensor) -> tf.Tensor:
+    size = 3 + 0 * tf.cast(tf.reduce_max(x), tf.int32)
+    return tf.reduce_sum((x - 1.0) ** 4 + x**2) * tf.reduce_sum(tf.ones([size], tf.float64))
+
+
+def compiled_for_each_x() -> Any:
+    """Its own, as TensorFlow keeps what is compiled."""
+    return tf.function(lambda x: sized_by_x(x), jit_compile=True)
+
+
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
 def test_function_that_is_compiled_anew_for_every_x_is_said_once(method: str) -> None:
-    @tf.function(jit_compile=True)
-    def sized_by_x(x: tf.Tensor) -> tf.Tensor:
-        size = 3 + 0 * tf.cast(tf.reduce_max(x), tf.int32)
-        return tf.reduce_sum((x - 1.0) ** 4 + x**2) * tf.reduce_sum(tf.ones([size], tf.float64))
-
-    solver = tfm.Minimizer(lambda x: sized_by_x(x), np.array([3.0, 2.0, 5.0]), method=method)
+    compiled = compiled_for_each_x()
+    solver = tfm.Minimizer(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)
     with pytest.warns(UserWarning, match="XLA compiles the function anew for every x.*jit_compile=False"):
         solver.minimize()
     solver.minimize()
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_batch_says_once_that_its_function_is_compiled_anew_for_every_x(method: str, num_threads: int) -> None:
+    compiled = compiled_for_each_x()
+    solver = tfm.Minimizer(lambda x, a: compiled(x) + a, np.zeros(3), args=(0.0,), method=method)
+    starts, shifts = np.array([[3.0, 2.0, 5.0], [1.0, 2.0, 4.0]]), np.zeros(2)
+    with pytest.warns(UserWarning, match="XLA compiles the function anew for every x.*jit_compile=False"):
+        solver.minimize_batch(starts, batched_args=shifts, num_threads=num_threads)
+    solver.minimize_batch(starts, batched_args=shifts, num_threads=num_threads)
+
+
+def logged(solve: str) -> str:
+    """What a solve logs in a process that shows warnings."""
+    script = f"""
+import numpy as np, tensorflow as tf, tfminimize as tfm
+def sized_by_x(x):
+    size = 3 + 0 * tf.cast(tf.reduce_max(x), tf.int32)
+    return tf.reduce_sum((x - 1.0) ** 4 + x**2) * tf.reduce_sum(tf.ones([size], tf.float64))
+def solve(method, fun=sized_by_x):
+    return tfm.ops.minimize(fun, np.array([3.0, 2.0, 5.0]), method=method, jit_compile=True).fun
+{solve}
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
+    return done.stderr
+
+
+ANEW = "minimize/solve: XLA compiles the function anew for every x"
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_operation_logs_once_that_its_function_is_compiled_anew_for_every_x(method: str) -> None:
+    log = logged(f"solve({method!r})")
+    assert log.count(ANEW) == 1
+    assert "Use jit_compile=False" in log
+    assert logged(f"f = tf.function(lambda: solve({method!r}), autograph=False); f(); f()").count(ANEW) == 1
+
+
+def test_operation_whose_function_is_compiled_once_logs_nothing() -> None:
+    log = logged("solve('L-BFGS-B', lambda x: tf.reduce_sum((x - 1.0) ** 4))")
+    assert ANEW not in log
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
 def test_function_that_is_compiled_once_is_not_said(method: str) -> None:
     compiled = tf.function(lambda x: tf.reduce_sum((x - 1.0) ** 4), jit_compile=True)
     tfm.minimize(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)
+    if method != "CG":
+        tfm.Minimizer(lambda x: compiled(x), np.zeros(3), method=method).minimize_batch(np.eye(3))

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <exception>
@@ -16,6 +17,7 @@
 #include "ops/attributes.h"
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
+#include "ops/recompilation.h"
 #include "ops/solve_trace.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/memory.h"
@@ -90,9 +92,10 @@ std::unique_ptr<tensorflow::CancellationManager> make_cancellation(const OpKerne
 /// One solve, in the memory of its own that the solver needs.
 class Solve {
  public:
-  Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables)
+  Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables, bool is_first)
       : context_(context),
         attributes_(attributes),
+        looks_for_compilations_(is_first && attributes.jit_compile),
         start_(start()),
         lower_(bound("lower")),
         upper_(bound("upper")),
@@ -180,9 +183,10 @@ class Solve {
     const double f = objective.evaluate(x_.span(), gradient_.span());
     observe_start(f);
     solver.advance(f);
-    drive(
+    const Timing timing = drive(
         solver, x_.span(), gradient_.span(), objective, [&] { return observe(solver.fun(), [] {}); }, poll());
     set_solution(solver, solver.nfev(), 0.0, {});
+    look_for_compilations(timing, solver.nfev(), [&] { objective.evaluate(x_.span(), gradient_.span()); });
   }
 
   void run_slsqp() {
@@ -212,9 +216,21 @@ class Solve {
     const auto complete = [&] {
       if (!solver.has_derivatives()) objective.evaluate_derivatives(problem.x, derivatives);
     };
-    drive(
+    const Timing timing = drive(
         solver, problem, objective, [&] { return observe(solver.fun(), complete); }, poll());
     set_solution(solver, solver.njev(), solver.constr_violation(), solver.multipliers());
+    look_for_compilations(timing, solver.nfev(),
+                          [&] { objective.evaluate(problem.x, problem.constraints, derivatives); });
+  }
+
+  /// x is not needed any more, nor is what an evaluation computes.
+  template <typename Evaluate>
+  void look_for_compilations(const Timing& timing, std::int64_t nfev, const Evaluate& evaluate) {
+    if (!looks_for_compilations_) return;
+    try {
+      log_if_compiled_anew(timing.evaluate, nfev - 1, x_.span(), context_.op_kernel().name(), evaluate);
+    } catch (const StatusError&) {  // The function may not be defined beside x.
+    }
   }
 
   template <typename Solver>
@@ -244,6 +260,7 @@ class Solve {
 
   OpKernelContext& context_;
   const Attributes& attributes_;
+  bool looks_for_compilations_;
   Span<const double> start_;
   Span<const double> lower_;
   Span<const double> upper_;
@@ -338,7 +355,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     const Nested nested;
     try {
       nested.check_depth();
-      Solve(context, *attributes_, functions(context)).run();
+      Solve(context, *attributes_, functions(context), is_first_.exchange(false)).run();
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
@@ -370,6 +387,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   }
 
   std::unique_ptr<const Attributes> attributes_;
+  std::atomic<bool> is_first_{true};  ///< No solve has begun.
   std::mutex mutex_;
   std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;
 };
