@@ -213,11 +213,23 @@ def test_fit_in_float32_is_no_warning(method: str, dtype: Any, seed: int) -> Non
         tfm.minimize(loss, np.zeros(2, dtype), method=method)  # a warning is an error
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("bounds", [None, [(-2.0, 1.1)] * 3])
+WITHOUT_BOUNDS = ("CG", "BFGS", "Newton-CG")
+
+
+def test_success_in_the_middle_of_a_valley_is_a_warning() -> None:
+    with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+        result = tfm.minimize(rosenbrock, X0.astype(np.float32), method="TNC")
+    assert result.fun > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("method", "bounds"),
+    [
+        *((method, None) for method in METHODS if method != "TNC"),
+        *((method, [(-2.0, 1.1)] * 3) for method in METHODS if method not in WITHOUT_BOUNDS),
+    ],
+)
 def test_minimum_in_float32_is_no_warning(method: str, bounds: Any) -> None:
-    if bounds is not None and method in ("CG", "BFGS", "Newton-CG"):
-        bounds = None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", "delta_grad == 0.0")  # SciPy's trust-constr, at the end
