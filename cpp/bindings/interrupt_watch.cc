@@ -59,8 +59,15 @@ class InterruptWatcher {
   void forget();
 
  private:
+  /// The last that was made. Of the main thread, which holds the GIL.
+  static std::weak_ptr<InterruptWatcher>& last();
+  /// Leaves everything to the parent, in a process that was just forked and has neither the thread nor, for sure, a
+  /// mutex that is free.
+  void leave_to_parent();
+
   void watch();
   void read_signals();
+  void set_wakeup_fd(int fd) const;
   void finish();
   void close_pipe();
 
@@ -68,16 +75,29 @@ class InterruptWatcher {
   std::array<int, 2> pipe_{-1, -1};
   std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
   std::atomic<bool> done_{false};
-  std::mutex mutex_;  ///< Guards what follows, and reading from the pipe.
+  bool is_left_ = false;  ///< To the parent.
+  std::mutex mutex_;      ///< Guards what follows, and reading from the pipe.
   std::vector<Evaluator*> evaluators_;
   bool interrupted_ = false;
-  std::thread thread_;
+  std::unique_ptr<std::thread> thread_;
 };
 
+std::weak_ptr<InterruptWatcher>& InterruptWatcher::last() {
+  static std::weak_ptr<InterruptWatcher> last;
+  return last;
+}
+
 std::shared_ptr<InterruptWatcher> InterruptWatcher::shared() {
-  static std::weak_ptr<InterruptWatcher> last;  // of the main thread, which holds the GIL
-  std::shared_ptr<InterruptWatcher> watcher = last.lock();
-  if (!watcher) last = watcher = std::make_shared<InterruptWatcher>();
+  [[maybe_unused]] static const bool registered = [] {
+    const auto after_fork = [] {
+      if (const std::shared_ptr<InterruptWatcher> watcher = last().lock()) watcher->leave_to_parent();
+      last().reset();
+    };
+    py::module_::import("os").attr("register_at_fork")(py::arg("after_in_child") = py::cpp_function(after_fork));
+    return true;
+  }();
+  std::shared_ptr<InterruptWatcher> watcher = last().lock();
+  if (!watcher) last() = watcher = std::make_shared<InterruptWatcher>();
   return watcher;
 }
 
@@ -86,7 +106,7 @@ InterruptWatcher::InterruptWatcher() : signal_(py::module_::import("signal")) {
   try {
     // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
     const SignalsBlocked blocked;
-    thread_ = std::thread([this] { watch(); });
+    thread_ = std::make_unique<std::thread>([this] { watch(); });
   } catch (...) {
     close_pipe();
     throw;
@@ -100,12 +120,24 @@ InterruptWatcher::InterruptWatcher() : signal_(py::module_::import("signal")) {
 }
 
 InterruptWatcher::~InterruptWatcher() {
-  if (PyObject* fd = PyObject_CallMethod(signal_.ptr(), "set_wakeup_fd", "i", previous_fd_.load())) {
-    Py_DECREF(fd);
+  if (is_left_) return;
+  set_wakeup_fd(previous_fd_);
+  finish();
+}
+
+void InterruptWatcher::set_wakeup_fd(int fd) const {
+  if (PyObject* before = PyObject_CallMethod(signal_.ptr(), "set_wakeup_fd", "i", fd)) {
+    Py_DECREF(before);
   } else {
     PyErr_WriteUnraisable(signal_.ptr());
   }
-  finish();
+}
+
+void InterruptWatcher::leave_to_parent() {
+  is_left_ = true;
+  static_cast<void>(thread_.release());  // a thread that does not exist can be neither joined nor detached
+  set_wakeup_fd(previous_fd_);
+  close_pipe();
 }
 
 void InterruptWatcher::finish() {
@@ -113,7 +145,7 @@ void InterruptWatcher::finish() {
   const char wake = 0;
   while (write(pipe_[1], &wake, 1) < 0 && errno == EINTR) {
   }
-  thread_.join();
+  thread_->join();
   close_pipe();
 }
 
@@ -127,11 +159,13 @@ void InterruptWatcher::add(Evaluator& evaluator) {
 }
 
 void InterruptWatcher::remove(Evaluator& evaluator) {
+  if (is_left_) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   evaluators_.erase(std::find(evaluators_.begin(), evaluators_.end(), &evaluator));
 }
 
 void InterruptWatcher::forget() {
+  if (is_left_) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   read_signals();
   interrupted_ = false;

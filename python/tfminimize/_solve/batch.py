@@ -15,26 +15,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-<<<<<<< HEAD:python/tfminimize/_solve/batch.py
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.parameters import as_variable
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult
 from tfminimize._solve import lbfgsb, slsqp
 from tfminimize._solve.program import Lease, Program
+from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._tf.binding import _native
-=======
-from tfminimize import lbfgsb, slsqp
-from tfminimize.arguments import Arguments
-from tfminimize.binding import _native
-from tfminimize.program import Lease, Program
-from tfminimize.recompilation import warn_if_compiled_anew
-from tfminimize.result import BatchResult
-from tfminimize.unknowns import as_variable
-
-if TYPE_CHECKING:
-    from tfminimize.minimizer import Problem
->>>>>>> 4daf2c3 (Batches warn, and operations log, that XLA compiles the function anew for every x):python/tfminimize/batch.py
 
 __all__ = ["BatchedArguments", "solve_batch"]
 
