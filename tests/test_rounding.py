@@ -108,6 +108,29 @@ def test_pole_is_no_success(power: int, dtype: str, bounds: Any) -> None:
     assert bounds is None or not batch.success.any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [0.01, 0.05])
+@pytest.mark.parametrize("other", [(None, None), (-10, 10)])
+def test_pole_in_a_box_narrower_than_gtol_is_no_success(width: float, other: Any, dtype: str) -> None:
+    def loss(x: tf.Tensor) -> tf.Tensor:  # its gradient in x[0] vanishes at the pole in x[1]
+        return 0.2 / width**2 * x[0] * x[1] ** 2 - tf.abs(x[1]) ** -10
+
+    solver = tfm.Minimizer(loss, np.ones(2, dtype), bounds=[other, (-width, width)])
+    starts = np.random.default_rng(1).uniform(0.75, 1, (60, 2)) * [1, width]
+    batch = solver.minimize_batch(starts.astype(dtype), options={"gtol": 0.11})
+    assert batch.nit.max() == 1
+    assert set(batch.status) == {2}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_minimum_in_a_box_narrower_than_gtol_is_a_success(dtype: str) -> None:
+    result = tfm.minimize(
+        lambda x: x[0] ** 2 + 1e4 * x[1], np.array([1, 0.05], dtype), bounds=[(-10, 10), (0, 0.05)], tol=0.1
+    )
+    assert result.success
+    assert result.nit > 0
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e20, 1e30])
 def test_minimum_of_a_large_function_is_a_success(scale: float) -> None:
     result = tfm.minimize(lambda x: scale * tf.reduce_sum((x - 1.0) ** 2), np.full(3, 100.0), options={"gtol": 0.0})

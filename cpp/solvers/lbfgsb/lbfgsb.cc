@@ -229,7 +229,10 @@ Request Lbfgsb::State::fail_line_search() {
 Request Lbfgsb::State::after_iteration() {
   if (s.nit >= options.maxiter) return stop(Status::kMaxIterations);
   if (s.nfev > options.maxfun) return stop(Status::kMaxEvaluations);
-  if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
+  if (s.projected_gradient <= options.gtol) {
+    // In a box that is narrower than gtol, it says nothing.
+    return stop(has_diverged() ? Status::kDiverged : Status::kGradientConverged);
+  }
   // SciPy computes it from factr, a multiple of the rounding unit; this rounds in the same way.
   const double tolerance = kEpsilon * (options.ftol / kEpsilon);
   if (s.previous_f - s.f <= tolerance * std::max({std::abs(s.previous_f), std::abs(s.f), 1.0})) {
