@@ -423,7 +423,7 @@ def written(fun: Any) -> dict[str, bool]:
     """Which of the variables a function writes, as far as can be told before it runs."""
     graph = trace(fun, vector_layout(N)).graph
     variables = {"weights": weights, "counter": counter, "history": history}
-    return {name: not private.is_read_only(graph, v.handle) for name, v in variables.items()}
+    return {name: not private.is_marked_read_only(graph, v.handle) for name, v in variables.items()}
 
 
 @tf.function

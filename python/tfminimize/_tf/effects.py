@@ -196,7 +196,7 @@ def is_read_only(graph: Any, captured: Any) -> bool:
     captured : tf.Tensor
         The handle of a variable. One that is not captured is only read.
     """
-    if private.is_read_only(graph, captured):
+    if private.is_marked_read_only(graph, captured):
         return True
     # TensorFlow counts as writing what it does not know, such as a data set whose functions read the variable.
     graph_def = graph.as_graph_def()

@@ -64,7 +64,7 @@ __all__ = [
     "function_of",
     "host_device",
     "is_differentiable",
-    "is_read_only",
+    "is_marked_read_only",
     "is_tracing",
     "op_def",
     "operations",
@@ -357,14 +357,10 @@ def is_differentiable(tensor: Any) -> bool:
     return bool(backprop_util.IsTrainable(tensor))
 
 
-def is_read_only(graph: Any, captured: Any) -> bool:
-    """Whether a function's graph only reads a captured resource, itself and in every function that it calls.
+def is_marked_read_only(graph: Any, captured: Any) -> bool:
+    """Whether TensorFlow knows that a function's graph only reads a captured resource: fast, but it may not know.
 
-    Parameters
-    ----------
-    graph : FuncGraph
-    captured : tf.Tensor
-        The handle of a variable. One that is not captured is only read.
+    `effects.is_read_only` asks this first.
     """
     read_only = set(read_only_inputs(graph))
     placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
