@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 from s2mpj import NAMES, Problem, load
+from s2mpj_constrained import load as load_constrained
 
 import tfminimize as tfm
 
@@ -140,6 +141,42 @@ def test_steps_of_math_minimize_are_iterations_on_one_vector() -> None:
     assert len(losses) == theirs.nit
 
 
+@pytest.mark.parametrize("limits", [None, (-2.0, 0.7)], ids=str)
+def test_steps_of_math_minimize_are_iterations_of_slsqp_on_one_vector(limits: Any) -> None:
+    x0 = np.resize([-1.2, 1.0], 11)
+    variables = [tf.Variable(x0[part]) for part in parts(x0.size)]
+    losses = tfm.math.minimize(
+        lambda: of_leaves(rosenbrock)(variables),
+        1000,
+        tfm.SLSQP(
+            bounds=None if limits is None else [limits] * len(variables),
+            constraints=[
+                {"type": "ineq", "fun": lambda: 5.0 - tf.reduce_sum(tf.concat(variables, 0))},
+                {"type": "eq", "fun": lambda: variables[0][0] + variables[1][2] - 1.0},
+            ],
+        ),
+        trainable_variables=variables,
+        return_full_length_trace=False,
+    )
+    iterates: list[Any] = []
+    theirs = scipy.optimize.minimize(
+        scipy.optimize.rosen,
+        x0,
+        jac=scipy.optimize.rosen_der,
+        method="SLSQP",
+        bounds=None if limits is None else [limits] * x0.size,
+        constraints=[
+            {"type": "ineq", "fun": lambda x: 5.0 - x.sum(), "jac": lambda x: -np.ones_like(x)},
+            {"type": "eq", "fun": lambda x: x[0] + x[3] - 1.0, "jac": lambda x: np.eye(1, 11) + np.eye(1, 11, 3)},
+        ],
+        callback=iterates.append,
+    )
+    assert theirs.success
+    assert len(losses) == len(iterates)
+    np.testing.assert_allclose(losses[-1], theirs.fun, rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate([v.numpy() for v in variables]), theirs.x, atol=1e-4)
+
+
 def test_box_on_float32_leaves_takes_the_path_of_a_box() -> None:
     def first_steps(bounds: Any) -> int:
         x0 = [np.float32(leaf) for leaf in (np.zeros(1), np.zeros(3))]
@@ -163,6 +200,59 @@ def as_tensorflow(problem: Problem) -> Callable[[tf.Tensor], tf.Tensor]:
         return value, lambda upstream: upstream * gradient
 
     return fun
+
+
+def with_jacobian(fun: Callable[..., Any], jac: Callable[..., Any]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A TensorFlow function from one of NumPy arrays and its derivatives, which has one value or several."""
+
+    @tf.custom_gradient
+    def call(x: tf.Tensor) -> Any:
+        def both(x: np.ndarray) -> Any:
+            value = np.asarray(fun(x), np.float64)
+            return value, np.asarray(jac(x), np.float64).reshape(*value.shape, x.size)
+
+        value, derivatives = tf.numpy_function(both, [x], [tf.float64, tf.float64])
+        value = tf.ensure_shape(value, np.shape(fun(np.zeros(x.shape))))
+        return value, lambda upstream: tf.tensordot(upstream, derivatives, upstream.shape.rank)
+
+    return lambda x: call(x)
+
+
+# They have equalities, inequalities, bounds or several of these, and SciPy's path does not hang on rounding.
+CONSTRAINED = ["HS41", "HS43", "HS53", "HS71", "HS77", "HS86", "HS104", "HS113", "HS117", "HS119"]
+
+
+@pytest.mark.parametrize("name", CONSTRAINED)
+@pytest.mark.parametrize("use", ["leaves", "variables", "operation"])
+def test_constrained_problems_in_parts_take_the_path_of_one_vector(name: str, use: str) -> None:
+    problem = load_constrained(name)
+    slices = parts(problem.x0.size)
+    fun = with_jacobian(problem.fun, problem.jac)
+    rows = [(c["type"], with_jacobian(c["fun"], c["jac"])) for c in problem.constraints]
+    bounds = None
+    if problem.bounds is not None:
+        bounds = [np.stack([problem.bounds.lb, problem.bounds.ub], 1)[part] for part in slices]
+    leaves = [problem.x0[part] for part in slices]
+    options: dict[str, Any] = {"bounds": bounds, "method": "SLSQP"}
+    if use == "variables":
+        variables = [tf.Variable(leaf) for leaf in leaves]
+        constraints = [{"type": kind, "fun": lambda row=row: of_leaves(row)(variables)} for kind, row in rows]
+        ours = tfm.minimize(lambda: of_leaves(fun)(variables), variables, constraints=constraints, **options)
+    else:
+        minimize = tfm.minimize if use == "leaves" else tfm.ops.minimize
+        constraints = [{"type": kind, "fun": of_leaves(row)} for kind, row in rows]
+        ours = minimize(of_leaves(fun), leaves, constraints=constraints, **options)
+    theirs = scipy.optimize.minimize(
+        problem.fun,
+        problem.x0,
+        jac=problem.jac,
+        method="SLSQP",
+        bounds=problem.bounds,
+        constraints=problem.constraints,
+    )
+    assert theirs.success
+    assert (int(ours.nit), int(ours.nfev), int(ours.status)) == (theirs.nit, theirs.nfev, theirs.status)
+    np.testing.assert_allclose(float(ours.fun), theirs.fun, rtol=1e-6, atol=1e-8)
 
 
 def test_bounded_problems_as_variables_take_the_path_of_one_vector() -> None:
