@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -483,3 +485,38 @@ def test_solution_is_scipys_within_bounds_after_many_faults(variable: tf.Variabl
     )
     assert (result.nit, result.nfev) == (theirs.nit, theirs.nfev)
     np.testing.assert_allclose(result.x, theirs.x, rtol=1e-7)
+
+
+def test_forked_process_leaves_the_wait_for_interrupts_to_its_parent() -> None:
+    script = """
+import os, signal, time
+import numpy as np, tensorflow as tf, tfminimize as tfm
+
+def slow(x):
+    time.sleep(0.05)
+    return np.sum((x - 3) ** 4)
+
+@tf.custom_gradient
+def loss(x):
+    value = tf.ensure_shape(tf.numpy_function(slow, [x], tf.float64), [])
+    return value, lambda upstream: upstream * 4 * (x - 3) ** 3
+
+def fork(xk):
+    global child, woken
+    child = os.fork()
+    if child == 0:
+        woken = signal.set_wakeup_fd(own)
+        raise StopIteration
+
+solver = tfm.Minimizer(lambda x: loss(x), np.zeros(3))
+solver.minimize(options={"maxiter": 2})  # from now on it knows that evaluations are long
+own = os.pipe2(os.O_NONBLOCK)[1]
+signal.set_wakeup_fd(own)
+solver.minimize(callback=fork, options={"maxiter": 1})
+if child == 0:
+    os._exit(0 if woken == own and signal.set_wakeup_fd(-1) == own else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert signal.set_wakeup_fd(-1) == own
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
