@@ -211,3 +211,30 @@ def test_repeated_minimize_adds_nothing_to_the_graph(session: Any) -> None:
     optimizer.minimize(session)
     optimizer.minimize(session, fetches=[loss], loss_callback=lambda _: None)
     assert len(v1.get_default_graph().get_operations()) == count
+
+
+@pytest.mark.parametrize("method", ["SLSQP", "trust-constr"])
+@pytest.mark.parametrize("kind", ["equalities", "inequalities"])
+@pytest.mark.parametrize("runs", range(1, 5))
+def test_constraint_that_changes_its_size_is_named_wherever_it_does(method: str, kind: str, runs: int) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        v = tf.compat.v1.Variable(np.array([1.0, 2.0]), use_resource=False)
+        count = tf.compat.v1.Variable(0, trainable=False, use_resource=False)
+        count = tf.compat.v1.assign_add(count, 1)
+        size = 1 + tf.cast(count > runs, tf.int32)
+        constraint = tf.ones([size], tf.float64) * (v[0] - 0.5)
+        optimizer = tfm.ScipyOptimizerInterface(tf.reduce_sum(v**4), [v], method=method, **{kind: [constraint]})
+        session.run(tf.compat.v1.global_variables_initializer())
+        with pytest.raises(ValueError, match=rf"{kind}\[0\] returned 2 values, but 1 at the start"):
+            optimizer.minimize(session)
+
+
+def test_question_whether_a_variable_is_initialised_is_no_change_of_it() -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        v = tf.compat.v1.Variable(np.array([1.0, 2.0]), use_resource=False)
+        loss = tf.reduce_sum(v**2) * tf.cast(tf.compat.v1.is_variable_initialized(v), tf.float64)
+        optimizer = tfm.ScipyOptimizerInterface(loss, [v])
+        session.run(tf.compat.v1.global_variables_initializer())
+        result = optimizer.minimize(session)
+    assert result.success
+    assert "IsVariableInitialized, which asks for a variable that only the session has" in result.backend_reason

@@ -88,6 +88,7 @@ class FlatFunctions:
             begin = time.perf_counter()
             self._jacobians = x.tobytes(), self._all_jacobians(x)
             self.seconds += time.perf_counter() - begin
+            self._check_sizes([len(rows) for rows in self._jacobians[1]])
         found: Float64 = self._jacobians[1][i].copy()
         return found
 

@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._tf import private
-from tfminimize._tf.effects import called_functions
+from tfminimize._tf.effects import READS, called_functions
 
 __all__ = ["LiftedGraph", "NotLiftable", "ancestors", "is_variable_op"]
 
@@ -225,7 +225,8 @@ def _check(ops: Sequence[Any], library: Any) -> None:
     for op in ops:
         _check_type(op.type, f"operation '{op.name}'", _is_stateful(op.type, functions))
         if any(argument.is_ref for argument in op.op_def.input_arg):
-            raise NotLiftable(f"operation '{op.name}' is a {op.type}, which may change a variable")
+            what = "asks for a variable that only the session has" if op.type in READS else "may change a variable"
+            raise NotLiftable(f"operation '{op.name}' is a {op.type}, which {what}")
         waiting += called_functions(op.node_def)
     while waiting:
         name = waiting.pop()

@@ -126,6 +126,7 @@ class SessionFunctions(FlatFunctions):
         if any(shape is None for shape in shapes):
             shapes = [np.shape(value) for value in self._run(tensors, x)]
         sizes = [math.prod(shape) for shape in shapes]
+        self._check_sizes(sizes)
         rows: list[list[Float64]] = [[] for _ in tensors]
         for row in range(max(sizes, default=0)):
             which = [i for i, size in enumerate(sizes) if row < size]
@@ -135,7 +136,11 @@ class SessionFunctions(FlatFunctions):
                 unit[row] = 1.0
                 seeds[problem.constraint_gradients[i][1]] = unit.reshape(shapes[i])
             gradients = [problem.constraint_gradients[i][0] for i in which]
-            values = self._run([_present(parts) for parts in gradients], x, seeds)
+            try:
+                values = self._run([_present(parts) for parts in gradients], x, seeds)
+            except tf.errors.InvalidArgumentError:
+                self._check_sizes([np.size(value) for value in self._run(tensors, x)])  # perhaps they have changed
+                raise
             for i, parts, found in zip(which, gradients, values, strict=True):
                 remaining = iter(found)
                 rows[i].append(self._flat([None if g is None else next(remaining) for g in parts]))
