@@ -315,7 +315,7 @@ def test_bounds_without_order_or_dense_numbers_are_an_error(entry: Any, bounds: 
 
 @pytest.mark.parametrize("bounds", [{(0, 1), (0, 2)}, "ab", tf.ragged.constant([[0.0, 1.0], [2.0]])], ids=str)
 def test_bounds_of_a_structure_without_order_are_an_error(bounds: Any) -> None:
-    with pytest.raises(ValueError, match="the bounds for x0 are .*, but x0 has 2 parts: give one"):
+    with pytest.raises(ValueError, match=r"the bounds for x0 are .*, but x0 has 2 parts: give one"):
         pack_bounds(bounds, Unknowns([np.zeros(1), np.zeros(1)]))
 
 

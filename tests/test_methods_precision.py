@@ -168,7 +168,7 @@ def far_in_single(x: tf.Tensor) -> tf.Tensor:
 @pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
 @pytest.mark.filterwarnings("ignore:delta_grad == 0.0")
 def test_success_that_leaves_one_badly_scaled_term_is_a_warning(method: str, loss: Any, dtype: Any) -> None:
-    with pytest.warns(RuntimeWarning, match="a point that is no minimum.*use method='L-BFGS-B'"):
+    with pytest.warns(RuntimeWarning, match=r"a point that is no minimum.*use method='L-BFGS-B'"):
         tfm.minimize(loss, np.array([1.0, 10.0, 5.0], dtype), method=method)
 
 

@@ -183,8 +183,8 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
     for i, pair in enumerate(parts):
         if not _is_pair(pair):
             raise ValueError(
-                f"entry {i} of the bounds for {segment.name} is {_described(pair)}: give a pair of numbers (low, high), with "
-                "None where there is no bound."
+                f"entry {i} of the bounds for {segment.name} is {_described(pair)}: give a pair of numbers (low, "
+                "high), with None where there is no bound."
             )
     return [pair[0] for pair in parts], [pair[1] for pair in parts], True
 
