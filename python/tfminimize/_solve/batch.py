@@ -120,7 +120,8 @@ def solve_batch(
         )
         for workspace in workspaces:
             workspace.check_sharing_once()
-        if leases[0].is_first:
+        if leases[0].is_first and workspaces[0].backend.compiles:
+            workspaces[0].evaluate()  # its thread may have come too late for any problem
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
     if problem.method != "slsqp":
         del fields["multipliers"]
