@@ -385,9 +385,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         def descend(x: Float64) -> float:
             of_x = lambda x: functions.loss_and_gradient(x)[:2]  # noqa: E731  without the user's callback
             options = scipy_methods.SHORT_DESCENT
-            return float(
-                scipy.optimize.minimize(of_x, x, jac=True, method=lbfgsb, bounds=limits, options=options).fun
-            )
+            return float(scipy.optimize.minimize(of_x, x, jac=True, method=lbfgsb, bounds=limits, options=options).fun)
 
         result = scipy_methods.minimize(
             lambda x, *args: tuple(loss_grad_func(x)),
