@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from tfminimize import _native
 from tfminimize._tf import private
+from tfminimize._tf.binding import require
 from tfminimize._tf.dispatch import Dispatchable, dispatchable
 
-private.bind()
+require()
 
 # (offset, shape, dtype) of one component of x.
 Layout = Sequence[tuple[int, tuple[int, ...], str]]

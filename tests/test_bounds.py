@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tfminimize as tfm
-from tfminimize._problem.bounds import flat_bounds, pack_bounds
+from tfminimize._problem.bounds import as_packed, pack_bounds
 from tfminimize._problem.parameters import Unknowns
 
 INF = np.inf
 
 
 def flat(bounds: Any, x0: Any) -> tuple[list[float], list[float]]:
-    low, high = flat_bounds(bounds, Unknowns(x0))
+    unknowns = Unknowns(x0)
+    low, high = as_packed(bounds, unknowns).flat(unknowns.layout)
     return low.tolist(), high.tolist()
 
 
@@ -118,7 +119,7 @@ def test_key_that_x0_does_not_have_is_an_error() -> None:
     high=hnp.arrays(np.float64, st.sampled_from([(), (3,), (2, 1), (2, 3)]), elements=st.floats(0, 5)),
 )
 def test_bounds_of_a_leaf_are_broadcast(low: np.ndarray, high: np.ndarray) -> None:
-    lower, upper = flat_bounds({"w": (low, high)}, Unknowns({"w": np.zeros((2, 3))}))
+    lower, upper = flat({"w": (low, high)}, {"w": np.zeros((2, 3))})
     np.testing.assert_array_equal(lower, np.broadcast_to(low, (2, 3)).ravel())
     np.testing.assert_array_equal(upper, np.broadcast_to(high, (2, 3)).ravel())
 

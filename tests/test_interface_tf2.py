@@ -153,6 +153,26 @@ def test_bounds_are_broadcast(bounds: Any, expected: Any, method: str) -> None:
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"loss_callback": lambda: None}], ids=["native", "in Python"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "TNC"])
+def test_a_solve_reads_the_bounds_once(method: str, arguments: dict[str, Any]) -> None:
+    class Limit:
+        reads = 0
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            self.reads += 1
+            return np.array(0.5)
+
+    v, limit = tf.Variable([7.0, 7.0]), Limit()
+    optimizer = tfm.ScipyOptimizerInterface(
+        lambda: tf.reduce_sum(v**2), var_to_bounds={v.ref(): (limit, None)}, method=method
+    )
+    limit.reads = 0
+    optimizer.minimize(**arguments)
+    np.testing.assert_allclose(v.numpy(), 0.5)
+    assert limit.reads == 1
+
+
 def test_vectors_are_constraints() -> None:
     x = tf.Variable(np.full(3, 5.0))
     result = tfm.ScipyOptimizerInterface(

@@ -25,7 +25,7 @@ from tfminimize._api.numpy_functions import NumpyFunctions
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._scipy.constraints import violation
+from tfminimize._problem.violation import violation
 from tfminimize._trace.trace import follows_jit
 
 __all__ = ["Comparison", "compare", "table"]

@@ -153,7 +153,7 @@ def minimize(
     unknowns = Unknowns(x0)
     problem = Problem(unknowns, method, bounds, constraints)
     program = _program(fun, unknowns, jit_compile)
-    return solve(program, problem, x0, args, tol, callback, options)
+    return solve(program, problem, x0, args, tol=tol, callback=callback, options=options)
 
 
 def clear_cache() -> None:

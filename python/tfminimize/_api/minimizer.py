@@ -112,7 +112,7 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         args = self._args if args is None else args
-        return solve(self._program, self._problem, x0, args, tol, callback, options)
+        return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options)
 
     def minimize_batch(
         self,

@@ -24,7 +24,7 @@ of two elements are those of the elements, as in SciPy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tfminimize._problem.layout import Layout, Segment
 from tfminimize._problem.parameters import Unknowns, as_variable
 
-__all__ = ["Bounds", "flat_bounds", "kept_feasible", "low_then_high", "pack_bounds", "tensor_bounds"]
+__all__ = ["Bounds", "PackedBounds", "as_packed", "low_then_high", "pack_bounds", "tensor_bounds"]
 
 Float64 = NDArray[np.float64]
 _FORM = (
@@ -96,9 +96,34 @@ def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tu
     return unknowns.layout.pack(low, -1.0), unknowns.layout.pack(high, 1.0)
 
 
-def flat_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64]:
-    """The bounds as two flat vectors, unchecked, with infinities where there is none."""
-    return _joined(_sides(bounds, unknowns))
+class PackedBounds(NamedTuple):
+    """The bounds of a solve, checked and packed.
+
+    Attributes
+    ----------
+    low, high : ndarray or None
+        What `pack_bounds` returns.
+    keep_feasible : bool or ndarray
+        Which elements must not leave their bounds even on the way.
+    """
+
+    low: Float64 | None
+    high: Float64 | None
+    keep_feasible: Any
+
+    def flat(self, layout: Layout) -> tuple[Float64, Float64]:
+        """The bounds as two flat vectors, with infinities where there is none."""
+        if self.low is None or self.high is None:
+            return np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
+        return layout.flatten(self.low), layout.flatten(self.high)
+
+
+def as_packed(bounds: Any, unknowns: Unknowns) -> PackedBounds:
+    """The bounds, packed unless they are."""
+    if isinstance(bounds, PackedBounds):
+        return bounds
+    low, high = pack_bounds(bounds, unknowns)
+    return PackedBounds(low, high, _kept_feasible(bounds, unknowns))
 
 
 def tensor_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
@@ -119,7 +144,7 @@ def tensor_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor
     return tf.concat(lows, 0), tf.concat(highs, 0)
 
 
-def kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
+def _kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
     """Which elements must not leave their bounds even on the way: a bool, or one for each element."""
     if isinstance(bounds, scipy.optimize.Bounds) or bounds is None:
         return getattr(bounds, "keep_feasible", False)

@@ -43,6 +43,7 @@ __all__ = [
     "SameSize",
     "check_forms",
     "has_constraints",
+    "listed_constraints",
     "with_same_sizes",
 ]
 
@@ -53,6 +54,12 @@ _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a Line
 def has_constraints(constraints: Any) -> bool:
     """Whether there are any: None and an empty list or tuple are none."""
     return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
+
+
+def listed_constraints(constraints: Any) -> list[Any]:
+    """The constraints as a list, where a single one may stand by itself; an empty one for None."""
+    forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
+    return list([constraints] if isinstance(constraints, forms) else constraints or ())
 
 
 def check_forms(constraints: Any) -> None:
@@ -394,8 +401,7 @@ class SameSize:
 
 def with_same_sizes(constraints: Any) -> list[Any]:
     """Constraints in SciPy's forms that say their place in the list if one of them changes its number of values."""
-    forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
-    checked = list([constraints] if isinstance(constraints, forms) else constraints or ())
+    checked = listed_constraints(constraints)
     for i, constraint in enumerate(checked):
         if isinstance(constraint, scipy.optimize.NonlinearConstraint):
             checked[i] = constraint = copy.copy(constraint)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfminimize._problem import methods
-from tfminimize._problem.bounds import kept_feasible, pack_bounds
+from tfminimize._problem.bounds import as_packed
 from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
 from tfminimize._problem.parameters import Unknowns
@@ -25,8 +25,9 @@ class Problem:
         methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints
         self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
-        self.packed_bounds: tuple[Any, Any] = pack_bounds(bounds, unknowns)
-        self.keep_feasible = kept_feasible(bounds, unknowns)
+        packed = as_packed(bounds, unknowns)
+        self.packed_bounds: tuple[Any, Any] = packed.low, packed.high
+        self.keep_feasible = packed.keep_feasible
         methods.check_bounds(self.method, self.packed_bounds[0])
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:

@@ -8,33 +8,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize._minimize import standardize_constraints
-from scipy.optimize._numdiff import approx_derivative
 from scipy.sparse import issparse
 
 from tfminimize._problem.constraints import with_same_sizes
+from tfminimize._scipy import private
 from tfminimize._scipy.functions import FreeVariables
 
-__all__ = ["ConstraintRows", "finite_differences", "read_constraints", "violation"]
+__all__ = ["ArrayConstraint", "ConstraintRows", "finite_differences", "read_constraints"]
 
 Float64 = NDArray[np.float64]
 Differences = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class _Constraint:
+class ArrayConstraint:
+    """One constraint function of NumPy arrays, with what SciPy passes to it."""
+
     name: str
     fun: Callable[..., Any]
     jac: Callable[..., Any] | None
     args: Sequence[Any]
     is_equality: bool
 
-    def on(self, variables: FreeVariables) -> _Constraint:
+    def on(self, variables: FreeVariables) -> ArrayConstraint:
+        """The same for the free variables only."""
         jac = None if self.jac is None else variables.derivative(_dense(self.jac))
-        return _Constraint(self.name, variables.function(self.fun), jac, self.args, self.is_equality)
+        return ArrayConstraint(self.name, variables.function(self.fun), jac, self.args, self.is_equality)
 
 
-def read_constraints(constraints: Any, x0: Float64) -> list[_Constraint]:
+def read_constraints(constraints: Any, x0: Float64) -> list[ArrayConstraint]:
     """Every form that SciPy takes, checked; equalities first, as SciPy orders their multipliers.
 
     Raises
@@ -47,12 +49,12 @@ def read_constraints(constraints: Any, x0: Float64) -> list[_Constraint]:
     >>> [c.name for c in read_constraints([{"type": "ineq", "fun": sum}, {"type": "eq", "fun": max}], np.zeros(2))]
     ['constraint 1', 'constraint 0']
     """
-    given = standardize_constraints(with_same_sizes(constraints), x0, "slsqp")
+    given = private.minimize.standardize_constraints(with_same_sizes(constraints), x0, "slsqp")
     read = [_read(i, constraint) for i, constraint in enumerate(given)]
     return [c for c in read if c.is_equality] + [c for c in read if not c.is_equality]
 
 
-def _read(i: int, constraint: Any) -> _Constraint:
+def _read(i: int, constraint: Any) -> ArrayConstraint:
     name = f"constraint {i}"
     if not isinstance(constraint, Mapping):
         raise TypeError(
@@ -72,7 +74,7 @@ def _read(i: int, constraint: Any) -> _Constraint:
         raise TypeError(f"the function of {name} is {fun!r}: give a function of x.")
     if jac is not None and not callable(jac):
         raise TypeError(f"the Jacobian of {name} is {jac!r}: give a function of x, or None for finite differences.")
-    return _Constraint(name, fun, jac, args, kind.lower() == "eq")
+    return ArrayConstraint(name, fun, jac, args, kind.lower() == "eq")
 
 
 class ConstraintRows:
@@ -95,7 +97,7 @@ class ConstraintRows:
         How many of them, the first, are equalities.
     """
 
-    def __init__(self, constraints: Sequence[_Constraint], x: Float64, differences: Differences) -> None:
+    def __init__(self, constraints: Sequence[ArrayConstraint], x: Float64, differences: Differences) -> None:
         self._constraints = constraints
         self._differences = differences
         self._sizes = [_values(c, x).size for c in constraints]
@@ -107,9 +109,11 @@ class ConstraintRows:
         parts = [_values(c, x) for c in self._constraints]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def excess(self, values: Float64) -> Float64:
-        """By how much each row is violated, where that is positive."""
-        return np.concatenate([np.abs(values[: self.num_equalities]), -values[self.num_equalities :]])
+    def violation(self, x: Float64) -> float:
+        """By how much the row is violated that is violated most."""
+        values = self.values(x)
+        excess = np.concatenate([np.abs(values[: self.num_equalities]), -values[self.num_equalities :]])
+        return float(excess.max(initial=0.0)) + 0.0  # not -0.0
 
     def jacobian(self, x: Float64) -> Float64:
         """The Jacobian of all rows, shape (size, n)."""
@@ -118,7 +122,7 @@ class ConstraintRows:
             return parts[0]  # without a copy
         return np.concatenate(parts) if parts else np.empty((0, x.size))
 
-    def _jacobian(self, constraint: _Constraint, size: int, x: Float64) -> Float64:
+    def _jacobian(self, constraint: ArrayConstraint, size: int, x: Float64) -> Float64:
         if constraint.jac is None:
             raw = self._differences(constraint.fun, x.copy(), constraint.args)
         else:
@@ -134,33 +138,17 @@ class ConstraintRows:
         return rows
 
 
-def violation(x: Float64, bounds: Any, constraints: Any) -> float:
-    """The greatest violation of a constraint, or of a bound of `scipy.optimize.Bounds` or None, at ``x``.
-
-    Examples
-    --------
-    >>> violation(np.array([3.0]), None, {"type": "ineq", "fun": lambda x: 1 - x})
-    2.0
-    """
-    rows = ConstraintRows(read_constraints(constraints, x), x, lambda fun, x, args: None)
-    excess = [rows.excess(rows.values(x))]
-    if bounds is not None:
-        excess += [bounds.lb - x, x - bounds.ub]
-    return float(np.concatenate(excess).max(initial=0.0)) + 0.0  # not -0.0
-
-
 def finite_differences(
     jac: Any, eps: Any, relative_step: Any, bounds: tuple[Any, Any]
 ) -> Callable[[Callable[..., Any], Float64, Sequence[Any]], Any]:
     """The Jacobian by SciPy's differences: with its relative steps if ``jac`` names them, else the absolute ``eps``."""
-    if isinstance(jac, str):
-        return lambda fun, x, args: approx_derivative(
-            fun, x, method=jac, args=args, rel_step=relative_step, bounds=bounds
-        )
-    return lambda fun, x, args: approx_derivative(fun, x, method="2-point", abs_step=eps, args=args, bounds=bounds)
+    step = (
+        {"method": jac, "rel_step": relative_step} if isinstance(jac, str) else {"method": "2-point", "abs_step": eps}
+    )
+    return lambda fun, x, args: private.numdiff.approx_derivative(fun, x, args=args, bounds=bounds, **step)
 
 
-def _values(constraint: _Constraint, x: Float64) -> Float64:
+def _values(constraint: ArrayConstraint, x: Float64) -> Float64:
     return _real(constraint.fun(x.copy(), *constraint.args), constraint.name).ravel()
 
 

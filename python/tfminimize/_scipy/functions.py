@@ -1,4 +1,4 @@
-"""What the methods on NumPy arrays share: their options, and functions as SciPy evaluates and counts them."""
+"""The arguments of the methods on NumPy arrays: names, options, bounds, and functions of a part of x."""
 
 from __future__ import annotations
 
@@ -11,20 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeWarning
 
-# SciPy's own reading of bounds.
-from scipy.optimize._constraints import old_bound_to_new
-
-# SciPy's own evaluation: finite differences, the memory of the last x, and the counts that nfev and njev report.
-from scipy.optimize._optimize import MemoizeJac, _prepare_scalar_function
-
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.parameters import Unknowns
+from tfminimize._scipy import private
 
 __all__ = [
-    "FIXED",
-    "FIXED_AT_NO_NUMBER",
     "FreeVariables",
-    "counted",
     "known_as",
     "read_bounds",
     "sorted_options",
@@ -34,10 +26,6 @@ __all__ = [
 
 Float64 = NDArray[np.float64]
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-FIXED = "All independent variables were fixed by bounds."
-FIXED_AT_NO_NUMBER = "All independent variables were fixed by bounds, where the function is {}: change the bounds."
-"""SciPy's message where nothing is left to optimise."""
 
 
 def known_as(name: str) -> Callable[[Method], Method]:
@@ -56,7 +44,7 @@ def known_as(name: str) -> Callable[[Method], Method]:
 
 def split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
-    both = MemoizeJac(fun)
+    both = private.optimize.MemoizeJac(fun)
     return both, both.derivative
 
 
@@ -106,38 +94,13 @@ def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None
         if not bounds:
             return None, None
         try:
-            bounds = Bounds(*old_bound_to_new(bounds))
+            bounds = Bounds(*private.constraints.old_bound_to_new(bounds))
         except (TypeError, ValueError):
             return pack_bounds(bounds, Unknowns(x))  # says what is wrong
     if isinstance(bounds, Bounds):
         low, high = (np.asarray(side, np.float64) for side in (bounds.lb, bounds.ub))
         bounds = Bounds(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
     return pack_bounds(bounds, Unknowns(x))
-
-
-def counted(
-    fun: Callable[..., Any],
-    x: Float64,
-    args: tuple[Any, ...],
-    jac: Any,
-    bounds: Any,
-    differences: Mapping[str, Any],
-) -> Any:
-    """SciPy's wrapper of a loss and its gradient, evaluated at ``x`` already.
-
-    ``differences`` holds ``eps``, ``finite_diff_rel_step`` and ``workers``.
-    """
-    workers = differences["workers"]
-    return _prepare_scalar_function(
-        fun,
-        x,
-        jac=jac,
-        args=args,
-        bounds=bounds,
-        epsilon=differences["eps"],
-        finite_diff_rel_step=differences["finite_diff_rel_step"],
-        **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
-    )
 
 
 class FreeVariables:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,17 +12,16 @@ from numpy.typing import NDArray
 from tfminimize._problem.callback import Observer
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
-from tfminimize._problem.result import STOPPED, STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
-from tfminimize._scipy.functions import (
-    FIXED,
-    FIXED_AT_NO_NUMBER,
-    FreeVariables,
-    counted,
-    known_as,
-    read_bounds,
-    sorted_options,
-    split,
-    with_least,
+from tfminimize._problem.result import STOPPED, InverseHessian, OptimizeResult
+from tfminimize._scipy.functions import known_as, sorted_options, split, with_least
+from tfminimize._scipy.native import (
+    ArrayFunctions,
+    HostSolve,
+    Shown,
+    all_fixed,
+    over_free_elements,
+    read_functions,
+    warn_of_hessian,
 )
 from tfminimize._tf.binding import _native
 
@@ -86,23 +84,21 @@ def lbfgsb(
     """
     if constraints is not None and len(np.atleast_1d(constraints)):
         raise ValueError("lbfgsb cannot handle constraints: use tfminimize.scipy.slsqp, or remove them.")
-    if hess is not None or hessp is not None:
-        warnings.warn("lbfgsb uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
+    warn_of_hessian("lbfgsb", hess, hessp)
     settings, differences = _settings(options)
-    if jac is True:
-        fun, jac = split(fun)
-    if not isinstance(args, tuple):
-        args = (args,)
-    x = np.array(x0, dtype=np.float64).ravel()
-    lower, upper = read_bounds(bounds, x)
+    functions = read_functions(fun, x0, args, jac, bounds)
     observer = None if callback is None else Observer(callback)
-    if lower is None or upper is None:
-        return _solve(fun, x, args, jac, None, settings, differences, observer)
-    x = np.clip(x, lower, upper)
-    free = lower < upper
-    if callable(jac) or free.all():
-        return _solve(fun, x, args, jac, (lower, upper), settings, differences, observer)
-    return _solve_free(fun, x, args, jac, (lower, upper), free, settings, differences, observer)
+    if functions.is_fixed and not functions.has_derivatives:
+        return all_fixed(functions, functions.rows(differences), 0.0, 2)
+
+    def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
+        _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"])
+        return _solve(HostSolve(functions, differences, observer, shown), functions, settings)
+
+    result = over_free_elements(functions, solve)
+    if result.hess_inv.shape[0] != len(result.x):
+        result.hess_inv = None  # it is that of the free elements
+    return result
 
 
 def fmin_l_bfgs_b(
@@ -203,100 +199,22 @@ def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return lbfgsb_options(with_least(native, maxiter=1, maxfun=0), options.get("tol")), differences
 
 
-def _solve(
-    fun: Callable[..., Any],
-    x: Float64,
-    args: tuple[Any, ...],
-    jac: Any,
-    bounds: tuple[Float64, Float64] | None,
-    settings: Mapping[str, Any],
-    differences: Mapping[str, Any],
-    observer: Observer | None,
-    shown: Callable[[Float64], Float64] = np.copy,
-) -> OptimizeResult:
-    """Minimise from ``x``, which is within the bounds. The observer gets ``shown(x)``."""
-    _native.Lbfgsb.check_memory(x.size, settings["maxcor"])
-    begin = time.perf_counter()
-    function = counted(fun, x, args, jac, None if bounds is None else np.array(bounds), differences)
-    first = time.perf_counter() - begin
-    memory, gradient = _native.aligned_zeros(x.size), _native.aligned_zeros(x.size)
-    memory[:] = x
-    lower, upper = (None, None) if bounds is None else bounds
+def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any]) -> OptimizeResult:
+    function = run.function
+    lower, upper = functions.bounds or (None, None)
     # SciPy's limit counts the evaluations of finite differences, which only its function knows.
-    solver = _native.Lbfgsb(memory, gradient, lower, upper, **{**settings, "maxfun": NO_LIMIT})
+    solver = _native.Lbfgsb(run.x, run.gradient, lower, upper, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
     def halt() -> bool:
-        if observer is not None and observer(shown(memory), solver.fun):
-            return True
-        return bool(solver.nit < maxiter and function.nfev > maxfun)
+        return run.observe(solver) or bool(solver.nit < maxiter and function.nfev > maxfun)
 
-    timing = _native.drive(solver, _native.HostFunction(function.fun_and_grad), halt)
-    status, message = solver.status_code, solver.message
-    if observer is not None and observer.stopped:
-        message = STOPPED_BY_CALLBACK
-    elif status == STOPPED:
-        status, message = 1, _TOO_MANY_EVALUATIONS
-    elif status == 2 and function.nfev > maxfun:
-        status = 1
-    return OptimizeResult(
-        x=memory.copy(),
-        fun=np.float64(solver.fun),
-        jac=gradient.copy(),
-        nit=solver.nit,
-        nfev=function.nfev,
-        njev=function.ngev,
-        status=status,
-        success=status == 0,
-        message=message,
-        constr_violation=np.float64(0),  # bounds hold all along the way
-        hess_inv=InverseHessian(solver, Layout([("x", x.shape, "float64")])),
-        backend="host",
-        timing={"trace": 0.0, "compile": 0.0, "evaluate": first + timing.evaluate, "solver": timing.solver},
-    )
-
-
-def _solve_free(
-    fun: Callable[..., Any],
-    x: Float64,
-    args: tuple[Any, ...],
-    jac: Any,
-    bounds: tuple[Float64, Float64],
-    free: NDArray[np.bool_],
-    settings: Mapping[str, Any],
-    differences: Mapping[str, Any],
-    observer: Observer | None,
-) -> OptimizeResult:
-    """Minimise over the elements that the bounds leave free."""
-    variables = FreeVariables(x, free)
-    if not free.any():
-        value = np.float64(fun(x.copy(), *args))
-        finite = bool(np.isfinite(value))
-        return OptimizeResult(
-            x=x,
-            fun=value,
-            jac=np.full(x.size, np.nan),
-            nit=0,
-            nfev=1,
-            njev=0,
-            status=0 if finite else 2,
-            success=finite,
-            message=FIXED if finite else FIXED_AT_NO_NUMBER.format(value),
-            constr_violation=np.float64(0),
-            backend="host",
-        )
-    result = _solve(
-        variables.function(fun),
-        x[free],
-        args,
-        jac,
-        (bounds[0][free], bounds[1][free]),
-        settings,
-        differences,
-        observer,
-        variables.whole,
-    )
-    result.x = variables.whole(result.x)
-    result.jac = variables.whole(result.jac, np.nan)
-    result.hess_inv = None
+    result = run.run(solver, _native.HostFunction(function.fun_and_grad), halt)
+    if result.status == STOPPED and not run.is_stopped:
+        result.status, result.message = 1, _TOO_MANY_EVALUATIONS
+    elif result.status == 2 and function.nfev > maxfun:
+        result.status = 1
+    layout = Layout([("x", functions.x.shape, "float64")])
+    # Bounds hold all along the way.
+    result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))
     return result

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,18 +10,16 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.callback import Observer
 from tfminimize._problem.options import SLSQP_DEFAULTS, slsqp_options
-from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
-from tfminimize._scipy.constraints import ConstraintRows, finite_differences, read_constraints
-from tfminimize._scipy.functions import (
-    FIXED,
-    FIXED_AT_NO_NUMBER,
-    FreeVariables,
-    counted,
-    known_as,
-    read_bounds,
-    sorted_options,
-    split,
-    with_least,
+from tfminimize._problem.result import OptimizeResult
+from tfminimize._scipy.functions import known_as, sorted_options, with_least
+from tfminimize._scipy.native import (
+    ArrayFunctions,
+    HostSolve,
+    Shown,
+    all_fixed,
+    over_free_elements,
+    read_functions,
+    warn_of_hessian,
 )
 from tfminimize._tf.binding import _native
 
@@ -96,153 +91,48 @@ def slsqp(
     >>> result.x.round(4), result.multipliers.round(4), result.constr_violation.round(6)
     (array([-0.7071, -0.7071]), array([0.7071]), np.float64(0.0))
     """
-    if hess is not None or hessp is not None:
-        warnings.warn("slsqp uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=2)
+    warn_of_hessian("slsqp", hess, hessp)
     native, loose = sorted_options(options, SLSQP_DEFAULTS, _LOOSE)
     settings = slsqp_options(with_least(native, maxiter=0), options.get("tol"))
-    if jac is True:
-        fun, jac = split(fun)
-    elif not callable(jac) and not isinstance(jac, str):
-        jac = None
-    if not isinstance(args, tuple):
-        args = (args,)
-    x = np.array(x0, dtype=np.float64).ravel()
-    read = read_constraints(constraints, x)
+    functions = read_functions(fun, x0, args, jac, bounds, constraints)
     observer = None if callback is None else Observer(callback)
-    lower, upper = read_bounds(bounds, x)
-    if lower is None or upper is None:
-        return _solve(_Problem(fun, x, args, jac, None, read), settings, loose, observer)
-    x = np.clip(x, lower, upper)
-    problem = _Problem(fun, x, args, jac, (lower, upper), read)
-    free = lower < upper
-    if not free.any():
-        return _fixed(problem, settings, loose)
-    if free.all() or (callable(jac) and all(c.jac is not None for c in read)):
-        return _solve(problem, settings, loose, observer)
-    variables = FreeVariables(x, free)
-    result = _solve(problem.on(variables), settings, loose, observer, variables.whole)
-    result.x = variables.whole(result.x)
-    result.jac = variables.whole(result.jac, np.nan)
-    return result
+    if functions.is_fixed:
+        rows = functions.rows(loose)
+        fixed = all_fixed(functions, rows, settings["ftol"], 10)
+        return OptimizeResult(fixed, multipliers=np.zeros(rows.size))
+
+    def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
+        _native.Slsqp.check_memory(functions.x.size, 0)
+        verbosity = loose["iprint"] if loose["disp"] else 0
+        return _solve(HostSolve(functions, loose, observer, shown), functions, settings, verbosity)
+
+    return over_free_elements(functions, solve)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    fun: Callable[..., Any]
-    x: Float64  # within the bounds
-    args: tuple[Any, ...]
-    jac: Any
-    bounds: tuple[Float64, Float64] | None
-    constraints: Sequence[Any]
-
-    def on(self, variables: FreeVariables) -> _Problem:
-        """The same for the free variables only."""
-        return _Problem(
-            variables.function(self.fun),
-            variables.part(self.x),
-            self.args,
-            variables.derivative(self.jac) if callable(self.jac) else self.jac,
-            None if self.bounds is None else (variables.part(self.bounds[0]), variables.part(self.bounds[1])),
-            [c.on(variables) for c in self.constraints],
-        )
-
-    def rows(self, loose: Mapping[str, Any]) -> ConstraintRows:
-        limits = (-np.inf, np.inf) if self.bounds is None else self.bounds
-        steps = finite_differences(self.jac, loose["eps"], loose["finite_diff_rel_step"], limits)
-        return ConstraintRows(self.constraints, self.x, steps)
-
-
-def _solve(
-    problem: _Problem,
-    settings: Mapping[str, Any],
-    loose: Mapping[str, Any],
-    observer: Observer | None,
-    shown: Callable[[Float64], Float64] = np.copy,
-) -> OptimizeResult:
-    """Minimise. The observer gets ``shown(x)``."""
-    begin = time.perf_counter()
-    x, bounds = problem.x, problem.bounds
-    n = x.size
-    _native.Slsqp.check_memory(n, 0)
-    rows = problem.rows(loose)
-    limits = (-np.inf, np.inf) if bounds is None else bounds
-    function = counted(problem.fun, x, problem.args, problem.jac, limits, loose)
-    first = time.perf_counter() - begin
-    memory, gradient = _native.aligned_zeros(n), _native.aligned_zeros(n)
-    memory[:] = x
-    stride = -(-n // 8) * 8
+def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
+    function, rows = run.function, run.rows
+    stride = -(-functions.x.size // 8) * 8
     jacobian = _native.aligned_zeros(rows.size * stride).reshape(rows.size, stride)
-    lower, upper = (None, None) if bounds is None else bounds
-    solver = _native.Slsqp(
-        memory, gradient, _native.aligned_zeros(rows.size), jacobian, rows.num_equalities, lower, upper, **settings
-    )
+    lower, upper = functions.bounds or (None, None)
+    values = _native.aligned_zeros(rows.size)
+    solver = _native.Slsqp(run.x, run.gradient, values, jacobian, rows.num_equalities, lower, upper, **settings)
     objective = _native.ConstrainedHostFunction(
         lambda x: (function.fun(x), rows.values(x)), lambda x: (function.grad(x), rows.jacobian(x))
     )
-    verbosity = loose["iprint"] if loose["disp"] else 0
     if verbosity >= 2:
         print(f"{'NIT':>5} {'FC':>5} {'OBJFUN':>16} {'GNORM':>16}")
 
     def halt() -> bool:
         if verbosity >= 2:
-            norm = np.linalg.norm(gradient)
+            norm = np.linalg.norm(run.gradient)
             print(f"{solver.nit:5d} {function.nfev:5d} {solver.fun:16.6E} {norm:16.6E}")
-        return observer is not None and observer(shown(memory), solver.fun)
+        return run.observe(solver)
 
-    watched = observer is not None or verbosity >= 2
-    timing = _native.drive(solver, objective, halt if watched else None)
-    stopped = observer is not None and observer.stopped
-    result = OptimizeResult(
-        x=memory.copy(),
-        fun=np.float64(solver.fun),
-        jac=gradient.copy(),
-        nit=solver.nit,
-        nfev=function.nfev,
-        njev=function.ngev,
-        status=solver.status_code,
-        success=solver.status_code == 0,
-        message=STOPPED_BY_CALLBACK if stopped else solver.message,
-        multipliers=solver.multipliers(),
-        constr_violation=np.float64(solver.constr_violation),
-        backend="host",
-        timing={"trace": 0.0, "compile": 0.0, "evaluate": first + timing.evaluate, "solver": timing.solver},
-    )
+    result = run.run(solver, objective, halt if run.observer is not None or verbosity >= 2 else None)
+    result.update(multipliers=solver.multipliers(), constr_violation=np.float64(solver.constr_violation))
     if verbosity >= 1:
         _print_summary(result)
     return result
-
-
-def _fixed(problem: _Problem, settings: Mapping[str, Any], loose: Mapping[str, Any]) -> OptimizeResult:
-    """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold."""
-    rows = problem.rows(loose)
-    fun = np.float64(problem.fun(problem.x.copy(), *problem.args))
-    violation = float(rows.excess(rows.values(problem.x)).max(initial=0.0)) + 0.0  # not -0.0
-    holds = violation <= settings["ftol"]
-    finite = bool(np.isfinite(fun))
-    message = FIXED
-    if not finite:
-        message = FIXED_AT_NO_NUMBER.format(fun)
-    elif rows.size and holds:
-        message = f"{FIXED[:-1]} at values that satisfy the constraints."
-    elif not holds:
-        message = (
-            f"{FIXED[:-1]}, but the independent variables do not satisfy the constraints "
-            f"(Maximum violation: {violation})."
-        )
-    return OptimizeResult(
-        x=problem.x,
-        fun=fun,
-        jac=np.full(problem.x.size, np.nan),
-        nit=0,
-        nfev=1,
-        njev=0,
-        status=10 if not finite else 0 if holds else 4,
-        success=finite and holds,
-        message=message,
-        multipliers=np.zeros(rows.size),
-        constr_violation=np.float64(violation),
-        backend="host",
-    )
 
 
 def _print_summary(result: OptimizeResult) -> None:

@@ -9,34 +9,26 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
-import tensorflow as tf
 from numpy.typing import NDArray
 
-# SciPy's own reading of constraints, for the methods that take them.
-from scipy.optimize._constraints import PreparedConstraint
-from scipy.optimize._minimize import standardize_constraints
-
-from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.callback import takes_result
 from tfminimize._problem.constraints import has_constraints, with_same_sizes
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import WITHOUT_GRADIENT
 from tfminimize._problem.options import lbfgsb_options
-from tfminimize._problem.parameters import Unknowns
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.violation import violation
 from tfminimize._solve import lbfgsb
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
+from tfminimize._solve.scipy_calls import Evaluation, Products, adapted_callback
 from tfminimize._solve.workspace import Workspace
-from tfminimize._trace.hessian_products import difference_product, with_direction
+from tfminimize._trace.hessian_products import difference_product
 
 __all__ = ["minimize", "solve"]
 
 Float64 = NDArray[np.float64]
 LossAndGradient = Callable[[Float64], tuple[float, Float64]]
-
-_CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
 
 
 def solve(
@@ -44,19 +36,20 @@ def solve(
     lease: Lease[Workspace],
     problem: Problem,
     args: Any,
-    options: Mapping[str, Any],
+    *,
     tol: float | None,
     callback: Callable[..., Any] | None,
+    options: Mapping[str, Any],
 ) -> OptimizeResult:
     """Minimise in SciPy from the x in the workspace."""
     unknowns = program.unknowns
     layout = unknowns.layout
-    evaluation = _Evaluation(lease)
+    evaluation = Evaluation(lease)
     bounds = None
     if problem.packed_bounds[0] is not None:
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
-    products = _Products(program, args) if problem.method == "newton-cg" else None
+    products = Products(program, args) if problem.method == "newton-cg" else None
 
     def descend(x: Float64) -> float:
         lease.workspace.start(layout.views(layout.pack(x)))
@@ -76,7 +69,7 @@ def solve(
             bounds=bounds,
             constraints=with_same_sizes(problem.constraints),
             tol=tol,
-            callback=None if callback is None else _adapted(callback, problem.method, unknowns),
+            callback=None if callback is None else adapted_callback(callback, problem.method, unknowns),
             options=options,
         )
     finally:
@@ -84,7 +77,10 @@ def solve(
             products.release()
     seconds = time.perf_counter() - begin
     if "constr_violation" not in result:
-        result.constr_violation = _violation(np.ravel(result.x), result, bounds, problem.constraints)
+        # The method's own account, if it gives one.
+        result.constr_violation = np.float64(
+            result.maxcv if "maxcv" in result else violation(np.ravel(result.x), bounds, problem.constraints)
+        )
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
         value = result.get(name)
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
@@ -252,102 +248,3 @@ def _check_minimum(method: str, result: Any, first_loss: float, descend: Callabl
             RuntimeWarning,
             stacklevel=2,
         )
-
-
-def _violation(x: NDArray[np.float64], result: OptimizeResult, bounds: Any, constraints: Any) -> Any:
-    """The greatest violation of a bound or constraint, by the method's own account if it gives one."""
-    if "maxcv" in result:
-        return np.float64(result.maxcv)
-    violations = [0.0]
-    if bounds is not None:
-        violations += [np.max(bounds.lb - x), np.max(x - bounds.ub)]
-    if has_constraints(constraints):
-        for constraint in standardize_constraints(constraints, x, "new"):
-            violations.append(np.max(PreparedConstraint(constraint, x).violation(x), initial=0.0))
-    return np.float64(max(violations))
-
-
-class _Timed:
-    """A compiled function as SciPy calls it, with the time it takes."""
-
-    def __init__(self, lease: Lease[Workspace] | None) -> None:
-        self.lease = lease
-        self.trace_seconds = 0.0 if lease is None else lease.trace_seconds
-        self.seconds = self.first_seconds = 0.0
-        self.count = 0
-
-    @property
-    def compile_seconds(self) -> float:
-        """What compiling took: to machine code, and in the first evaluation."""
-        return self.first_seconds + (0.0 if self.lease is None else self.lease.compile_seconds)
-
-    def evaluate(self, x: Float64) -> tuple[float, Float64]:
-        """The first output of the function, and the others as a flat vector."""
-        assert self.lease is not None
-        begin = time.perf_counter()
-        workspace = self.lease.workspace
-        for segment in workspace.layout.segments:
-            workspace.x[segment.packed] = x[segment.flat]
-        value = np.float64(workspace.objective.evaluate(workspace.x, workspace.gradient))  # as TensorFlow's own is
-        self.count += 1
-        elapsed = time.perf_counter() - begin
-        if self.lease.is_first and not self.first_seconds:
-            self.first_seconds = elapsed
-        else:
-            self.seconds += elapsed
-        return value, workspace.layout.flatten(workspace.gradient)
-
-
-class _Evaluation(_Timed):
-    """The loss and its gradient."""
-
-    def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
-        return self.evaluate(x)
-
-
-class _Products(_Timed):
-    """The Hessian times a vector; without a lease where TensorFlow has no second derivatives."""
-
-    def __init__(self, program: Program, args: Any) -> None:
-        self._layout = program.unknowns.layout
-        zeros = np.zeros(self._layout.size)
-        arguments = Arguments(with_direction(args, program.unknowns, zeros), program.unknowns.float_dtype)
-        self._tensors = arguments.tensors[: -len(self._layout.segments)]
-        try:
-            super().__init__(program.product_lease(arguments))
-        except LookupError:
-            super().__init__(None)
-
-    def product(self, x: Float64, p: Float64, *args: Any) -> Float64:
-        assert self.lease is not None
-        direction = [tf.constant(part) for part in self._layout.split(p)]
-        self.lease.workspace.set_arguments([*self._tensors, *direction])
-        return self.evaluate(x)[1]
-
-    def release(self) -> None:
-        if self.lease is not None:
-            self.lease.release()
-
-
-def _adapted(callback: Callable[..., Any], method: Any, unknowns: Unknowns) -> Callable[..., Any]:
-    """The user's callback, given x as the result has it."""
-
-    def report(x: NDArray[np.float64]) -> Any:
-        return unknowns.report(unknowns.layout.pack(x))
-
-    wants_result = takes_result(callback)
-    with_x_only = f"method {method!r} calls callback(xk), not callback(intermediate_result): rename it to xk."
-    if method in _CALLED_WITH_X_ONLY:
-        if wants_result:
-            raise ValueError(with_x_only)
-        return lambda xk: callback(report(xk))
-
-    def adapted(intermediate_result: Any) -> Any:
-        if isinstance(intermediate_result, np.ndarray):  # SLSQP before SciPy 1.17
-            if wants_result:
-                raise ValueError(with_x_only)
-            return callback(report(intermediate_result))
-        x = report(intermediate_result.x)
-        return callback(intermediate_result=OptimizeResult(intermediate_result, x=x)) if wants_result else callback(x)
-
-    return adapted

@@ -27,6 +27,7 @@ def solve(
     problem: Problem,
     x0: Any,
     args: Any,
+    *,
     tol: float | None,
     callback: Callback | None,
     options: Mapping[str, Any] | None,
@@ -52,7 +53,7 @@ def solve(
             if problem.method == "l-bfgs-b":
                 result = lbfgsb.solve(lease, unknowns, problem.packed_bounds, checked, callback)
             else:
-                result = scipy_methods.solve(program, lease, problem, args, checked, tol, callback)
+                result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
         finally:
             lease.release()
     unknowns.assign(result.x)

@@ -6,9 +6,11 @@ import functools
 import pathlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import tensorflow as tf
+
 from tfminimize._tf.build_info import build_info
 
-__all__ = ["_native", "check_version", "ops", "require", "xla"]
+__all__ = ["_native", "check_version", "error_of_status", "ops", "require", "xla"]
 
 
 class _Missing:
@@ -42,10 +44,24 @@ def require() -> None:
     ImportError
         If the extension is missing, or if this TensorFlow lacks a symbol that it needs.
     """
-    _native.bind_tensorflow  # noqa: B018  the clear error of a missing extension comes first
-    from tfminimize._tf import private
+    bind = _native.bind_tensorflow  # the clear error of a missing extension comes first
+    folder = pathlib.Path(tf.__file__).parent
+    symbols = folder / "libtensorflow_cc.so.2"
+    classes = folder / "python" / "lib_pywrap_tensorflow_common.so"
+    try:
+        bind(str(symbols), str(classes), error_of_status)
+    except ImportError as error:
+        raise ImportError(f"tfminimize cannot call TensorFlow {tf.__version__}: {error}") from None
 
-    private.bind()
+
+def error_of_status(code: int, message: str) -> Exception:
+    """The exception for a status of TensorFlow, as TensorFlow's own Python makes it."""
+    error: Exception
+    try:
+        error = tf.compat.v1.errors.exception_type_from_error_code(code)(None, None, message)
+    except KeyError:
+        error = tf.errors.UnknownError(None, None, message, code)
+    return error
 
 
 @functools.cache
@@ -73,8 +89,6 @@ def check_version(binary: str) -> None:
 
     For those that link to TensorFlow: loading one into another version may end the process.
     """
-    import tensorflow as tf
-
     built, found = build_info()["tensorflow"], tf.__version__
     if built.split(".")[:2] != found.split(".")[:2]:
         minor = ".".join(built.split(".")[:2])
@@ -93,8 +107,6 @@ def ops() -> Any:
     ImportError
         If the library is missing, or if it was built for another TensorFlow.
     """
-    import tensorflow as tf
-
     path = pathlib.Path(__file__).parents[1] / "_ops.so"
     try:
         if path.exists():

@@ -13,23 +13,20 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-# What each name of `tensorflow.python` is needed for (see `private` for the others):
-#   cancellation, execute       compile a function by calling it cancelled, so that it does not run
-#   context                     the options of Python's own calls, the compiled graphs
-#   atomic_function             makes a function of a graph
-#   errors_impl                 the errors of a function that is not run
-#   func_graph, importer        the graph of a function from a GraphDef that comes from one
-#   summary_ops_v2              whether tf.summary.trace_on collects graphs, and its lock
-from tensorflow.python.eager import cancellation, execute
-from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function
-from tensorflow.python.framework import errors_impl, importer
-from tensorflow.python.framework import func_graph as func_graph_module
-from tensorflow.python.ops import summary_ops_v2
-
 from tfminimize._tf import private
 from tfminimize._tf.effects import READS, called_functions
-from tfminimize._tf.private import error_of, function_config, host_device
+from tfminimize._tf.private import (
+    atomic_function,
+    cancellation,
+    eager_context,
+    error_of,
+    execute,
+    func_graph,
+    function_config,
+    host_device,
+    importer,
+    summary_ops,
+)
 
 __all__ = ["Dispatchable", "dispatchable", "keeper"]
 
@@ -178,7 +175,7 @@ def _optimized(concrete: Any) -> tuple[Any, int]:
     graph.node.extend(kept)
     try:
         return _function_of(graph, [node.name for node in arguments], outputs), graph.ByteSize()
-    except (ValueError, errors_impl.OpError) as error:
+    except (ValueError, tf.errors.OpError) as error:
         raise _NotOptimized(f"its optimised graph could not be made a function ({error})") from error
 
 
@@ -210,10 +207,10 @@ def _compiled_graph(concrete: Any) -> Any:
                 ctx=context,
                 cancellation_manager=cancelled,
             )
-        except errors_impl.CancelledError:
+        except tf.errors.CancelledError:
             tf.raw_ops.NoOp()  # graphs are handed over after the next operation that succeeds
             graphs = context.export_run_metadata().function_graphs
-        except errors_impl.OpError as error:
+        except tf.errors.OpError as error:
             raise _NotOptimized(f"TensorFlow did not compile it ahead ({type(error).__name__})") from error
         else:
             raise AssertionError("TensorFlow ran a function that was cancelled.")
@@ -238,8 +235,8 @@ def _collecting() -> Iterator[None]:
     global _collecting_thread
     if _collecting_thread == threading.get_ident():  # in a destructor that runs in the midst of it
         raise _NotOptimized("another function is being compiled in this thread")
-    with summary_ops_v2._current_trace_context_lock:
-        if summary_ops_v2._current_trace_context is not None:
+    with summary_ops._current_trace_context_lock:
+        if summary_ops._current_trace_context is not None:
             raise _NotOptimized("tf.summary.trace_on is collecting the graphs of functions")
         _collecting_thread = threading.get_ident()
         try:
@@ -271,7 +268,7 @@ def _make_placeholder(node: Any, shape: tf.TensorShape) -> None:
 
 def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
     name = f"__tfminimize_optimized_{next(_numbers)}"
-    graph = func_graph_module.FuncGraph(name)
+    graph = func_graph.FuncGraph(name)
     with graph.as_default():
         importer.import_graph_def_for_function(graph_def, name="")
 

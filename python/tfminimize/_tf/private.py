@@ -1,15 +1,10 @@
-"""The few names of `tensorflow.python` that are needed, and what they are needed for.
-
-No other module imports them but `dispatch`, which needs those that compile a function.
-"""
+"""The few names of `tensorflow.python` that are needed, and what they are needed for; nothing else imports them."""
 
 from __future__ import annotations
 
 import contextlib
 import dis
-import functools
 import itertools
-import pathlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,43 +12,12 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 
-# What each name is needed for:
-#   context                     the capsule that the C API takes, the options of Python's own calls, what XLA cannot
-#                               compile, the name of resources that share none, the device that functions run on,
-#                               eager execution inside of a graph, whether a function is being traced
-#   atomic_function             adds to an error the place in the user's code
-#   concrete_function           makes what tapes can differentiate of a function that is known by its name
-#   record                      give a tape the gradient of what it does not see: tf.custom_gradient registers one for
-#                               each trace, which then keeps the graph of the trace for ever
-#   pywrap_tfe                  let tapes record again where tf.init_scope has stopped them
-#   ag_ctx, api, converter      convert a plain function as tf.function does (tf.autograph.to_graph does not convert
-#                               what the function calls), inside of a wrapper that is traced without AutoGraph
-#   backprop_util               whether a tape takes the gradient by a tensor, which may be the handle of a variable
-#   parser                      whether AutoGraph finds the source of a lambda
-#   auto_control_deps_utils     which resources a graph only reads, also in the functions that it calls
-#   control_flow_util           whether XLA compiles what is being traced
-#   handle_data_util            tell the shape and dtype of a resource to operations that are traced on its handle
-#   errors_impl                 the class of an error from its status code
-#   tf_decorator                the function inside of a decorated one
-#   tf_method_target            whether a function is a method that is a tf.function
-#   op_def_registry             whether an operation in a GraphDef is stateful
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.autograph.core import ag_ctx, converter
-from tensorflow.python.autograph.impl import api
-from tensorflow.python.autograph.pyct import parser
-from tensorflow.python.eager import backprop_util, record
-from tensorflow.python.eager import context as eager_context
-from tensorflow.python.eager.polymorphic_function import atomic_function, concrete_function, tf_method_target
-from tensorflow.python.framework import auto_control_deps_utils, errors_impl, op_def_registry
-from tensorflow.python.ops import control_flow_util, handle_data_util
-from tensorflow.python.util import tf_decorator
-
-from tfminimize._tf.binding import _native
+from tfminimize._tf.binding import error_of_status
+from tfminimize._tf.lazy import PrivateModule
 
 __all__ = [
     "anonymous_name",
     "autograph",
-    "bind",
     "check_compilable",
     "context_capsule",
     "copy_handle_data",
@@ -76,35 +40,61 @@ __all__ = [
     "without_gradient",
 ]
 
-
-@functools.cache
-def bind() -> None:
-    """Find TensorFlow's functions in the TensorFlow that is imported.
-
-    Raises
-    ------
-    ImportError
-        If a symbol is missing.
-    """
-    folder = pathlib.Path(tf.__file__).parent
-    try:
-        _native.bind_tensorflow(
-            str(folder / "libtensorflow_cc.so.2"),
-            str(folder / "python" / "lib_pywrap_tensorflow_common.so"),
-            _make_error,
-        )
-    except ImportError as error:
-        raise ImportError(f"tfminimize cannot call TensorFlow {tf.__version__}: {error}") from None
-
-
-def _make_error(code: int, message: str) -> Exception:
-    """The exception for a status of TensorFlow, as TensorFlow's own Python makes it."""
-    error: Exception
-    try:
-        error = errors_impl.exception_type_from_error_code(code)(None, None, message)
-    except KeyError:
-        error = errors_impl.UnknownError(None, None, message, code)
-    return error
+# Adds to an error the place in the user's code; makes a function of a graph.
+atomic_function = PrivateModule(
+    "tensorflow.python.eager.polymorphic_function.atomic_function", "InterpolateRuntimeError", "from_func_graph"
+)
+# Which resources a graph only reads, also in the functions that it calls.
+auto_control_deps_utils = PrivateModule(
+    "tensorflow.python.framework.auto_control_deps_utils",
+    "READ_ONLY_RESOURCE_INPUTS_ATTR",
+    "get_read_only_resource_input_indices_graph",
+)
+# Convert a plain function as tf.function does, inside of a wrapper that is traced without AutoGraph.
+# (tf.autograph.to_graph does not convert what the function calls.)
+autograph_api = PrivateModule("tensorflow.python.autograph.impl.api", "converted_call")
+autograph_context = PrivateModule("tensorflow.python.autograph.core.ag_ctx", "ControlStatusCtx", "Status")
+autograph_converter = PrivateModule("tensorflow.python.autograph.core.converter", "ConversionOptions")
+# Whether AutoGraph finds the source of a lambda.
+autograph_parser = PrivateModule("tensorflow.python.autograph.pyct.parser", "parse_entity")
+# Whether a tape takes the gradient by a tensor, which may be the handle of a variable.
+backprop_util = PrivateModule("tensorflow.python.eager.backprop_util", "IsTrainable")
+# Compile a function by calling it cancelled, so that it does not run.
+cancellation = PrivateModule("tensorflow.python.eager.cancellation", "CancellationManager")
+execute = PrivateModule("tensorflow.python.eager.execute", "execute_with_cancellation")
+# Makes what tapes can differentiate of a function that is known by its name.
+concrete_function = PrivateModule("tensorflow.python.eager.polymorphic_function.concrete_function", "ConcreteFunction")
+# Whether XLA compiles what is being traced.
+control_flow_util = PrivateModule("tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext")
+# The capsule that the C API takes, the options of Python's own calls, the compiled graphs, what XLA cannot compile, the
+# name of resources that share none, the device that functions run on, eager execution inside of a graph, whether a
+# function is being traced.
+eager_context = PrivateModule("tensorflow.python.eager.context", "anonymous_name", "context", "eager_mode")
+# The graph of a function from a GraphDef that comes from one.
+func_graph = PrivateModule("tensorflow.python.framework.func_graph", "FuncGraph")
+importer = PrivateModule("tensorflow.python.framework.importer", "import_graph_def_for_function")
+# Tell the shape and dtype of a resource to operations that are traced on its handle.
+handle_data_util = PrivateModule("tensorflow.python.ops.handle_data_util", "copy_handle_data")
+# Whether an operation in a GraphDef is stateful.
+op_def_registry = PrivateModule("tensorflow.python.framework.op_def_registry", "get")
+# Let tapes record again where tf.init_scope has stopped them.
+pywrap_tfe = PrivateModule(
+    "tensorflow.python.pywrap_tfe",
+    "TFE_Py_TapeSetIsStopped",
+    "TFE_Py_TapeSetRestartOnThread",
+    "TFE_Py_TapeSetStopOnThread",
+)
+# Give a tape the gradient of what it does not see: tf.custom_gradient registers one for each trace, which then keeps
+# the graph of the trace for ever.
+record = PrivateModule("tensorflow.python.eager.record", "record_operation", "stop_recording")
+# Whether tf.summary.trace_on collects graphs, and its lock.
+summary_ops = PrivateModule(
+    "tensorflow.python.ops.summary_ops_v2", "_current_trace_context", "_current_trace_context_lock"
+)
+# The function inside of a decorated one.
+tf_decorator = PrivateModule("tensorflow.python.util.tf_decorator", "unwrap")
+# Whether a function is a method that is a tf.function.
+tf_method_target = PrivateModule("tensorflow.python.eager.polymorphic_function.tf_method_target", "TfMethodTarget")
 
 
 # A function of Python's in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
@@ -118,7 +108,7 @@ def error_of(function: Any, code: int, message: str) -> BaseException:
     message = re.sub(r"^(\{\{function_node [^}]*\}\} ?)+", f"{{{{function_node {name}}}}} ", message)
     if _INTERRUPTED.match(message):
         return KeyboardInterrupt()
-    error = _make_error(code, message)
+    error = error_of_status(code, message)
     try:
         with atomic_function.InterpolateRuntimeError(function):
             raise error
@@ -263,15 +253,15 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
     decorators, target = tf_decorator.unwrap(fun)
     if _is_bound(fun, target):
         fun, decorators = target, []
-    options = converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
+    options = autograph_converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
     # A decorator does something of its own: tf.function calls it as it is too.
     is_plain = bool(decorators) or _is_lambda_without_source(fun)
 
     def call(*args: Any) -> Any:
         # A function that is traced without AutoGraph turns it off for all that it calls.
-        with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED):
+        with autograph_context.ControlStatusCtx(status=autograph_context.Status.ENABLED):
             try:
-                return fun(*args) if is_plain else api.converted_call(fun, args, None, options=options)
+                return fun(*args) if is_plain else autograph_api.converted_call(fun, args, None, options=options)
             except Exception as error:
                 metadata = getattr(error, "ag_error_metadata", None)
                 if metadata is not None and hasattr(error, "add_note"):
@@ -303,8 +293,9 @@ def _is_lambda_without_source(function: Any) -> bool:
         return False
     if any(i.opcode in dis.hasjrel or i.opcode in dis.hasjabs for i in dis.get_instructions(function)):
         return False
+    parse = autograph_parser.parse_entity
     try:
-        parser.parse_entity(function, ())
+        parse(function, ())
     except Exception:  # of several kinds, such as where there is no module
         return True
     return False

@@ -10,23 +10,25 @@ import tensorflow as tf
 
 from tfminimize._problem.bounds import low_then_high, pack_bounds
 from tfminimize._problem.parameters import as_variable
-from tfminimize._tf1.eager import FunctionProblem
-from tfminimize._tf1.graph import GraphProblem
+from tfminimize._tf1.eager import EagerFormulation
+from tfminimize._tf1.formulation import Formulation
+from tfminimize._tf1.graph import GraphFormulation
 
 __all__ = [
     "bounds_by_variable",
     "check_kwargs",
+    "formulate",
     "listed",
     "meaningful_options",
-    "problem_class",
     "split_method",
 ]
 
 _WITHOUT_EFFECT = ("disp", "iprint", "eps")
 
 
-def problem_class(loss: Any) -> Any:
-    """Whether the loss is one of TensorFlow 1 or 2."""
+def formulate(loss: Any, variables: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> Formulation:
+    """What is to be minimised, in a graph of TensorFlow 1 or in TensorFlow 2."""
+    given = loss, variables, equalities, inequalities
     if isinstance(loss, tf.Variable) or tf.is_tensor(loss):
         graph = None if tf.executing_eagerly() and not tf.is_symbolic_tensor(loss) else getattr(loss, "graph", None)
         if graph is None:
@@ -36,9 +38,9 @@ def problem_class(loss: Any) -> Any:
             )
         if hasattr(graph, "outer_graph"):
             raise ValueError(f"the loss {loss!r} is a tensor inside of a tf.function: use the interface outside of it.")
-        return GraphProblem
+        return GraphFormulation(*given)
     if callable(loss):
-        return FunctionProblem
+        return EagerFormulation(*given)
     raise ValueError(f"the loss is {loss!r}: give a function of no arguments, or a tensor of a TensorFlow 1 graph.")
 
 
@@ -54,12 +56,12 @@ def listed(values: Any, name: str) -> list[Any]:
         raise ValueError(f"{name} is {values!r}: give a list.") from None
 
 
-def bounds_by_variable(var_to_bounds: Any, problem: Any) -> list[Any] | None:
+def bounds_by_variable(var_to_bounds: Any, formulation: Formulation) -> list[Any] | None:
     """The bounds parallel to the variables; checked."""
     if var_to_bounds is None:
         return None
     pairs = var_to_bounds.items() if isinstance(var_to_bounds, Mapping) else _pairs(var_to_bounds)
-    places = {id(variable): i for i, variable in enumerate(problem.variables)}
+    places = {id(variable): i for i, variable in enumerate(formulation.variables)}
     found: list[Any] = [None] * len(places)
     for key, bounds in pairs:
         given = key.deref() if hasattr(key, "deref") else key
@@ -73,7 +75,7 @@ def bounds_by_variable(var_to_bounds: Any, problem: Any) -> list[Any] | None:
             )
         # TensorFlow 1 knows no pairs of elements: two vectors are the low and the high ones.
         found[places[id(variable)]] = low_then_high(bounds, variable.shape.num_elements())
-    pack_bounds(found, problem.unknowns)
+    pack_bounds(found, formulation.unknowns)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The problem of an optimiser interface whose loss and constraints are callables: TensorFlow 2."""
+"""An optimiser interface whose loss and constraints are callables: TensorFlow 2."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize._problem.bounds import PackedBounds
 from tfminimize._problem.constraints import NamedConstraint
 from tfminimize._problem.parameters import Unknowns, as_variable
 from tfminimize._problem.problem import Problem
@@ -20,13 +21,13 @@ from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProb
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import check_context, inside_trace
 
-__all__ = ["FunctionProblem"]
+__all__ = ["EagerFormulation"]
 
 Float64 = NDArray[np.float64]
 
 
-class FunctionProblem:
-    """Zero-argument functions that read variables.
+class EagerFormulation:
+    """Functions of no arguments to be minimised, which read variables.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class FunctionProblem:
         self.program = Program(loss, self.unknowns, None)
         self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
 
-    def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> FunctionRun:
+    def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> EagerRun:
         """One solve."""
         if session is not None:
             raise ValueError(f"session is {session!r}, but the loss is a function, which needs none: remove it.")
@@ -76,10 +77,10 @@ class FunctionProblem:
                     "a tensor."
                 )
         check_context()
-        return FunctionRun(self, fetches)
+        return EagerRun(self, fetches)
 
     def traced(self, fetches: Sequence[Any]) -> TracedProblem:
-        """The problem with these fetches; the one that was traced before, if they are the same."""
+        """All functions with these fetches; the one that was traced before, if they are the same."""
         traced, _ = self._traced.get(tuple(map(id, fetches)), lambda: (self._trace(fetches), fetches))
         return traced
 
@@ -96,33 +97,33 @@ class FunctionProblem:
         )
 
 
-class FunctionRun:
-    """One solve of a problem of functions."""
+class EagerRun:
+    """One solve of a formulation by functions."""
 
-    backend_reason = None
+    backend_reason: str | None = None
 
-    def __init__(self, problem: FunctionProblem, fetches: Sequence[Any]) -> None:
-        self._problem = problem
+    def __init__(self, formulation: EagerFormulation, fetches: Sequence[Any]) -> None:
+        self._formulation = formulation
         self._fetches = fetches
         self.can_be_native = True
 
     def initial(self) -> Float64:
         """The present values of the variables, flat."""
-        return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._problem.unknowns.start(None)])
+        return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._formulation.unknowns.start(None)])
 
     def solve(
-        self, method: Any, bounds: Any, tol: Any, options: Any, callback: Callable[..., Any] | None
+        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
     ) -> OptimizeResult:
         """Solve on the compiled function, without Python between two evaluations."""
-        functions = self._problem
-        constraints = [NamedConstraint(*constraint) for constraint in functions.constraints]
-        problem = Problem(functions.unknowns, method, bounds, constraints)
-        return solve(functions.program, problem, None, (), tol, callback, options)
+        formulation = self._formulation
+        constraints = [NamedConstraint(*constraint) for constraint in formulation.constraints]
+        problem = Problem(formulation.unknowns, method, bounds, constraints)
+        return solve(formulation.program, problem, None, (), tol=tol, callback=callback, options=options)
 
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""
-        problem = self._problem
-        return TracedFunctions(problem.traced(self._fetches), (), problem.counts)
+        formulation = self._formulation
+        return TracedFunctions(formulation.traced(self._fetches), (), formulation.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The user's function, as it is called from within the solve."""
@@ -137,7 +138,7 @@ class FunctionRun:
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
-        self._problem.unknowns.assign(x)
+        self._formulation.unknowns.assign(x)
 
 
 def _reader(variable: Any) -> Callable[[], Any]:

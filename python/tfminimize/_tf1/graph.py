@@ -1,8 +1,7 @@
-"""The problem of an optimiser interface whose loss and constraints are tensors of a graph: TensorFlow 1."""
+"""An optimiser interface whose loss and constraints are tensors of a graph: TensorFlow 1."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize._problem.bounds import PackedBounds
 from tfminimize._problem.constraints import NamedConstraint
-from tfminimize._problem.parameters import Unknowns
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
@@ -21,71 +20,21 @@ from tfminimize._tf import private
 from tfminimize._tf.effects import GraphEffects
 from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize._tf1.lifting import LiftedGraph, NotLiftable, ancestors, check_placeholders
-from tfminimize._tf1.session import SessionFunctions, VariableFeeds
+from tfminimize._tf1.session import SessionFunctions
+from tfminimize._tf1.tensors import GraphTensors, stand_in, variable_op
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import scalar, writes_error
 
-__all__ = ["GraphProblem"]
+__all__ = ["GraphFormulation"]
 
 Float64 = NDArray[np.float64]
 
 
-class GraphProblem:
-    """Tensors of a graph, with their gradients, which are added to the graph.
-
-    Attributes
-    ----------
-    graph : tf.Graph
-    variables : list
-        As the user gave them, in the order of the flat vector.
-    unknowns : Unknowns
-        Their stand-ins, eager variables.
-    """
+class GraphFormulation(GraphTensors):
+    """Tensors of a graph to be minimised, through the session or lifted out of it."""
 
     def __init__(self, loss: Any, var_list: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> None:
-        self.graph = loss.graph
-        self.loss = self._tensor(loss, "loss")
-        self.constraints = [
-            *((f"equalities[{i}]", "eq", self._tensor(c, f"equalities[{i}]")) for i, c in enumerate(equalities)),
-            *(
-                (f"inequalities[{i}]", "ineq", self._tensor(c, f"inequalities[{i}]"))
-                for i, c in enumerate(inequalities)
-            ),
-        ]
-        for name, tensor in (("the loss", self.loss), *((name, tensor) for name, _, tensor in self.constraints)):
-            if tensor.dtype.base_dtype not in (tf.float64, tf.float32):  # a reference variable's is float32_ref
-                raise ValueError(
-                    f"{name}, '{tensor.name}', has dtype {tensor.dtype.name}: give a real tensor, float64 or float32."
-                )
-        if self.loss.shape.rank is not None and self.loss.shape.num_elements() not in (None, 1):
-            raise ValueError(
-                f"the loss '{self.loss.name}' has shape {tuple(self.loss.shape.as_list())}, not that of a scalar: "
-                "reduce it, for example by tf.reduce_sum."
-            )
-        self.counts = len(equalities), len(inequalities)
-        if var_list is None:
-            var_list = self.graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES)
-        self.variables = list(var_list)
-        if not self.variables:
-            raise ValueError("the graph has no trainable variables: give those to optimise in var_list.")
-        for variable in self.variables:
-            if not isinstance(variable, tf.Variable):
-                raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable objects.")
-            if variable.graph is not self.graph:
-                raise ValueError(
-                    f"variable '{variable.name}' in var_list is of another graph than the loss '{self.loss.name}': "
-                    "give variables of the loss's graph."
-                )
-        self.variable_ops = [_variable_op(v) for v in self.variables]
-        with private.eagerly():
-            stand_ins = {op.name: _stand_in(op) for op in self.variable_ops}
-            self.unknowns = Unknowns([stand_ins[op.name] for op in self.variable_ops], "var_list", may_be_unused=True)
-        with self.building():
-            self.loss_gradients, self.loss_seed = self._gradients(self.loss)
-            self.constraint_gradients = [self._gradients(tensor) for _, _, tensor in self.constraints]
-            self._add_assignments()
-        self._check_connected()
-        self.feeds = VariableFeeds(self.graph, self.variable_ops)
+        super().__init__(loss, var_list, equalities, inequalities)
         self._lock = threading.RLock()
         self._lifted: dict[Any, list[Lifted]] = {}
         self._not_liftable: dict[Any, str] = {}
@@ -142,13 +91,6 @@ class GraphProblem:
             if lifted.other_ops:
                 self._lifted[lifted.key].append(lifted)
 
-    def outputs(self) -> list[Any]:
-        """All that a solve needs."""
-        tensors = [self.loss, *(g for g in self.loss_gradients if g is not None)]
-        for (_, _, tensor), (gradients, _) in zip(self.constraints, self.constraint_gradients, strict=True):
-            tensors += [tensor, *(g for g in gradients if g is not None)]
-        return tensors
-
     def _check_effects(self, fed: set[str]) -> None:
         """Raise ValueError if the loss or a constraint writes a variable of x; warn if it draws random numbers."""
         ops = ancestors(self.outputs(), fed | {tensor.name for tensor in self.seeds()})
@@ -158,47 +100,6 @@ class GraphProblem:
                 raise writes_error(op.name, self.unknowns.name)
         effects.warn_of_random_numbers()
 
-    def seeds(self) -> list[Any]:
-        """The tensors from which the gradients start."""
-        return [self.loss_seed, *(seed for _, seed in self.constraint_gradients)]
-
-    def _tensor(self, value: Any, name: str) -> Any:
-        try:
-            return self.graph.as_graph_element(value, allow_tensor=True, allow_operation=False)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{name} is {value!r}, which is no tensor of the loss's graph ({error.args[0]}): give a tensor, or its "
-                "name, such as 'x:0'."
-            ) from None
-
-    @contextlib.contextmanager
-    def building(self) -> Any:
-        """Where operations are added to the graph."""
-        with self.graph.as_default(), tf.control_dependencies(None), self.graph.device(None):
-            yield
-
-    def _gradients(self, tensor: Any) -> tuple[list[Any], Any]:
-        """The gradients by each variable, None where there is none, and the tensor that they start from."""
-        with tf.name_scope("tfminimize"):
-            seed = tf.compat.v1.placeholder_with_default(tf.ones_like(tensor), tensor.shape)
-            found = tf.compat.v1.gradients([tensor], list(self.variables), grad_ys=[seed])
-            return [_dense(g, v) for g, v in zip(found, self.variables, strict=True)], seed
-
-    def _add_assignments(self) -> None:
-        with tf.name_scope("tfminimize"):
-            self.new_values = [tf.compat.v1.placeholder(v.dtype.base_dtype) for v in self.variables]
-            self.assignments = [
-                tf.compat.v1.assign(v, tf.reshape(value, v.shape)).op
-                for v, value in zip(self.variables, self.new_values, strict=True)
-            ]
-
-    def _check_connected(self) -> None:
-        every = [self.loss_gradients, *(gradients for gradients, _ in self.constraint_gradients)]
-        if all(g is None for gradients in every for g in gradients):
-            subject = "neither the loss nor a constraint depends" if self.constraints else "the loss does not depend"
-            names = " or ".join(f"'{v.name}'" for v in self.variables)
-            raise ValueError(f"{subject} on {names} in a way that TensorFlow can differentiate: check var_list.")
-
     def _feeds(self, feed_dict: Any) -> dict[Any, Any]:
         """What is fed, by tensors."""
         feeds: dict[Any, Any] = {}
@@ -206,7 +107,7 @@ class GraphProblem:
             raise ValueError(f"feed_dict is {feed_dict!r}: give a dict such as {{placeholder: value}}.")
         for key, value in (feed_dict or {}).items():
             if isinstance(key, tf.Variable):
-                op = _variable_op(key)
+                op = variable_op(key)
                 if op.graph is not self.graph:
                     raise ValueError(
                         f"feed_dict has variable '{key.name}', which is of another graph than the loss: remove it."
@@ -219,7 +120,7 @@ class GraphProblem:
             if len(values) != len(keys):
                 raise ValueError(f"feed_dict has {len(values)} values for the {len(keys)} tensors of {key!r}.")
             for one, part in zip(keys, values, strict=True):
-                feeds[self._tensor(one, "a key of feed_dict")] = part
+                feeds[self.tensor(one, "a key of feed_dict")] = part
         by_name = {tensor.name: (tensor, value) for tensor, value in feeds.items()}
         converted = {}
         for name in sorted(by_name):
@@ -247,12 +148,12 @@ class GraphProblem:
 
 
 class Lifted:
-    """A problem as functions that read the stand-ins of its variables.
+    """A formulation as functions that read the stand-ins of its variables.
 
     Attributes
     ----------
     key : object
-        What the problem knows it by.
+        What the formulation knows it by.
     used : list of int
         Which of the fed tensors are arguments.
     other_ops : list of tf.Operation
@@ -263,28 +164,34 @@ class Lifted:
         Likewise. They are called after the loss in each trace, which makes known what is fed.
     """
 
-    def __init__(self, problem: GraphProblem, key: Any, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
+    def __init__(self, formulation: GraphTensors, key: Any, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
         self.key = key
         for fetch in fetches:
             if isinstance(fetch, tf.Operation):
                 raise NotLiftable(f"operation '{fetch.name}' is fetched, which has no value but an effect")
-        self._problem = problem
-        names = [op.name for op in problem.variable_ops]
-        stand_ins = dict(zip(names, problem.unknowns.variables, strict=True))
+        self._formulation = formulation
+        names = [op.name for op in formulation.variable_ops]
+        stand_ins = dict(zip(names, formulation.unknowns.variables, strict=True))
         self._graph = LiftedGraph(
-            problem.graph, [*problem.outputs(), *fetches], fed, problem.seeds(), lambda op: stand_ins[op.name]
+            formulation.graph,
+            [*formulation.outputs(), *fetches],
+            fed,
+            formulation.seeds(),
+            lambda op: stand_ins[op.name],
         )
         self.used = self._graph.used
         self.other_ops = [op for op in self._graph.variable_ops if op.name not in stand_ins]
-        self._others = [_stand_in(op) for op in self.other_ops]
+        self._others = [stand_in(op) for op in self.other_ops]
         stand_ins.update((op.name, other) for op, other in zip(self.other_ops, self._others, strict=True))
         self._fetches = list(fetches)
-        losses = problem.loss, problem.loss_gradients, problem.loss_seed
+        losses = formulation.loss, formulation.loss_gradients, formulation.loss_seed
         loss = self._differentiable(*losses)
-        self._loss = _unconverted(lambda: scalar(loss(), f"the loss '{problem.loss.name}'"))
+        self._loss = _unconverted(lambda: scalar(loss(), f"the loss '{formulation.loss.name}'"))
         self._constraints = [
             (name, kind, self._differentiable(tensor, *gradients))
-            for (name, kind, tensor), gradients in zip(problem.constraints, problem.constraint_gradients, strict=True)
+            for (name, kind, tensor), gradients in zip(
+                formulation.constraints, formulation.constraint_gradients, strict=True
+            )
         ]
         self.constraints = [NamedConstraint(*constraint) for constraint in self._constraints]
 
@@ -293,7 +200,7 @@ class Lifted:
             return self._loss()
 
         with private.eagerly():
-            self.program = Program(_unconverted(loss_of_fed), problem.unknowns, None)
+            self.program = Program(_unconverted(loss_of_fed), formulation.unknowns, None)
         self._traced: Recent[TracedProblem] = Recent(1)
 
     def assign_others(self, values: Sequence[Any]) -> None:
@@ -308,7 +215,7 @@ class Lifted:
         return self._traced.get(
             key,
             lambda: TracedProblem(
-                self._problem.unknowns,
+                self._formulation.unknowns,
                 tensors,
                 lambda *values: self._graph.feed(values),
                 self._loss,
@@ -319,7 +226,7 @@ class Lifted:
 
     def _differentiable(self, tensor: Any, gradients: Sequence[Any], seed: Any) -> Callable[[], tf.Tensor]:
         """A function that computes a tensor, and whose gradient is the one of the graph."""
-        stand_ins = self._problem.unknowns.variables
+        stand_ins = self._formulation.unknowns.variables
         connected = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
         def compute() -> tf.Tensor:
@@ -341,7 +248,7 @@ class Lifted:
 
 
 class GraphRun:
-    """One solve of a problem of tensors.
+    """One solve of a formulation by tensors.
 
     Attributes
     ----------
@@ -353,27 +260,29 @@ class GraphRun:
 
     def __init__(
         self,
-        problem: GraphProblem,
+        formulation: GraphFormulation,
         session: Any,
         feeds: Mapping[Any, Any],
         fetches: Sequence[Any],
         run_kwargs: Mapping[str, Any],
     ) -> None:
-        self._problem = problem
+        self._formulation = formulation
         self._session = session
         self._feeds = feeds
         self._structure = fetches
         self._fetches = fetches = tf.nest.flatten(fetches)
         self._run_kwargs = run_kwargs
         self._context = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        self.backend_reason = None
+        self.backend_reason: str | None = None
         self._lifted: Lifted | None = None
         try:
-            self._lifted = problem.lifted(list(feeds), fetches)
+            self._lifted = formulation.lifted(list(feeds), fetches)
         except NotLiftable as reason:
             self.backend_reason = str(reason)
             known = {tensor.name for tensor in feeds}
-            check_placeholders(ancestors([*problem.outputs(), *fetches], known | {t.name for t in problem.seeds()}))
+            check_placeholders(
+                ancestors([*formulation.outputs(), *fetches], known | {t.name for t in formulation.seeds()})
+            )
         self.can_be_native = self._lifted is not None
         try:
             self._initial = self._read()
@@ -384,7 +293,7 @@ class GraphRun:
     def release(self) -> None:
         """Give back what only one solve uses at a time."""
         if self._lifted is not None:
-            self._problem.release(self._lifted)
+            self._formulation.release(self._lifted)
             self._lifted = None
 
     def initial(self) -> Float64:
@@ -392,23 +301,34 @@ class GraphRun:
         return np.concatenate([np.asarray(value, np.float64).ravel() for value in self._initial])
 
     def solve(
-        self, method: Any, bounds: Any, tol: Any, options: Any, callback: Callable[..., Any] | None
+        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
     ) -> OptimizeResult:
         """Solve on the lifted graph, without Python between two evaluations."""
         assert self._lifted is not None
         with private.eagerly():
-            problem = Problem(self._problem.unknowns, method, bounds, self._lifted.constraints)
+            problem = Problem(self._formulation.unknowns, method, bounds, self._lifted.constraints)
             args = tuple(self._tensors())
-            return solve(self._lifted.program, problem, None, args, tol, callback, options, self._initial)
+            return solve(
+                self._lifted.program,
+                problem,
+                None,
+                args,
+                tol=tol,
+                callback=callback,
+                options=options,
+                values=self._initial,
+            )
 
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""
-        problem = self._problem
+        formulation = self._formulation
         if self._lifted is None:
-            return SessionFunctions(problem, self._session, self._feeds, self._fetches, self._run_kwargs, self._initial)
+            return SessionFunctions(
+                formulation, self._session, self._feeds, self._fetches, self._run_kwargs, self._initial
+            )
         with private.eagerly():
             tensors = self._tensors()
-            return TracedFunctions(self._lifted.traced(tensors), tensors, problem.counts)
+            return TracedFunctions(self._lifted.traced(tensors), tensors, formulation.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The user's function, as it is called from within the solve: in the context of `minimize`."""
@@ -428,16 +348,16 @@ class GraphRun:
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
-        problem = self._problem
-        parts = problem.unknowns.layout.split(x)
-        values = dict(zip(problem.new_values, parts, strict=True))
-        self._session.run(problem.assignments, values, **self._run_kwargs)
+        formulation = self._formulation
+        parts = formulation.unknowns.layout.split(x)
+        values = dict(zip(formulation.new_values, parts, strict=True))
+        self._session.run(formulation.assignments, values, **self._run_kwargs)
 
     def _read(self) -> list[Any]:
         """Read the variables that are optimised; and give the others that are read to their stand-ins."""
-        problem = self._problem
+        formulation = self._formulation
         others = [] if self._lifted is None else self._lifted.other_ops
-        reads = [problem.feeds.value(op) for op in (*problem.variable_ops, *others)]
+        reads = [formulation.feeds.value(op) for op in (*formulation.variable_ops, *others)]
         try:
             values = self._session.run(reads, **self._run_kwargs)
         except tf.errors.FailedPreconditionError as error:
@@ -456,7 +376,7 @@ class GraphRun:
                 "tf.cond or tf.while_loop to the graph: make the interface first, or use a new session, or call "
                 "tf.compat.v1.experimental.output_all_intermediates(True) before the graph is made."
             ) from error
-        number = len(problem.variable_ops)
+        number = len(formulation.variable_ops)
         if self._lifted is not None:
             self._lifted.assign_others(values[number:])
         return [np.asarray(value) for value in values[:number]]
@@ -467,28 +387,7 @@ class GraphRun:
         return [tf.constant(values[i][1], values[i][0].dtype.base_dtype) for i in self._lifted.used]
 
 
-def _stand_in(op: Any) -> tf.Variable:
-    """An eager variable that stands for a variable of the graph."""
-    dtype = tf.as_dtype(op.get_attr("dtype")).base_dtype
-    shape = tf.TensorShape(op.get_attr("shape"))
-    with private.eagerly():
-        value = tf.zeros([n or 0 for n in shape.as_list()] if shape.rank is not None else [0], dtype)
-        return tf.Variable(value, shape=shape, dtype=dtype, name=op.name, trainable=True)
-
-
 def _unconverted(fun: Callable[..., Any]) -> Callable[..., Any]:
     """The function, marked to be traced without AutoGraph."""
     marked: Callable[..., Any] = tf.autograph.experimental.do_not_convert(fun)
     return marked
-
-
-def _variable_op(variable: tf.Variable) -> Any:
-    """The operation that a variable consists of."""
-    handle = getattr(variable, "handle", None)
-    return variable.op if handle is None else handle.op
-
-
-def _dense(gradient: Any, variable: tf.Variable) -> Any:
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, variable.shape.as_list()[0])
-    return gradient

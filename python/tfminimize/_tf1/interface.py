@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -13,19 +14,21 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from tfminimize._problem import methods
-from tfminimize._problem.bounds import flat_bounds, pack_bounds
+from tfminimize._problem.bounds import PackedBounds, as_packed
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.violation import violation
 from tfminimize._scipy.lbfgsb import lbfgsb
 from tfminimize._scipy.slsqp import slsqp
 from tfminimize._solve import scipy_methods
 from tfminimize._tf1.arguments import (
     bounds_by_variable,
     check_kwargs,
+    formulate,
     listed,
     meaningful_options,
-    problem_class,
     split_method,
 )
+from tfminimize._tf1.formulation import Run
 from tfminimize._tf1.functions import FlatFunctions
 from tfminimize._tf1.internals import Internals
 
@@ -102,12 +105,11 @@ class ExternalOptimizerInterface(Internals):
         variables = None if var_list is None else listed(var_list, "var_list")
         if variables is not None and not variables:
             raise ValueError("var_list is empty: give at least one variable, or leave it out.")
-        kind = problem_class(loss)
-        self._problem: Any = kind(loss, variables, *constraints)
-        self._loss = getattr(self._problem, "loss", loss)  # the tensor, if a graph's was given by name
-        of_problem = [constraint for _, _, constraint in self._problem.constraints]
-        self._equalities, self._inequalities = of_problem[: len(constraints[0])], of_problem[len(constraints[0]) :]
-        self._bounds = bounds_by_variable(var_to_bounds, self._problem)
+        self._formulation = formulate(loss, variables, *constraints)
+        self._loss = getattr(self._formulation, "loss", loss)  # the tensor, if a graph's was given by name
+        read = [constraint for _, _, constraint in self._formulation.constraints]
+        self._equalities, self._inequalities = read[: len(constraints[0])], read[len(constraints[0]) :]
+        self._bounds = bounds_by_variable(var_to_bounds, self._formulation)
 
     def minimize(
         self,
@@ -154,10 +156,11 @@ class ExternalOptimizerInterface(Internals):
             if function is not None and not callable(function):
                 raise ValueError(f"{name} is {function!r}: give a function.")
         fetches = listed(fetches, "fetches")
-        self._check()
-        run = self._problem.start(session, feed_dict, fetches, run_kwargs)
+        bounds = as_packed(self._bounds, self._formulation.unknowns)
+        self._check(bounds)
+        run = self._formulation.start(session, feed_dict, fetches, run_kwargs)
         try:
-            result = self._run(run, step_callback, loss_callback)
+            result = self._run(run, bounds, step_callback, loss_callback)
         finally:
             run.release()
         run.assign(result.x)
@@ -204,22 +207,27 @@ class ExternalOptimizerInterface(Internals):
             "To use ExternalOptimizerInterface, subclass from it and implement the _minimize() method."
         )
 
-    def _check(self) -> None:
+    def _check(self, bounds: PackedBounds) -> None:
         """Raise an error for what no solve could use, before anything is read."""
 
     def _report(self, result: OptimizeResult) -> None:
         """Say how it ended."""
 
     def _run(
-        self, run: Any, step_callback: Callable[..., Any] | None, loss_callback: Callable[..., Any] | None
+        self,
+        run: Run,
+        bounds: PackedBounds,
+        step_callback: Callable[..., Any] | None,
+        loss_callback: Callable[..., Any] | None,
     ) -> OptimizeResult:
         """Solve in Python, by `_minimize`."""
-        functions: FlatFunctions = run.functions()
+        functions = run.functions()
         self._of_thread.result, self._of_thread.functions = None, functions
-        layout = self._problem.unknowns.layout
+        layout = self._formulation.unknowns.layout
         begin = time.perf_counter()
         try:
-            x = np.asarray(self._minimize(**self._arguments(run, functions, step_callback, loss_callback)), np.float64)
+            arguments = self._arguments(run, functions, bounds, step_callback, loss_callback)
+            x = np.asarray(self._minimize(**arguments), np.float64)
             if x.size != layout.size:
                 raise ValueError(
                     f"_minimize returned {x.size} values, but there are {layout.size} unknowns: return a flat vector "
@@ -228,7 +236,7 @@ class ExternalOptimizerInterface(Internals):
             result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
             result.x = layout.rounded(x.ravel())
             if "constr_violation" not in result:
-                result.constr_violation = self._violation(functions, result.x)
+                result.constr_violation = self._violation(functions, bounds, result.x)
         except BaseException:
             functions.restore()
             raise
@@ -247,8 +255,9 @@ class ExternalOptimizerInterface(Internals):
 
     def _arguments(
         self,
-        run: Any,
+        run: Run,
         functions: FlatFunctions,
+        bounds: PackedBounds,
         step_callback: Callable[..., Any] | None,
         loss_callback: Callable[..., Any] | None,
     ) -> dict[str, Any]:
@@ -278,32 +287,31 @@ class ExternalOptimizerInterface(Internals):
             "equality_grad_funcs": [gradients(i) for i in equalities],
             "inequality_funcs": [values(i) for i in inequalities],
             "inequality_grad_funcs": [gradients(i) for i in inequalities],
-            "packed_bounds": self._packed_bounds,
+            "packed_bounds": self._pairs(bounds),
             "step_callback": step,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
 
-    def _violation(self, functions: FlatFunctions, x: Float64) -> Any:
+    def _violation(self, functions: FlatFunctions, bounds: PackedBounds, x: Float64) -> Any:
         """The greatest violation of a constraint or bound, for solvers that do not tell it."""
-        violations = [0.0]
-        for i in range(functions.num_equalities + functions.num_inequalities):
-            values = functions.values(i, x)
-            violations.append(np.max(np.abs(values) if i < functions.num_equalities else -values, initial=0.0))
-        for value, (low, high) in zip(x, self._packed_bounds or (), strict=False):
-            violations.append(max(low - value, value - high))
-        return np.float64(max(violations))
+        constraints = [
+            {"type": kind, "fun": functools.partial(functions.values, i)}
+            for i, (_, kind, _) in enumerate(self._formulation.constraints)
+        ]
+        box = scipy.optimize.Bounds(*bounds.flat(self._formulation.unknowns.layout))
+        return np.float64(violation(x, box, constraints))
+
+    def _pairs(self, bounds: PackedBounds) -> list[tuple[float, float]] | None:
+        """One (low, high) for each element of the flat vector; None without ``var_to_bounds``."""
+        if self._bounds is None:
+            return None
+        low, high = bounds.flat(self._formulation.unknowns.layout)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
 
     @property
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
-        """One (low, high) for each element of the flat vector; None without bounds."""
-        if self._bounds is None:
-            return None
-        packed = pack_bounds(self._bounds, self._problem.unknowns)
-        if packed[0] is None:
-            low, high = flat_bounds(self._bounds, self._problem.unknowns)
-        else:
-            low, high = (self._problem.unknowns.layout.flatten(side) for side in packed)
-        return list(zip(low.tolist(), high.tolist(), strict=True))
+        """As the original packed them, for subclasses that read it."""
+        return self._pairs(as_packed(self._bounds, self._formulation.unknowns))
 
 
 class ScipyOptimizerInterface(ExternalOptimizerInterface):
@@ -391,7 +399,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
             {"l-bfgs-b": lbfgsb, "slsqp": slsqp}.get(name, name) if isinstance(name, str) else name,
-            self._problem.unknowns.layout,
+            self._formulation.unknowns.layout,
             precision=functions.precision,
             descend=descend,
             callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument
@@ -402,24 +410,27 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         self._of_thread.result = result
         return result.x
 
-    def _check(self) -> None:
+    def _check(self, bounds: PackedBounds) -> None:
         method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
         check_kwargs(kwargs)
-        name = methods.method_name(method, self._problem.constraints)
-        if self._problem.constraints and isinstance(name, str) and name not in methods.WITH_CONSTRAINTS:
+        name = methods.method_name(method, self._formulation.constraints)
+        if self._formulation.constraints and isinstance(name, str) and name not in methods.WITH_CONSTRAINTS:
             raise ValueError(f"method {method!r} cannot handle constraints: use method='SLSQP', or remove them.")
-        if self._bounds is not None:
-            methods.check_bounds(name, pack_bounds(self._bounds, self._problem.unknowns)[0])
+        methods.check_bounds(name, bounds.low)
 
     def _run(
-        self, run: Any, step_callback: Callable[..., Any] | None, loss_callback: Callable[..., Any] | None
+        self,
+        run: Run,
+        bounds: PackedBounds,
+        step_callback: Callable[..., Any] | None,
+        loss_callback: Callable[..., Any] | None,
     ) -> OptimizeResult:
         method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
-        name = methods.method_name(method, self._problem.constraints)
+        name = methods.method_name(method, self._formulation.constraints)
         is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and loss_callback is None
-        of_solver = name == "slsqp" or not self._problem.constraints
+        of_solver = name == "slsqp" or not self._formulation.constraints
         if not (is_plain and of_solver and run.can_be_native and set(kwargs) <= {"tol", "options"}):
-            return super()._run(run, step_callback, loss_callback)
+            return super()._run(run, bounds, step_callback, loss_callback)
         options = kwargs.get("options")
         if name in ("l-bfgs-b", "slsqp"):
             options = meaningful_options(options)
@@ -427,8 +438,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         if step_callback is not None:
             in_context = run.callback(step_callback)
             callback = lambda xk: in_context(xk)  # noqa: E731  SciPy looks at the names of parameters
-        found: OptimizeResult = run.solve(name, self._bounds, kwargs.get("tol"), options, callback)
-        return found
+        return run.solve(name, bounds, kwargs.get("tol"), options, callback)
 
     def _report(self, result: OptimizeResult) -> None:
         if "message" not in result:

@@ -11,7 +11,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.parameters import as_variable
-from tfminimize._tf1.graph import GraphProblem
+from tfminimize._tf1.formulation import Formulation
+from tfminimize._tf1.graph import GraphFormulation
 
 __all__ = ["Internals"]
 
@@ -31,7 +32,7 @@ class Internals:
         The constraints, in the same form.
     """
 
-    _problem: Any
+    _formulation: Formulation
     _loss: Any
     _equalities: list[Any]
     _inequalities: list[Any]
@@ -39,12 +40,12 @@ class Internals:
     @property
     def _vars(self) -> list[Any]:
         """The variables, in the order of the flat vector."""
-        return list(self._problem.variables)
+        return list(self._formulation.variables)
 
     @property
     def _packing_slices(self) -> list[slice]:
         """The place of each variable in the flat vector."""
-        return [segment.flat for segment in self._problem.unknowns.layout.segments]
+        return [segment.flat for segment in self._formulation.unknowns.layout.segments]
 
     @cached_property
     def _packed_var(self) -> Any:
@@ -99,7 +100,7 @@ class Internals:
         fetches = list(fetches or [])
 
         def eval_func(x: Any) -> list[Any]:
-            run = self._problem.start(session, feed_dict, [*wanted, *fetches], {})
+            run = self._formulation.start(session, feed_dict, [*wanted, *fetches], {})
             try:
                 functions = run.functions()
                 values = list(run.fetched(functions.loss_and_gradient(np.asarray(x, np.float64).ravel())[2]))
@@ -124,9 +125,9 @@ class Internals:
         return [self._make_eval_func(tensor, session, feed_dict, fetches, callback) for tensor in tensors]
 
     def _packed_grad(self, target: Any, index: int) -> Any:
-        if isinstance(self._problem, GraphProblem):
-            of_constraints = [gradients for gradients, _ in self._problem.constraint_gradients]
-            gradients = [self._problem.loss_gradients, *of_constraints][index]
+        if isinstance(self._formulation, GraphFormulation):
+            of_constraints = [gradients for gradients, _ in self._formulation.constraint_gradients]
+            gradients = [self._formulation.loss_gradients, *of_constraints][index]
             return self._in_form(
                 lambda: self._pack(
                     [tf.zeros_like(v) if g is None else g for v, g in zip(self._vars, gradients, strict=True)]
@@ -144,14 +145,14 @@ class Internals:
 
     def _in_form(self, make: Callable[[], Any]) -> Any:
         """The tensor that this makes, added to the graph; or the function itself where there is none."""
-        if not isinstance(self._problem, GraphProblem):
+        if not isinstance(self._formulation, GraphFormulation):
             return make
-        with self._problem.building():
+        with self._formulation.building():
             return make()
 
-    def _graph(self, name: str) -> GraphProblem:
-        if isinstance(self._problem, GraphProblem):
-            return self._problem
+    def _graph(self, name: str) -> GraphFormulation:
+        if isinstance(self._formulation, GraphFormulation):
+            return self._formulation
         raise AttributeError(
             f"{name} belongs to a graph of TensorFlow 1, but the loss is a function: assign to the variables in _vars."
         )

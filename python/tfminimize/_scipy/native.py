@@ -1,0 +1,225 @@
+"""One solve by a native solver on functions of NumPy arrays: what the methods in SciPy's hands share."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfminimize._problem.callback import Observer
+from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
+from tfminimize._scipy import private
+from tfminimize._scipy.constraints import ArrayConstraint, ConstraintRows, finite_differences, read_constraints
+from tfminimize._scipy.functions import FreeVariables, read_bounds, split
+from tfminimize._tf.binding import _native
+
+__all__ = ["ArrayFunctions", "HostSolve", "all_fixed", "over_free_elements", "read_functions", "warn_of_hessian"]
+
+Float64 = NDArray[np.float64]
+Shown = Callable[[Float64], Float64]
+"""What the user's callback gets of the solver's x, as a copy."""
+
+FIXED = "All independent variables were fixed by bounds."
+"""SciPy's message where nothing is left to optimise."""
+
+
+@dataclass(frozen=True)
+class ArrayFunctions:
+    """A loss and constraints on NumPy arrays, with a start within the bounds."""
+
+    fun: Callable[..., Any]
+    x: Float64
+    args: tuple[Any, ...]
+    jac: Any
+    bounds: tuple[Float64, Float64] | None
+    constraints: Sequence[ArrayConstraint]
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether nothing is differenced, for which fixed elements would leave no room."""
+        return callable(self.jac) and all(c.jac is not None for c in self.constraints)
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """Which elements the bounds leave free."""
+        return np.ones(self.x.size, np.bool_) if self.bounds is None else self.bounds[0] < self.bounds[1]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the bounds leave no choice."""
+        return self.bounds is not None and not self.free.any()
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """The bounds as finite differences take them."""
+        return (-np.inf, np.inf) if self.bounds is None else self.bounds
+
+    def on(self, variables: FreeVariables) -> ArrayFunctions:
+        """The same for the free variables only."""
+        return ArrayFunctions(
+            variables.function(self.fun),
+            variables.part(self.x),
+            self.args,
+            variables.derivative(self.jac) if callable(self.jac) else self.jac,
+            None if self.bounds is None else (variables.part(self.bounds[0]), variables.part(self.bounds[1])),
+            [c.on(variables) for c in self.constraints],
+        )
+
+    def rows(self, differences: Mapping[str, Any]) -> ConstraintRows:
+        """The constraints as the solver sees them; each is called at the start."""
+        steps = finite_differences(self.jac, differences["eps"], differences["finite_diff_rel_step"], self.limits)
+        return ConstraintRows(self.constraints, self.x, steps)
+
+
+def read_functions(
+    fun: Callable[..., Any], x0: Any, args: Any, jac: Any, bounds: Any, constraints: Any = ()
+) -> ArrayFunctions:
+    """What a method gets from `scipy.optimize.minimize`, checked."""
+    if jac is True:
+        fun, jac = split(fun)
+    elif not callable(jac) and not isinstance(jac, str):
+        jac = None
+    if not isinstance(args, tuple):
+        args = (args,)
+    x = np.array(x0, dtype=np.float64).ravel()
+    read = read_constraints(constraints, x) if has_constraints(constraints) else []
+    lower, upper = read_bounds(bounds, x)
+    if lower is None or upper is None:
+        return ArrayFunctions(fun, x, args, jac, None, read)
+    return ArrayFunctions(fun, np.clip(x, lower, upper), args, jac, (lower, upper), read)
+
+
+def warn_of_hessian(name: str, hess: Any, hessp: Any) -> None:
+    """Say that a method uses no Hessian if it is given one."""
+    if hess is not None or hessp is not None:
+        warnings.warn(f"{name} uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=3)
+
+
+def over_free_elements(
+    functions: ArrayFunctions, solve: Callable[[ArrayFunctions, Shown], OptimizeResult]
+) -> OptimizeResult:
+    """Solve; if there are differences to be taken, over the elements that the bounds leave free."""
+    free = functions.free
+    if functions.has_derivatives or free.all():
+        return solve(functions, np.copy)
+    variables = FreeVariables(functions.x, free)
+    result = solve(functions.on(variables), variables.whole)
+    result.x = variables.whole(result.x)
+    result.jac = variables.whole(result.jac, np.nan)
+    return result
+
+
+def all_fixed(functions: ArrayFunctions, rows: ConstraintRows, ftol: float, not_finite: int) -> OptimizeResult:
+    """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold.
+
+    ``not_finite`` is the method's status for a function that is not finite at the start.
+    """
+    fun = np.float64(functions.fun(functions.x.copy(), *functions.args))
+    violation = rows.violation(functions.x)
+    holds = violation <= ftol
+    finite = bool(np.isfinite(fun))
+    message = FIXED
+    if not finite:
+        message = f"{FIXED[:-1]}, where the function is {fun}: change the bounds."
+    elif rows.size and holds:
+        message = f"{FIXED[:-1]} at values that satisfy the constraints."
+    elif not holds:
+        message = (
+            f"{FIXED[:-1]}, but the independent variables do not satisfy the constraints "
+            f"(Maximum violation: {violation})."
+        )
+    return OptimizeResult(
+        x=functions.x,
+        fun=fun,
+        jac=np.full(functions.x.size, np.nan),
+        nit=0,
+        nfev=1,
+        njev=0,
+        status=not_finite if not finite else 0 if holds else 4,
+        success=finite and holds,
+        message=message,
+        constr_violation=np.float64(violation),
+        backend="host",
+    )
+
+
+class HostSolve:
+    """One solve: its memory, and the functions as SciPy evaluates and counts them, evaluated at the start already.
+
+    Parameters
+    ----------
+    functions : ArrayFunctions
+    differences : dict
+        ``eps``, ``finite_diff_rel_step`` and ``workers``.
+    observer : Observer or None
+        It gets ``shown(x)``.
+
+    Attributes
+    ----------
+    x, gradient : ndarray, shape (n,)
+        What the solver works on.
+    function : object
+        SciPy's wrapper of the loss and its gradient.
+    rows : ConstraintRows
+    """
+
+    def __init__(
+        self,
+        functions: ArrayFunctions,
+        differences: Mapping[str, Any],
+        observer: Observer | None,
+        shown: Shown,
+    ) -> None:
+        begin = time.perf_counter()
+        self.rows = functions.rows(differences)
+        workers = differences["workers"]
+        self.function = private.optimize._prepare_scalar_function(
+            functions.fun,
+            functions.x,
+            jac=functions.jac,
+            args=functions.args,
+            bounds=functions.limits,
+            epsilon=differences["eps"],
+            finite_diff_rel_step=differences["finite_diff_rel_step"],
+            **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
+        )
+        self._first = time.perf_counter() - begin
+        n = functions.x.size
+        self.x, self.gradient = _native.aligned_zeros(n), _native.aligned_zeros(n)
+        self.x[:] = functions.x
+        self.observer = observer
+        self._shown = shown
+
+    def observe(self, solver: _native.Lbfgsb | _native.Slsqp) -> bool:
+        """Call the user's callback, if there is one; return whether it ends the solve."""
+        return self.observer is not None and self.observer(self._shown(self.x), solver.fun)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the user's callback has ended the solve."""
+        return self.observer is not None and self.observer.stopped
+
+    def run(
+        self, solver: _native.Lbfgsb | _native.Slsqp, objective: Any, halt: Callable[[], bool] | None
+    ) -> OptimizeResult:
+        """Drive a solver to its end."""
+        timing = _native.drive(solver, objective, halt)
+        return OptimizeResult(
+            x=self.x.copy(),
+            fun=np.float64(solver.fun),
+            jac=self.gradient.copy(),
+            nit=solver.nit,
+            nfev=self.function.nfev,
+            njev=self.function.ngev,
+            status=solver.status_code,
+            success=solver.status_code == 0,
+            message=STOPPED_BY_CALLBACK if self.is_stopped else solver.message,
+            backend="host",
+            timing={"trace": 0.0, "compile": 0.0, "evaluate": self._first + timing.evaluate, "solver": timing.solver},
+        )

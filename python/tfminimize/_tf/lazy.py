@@ -1,0 +1,43 @@
+"""Modules that are private to another package, looked up only when they are used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["PrivateModule"]
+
+_TITLES = {"scipy": "SciPy", "tensorflow": "TensorFlow"}
+
+
+class PrivateModule:
+    """A module of TensorFlow or SciPy that they may change in any version, with the names of it that are needed.
+
+    A name that is gone breaks the function that needs it, with one sentence, and not the import of tfminimize.
+
+    Examples
+    --------
+    >>> PrivateModule("scipy.optimize", "gone").gone  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ImportError: tfminimize needs scipy.optimize.gone, which SciPy ... does not have: install ...
+    """
+
+    def __init__(self, path: str, *names: str) -> None:
+        self.path_ = path
+        self.names_ = names
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.names_:
+            raise AttributeError(f"{self.path_}.{name} is not among the names that are needed: {self.names_}.")
+        # Nothing is kept: a module may give its names new values.
+        try:
+            return getattr(importlib.import_module(self.path_), name)
+        except (AttributeError, ImportError) as error:
+            package = self.path_.split(".")[0]
+            title, version = _TITLES[package], importlib.import_module(package).__version__
+            minor = ".".join(version.split(".")[:2])
+            raise ImportError(
+                f"tfminimize needs {self.path_}.{name}, which {title} {version} does not have: install a newer "
+                f"tfminimize, or an older {title} (`pip install '{package}<{minor}'`)."
+            ) from error

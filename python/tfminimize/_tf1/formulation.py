@@ -1,0 +1,67 @@
+"""What the interface asks of a loss with variables and constraints, and of one solve of it; in a graph, or without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfminimize._problem.bounds import PackedBounds
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.result import OptimizeResult
+from tfminimize._tf1.functions import FlatFunctions
+
+__all__ = ["Formulation", "Run"]
+
+Float64 = NDArray[np.float64]
+
+
+class Run(Protocol):
+    """One solve, from the present values of the variables."""
+
+    can_be_native: bool
+    """Whether the functions can be compiled."""
+    backend_reason: str | None
+    """Why not."""
+
+    def initial(self) -> Float64:
+        """The present values of the variables, flat."""
+
+    def solve(
+        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
+    ) -> OptimizeResult:
+        """Solve on the compiled functions, without Python between two evaluations."""
+
+    def functions(self) -> FlatFunctions:
+        """The functions for a solver in Python."""
+
+    def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The user's function, as it is called from within the solve."""
+
+    def fetched(self, values: Sequence[Any]) -> Any:
+        """The values of all fetches, in their structure."""
+
+    def release(self) -> None:
+        """Give back what only one solve uses at a time."""
+
+    def assign(self, x: Float64) -> None:
+        """Give the variables their final values."""
+
+
+class Formulation(Protocol):
+    """A loss, the variables to optimise, and constraints."""
+
+    unknowns: Unknowns
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """As the user gave them, in the order of the flat vector."""
+
+    @property
+    def constraints(self) -> Sequence[tuple[str, str, Any]]:
+        """Their names in messages, "eq" or "ineq", and the tensors or functions."""
+
+    def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> Run:
+        """One solve, with the arguments of `minimize`; checked."""
