@@ -22,6 +22,7 @@ MODULES = sorted(
     for m in pkgutil.walk_packages(tfm.__path__, "tfminimize.")
     if m.name not in ("tfminimize._native", "tfminimize._xla", "tfminimize._ops", "tfminimize.__main__")
 )
+PUBLIC_MODULES = [m.name for m in pkgutil.iter_modules(tfm.__path__) if not m.name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -122,6 +123,20 @@ def test_version_is_that_of_the_package() -> None:
 def test_dir_shows_what_is_for_users() -> None:
     assert dir(tfm) == sorted(tfm.__all__)
     assert all(hasattr(tfm, name) for name in tfm.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_module_with_a_public_name_shows_users_what_is_for_them(name: str) -> None:
+    module = getattr(tfm, name)
+    assert name in tfm.__all__
+    for public in module.__all__:
+        assert getattr(module, public).__doc__, public
+
+
+@pytest.mark.parametrize("name", ["math", "ops", "scipy"])
+def test_facade_holds_only_names_for_users(name: str) -> None:
+    module = getattr(tfm, name)
+    assert {public for public in vars(module) if not public.startswith("_")} - {"annotations"} == set(module.__all__)
 
 
 def test_small_program_type_checks_strictly_against_the_package(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_missing_name_is_one_sentence_with_the_version(
         getattr(module, name)
 
 
+@pytest.mark.subprocess
 def test_import_needs_no_private_name() -> None:
     program = """
         for call in (
@@ -78,6 +79,7 @@ def test_import_needs_no_private_name() -> None:
     run_without(MODULES, program)
 
 
+@pytest.mark.subprocess
 def test_without_private_names_of_scipy_tensorflow_functions_are_minimised() -> None:
     program = """
         disc = {"type": "ineq", "fun": lambda x: 1.0 - x**2}

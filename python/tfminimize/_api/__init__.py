@@ -1,1 +1,1 @@
-"""What users call: `minimize`, `Minimizer`, `compare` and the command line."""
+"""What users call: `minimize`, `Minimizer`, `compare` and the command line. Everything below is put together here."""

@@ -1,1 +1,4 @@
-"""The native solvers in SciPy's hands."""
+"""The native solvers as methods of `scipy.optimize.minimize`, for functions of NumPy arrays.
+
+`private` is the only place that names what is private in SciPy.
+"""

@@ -1,1 +1,4 @@
-"""The interface of TensorFlow 1 to optimisers of other libraries."""
+"""The interface of TensorFlow 1 to optimisers of other libraries, for graphs with sessions and for TensorFlow 2.
+
+A graph is lifted out of its session and compiled; where that cannot be, it is evaluated through the session.
+"""

@@ -1,1 +1,1 @@
-"""From Python functions to TensorFlow functions."""
+"""From a Python function to TensorFlow functions of loss, gradient, constraints and Jacobian, each traced once."""
