@@ -95,10 +95,7 @@ def lbfgsb(
         _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"])
         return _solve(HostSolve(functions, differences, observer, shown), functions, settings)
 
-    result = over_free_elements(functions, solve)
-    if result.hess_inv.shape[0] != len(result.x):
-        result.hess_inv = None  # it is that of the free elements
-    return result
+    return over_free_elements(functions, solve)
 
 
 def fmin_l_bfgs_b(
@@ -210,10 +207,11 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
         return run.observe(solver) or bool(solver.nit < maxiter and function.nfev > maxfun)
 
     result = run.run(solver, _native.HostFunction(function.fun_and_grad), halt)
-    if result.status == STOPPED and not run.is_stopped:
-        result.status, result.message = 1, _TOO_MANY_EVALUATIONS
-    elif result.status == 2 and function.nfev > maxfun:
-        result.status = 1
+    status = solver.status_code
+    if status == STOPPED and not run.is_stopped:
+        result.update(status=1, message=_TOO_MANY_EVALUATIONS)
+    elif status == 2 and function.nfev > maxfun:
+        result.update(status=1)
     layout = Layout([("x", functions.x.shape, "float64")])
     # Bounds hold all along the way.
     result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))

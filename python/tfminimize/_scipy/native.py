@@ -105,13 +105,14 @@ def over_free_elements(
     functions: ArrayFunctions, solve: Callable[[ArrayFunctions, Shown], OptimizeResult]
 ) -> OptimizeResult:
     """Solve; if there are differences to be taken, over the elements that the bounds leave free."""
-    free = functions.free
-    if functions.has_derivatives or free.all():
+    if functions.bounds is None or functions.has_derivatives or functions.free.all():
         return solve(functions, np.copy)
-    variables = FreeVariables(functions.x, free)
+    variables = FreeVariables(functions.x, functions.free)
     result = solve(functions.on(variables), variables.whole)
     result.x = variables.whole(result.x)
     result.jac = variables.whole(result.jac, np.nan)
+    if "hess_inv" in result:
+        result.hess_inv = None  # it is that of the free elements
     return result
 
 
