@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfminimize as tfm
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._trace.trace import scratch_handle
+from tfminimize._trace.stand_ins import scratch_handle
 
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
 

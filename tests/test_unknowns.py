@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
-from tfminimize._trace.trace import _in_host_memory
+from tfminimize._trace.stand_ins import in_host_memory
 
 
 def test_module_as_start_is_an_error_that_names_trainable_variables(tensorflow_probability: ModuleType) -> None:
@@ -69,4 +69,4 @@ def test_memory_of_another_process_is_not_the_hosts(device: str, is_host: bool) 
 
     variable: Any = Variable()
     variable.device = device
-    assert _in_host_memory(variable) is is_host
+    assert in_host_memory(variable) is is_host

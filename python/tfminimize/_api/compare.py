@@ -26,7 +26,7 @@ from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._problem.violation import violation
-from tfminimize._trace.trace import follows_jit
+from tfminimize._trace.user_function import follows_jit
 
 __all__ = ["Comparison", "compare", "table"]
 

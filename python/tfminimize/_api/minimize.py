@@ -14,7 +14,7 @@ from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.trace import check_context
+from tfminimize._trace.user_function import check_context
 
 __all__ = ["clear_cache", "minimize"]
 

@@ -11,7 +11,7 @@ from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
-from tfminimize._trace.trace import check_context
+from tfminimize._trace.user_function import check_context
 
 __all__ = ["Minimizer"]
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._trace.trace import inside_trace, value_and_gradients
+from tfminimize._trace.objective_graph import ObjectiveGraph
 
 __all__ = ["NumpyFunctions"]
 
@@ -37,7 +38,8 @@ class NumpyFunctions:
 
     def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
         """The loss with its gradient, a flat vector."""
-        call = self._on_vectors(value_and_gradients(fun, self._unknowns, arguments, self._jit), arguments)
+        graph = ObjectiveGraph(fun, self._unknowns, arguments, jit=self._jit)
+        call = self._on_vectors(graph.derivatives, arguments)
 
         def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
             loss, *gradients = call(x)
@@ -62,25 +64,11 @@ class NumpyFunctions:
     def _values_and_jacobian(
         self, fun: Callable[..., Any], args: tuple[Any, ...]
     ) -> tuple[Callable[[Float64], Float64], Callable[[Float64], Float64]]:
-        unknowns, arguments = self._unknowns, Arguments(args, self._float_dtype)
-        fun = inside_trace(fun, self._jit)
-        rebuild_args = arguments.rebuilder()
-        num_leaves = 0 if unknowns.variables else len(unknowns.layout.segments)
-
-        def values(*inputs: tf.Tensor) -> tf.Tensor:
-            x = () if unknowns.variables else (unknowns.rebuild(inputs[:num_leaves]),)
-            return tf.reshape(fun(*x, *rebuild_args(inputs[num_leaves:])), [-1])
-
-        def jacobian(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            sources = list(unknowns.variables) or list(inputs[:num_leaves])
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(sources)
-                of_all = values(*inputs)
-            found: list[tf.Tensor] = tape.jacobian(of_all, sources, unconnected_gradients="zero")
-            return found
-
-        traced = [tf.function(f, autograph=False, jit_compile=self._jit or None) for f in (values, jacobian)]
-        call_values, call_jacobian = (self._on_vectors(f, arguments) for f in traced)
+        arguments, none = Arguments(args, self._float_dtype), Arguments((), self._float_dtype)
+        function = ConstraintFunction("the constraint", fun, arguments)
+        graph = ObjectiveGraph(None, self._unknowns, none, [function], jit=self._jit)
+        call_values = self._on_vectors(graph.values, arguments)
+        call_jacobian = self._on_vectors(lambda *inputs: graph.derivatives(*inputs)[1:], arguments)
 
         def flat_values(x: Float64) -> Float64:
             return call_values(x)[0].astype(np.float64)
@@ -91,14 +79,17 @@ class NumpyFunctions:
 
         return flat_values, flat_jacobian
 
-    def _on_vectors(self, function: Any, arguments: Arguments) -> Callable[[Float64], Sequence[NDArray[Any]]]:
+    def _on_vectors(
+        self, traced: Callable[..., list[tf.Tensor]], arguments: Arguments
+    ) -> Callable[[Float64], Sequence[NDArray[Any]]]:
         unknowns = self._unknowns
+        function = tf.function(traced, autograph=False, jit_compile=self._jit or None)
 
         def call(x: Float64) -> Sequence[NDArray[Any]]:
             leaves = [tf.constant(part) for part in unknowns.layout.split(x)]
             for variable, leaf in zip(unknowns.variables, leaves, strict=False):
                 variable.assign(leaf)
             outputs = function(*([] if unknowns.variables else leaves), *arguments.tensors)
-            return [output.numpy() for output in tf.nest.flatten(outputs)]
+            return [output.numpy() for output in outputs]
 
         return call

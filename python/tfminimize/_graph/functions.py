@@ -13,13 +13,11 @@ from tfminimize._problem.constraints import Constraints, Rows
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._tf import private
 from tfminimize._tf.effects import is_read_only, warn_of_random_numbers
-from tfminimize._trace.constrained_trace import ConstrainedProblem
-from tfminimize._trace.trace import check_writes, least_precise, value_and_gradients
+from tfminimize._trace.checks import check_writes
+from tfminimize._trace.flat import FLAT, join, join_columns, split
+from tfminimize._trace.objective_graph import ObjectiveGraph
 
-__all__ = ["Functions", "TraceFunction", "join", "split"]
-
-_FLAT = tf.float64
-"""The dtype of everything between the solver and the functions."""
+__all__ = ["Functions", "TraceFunction"]
 
 
 @dataclass(frozen=True)
@@ -41,19 +39,6 @@ class TraceFunction:
     fun: Callable[[list[tf.Tensor], tf.Tensor, list[tf.Tensor], list[tf.Tensor]], tuple[Any, Any, Any]]
     state: Sequence[tf.Tensor] = ()
     at_start: bool = False
-
-
-def split(flat: tf.Tensor, unknowns: Unknowns) -> list[tf.Tensor]:
-    """The leaves of x, in their shapes and dtypes, from a flat vector of the graph."""
-    segments = unknowns.layout.segments
-    parts = [flat] if len(segments) == 1 else tf.split(flat, [s.size for s in segments])
-    return [tf.cast(tf.reshape(part, s.shape), s.dtype) for part, s in zip(parts, segments, strict=True)]
-
-
-def join(leaves: Sequence[Any]) -> tf.Tensor:
-    """A flat vector of the graph from leaves."""
-    flat = [tf.reshape(tf.cast(leaf, _FLAT), [-1]) for leaf in leaves]
-    return flat[0] if len(flat) == 1 else tf.concat(flat, 0)
 
 
 class Functions:
@@ -100,14 +85,17 @@ class Functions:
     ) -> None:
         self._unknowns = unknowns
         self._jit = jit
-        self._tensors = list(arguments.tensors)
-        self.num_equalities = self.num_constraints = 0
-        self.dtype = "float64"
+        given = Constraints((), unknowns) if constraints is None else constraints
+        self._tensors = [*arguments.tensors, *given.tensors]
+        has_linear = len(given.matrix) > 0
+        graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
         if constraints is None:
-            inner = [self._traced(self._objective(fun, arguments))]
+            inner = [self._traced(self._loss_and_gradient(graph))]
         else:
-            self._tensors += constraints.tensors
-            inner = self._constrained(fun, arguments, constraints)
+            inner = [self._traced(function) for function in self._constrained(graph, constraints)]
+        rows = given.rows(graph.shapes)
+        self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
+        self.dtype = graph.dtype
         inner_trace = None if trace is None else self._traced(_trace(trace, unknowns), _trace_specs(trace, unknowns))
         captured = {id(t): t for f in (*inner, inner_trace) if f is not None for t in f.captured_inputs}
         handles = {id(v.handle): v.handle for v in unknowns.variables}
@@ -131,43 +119,35 @@ class Functions:
             self.trace_functions = [self._called(inner_trace, _trace_specs(trace, unknowns))]
             self.trace_dtypes, self.trace_shapes = [t.dtype for t in traced], [t.shape for t in traced]
 
-    def _objective(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:
-        evaluate = value_and_gradients(fun, self._unknowns, arguments, self._jit).python_function
+    def _loss_and_gradient(self, graph: ObjectiveGraph) -> Callable[..., list[tf.Tensor]]:
+        def loss_and_gradient(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+            loss, *gradients = graph.derivatives(*self._leaves(x), *tensors)
+            return [tf.cast(loss, FLAT), join(gradients)]
 
-        def objective(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-            loss, *gradients = evaluate(*self._leaves(x), *tensors)
-            self.dtype = least_precise([loss.dtype.name], self._unknowns)
-            return [tf.cast(loss, _FLAT), join(gradients)]
+        return loss_and_gradient
 
-        return objective
-
-    def _constrained(self, fun: Callable[..., Any], arguments: Arguments, constraints: Constraints) -> list[Any]:
-        problem = ConstrainedProblem(fun, constraints, self._unknowns, arguments, self._jit)
-
+    def _constrained(self, graph: ObjectiveGraph, constraints: Constraints) -> list[Callable[..., list[tf.Tensor]]]:
         def values(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-            loss, *joined = problem.values(*self._leaves(x), *tensors)
-            return [tf.cast(loss, _FLAT), _constraint_values(constraints, constraints.rows(problem.shapes), x, joined)]
+            loss, *joined = graph.values(*self._leaves(x), *tensors)
+            rows = constraints.rows(graph.shapes)
+            return [tf.cast(loss, FLAT), _constraint_values(constraints, rows, x, joined)]
 
         def derivatives(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-            loss, *found = problem.all(*self._leaves(x), *tensors)
-            rows = constraints.rows(problem.shapes)
-            joined, found = (found[:1], found[1:]) if problem.shapes else ([], found)
+            loss, *found = graph.derivatives(*self._leaves(x), *tensors)
+            rows = constraints.rows(graph.shapes)
+            joined, found = (found[:1], found[1:]) if graph.shapes else ([], found)
             count = len(self._unknowns.layout.segments)
             jacobian = _jacobian(constraints, rows, found[count:])
             values = _constraint_values(constraints, rows, x, joined)
-            return [tf.cast(loss, _FLAT), values, join(found[:count]), jacobian]
+            return [tf.cast(loss, FLAT), values, join(found[:count]), jacobian]
 
-        traced = [self._traced(values), self._traced(derivatives)]
-        rows = constraints.rows(problem.shapes)
-        self.dtype = problem.dtype
-        self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
-        return traced
+        return [values, derivatives]
 
     def _leaves(self, x: tf.Tensor) -> list[tf.Tensor]:
-        return [] if self._unknowns.variables else split(x, self._unknowns)
+        return [] if self._unknowns.variables else split(x, self._unknowns.layout)
 
     def _specs(self, first: Sequence[tf.TensorSpec] = ()) -> list[tf.TensorSpec]:
-        return [tf.TensorSpec([self._unknowns.layout.size], _FLAT), *first]
+        return [tf.TensorSpec([self._unknowns.layout.size], FLAT), *first]
 
     def _traced(self, function: Callable[..., Any], first: Sequence[tf.TensorSpec] = ()) -> Any:
         """The real function, with the tensors of ``args`` as inputs."""
@@ -201,9 +181,9 @@ class Functions:
 
 def _trace(trace: TraceFunction, unknowns: Unknowns) -> Callable[..., Any]:
     def traced(x: tf.Tensor, loss: tf.Tensor, gradient: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        leaves = [] if unknowns.variables else split(x, unknowns)
+        leaves = [] if unknowns.variables else split(x, unknowns.layout)
         state = list(inputs[: len(trace.state)])
-        stop, state, results = trace.fun(leaves, loss, split(gradient, unknowns), state)
+        stop, state, results = trace.fun(leaves, loss, split(gradient, unknowns.layout), state)
         return [tf.convert_to_tensor(t) for t in (stop, *state, *results)]
 
     return traced
@@ -211,25 +191,22 @@ def _trace(trace: TraceFunction, unknowns: Unknowns) -> Callable[..., Any]:
 
 def _trace_specs(trace: TraceFunction, unknowns: Unknowns) -> list[tf.TensorSpec]:
     state = [tf.TensorSpec(t.shape, t.dtype) for t in trace.state]
-    return [tf.TensorSpec([], _FLAT), tf.TensorSpec([unknowns.layout.size], _FLAT), *state]
+    return [tf.TensorSpec([], FLAT), tf.TensorSpec([unknowns.layout.size], FLAT), *state]
 
 
 def _constraint_values(constraints: Constraints, rows: Rows, x: tf.Tensor, joined: list[tf.Tensor]) -> tf.Tensor:
-    parts = [tf.cast(value, _FLAT) for value in joined]
+    parts = [tf.cast(value, FLAT) for value in joined]
     if len(constraints.matrix):
         parts.append(tf.linalg.matvec(tf.constant(constraints.matrix), x))
     if not parts:
-        return tf.zeros([0], _FLAT)
+        return tf.zeros([0], FLAT)
     return tf.gather(tf.concat(parts, 0), rows.source) * rows.sign + rows.offset
 
 
 def _jacobian(constraints: Constraints, rows: Rows, by_component: Sequence[tf.Tensor]) -> tf.Tensor:
-    parts = []
-    if by_component:
-        flat = [tf.cast(tf.reshape(part, [rows.num_values, -1]), _FLAT) for part in by_component]
-        parts.append(tf.concat(flat, 1))
+    parts = [join_columns(by_component)] if by_component else []
     if len(constraints.matrix):
         parts.append(tf.constant(constraints.matrix))
     if not parts:
-        return tf.zeros([0, constraints.matrix.shape[1]], _FLAT)
+        return tf.zeros([0, constraints.matrix.shape[1]], FLAT)
     return tf.gather(tf.concat(parts, 0), rows.source) * rows.sign[:, None]

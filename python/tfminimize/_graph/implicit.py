@@ -32,7 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfminimize._problem.layout import Layout
 from tfminimize._tf import private
+from tfminimize._trace.flat import split
+from tfminimize._trace.stand_ins import StandIns, replace
 
 __all__ = ["MAX_DIRECT", "Solution", "Upstream", "gradient_of_op", "pullback"]
 
@@ -136,13 +139,20 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     x = op.outputs[0]
     solution = Solution(x, op.outputs[_MULTIPLIERS], op.get_attr("num_equalities"), low, high)
     called = private.function_of(op, op.get_attr("functions")[-1].name)
-    stand_ins = _StandIns(op, x)
+    # The variables of the op may have other values than x.
+    variables = [captures[i] for i in op.get_attr("variables")]
+    types = zip(op.get_attr("variable_shapes"), op.get_attr("variable_dtypes"), strict=True)
+    layout = Layout(("x", tf.TensorShape(shape).as_list(), dtype.name) for shape, dtype in types)
+    stand_ins = StandIns(variables, layout.segments, in_graph=True)
+    assigned = stand_ins.assign(split(x, layout)) if variables else []
 
     def derivatives(x: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        return list(called(x, *stand_ins.put_into(inputs, x)))
+        places = zip(stand_ins.handles, layout.segments, strict=True)
+        seen = [private.with_gradient(functools.partial(_same, h), _as_part_of_x, [x[s.flat]]) for h, s in places]
+        return list(called(x, *replace(inputs, variables, seen)))  # a tape sees that they are x
 
     try:
-        with tf.control_dependencies(stand_ins.assigned):
+        with tf.control_dependencies(assigned):
             by_captures, by_low, by_high = pullback(derivatives, solution, captures, Upstream(**by_name))
     except LookupError as error:
         raise LookupError(
@@ -155,33 +165,6 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
 
 _MULTIPLIERS = 8
 """Which output of the op they are."""
-
-
-class _StandIns:
-    """Variables with the values of x, where the functions read x from variables: those of the op may have others."""
-
-    def __init__(self, op: Any, x: tf.Tensor) -> None:
-        self._indices = op.get_attr("variables")
-        self._handles: list[tf.Tensor] = []
-        self._places: list[slice] = []
-        self.assigned: list[Any] = []
-        first = 0
-        shapes = [tf.TensorShape(shape) for shape in op.get_attr("variable_shapes")]
-        for shape, dtype in zip(shapes, op.get_attr("variable_dtypes"), strict=True):
-            place = slice(first, first + shape.num_elements())
-            handle = tf.raw_ops.VarHandleOp(dtype=dtype, shape=shape, shared_name=private.anonymous_name())
-            value = tf.cast(tf.reshape(x[place], shape), dtype)
-            self.assigned.append(tf.raw_ops.AssignVariableOp(resource=handle, value=value))
-            self._handles.append(handle)
-            self._places.append(place)
-            first = place.stop
-
-    def put_into(self, inputs: Sequence[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
-        """The inputs of the functions with these variables in place of the op's; a tape sees that they are x."""
-        replaced = list(inputs)
-        for index, handle, place in zip(self._indices, self._handles, self._places, strict=True):
-            replaced[index] = private.with_gradient(functools.partial(_same, handle), _as_part_of_x, [x[place]])
-        return replaced
 
 
 def _same(value: Any) -> Any:

@@ -9,14 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfminimize._graph import implicit
-from tfminimize._graph.functions import Functions, TraceFunction, join, split
+from tfminimize._graph.functions import Functions, TraceFunction
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.bounds import pack_bounds, tensor_bounds
 from tfminimize._problem.parameters import Unknowns, replicas
 from tfminimize._problem.problem import Problem
 from tfminimize._tf import binding, private
 from tfminimize._tf.xla import is_required
-from tfminimize._trace.trace import follows_jit
+from tfminimize._trace.flat import join, split
+from tfminimize._trace.user_function import follows_jit
 
 __all__ = ["MinimizeResult", "minimize", "traced_minimize"]
 
@@ -224,7 +225,7 @@ def _start(x0: Any, unknowns: Unknowns) -> list[tf.Tensor]:
 
 def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
     """The same outputs, after the variables have got the solution."""
-    leaves = split(outputs.x, unknowns)
+    leaves = split(outputs.x, unknowns.layout)
     assignments = [
         tf.raw_ops.AssignVariableOp(resource=replica.handle, value=leaf)
         for v, leaf in zip(unknowns.variables, leaves, strict=True)
@@ -236,7 +237,7 @@ def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
 
 def _result(outputs: Any, unknowns: Unknowns, method: str) -> MinimizeResult:
     def shown(flat: tf.Tensor) -> Any:
-        leaves = split(flat, unknowns)  # rounded to what the function saw
+        leaves = split(flat, unknowns.layout)  # rounded to what the function saw
         return join(leaves) if unknowns.variables else unknowns.rebuild(leaves)
 
     return MinimizeResult(

@@ -14,7 +14,8 @@ from tfminimize._graph import operation
 from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._problem.parameters import Unknowns, as_variable
-from tfminimize._trace.trace import about_datasets, dense, inside_trace, scalar
+from tfminimize._trace.checks import about_datasets, dense, scalar
+from tfminimize._trace.user_function import inside_trace
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
 

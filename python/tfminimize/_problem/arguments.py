@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,12 @@ class Arguments:
         """Whether these are surely made of ``args``, as they are now."""
         return self.is_constant and args is self._args
 
-    def rebuilder(self) -> Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]:
+    def rebuilder(self) -> Callable[[Iterable[tf.Tensor]], tuple[Any, ...]]:
         """A function from tensors to ``args``, for the trace; it does not hold the data."""
         template = tf.nest.map_structure(_type_spec, self._args)
         leaves = list(self._leaves)
 
-        def rebuild(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
+        def rebuild(tensors: Iterable[tf.Tensor]) -> tuple[Any, ...]:
             data = iter(tensors)
             values = [next(data) if leaf is _DATA else leaf for leaf in leaves]
             rebuilt: tuple[Any, ...] = tf.nest.pack_sequence_as(template, values, expand_composites=True)

@@ -91,6 +91,10 @@ class Layout:
         """How messages name the components."""
         return [segment.name for segment in self.segments]
 
+    def least_precise(self, dtypes: Iterable[str] = ()) -> str:
+        """The dtype with the fewest digits, of the components and of these."""
+        return max([*(s.dtype for s in self.segments), *dtypes], key=lambda dtype: np.finfo(dtype).eps)
+
     def views(self, packed: Array) -> list[Array]:
         """The components as shaped views of the packed vector, which must be contiguous."""
         return [packed[s.packed].reshape(s.shape) for s in self.segments]

@@ -16,8 +16,7 @@ from tfminimize._solve.workspace import Memory, call_options
 from tfminimize._tf import private
 from tfminimize._tf.binding import _native
 from tfminimize._tf.xla import MachineCode
-from tfminimize._trace.constrained_trace import ConstrainedTrace
-from tfminimize._trace.trace import TracedFunction
+from tfminimize._trace.trace import Trace, TracedFunction
 
 __all__ = ["ConstrainedWorkspace"]
 
@@ -40,19 +39,18 @@ class ConstrainedWorkspace(Memory):
 
     objective: _native.ConstrainedXlaExecutable | _native.ConstrainedFunction
 
-    def __init__(self, trace: ConstrainedTrace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        functions = [trace.values, trace.derivatives]
-        super().__init__(functions, trace, unknowns, tensors)
+    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
+        super().__init__(trace.functions, trace, unknowns, tensors)
         make: Any = _native.ConstrainedFunction
         if trace.backend.name == "xla":
             make = _native.ConstrainedXlaExecutable
         self.objective = make(
             private.context_capsule(),
-            *map(self._bound, functions),
+            *map(self._bound, trace.functions),
             self.components,
             [],
             num_values=trace.num_values,
-            loss_dtype=trace.values.loss_dtype,
+            loss_dtype=trace.loss_dtype,
             values_dtype=trace.values_dtype,
         )
         self._key: Hashable = None

@@ -13,10 +13,10 @@ from tfminimize._problem.parameters import Unknowns
 from tfminimize._solve.constrained_workspace import ConstrainedWorkspace
 from tfminimize._solve.workspace import Memory, Workspace
 from tfminimize._tf.binding import require
-from tfminimize._trace.constrained_trace import ConstrainedTrace
 from tfminimize._trace.hessian_products import ProductTrace
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.trace import Trace, check_context
+from tfminimize._trace.trace import Trace
+from tfminimize._trace.user_function import check_context
 
 __all__ = ["Lease", "Program"]
 
@@ -29,14 +29,13 @@ MOST_DOUBLES_FREE = 1 << 21
 SMALLEST = 1 << 13
 """What a workspace counts at least: its handles and buffers take memory too."""
 
-AnyTrace = TypeVar("AnyTrace", bound=Trace | ConstrainedTrace)
 AnyWorkspace = TypeVar("AnyWorkspace", bound=Memory)
 
 
-class _Pool(Generic[AnyTrace, AnyWorkspace]):
+class _Pool(Generic[AnyWorkspace]):
     """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
 
-    def __init__(self, trace: AnyTrace) -> None:
+    def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.free: list[AnyWorkspace] = []
         self.is_fresh = True
@@ -58,7 +57,7 @@ class Lease(Generic[AnyWorkspace]):
 
     __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
 
-    def __init__(self, pool: _Pool[Any, AnyWorkspace], workspace: AnyWorkspace) -> None:
+    def __init__(self, pool: _Pool[AnyWorkspace], workspace: AnyWorkspace) -> None:
         self._pool = pool
         self.workspace = workspace
         self.is_first, pool.is_fresh = pool.is_fresh, False
@@ -87,7 +86,7 @@ class Program:
         self.unknowns = unknowns
         self._fun = fun
         self._jit_compile = jit_compile
-        self._pools: Recent[_Pool[Any, Any]] = Recent(MAX_TRACES)
+        self._pools: Recent[_Pool[Any]] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
         self._float_dtype = unknowns.float_dtype
 
@@ -132,7 +131,7 @@ class Program:
         workspace.set_rows(rows, constraints.matrix)
         return Lease(pool, workspace)
 
-    def _lease(self, pool: _Pool[Trace, Workspace], arguments: Arguments) -> Lease[Workspace]:
+    def _lease(self, pool: _Pool[Workspace], arguments: Arguments) -> Lease[Workspace]:
         try:
             workspace = pool.free.pop()
         except IndexError:
@@ -140,15 +139,13 @@ class Program:
         workspace.set_arguments(arguments.tensors)
         return Lease(pool, workspace)
 
-    def _pool(self, arguments: Arguments) -> _Pool[Trace, Workspace]:
+    def _pool(self, arguments: Arguments) -> _Pool[Workspace]:
         return self._pools.get(
             arguments.key, lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
         )
 
-    def _constrained_pool(
-        self, arguments: Arguments, constraints: Constraints
-    ) -> _Pool[ConstrainedTrace, ConstrainedWorkspace]:
+    def _constrained_pool(self, arguments: Arguments, constraints: Constraints) -> _Pool[ConstrainedWorkspace]:
         return self._pools.get(
             (arguments.key, constraints.key),
-            lambda: _Pool(ConstrainedTrace(self._fun, constraints, self.unknowns, arguments, self._jit_compile)),
+            lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile, constraints)),
         )

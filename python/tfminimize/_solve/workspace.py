@@ -15,10 +15,10 @@ from tfminimize._problem.parameters import Unknowns
 from tfminimize._tf import dispatch, private
 from tfminimize._tf.binding import _native
 from tfminimize._tf.xla import MachineCode
-from tfminimize._trace.constrained_trace import ConstrainedTrace
-from tfminimize._trace.trace import Trace, TracedFunction, scratch_handle
+from tfminimize._trace.stand_ins import destroy, scratch_handle
+from tfminimize._trace.trace import Trace, TracedFunction
 
-__all__ = ["Memory", "Workspace", "call_options", "destroy"]
+__all__ = ["Memory", "Workspace", "call_options"]
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ class Memory:
 
     In variable use TensorFlow's functions read *scratch variables* in place of the user's, which are not touched:
     resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
-    `tracing`), resources that the functions assign before they read them. Machine code reads x itself, and of other
+    `stand_ins`), resources that the functions assign before they read them. Machine code reads x itself, and of other
     variables the values that they had when the solve began.
 
     Attributes
@@ -52,7 +52,7 @@ class Memory:
     def __init__(
         self,
         functions: Sequence[TracedFunction],
-        trace: Trace | ConstrainedTrace,
+        trace: Trace,
         unknowns: Unknowns,
         tensors: Sequence[tf.Tensor],
     ) -> None:
@@ -162,9 +162,10 @@ class Workspace(Memory):
     objective: _native.XlaExecutable | _native.ConcreteFunction
 
     def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        super().__init__([trace.function], trace, unknowns, tensors)
-        context, inputs = private.context_capsule(), self.inputs(trace.function)
-        call, dtype = trace.function.call, trace.function.loss_dtype
+        (function,) = trace.functions
+        super().__init__([function], trace, unknowns, tensors)
+        context, inputs = private.context_capsule(), self.inputs(function)
+        call, dtype = function.call, trace.loss_dtype
         if isinstance(call, MachineCode):
             bound = _native.XlaCall(call.program, inputs)
             self.objective = _native.XlaExecutable(context, bound, self.components, loss_dtype=dtype)
@@ -206,9 +207,3 @@ def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
         return True
     finally:
         buffer[-1] = kept
-
-
-def destroy(handle: tf.Tensor) -> None:
-    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
-    with private.eagerly():
-        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)

@@ -19,7 +19,7 @@ from tfminimize._solve.solve import solve
 from tfminimize._tf import private
 from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.trace import check_context, inside_trace
+from tfminimize._trace.user_function import check_context, inside_trace
 
 __all__ = ["EagerFormulation"]
 

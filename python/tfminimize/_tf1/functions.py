@@ -6,8 +6,9 @@ The variables are not touched: the traced function reads stand-ins in their plac
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,21 +16,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._solve.workspace import destroy
 from tfminimize._tf import private
 from tfminimize._tf.effects import warn_of_random_numbers
-from tfminimize._trace.constrained_trace import constraint_values
-from tfminimize._trace.jacobian import jacobian
-from tfminimize._trace.trace import (
-    check_connected,
-    check_writes,
-    dense,
-    inside_trace,
-    rounding_unit,
-    scalar,
-    scratch_handle,
-)
+from tfminimize._trace.checks import check_writes
+from tfminimize._trace.flat import FLAT, join, join_columns, split
+from tfminimize._trace.objective_graph import ObjectiveGraph
+from tfminimize._trace.stand_ins import StandIns, replace
 
 __all__ = ["FlatFunctions", "TracedFunctions", "TracedProblem"]
 
@@ -151,105 +146,74 @@ class TracedProblem:
         self._unknowns = unknowns
         self._feed = feed
         self._specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-        self._loss = inside_trace(loss, False, "loss")
-        self._constraints = [(name, inside_trace(fun, False, name)) for name, fun in constraints]
         self._fetches = fetches
+        none = Arguments((), "float64")
+        functions = [ConstraintFunction(name, fun, none) for name, fun in constraints]
+        self._loss = ObjectiveGraph(loss, unknowns, none, jit=False, name="loss", has_others=bool(functions))
+        self._constraints = ObjectiveGraph(None, unknowns, none, functions, jit=False)
         self._kept: list[Any] = []
-        self._handles = self._new_stand_ins()
-        self._free_stand_ins = [self._handles]
+        self._stand_ins = self._new_stand_ins()
+        self._free_stand_ins = [self._stand_ins]
         self.loss_and_gradient = self._on_vectors(self._trace_loss)
         if constraints:
             self.values = self._on_vectors(self._trace_values)
-            self.jacobians = self._on_vectors(self._trace_jacobians)
+            self.jacobian = self._on_vectors(self._trace_jacobian)
         warn_of_random_numbers(concrete.graph.as_graph_def() for concrete in self._kept)
         self.seconds = time.perf_counter() - begin
 
-    def _new_stand_ins(self) -> list[tf.Tensor]:
-        """The handles of what takes the place of the variables."""
-        found = []
-        for variable, segment in zip(self._unknowns.variables, self._unknowns.layout.segments, strict=True):
-            handle = scratch_handle(variable.device, segment)
-            weakref.finalize(self, destroy, handle).atexit = False
-            private.copy_handle_data(variable.handle, handle)
-            found.append(handle)
-        return found
+    def split(self, rows: Float64) -> list[Float64]:
+        """The values of all constraint functions, or their Jacobian, one array for each of them."""
+        sizes = map(math.prod, self._constraints.shapes)
+        return np.split(rows, list(itertools.accumulate(sizes))[:-1])
+
+    def _new_stand_ins(self) -> StandIns:
+        return StandIns([v.handle for v in self._unknowns.variables], self._unknowns.layout.segments)
 
     @contextlib.contextmanager
-    def _stand_ins(self) -> Iterator[list[tf.Tensor]]:
-        """Stand-ins that no other call has, in another thread or in a `tf.py_function` of this one."""
+    def _own_stand_ins(self) -> Iterator[StandIns]:
+        """Those that no other call has, in another thread or in a `tf.py_function` of this one."""
         try:
-            handles = self._free_stand_ins.pop()
+            stand_ins = self._free_stand_ins.pop()
         except IndexError:
-            handles = self._new_stand_ins()
+            stand_ins = self._new_stand_ins()
         try:
-            yield handles
+            yield stand_ins
         finally:
-            self._free_stand_ins.append(handles)
+            self._free_stand_ins.append(stand_ins)
 
     def _trace_loss(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)
-        sources = self._unknowns.variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            loss = scalar(self._loss())
-        self.precision = rounding_unit([loss.dtype.name], self._unknowns)
-        gradients = tape.gradient(loss, sources)
-        if not self._constraints:
-            check_connected(gradients, self._unknowns)
-        return [
-            tf.cast(loss, tf.float64),
-            _flat(map(dense, gradients, sources, self._unknowns.layout.names)),
-            *self._fetches(),
-        ]
+        loss, *gradients = self._loss.derivatives()
+        self.precision = float(np.finfo(self._loss.dtype).eps)
+        return [tf.cast(loss, FLAT), join(gradients), *self._fetches()]
 
     def _trace_values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)
-        return [tf.cast(value, tf.float64) for value in self._constraint_values()]
+        return [tf.cast(values, FLAT) for values in self._constraints.values()]
 
-    def _trace_jacobians(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+    def _trace_jacobian(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         self._feed(*inputs)
-        sources = self._unknowns.variables
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            values = self._constraint_values()
-        found = []
-        for value in values:
-            parts = [
-                tf.zeros([value.shape.num_elements(), source.shape.num_elements()], tf.float64)
-                if part is None
-                else tf.cast(tf.reshape(part, [value.shape.num_elements(), -1]), tf.float64)
-                for part, source in zip(jacobian(tape, value, sources), sources, strict=True)
-            ]
-            found.append(tf.concat(parts, 1))
-        return found
-
-    def _constraint_values(self) -> list[tf.Tensor]:
-        return [tf.reshape(constraint_values(name, fun, ()), [-1]) for name, fun in self._constraints]
+        _, *by_variable = self._constraints.derivatives()
+        return [join_columns(by_variable)]
 
     def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
         """The function, traced, with the vector as its first input."""
-        unknowns, handles = self._unknowns, self._handles
+        layout = self._unknowns.layout
         with private.recording():
             concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
-        check_writes(concrete, unknowns)
-        stand_ins = {id(v.handle): handle for v, handle in zip(unknowns.variables, handles, strict=True)}
+        check_writes(concrete, self._unknowns)
+        stand_ins = self._stand_ins
 
         def assign_and_call(x: tf.Tensor, *inputs: tf.Tensor) -> Any:
-            for handle, segment in zip(handles, unknowns.layout.segments, strict=True):
-                part = tf.reshape(tf.cast(x[segment.flat], segment.dtype), segment.shape)
-                tf.raw_ops.AssignVariableOp(resource=handle, value=part)
-            captured = [stand_ins.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
-            outputs = [tensor.dtype for tensor in concrete.outputs]
-            return tf.raw_ops.StatefulPartitionedCall(args=[*inputs, *captured], Tout=outputs, f=concrete)
+            return stand_ins.call(concrete, split(x, layout), inputs)
 
-        spec = tf.TensorSpec([unknowns.layout.size], tf.float64)
+        spec = tf.TensorSpec([layout.size], FLAT)
         outer = tf.function(assign_and_call, autograph=False).get_concrete_function(spec, *self._specs)
         self._kept.append(concrete)
 
         def call(x: Float64, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            with self._stand_ins() as own:  # in the place of those that were there in the trace
-                replaced = {id(handle): other for handle, other in zip(handles, own, strict=True)}
-                captured = [replaced.get(id(tensor), tensor) for tensor in outer.captured_inputs]
+            with self._own_stand_ins() as own:
+                captured = replace(outer.captured_inputs, stand_ins.handles, own.handles)
                 return list(outer._call_flat([tf.constant(x), *tensors], captured))
 
         return call
@@ -271,18 +235,16 @@ class TracedFunctions(FlatFunctions):
 
     def _all_values(self, x: Float64) -> list[Float64]:
         with private.eagerly():
-            return [value.numpy().copy() for value in self._problem.values(x, self._tensors)]
+            (values,) = self._problem.values(x, self._tensors)
+            return self._problem.split(values.numpy().copy())
 
     def _all_jacobians(self, x: Float64) -> list[Float64]:
         with private.eagerly():
-            return [value.numpy().copy() for value in self._problem.jacobians(x, self._tensors)]
+            (jacobian,) = self._problem.jacobian(x, self._tensors)
+            return self._problem.split(jacobian.numpy().copy())
 
 
 def _as_numpy(tensor: tf.Tensor) -> Any:
     """What a session would return: an array, or a NumPy scalar."""
     value = tensor.numpy()
     return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def _flat(parts: Any) -> tf.Tensor:
-    return tf.concat([tf.cast(tf.reshape(part, [-1]), tf.float64) for part in parts], 0)

@@ -22,8 +22,8 @@ from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProb
 from tfminimize._tf1.lifting import LiftedGraph, NotLiftable, ancestors, check_placeholders
 from tfminimize._tf1.session import SessionFunctions
 from tfminimize._tf1.tensors import GraphTensors, stand_in, variable_op
+from tfminimize._trace.checks import scalar, writes_error
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.trace import scalar, writes_error
 
 __all__ = ["GraphFormulation"]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tfminimize._tf1.functions import FlatFunctions
 from tfminimize._tf1.lifting import ancestors
 from tfminimize._tf1.tensors import GraphTensors
-from tfminimize._trace.trace import rounding_unit
 
 __all__ = ["SessionFunctions"]
 
@@ -38,8 +37,8 @@ class SessionFunctions(FlatFunctions):
         run_kwargs: Mapping[str, Any],
         initial: Sequence[Any],
     ) -> None:
-        precision = rounding_unit([graph.loss.dtype.base_dtype.name], graph.unknowns)
-        super().__init__(*graph.counts, precision)
+        dtype = graph.unknowns.layout.least_precise([graph.loss.dtype.base_dtype.name])
+        super().__init__(*graph.counts, float(np.finfo(dtype).eps))
         self._graph = graph
         self._session = session
         variables = graph.feeds

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._trace.trace import Trace, dense, inside_trace, scalar
+from tfminimize._trace.objective_graph import ObjectiveGraph
+from tfminimize._trace.trace import Trace
 
 __all__ = ["ProductTrace", "difference_product", "with_direction"]
 
@@ -24,10 +24,9 @@ def with_direction(args: Any, unknowns: Unknowns, direction: Float64) -> tuple[A
 
 
 class ProductTrace(Trace):
-    """The slope of the loss along a vector, and the Hessian times this vector, as one TensorFlow function.
+    """The product of the Hessian with a vector as one TensorFlow function; see `ObjectiveGraph.hessian_product`.
 
-    The Hessian times p is the gradient of gᵀp, where g is the gradient of the loss: Pearlmutter (1994), "Fast exact
-    multiplication by the Hessian", doi:10.1162/neco.1994.6.1.147. The components of p are the last ``arguments``.
+    The components of the vector are the last ``arguments``.
 
     Raises
     ------
@@ -35,33 +34,9 @@ class ProductTrace(Trace):
         If TensorFlow has no second derivatives of the loss.
     """
 
-    def traced(self, fun: Callable[..., Any], unknowns: Unknowns, arguments: Arguments, jit: bool) -> Any:
-        """The function, not yet traced."""
-        fun = inside_trace(fun, jit)
-        rebuild_args = arguments.rebuilder()
-        num_components = len(unknowns.layout.segments)
-        num_leaves = 0 if unknowns.variables else num_components
-
-        def product(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            sources = list(unknowns.variables) or list(inputs[:num_leaves])
-            args = rebuild_args(inputs[num_leaves:])
-            args, direction = args[:-num_components], args[-num_components:]
-            if not unknowns.variables:
-                args = (unknowns.rebuild(sources), *args)
-            with tf.GradientTape(watch_accessed_variables=False) as outer:
-                outer.watch(sources)
-                with tf.GradientTape(watch_accessed_variables=False) as inner:
-                    inner.watch(sources)
-                    loss = scalar(fun(*args))
-                gradients = list(map(dense, inner.gradient(loss, sources), sources, unknowns.layout.names))
-                slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
-                slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
-            products = outer.gradient(slope, sources)
-            if all(p is None for p in products):
-                raise LookupError("the gradient of the loss does not depend on x in a way that TensorFlow can see")
-            return [slope, *map(dense, products, sources, unknowns.layout.names)]
-
-        return tf.function(product, autograph=False, jit_compile=jit or None)
+    @staticmethod
+    def _traced(graph: ObjectiveGraph, has_constraints: bool) -> list[Callable[..., list[tf.Tensor]]]:
+        return [graph.hessian_product]
 
 
 def difference_product(

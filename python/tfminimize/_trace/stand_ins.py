@@ -1,0 +1,138 @@
+"""Stand-ins: what functions read in the place of the variables that are optimised, which a solve does not touch."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfminimize._problem.layout import Segment
+from tfminimize._problem.parameters import Unknowns
+from tfminimize._tf import private
+
+__all__ = ["StandIns", "cannot_share", "destroy", "in_host_memory", "replace", "scratch_handle", "with_assignments"]
+
+
+class StandIns:
+    """Variables with the values that they are assigned, for functions that read other variables.
+
+    Parameters
+    ----------
+    replaced : sequence of tf.Tensor
+        The handles of the other variables.
+    segments : sequence of Segment
+        The components of x that these hold.
+    in_graph : bool
+        Whether the graph that is being built makes new ones whenever it runs. If not, they are made here, on the
+        devices of the others, and destroyed with this object.
+
+    Attributes
+    ----------
+    handles : list of tf.Tensor
+    """
+
+    def __init__(self, replaced: Sequence[tf.Tensor], segments: Sequence[Segment], *, in_graph: bool = False) -> None:
+        self._replaced = replaced
+        self.handles: list[tf.Tensor] = []
+        for other, segment in zip(replaced, segments, strict=True):
+            if in_graph:
+                handle = _new_handle(segment)
+            else:
+                handle = scratch_handle(other.device, segment)
+                weakref.finalize(self, destroy, handle).atexit = False
+                private.copy_handle_data(other, handle)
+            self.handles.append(handle)
+
+    def assign(self, values: Iterable[tf.Tensor]) -> list[Any]:
+        """The operations that give them these values."""
+        pairs = zip(self.handles, values, strict=True)
+        return [tf.raw_ops.AssignVariableOp(resource=handle, value=value) for handle, value in pairs]
+
+    def put_into(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The same tensors, with these handles in the place of the others."""
+        return replace(tensors, self._replaced, self.handles)
+
+    def call(self, concrete: Any, values: Iterable[tf.Tensor], inputs: Sequence[tf.Tensor]) -> Any:
+        """What a function returns where the variables have these values, in the graph that is being traced."""
+        self.assign(values)
+        return tf.raw_ops.StatefulPartitionedCall(
+            args=[*inputs, *self.put_into(concrete.captured_inputs)],
+            Tout=[tensor.dtype for tensor in concrete.outputs],
+            f=concrete,
+        )
+
+
+def replace(tensors: Sequence[tf.Tensor], old: Sequence[tf.Tensor], new: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The same tensors, with new ones in the place of old ones."""
+    by_id = {id(tensor): other for tensor, other in zip(old, new, strict=True)}
+    return [by_id.get(id(tensor), tensor) for tensor in tensors]
+
+
+def scratch_handle(device: str, segment: Segment) -> tf.Tensor:
+    """The handle of a new resource for a component of x.
+
+    A raw resource, not a `tf.Variable`: no creator scope, distribution strategy, tape or collection of the user's
+    sees it. It lives until `destroy`.
+    """
+    with tf.init_scope(), tf.device(device):
+        return _new_handle(segment)
+
+
+def _new_handle(segment: Segment) -> tf.Tensor:
+    return tf.raw_ops.VarHandleOp(dtype=segment.dtype, shape=segment.shape, shared_name=private.anonymous_name())
+
+
+def destroy(handle: tf.Tensor) -> None:
+    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
+    with private.eagerly():
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+
+
+_SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
+
+
+def cannot_share(graphs: Sequence[Any], unknowns: Unknowns, jit: bool, is_kept: bool) -> tuple[int, ...]:
+    """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
+
+    A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; a
+    variable on another device has other memory anyway; and what may be kept of a variable must not change with x.
+    """
+    if not unknowns.variables:
+        return ()
+    bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
+    gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
+    has_own = is_kept or gathers
+    return tuple(i for i, v in enumerate(unknowns.variables) if has_own or not in_host_memory(v))
+
+
+def in_host_memory(variable: tf.Variable) -> bool:
+    """Whether a variable lives in the memory that the solver uses."""
+    device, host = map(tf.DeviceSpec.from_string, (variable.device, private.host_device()))
+    is_first_cpu = (device.device_type, device.device_index) == ("CPU", 0)
+    return is_first_cpu and bool(host.make_merged_spec(device) == host)  # that of no other process
+
+
+def with_assignments(
+    concrete: Any, unknowns: Unknowns, by_value: tuple[int, ...], specs: list[tf.TensorSpec], jit: bool
+) -> tuple[Any, dict[int, int]]:
+    """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them.
+
+    Also returns which component of x each handle stands for, by the `id` of the handle.
+    """
+    handles = [v.handle for v in unknowns.variables]
+    segments = [unknowns.layout.segments[i] for i in by_value]
+    stand_ins = StandIns([handles[i] for i in by_value], segments)
+
+    def assign_and_call(*inputs: tf.Tensor) -> Any:
+        results = stand_ins.call(concrete, inputs[: len(segments)], inputs[len(segments) :])
+        if jit and all(map(in_host_memory, unknowns.variables)):  # XLA takes no variables of another device
+            private.mark_for_xla(results[0].op)
+        return results
+
+    inputs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
+    outer = tf.function(assign_and_call, autograph=False).get_concrete_function(*inputs, *specs)
+    components = {id(handle): i for i, handle in enumerate(handles)}
+    return outer, components | {id(handle): i for i, handle in zip(by_value, stand_ins.handles, strict=True)}

@@ -1,0 +1,82 @@
+"""How a function of the user's is called while it is traced."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfminimize._tf import private
+
+__all__ = ["check_context", "follows_jit", "inside_trace"]
+
+
+def follows_jit(fun: Callable[..., Any]) -> bool:
+    """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
+    # A decorator made by functools.wraps has the attributes of the function inside.
+    return isinstance(fun, tf.types.experimental.PolymorphicFunction) and bool(fun._jit_compile)
+
+
+def check_context() -> None:
+    """Raise RuntimeError where functions cannot be compiled and called: while a graph is built, or all run eagerly."""
+    if not tf.executing_eagerly():
+        raise RuntimeError(
+            "a Minimizer was called while a graph is being built: call it outside of tf.function, or "
+            "tfminimize.minimize inside."
+        )
+    if tf.config.functions_run_eagerly():
+        raise RuntimeError(
+            "tf.config.run_functions_eagerly(True) is set, but the solver calls a compiled function: "
+            "set it to False for the solve."
+        )
+
+
+def inside_trace(fun: Callable[..., Any], jit: bool, name: str = "fun") -> Callable[..., Any]:
+    """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off.
+
+    Messages call it by this name.
+    """
+    called: Callable[..., Any] = fun
+    if isinstance(fun, tf.types.experimental.PolymorphicFunction):
+        if follows_jit(fun) and not jit:
+            called = fun.python_function
+            if getattr(fun, "_autograph", True):
+                called = private.autograph(called)
+    elif not isinstance(fun, tf.types.experimental.ConcreteFunction):
+        called = private.autograph(fun)
+
+    def call(*args: Any) -> Any:
+        try:
+            return called(*args)
+        except TypeError as error:
+            _explain_arguments(fun, args, name, error)
+            raise
+
+    return call
+
+
+def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str, error: TypeError) -> None:
+    """Raise TypeError with a sentence that explains an error, if the function does not take so many arguments."""
+    try:
+        signature = inspect.signature(fun, follow_wrapped=False)
+    except (TypeError, ValueError):  # a builtin that does not say what it takes
+        return
+    try:
+        signature.bind(*args)
+    except TypeError as reason:
+        own = getattr(fun, "__name__", type(fun).__name__)
+        given = ", ".join(map(_described, args))
+        remedy = (
+            "It gets x, or nothing where x0 is made of variables, and then the elements of args"
+            if args
+            else "The unknowns are variables, which it reads by itself: let it take no arguments"
+        )
+        raise TypeError(f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}.") from error
+
+
+def _described(argument: Any) -> str:
+    if tf.is_tensor(argument):
+        return f"{argument.dtype.name} tensor of shape {argument.shape}"
+    return type(argument).__name__
