@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import tfminimize as tfm
 from tfminimize._graph.functions import TraceFunction
-from tfminimize._graph.operation import traced_minimize
+from tfminimize._graph.operation import Solve, traced_minimize
 
 OP = "TfminimizeMinimize"
 INPUTS = ("x0", "lower", "upper", "ftol", "gtol")
@@ -69,7 +69,8 @@ def base(name: str) -> bytes:
             )
         elif name == "trace":
             trace = TraceFunction(_trace, [tf.constant(0)])
-        traced_minimize(fun, x0, (a,), method, bounds, constraints, None, None, name == "jit", trace, "minimize")
+        jit = name == "jit"
+        traced_minimize(Solve(fun, x0, (a,), method, bounds, constraints, jit_compile=jit, trace=trace))
         return _up_to_the_operation(graph.as_graph_def())
 
 

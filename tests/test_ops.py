@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import tfminimize as tfm
 from tfminimize._graph.functions import TraceFunction
+from tfminimize._graph.operation import Solve, traced_minimize
 
 X0 = np.array([-1.2, 1.0])
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024  tf.nest knows these
@@ -247,9 +248,7 @@ def test_trace_is_evaluated_at_the_iterates(method: str) -> None:
         return False, [state[0] + 1], [x[0], right, state[0]]
 
     function = TraceFunction(trace, [tf.constant(0)], at_start=True)
-    result, (x, right, numbers) = tfm.ops.traced_minimize(
-        rosenbrock, X0, (), method, None, (), None, None, None, function, "traced"
-    )
+    result, (x, right, numbers) = traced_minimize(Solve(rosenbrock, X0, method=method, trace=function))
     np.testing.assert_array_equal(x, [X0, *seen])
     np.testing.assert_array_equal(numbers, np.arange(len(seen) + 1))
     assert right.numpy().all()
@@ -258,9 +257,7 @@ def test_trace_is_evaluated_at_the_iterates(method: str) -> None:
 
 def test_trace_can_end_the_solve() -> None:
     function = TraceFunction(lambda x, loss, gradients, state: (loss < 1.0, [], [loss]))
-    result, (losses,) = tfm.ops.traced_minimize(
-        rosenbrock, X0, (), "L-BFGS-B", None, (), None, None, None, function, "traced"
-    )
+    result, (losses,) = traced_minimize(Solve(rosenbrock, X0, trace=function))
     assert result.status == 99
     assert (losses.numpy()[:-1] >= 1).all()
     assert losses.numpy()[-1] < 1

@@ -89,10 +89,7 @@ class Functions:
         self._tensors = [*arguments.tensors, *given.tensors]
         has_linear = len(given.matrix) > 0
         graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
-        if constraints is None:
-            inner = [self._traced(self._loss_and_gradient(graph))]
-        else:
-            inner = [self._traced(function) for function in self._constrained(graph, constraints)]
+        inner = [self._traced(function) for function in self._flat(graph, constraints)]
         rows = given.rows(graph.shapes)
         self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
         self.dtype = graph.dtype
@@ -119,14 +116,16 @@ class Functions:
             self.trace_functions = [self._called(inner_trace, _trace_specs(trace, unknowns))]
             self.trace_dtypes, self.trace_shapes = [t.dtype for t in traced], [t.shape for t in traced]
 
-    def _loss_and_gradient(self, graph: ObjectiveGraph) -> Callable[..., list[tf.Tensor]]:
+    def _flat(self, graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
+        """The functions of x: the loss with its gradient; with constraints the values, and these with derivatives."""
+
         def loss_and_gradient(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             loss, *gradients = graph.derivatives(*self._leaves(x), *tensors)
             return [tf.cast(loss, FLAT), join(gradients)]
 
-        return loss_and_gradient
+        if constraints is None:
+            return [loss_and_gradient]
 
-    def _constrained(self, graph: ObjectiveGraph, constraints: Constraints) -> list[Callable[..., list[tf.Tensor]]]:
         def values(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             loss, *joined = graph.values(*self._leaves(x), *tensors)
             rows = constraints.rows(graph.shapes)

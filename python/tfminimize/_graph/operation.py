@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from tfminimize._tf.xla import is_required
 from tfminimize._trace.flat import join, split
 from tfminimize._trace.user_function import follows_jit
 
-__all__ = ["MinimizeResult", "minimize", "traced_minimize"]
+__all__ = ["MinimizeResult", "Solve", "minimize", "traced_minimize"]
 
 tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
@@ -60,6 +61,24 @@ class MinimizeResult(NamedTuple):
     constr_violation: tf.Tensor
     multipliers: tf.Tensor | None
     history: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Solve:
+    """What to minimise, and how: the arguments of `minimize`."""
+
+    fun: Callable[..., Any]
+    x0: Any
+    """May be an `Unknowns` of variables, under the name that messages give them."""
+    args: Any = ()
+    method: Any = "L-BFGS-B"
+    bounds: Any = None
+    constraints: Any = ()
+    tol: float | None = None
+    options: Mapping[str, Any] | None = None
+    jit_compile: bool | None = None
+    trace: TraceFunction | None = None
+    name: str = "minimize"
 
 
 def minimize(
@@ -117,53 +136,37 @@ def minimize(
     >>> nearest(tf.constant([2.0, 0.5, -1.0])).numpy().round(4)
     array([1. , 0.5, 0. ], dtype=float32)
     """
-    return traced_minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile, None, name)[0]
+    return traced_minimize(Solve(fun, x0, args, method, bounds, constraints, tol, options, jit_compile, name=name))[0]
 
 
-def traced_minimize(
-    fun: Callable[..., Any],
-    x0: Any,
-    args: Any,
-    method: Any,
-    bounds: Any,
-    constraints: Any,
-    tol: float | None,
-    options: Mapping[str, Any] | None,
-    jit_compile: bool | None,
-    trace: TraceFunction | None,
-    name: str,
-) -> tuple[MinimizeResult, list[tf.Tensor]]:
-    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis.
-
-    ``x0`` may be an `Unknowns` of variables, under the name that messages give them.
-    """
+def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
+    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis."""
     module = binding.ops()
     if tf.executing_eagerly():
-        pack_bounds(bounds, _unknowns(x0))  # an error now, as their values are known
+        pack_bounds(given.bounds, _unknowns(given.x0))  # an error now, as their values are known
         # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
-        given = fun, x0, args, method, bounds, constraints, tol, options, jit_compile, trace, name
-        found = tf.function(lambda: traced_minimize(*given), autograph=False).get_concrete_function()()
+        found = tf.function(lambda: traced_minimize(given), autograph=False).get_concrete_function()()
         return MinimizeResult(*found[0]), list(found[1])
-    if not callable(fun):
-        raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
+    if not callable(given.fun):
+        raise ValueError(f"fun is {given.fun!r}: give a function that returns the loss.")
     if is_required():
         raise ValueError(
             "XLA cannot compile a solve inside of a function: remove jit_compile=True from the function around it, and "
             "give it to tfminimize.ops.minimize, which compiles the loss."
         )
-    with tf.name_scope(name):
-        unknowns = _unknowns(x0)
-        problem = Problem(unknowns, method, None, constraints)
+    with tf.name_scope(given.name):
+        unknowns = _unknowns(given.x0)
+        problem = Problem(unknowns, given.method, None, given.constraints)
         if problem.method not in ("l-bfgs-b", "slsqp"):
-            raise ValueError(f"method {method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
-        checked = dict(problem.options(options, tol))
-        arguments = Arguments(args, unknowns.float_dtype)
-        jit = follows_jit(fun) if jit_compile is None else bool(jit_compile)
-        functions = Functions(fun, unknowns, arguments, problem.packed_constraints, jit, trace)
-        low, high = tensor_bounds(bounds, unknowns)
-        state = [] if trace is None else list(trace.state)
+            raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
+        checked = dict(problem.options(given.options, given.tol))
+        arguments = Arguments(given.args, unknowns.float_dtype)
+        jit = follows_jit(given.fun) if given.jit_compile is None else bool(given.jit_compile)
+        functions = Functions(given.fun, unknowns, arguments, problem.packed_constraints, jit, given.trace)
+        low, high = tensor_bounds(given.bounds, unknowns)
+        state = [] if given.trace is None else list(given.trace.state)
         outputs = module.tfminimize_minimize(
-            x0=join(_start(x0, unknowns)),
+            x0=join(_start(given.x0, unknowns)),
             lower=low,
             upper=high,
             ftol=tf.constant(checked.pop("ftol"), tf.float64),
@@ -181,7 +184,7 @@ def traced_minimize(
             jit_compile=jit,
             trace_functions=functions.trace_functions,
             trace_shapes=functions.trace_shapes,
-            trace_start=trace is not None and trace.at_start,
+            trace_start=given.trace is not None and given.trace.at_start,
             Ttrace=functions.trace_dtypes,
             name="solve",
             **checked,
@@ -190,7 +193,7 @@ def traced_minimize(
         private.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
         if unknowns.variables:
             outputs = _assigned(outputs, unknowns)
-        return _result(outputs, unknowns, problem.method), [tf.stop_gradient(trace) for trace in outputs.trace]
+        return _result(outputs, unknowns, problem.method), [tf.stop_gradient(row) for row in outputs.trace]
 
 
 def _unknowns(x0: Any) -> Unknowns:

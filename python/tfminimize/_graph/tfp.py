@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import numbers
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from tfminimize._graph import operation
 from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._problem.parameters import Unknowns, as_variable
-from tfminimize._trace.checks import about_datasets, dense, scalar
+from tfminimize._trace.checks import check_connected, dense, scalar
 from tfminimize._trace.user_function import inside_trace
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
@@ -211,7 +210,14 @@ def minimize(
         with tf.name_scope(name):
             if is_native:
                 return _iterations(
-                    loss_fn, steps, optimizer, convergence, variables, trace, return_full_length_trace, jit_compile
+                    loss_fn,
+                    steps,
+                    optimizer,
+                    convergence,
+                    variables,
+                    trace,
+                    full_length=return_full_length_trace,
+                    jit_compile=jit_compile,
                 )
             step = _gradient_step(inside_trace(loss_fn, jit_compile is not False), optimizer, variables)
             return _steps(step, steps, convergence, trace, return_full_length_trace)
@@ -236,8 +242,8 @@ def _gradient_step(
         variables = tape.watched_variables() if trainable_variables is None else trainable_variables
         values: list[Any] = [as_variable(v) for v in variables]
         gradients = tape.gradient(loss, values)
-        _check_dependence(gradients, values)
         names = [f"variable '{v.name}'" for v in values]
+        check_connected(gradients, names)
         shown = [dense(*of_one) for of_one in zip(gradients, values, names, strict=True)]
         optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None])
         return _Step(loss, shown, [v.read_value() for v in values])
@@ -281,6 +287,7 @@ def _iterations(
     convergence: _Convergence,
     trainable_variables: Sequence[Any] | None,
     trace: _Trace,
+    *,
     full_length: bool,
     jit_compile: bool | None,
 ) -> Any:
@@ -309,17 +316,17 @@ def _iterations(
     specs = [tf.TensorSpec(v.shape, v.dtype) for v in values]
     initial = (tf.constant(0), *convergence.zeros(_Step(loss_spec, specs, specs)))
     result, rows = operation.traced_minimize(
-        loss_fn,
-        Unknowns(variables, "trainable_variables"),
-        (),
-        optimizer.method,
-        optimizer.bounds,
-        optimizer.constraints,
-        None,
-        {**optimizer.options, "maxiter": num_steps},
-        jit_compile,
-        TraceFunction(call, tf.nest.flatten(initial), at_start=True),
-        "solver",
+        operation.Solve(
+            loss_fn,
+            Unknowns(variables, "trainable_variables"),
+            method=optimizer.method,
+            bounds=optimizer.bounds,
+            constraints=optimizer.constraints,
+            options={**optimizer.options, "maxiter": num_steps},
+            jit_compile=jit_compile,
+            trace=TraceFunction(call, tf.nest.flatten(initial), at_start=True),
+            name="solver",
+        )
     )
     # Row 0 is the start, which stands for a step only where there is none: SLSQP counts an iteration that finds none.
     taken = tf.size(result.history) - 1
@@ -341,7 +348,7 @@ def _look(loss_fn: Callable[[], Any], trainable_variables: Sequence[Any] | None)
     (output,) = tf.function(loss, autograph=False).get_concrete_function().outputs
     variables = found if trainable_variables is None else trainable_variables
     if not variables:
-        _check_dependence([], [])
+        check_connected([], [])
     return tf.TensorSpec([], output.dtype), variables
 
 
@@ -443,20 +450,3 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _check_dependence(gradients: Sequence[Any], variables: Sequence[tf.Variable]) -> None:
-    """Raise ValueError if the loss depends on none of the variables; warn if it does not on one."""
-    names = [f"variable '{v.name}'" for g, v in zip(gradients, variables, strict=True) if g is None]
-    if len(names) == len(variables):
-        raise ValueError(
-            f"the loss does not depend on {' or '.join(names) or 'a variable'} in a way that TensorFlow can "
-            "differentiate: compute it from variables with TensorFlow operations, without .numpy() or integer casts."
-            f"{about_datasets()}"
-        )
-    for name in names:
-        warnings.warn(
-            f"The loss does not depend on {name}: its gradient is taken as zero, and it keeps its value.",
-            UserWarning,
-            stacklevel=2,
-        )

@@ -55,8 +55,7 @@ class FlatFunctions:
         self.precision = precision
         self.seconds = self.trace_seconds = 0.0
         self._sizes: list[int] | None = None
-        self._values: tuple[bytes, list[Float64]] | None = None
-        self._jacobians: tuple[bytes, list[Float64]] | None = None
+        self._latest: dict[str, tuple[bytes, list[Float64]]] = {}
 
     def loss_and_gradient(self, x: Any) -> tuple[float, Float64, list[Any]]:
         """The loss, its gradient, and what is fetched."""
@@ -67,24 +66,27 @@ class FlatFunctions:
 
     def values(self, i: int, x: Any) -> Float64:
         """The values of a constraint function, shape (k,)."""
-        x = np.asarray(x, np.float64)
-        if self._values is None or self._values[0] != x.tobytes():
-            begin = time.perf_counter()
-            self._values = x.tobytes(), self._all_values(x)
-            self.seconds += time.perf_counter() - begin
-            self._check_sizes([values.size for values in self._values[1]])
-        found: Float64 = self._values[1][i].copy()
+        values = self._at(self._all_values, x)
+        self._check_sizes([of_one.size for of_one in values])
+        found: Float64 = values[i].copy()
         return found
 
     def jacobian(self, i: int, x: Any) -> Float64:
         """The Jacobian of a constraint function, shape (k, n)."""
+        rows = self._at(self._all_jacobians, x)
+        self._check_sizes([len(of_one) for of_one in rows])
+        found: Float64 = rows[i].copy()
+        return found
+
+    def _at(self, compute: Callable[[Float64], list[Float64]], x: Any) -> list[Float64]:
+        """What this returns at x, for all constraint functions; computed once, as SciPy asks for each of them."""
         x = np.asarray(x, np.float64)
-        if self._jacobians is None or self._jacobians[0] != x.tobytes():
+        where, found = self._latest.get(compute.__name__, (None, []))
+        if where != x.tobytes():
             begin = time.perf_counter()
-            self._jacobians = x.tobytes(), self._all_jacobians(x)
+            found = compute(x)
+            self._latest[compute.__name__] = x.tobytes(), found
             self.seconds += time.perf_counter() - begin
-            self._check_sizes([len(rows) for rows in self._jacobians[1]])
-        found: Float64 = self._jacobians[1][i].copy()
         return found
 
     def restore(self) -> None:

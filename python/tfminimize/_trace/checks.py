@@ -96,17 +96,22 @@ def dense(gradient: Any, source: Any, name: str, rows: tuple[int, ...] = ()) -> 
     return tf.ensure_shape(gradient, shape)
 
 
-def check_connected(gradients: Sequence[Any], unknowns: Unknowns, subject: str | None = None) -> None:
-    """Raise ValueError if none of the gradients, one for each component, is there; warn if one is not."""
-    subject = subject or "the loss does not depend"
-    names = [s.name for s, g in zip(unknowns.layout.segments, gradients, strict=True) if g is None]
-    if len(names) == len(gradients):
-        them = "them" if len(names) > 1 else "it"
+def check_connected(
+    gradients: Sequence[Any],
+    names: Sequence[str],
+    subject: str = "the loss does not depend",
+    *,
+    may_be_unused: bool = False,
+) -> None:
+    """Raise ValueError if none of the gradients by what has these names is there; warn if one is not."""
+    missing = [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
+    if len(missing) == len(gradients):
+        them = "them" if len(missing) > 1 else "it"
         raise ValueError(
-            f"{subject} on {' or '.join(names)} in a way that TensorFlow can differentiate: compute it from {them} "
-            f"with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
+            f"{subject} on {' or '.join(missing) or 'a variable'} in a way that TensorFlow can differentiate: compute "
+            f"it from {them} with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )
-    for name in () if unknowns.may_be_unused else names:
+    for name in () if may_be_unused else missing:
         warnings.warn(
             f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value."
             f"{about_datasets()}",

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.trace import Trace
@@ -35,7 +36,7 @@ class ProductTrace(Trace):
     """
 
     @staticmethod
-    def _traced(graph: ObjectiveGraph, has_constraints: bool) -> list[Callable[..., list[tf.Tensor]]]:
+    def _of(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
         return [graph.hessian_product]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,16 +16,6 @@ from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
 
 __all__ = ["ObjectiveGraph"]
-
-
-class _ConstraintValues(NamedTuple):
-    """What a constraint function returned."""
-
-    name: str
-    vector: tf.Tensor
-    shape: tuple[int, ...]
-    is_in_python: bool
-    """Whether it calls a `tf.py_function`."""
 
 
 class ObjectiveGraph:
@@ -48,14 +38,13 @@ class ObjectiveGraph:
     name : str
         How messages call ``fun``.
     has_others : bool
-        Whether there are other constraints, so that the loss need not depend on x.
+        Whether there are other constraints, so that nothing here need depend on x.
 
     Attributes
     ----------
     shapes : tuple of tuple of int
-        Those that the constraint functions return; like the attributes below, known once they were called.
-    values_dtype : str
-        Of v.
+        Those that the constraint functions return; like the attributes below, known after the trace.
+    loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
     """
@@ -72,35 +61,33 @@ class ObjectiveGraph:
         has_others: bool = False,
     ) -> None:
         self._unknowns = unknowns
-        self._loss = None if fun is None else inside_trace(fun, jit, name)
+        self._fun = None if fun is None else inside_trace(fun, jit, name)
         self._rebuild_args = arguments.rebuilder()
         self._functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in functions]
         self._has_others = has_others
         self.shapes: tuple[tuple[int, ...], ...] = ()
-        self.values_dtype = self.dtype = "float64"
+        self.loss_dtype = self.values_dtype = self.dtype = "float64"
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """The loss, a scalar, and if there are constraint functions, all their values v as one vector ``[k]``."""
-        losses, values = self._evaluate(inputs, self._sources(inputs))
-        return [*losses, *self._joined(values)]
+        return self._evaluate(inputs, self._sources(inputs))[0]
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """The values; a gradient of the loss by each component of x; and a Jacobian of v, ``[k, *shape]``, by each."""
         sources, names = self._sources(inputs), self._unknowns.layout.names
         with tf.GradientTape(persistent=bool(self._functions), watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            losses, values = self._evaluate(inputs, sources)
-        gradients = [tape.gradient(loss, sources) for loss in losses]
-        jacobians = [_jacobian(tape, of_one, sources) for of_one in values]
-        if losses:
-            self._check_connected(gradients[0], values, jacobians)
-        shown = [dense(*of_one) for found in gradients for of_one in zip(found, sources, names, strict=True)]
-        if values:
-            sizes = [(of_one.vector.shape[0],) for of_one in values]
+            outputs, vectors = self._evaluate(inputs, sources)
+        gradients = [] if self._fun is None else tape.gradient(outputs[0], sources)
+        jacobians = [jacobian(tape, vector, sources) for vector in vectors]
+        if gradients:
+            self._check_connected(gradients, jacobians)
+            outputs += map(dense, gradients, sources, names)
+        if jacobians:
+            rows = [(vector.shape[0],) for vector in vectors]
             for *parts, source, name in zip(*jacobians, sources, names, strict=True):
-                rows = [dense(part, source, name, size) for part, size in zip(parts, sizes, strict=True)]
-                shown.append(tf.concat(rows, 0))
-        return [*losses, *self._joined(values), *shown]
+                outputs.append(tf.concat([dense(p, source, name, k) for p, k in zip(parts, rows, strict=True)], 0))
+        return outputs
 
     def hessian_product(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """The slope of the loss along a vector p, and the Hessian times p by each component of x.
@@ -114,7 +101,6 @@ class ObjectiveGraph:
         LookupError
             If TensorFlow has no second derivatives of the loss.
         """
-        assert self._loss is not None
         sources, names = self._sources(inputs), self._unknowns.layout.names
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(sources)
@@ -123,14 +109,13 @@ class ObjectiveGraph:
                 x, tensors = self._x_and_tensors(inputs, sources)
                 args = self._rebuild_args(tensors)
                 args, direction = args[: -len(sources)], args[-len(sources) :]
-                loss = scalar(self._loss(*x, *args))
+                loss = self._loss(*x, *args)
             gradients = list(map(dense, inner.gradient(loss, sources), sources, names))
             slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
             slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
         products = outer.gradient(slope, sources)
         if all(p is None for p in products):
             raise LookupError("the gradient of the loss does not depend on x in a way that TensorFlow can see")
-        self._set_dtypes([loss], [])
         return [slope, *map(dense, products, sources, names)]
 
     def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
@@ -145,59 +130,56 @@ class ObjectiveGraph:
             return (), iter(inputs)
         return (self._unknowns.rebuild(sources),), iter(inputs[len(sources) :])
 
-    def _evaluate(
-        self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]
-    ) -> tuple[list[tf.Tensor], list[_ConstraintValues]]:
-        """The loss, in a list that is empty without one, and what each constraint function returns."""
+    def _evaluate(self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """What `values` returns, and the values of each constraint function, as a vector."""
         x, tensors = self._x_and_tensors(inputs, sources)
-        losses = [] if self._loss is None else [scalar(self._loss(*x, *self._rebuild_args(tensors)))]
-        values = []
-        for name, fun, rebuild_args in self._functions:
-            before = _count_python_functions()
-            value = constraint_values(name, fun, (*x, *rebuild_args(tensors)))
-            is_in_python = _count_python_functions() > before
-            shape = tuple(value.shape.as_list())
-            values.append(_ConstraintValues(name, tf.reshape(value, [-1]), shape, is_in_python))
-        self.shapes = tuple(of_one.shape for of_one in values)
-        self._set_dtypes(losses, [of_one.vector for of_one in values])
-        return losses, values
+        outputs = [] if self._fun is None else [self._loss(*x, *self._rebuild_args(tensors))]
+        values = [self._values(i, (*x, *rebuild(tensors))) for i, (_, _, rebuild) in enumerate(self._functions)]
+        self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
+        dtypes = [value.dtype.name for value in values]
+        self.values_dtype = "float32" if set(dtypes) == {"float32"} else "float64"
+        self.dtype = self._unknowns.layout.least_precise([self.dtype, *dtypes])
+        vectors = [tf.reshape(value, [-1]) for value in values]
+        if vectors:
+            outputs.append(tf.concat([tf.cast(vector, self.values_dtype) for vector in vectors], 0))
+        return outputs, vectors
 
-    def _set_dtypes(self, losses: Sequence[tf.Tensor], vectors: Sequence[tf.Tensor]) -> None:
-        if vectors and all(vector.dtype == tf.float32 for vector in vectors):
-            self.values_dtype = "float32"
-        self.dtype = self._unknowns.layout.least_precise(tensor.dtype.name for tensor in (*losses, *vectors))
+    def _loss(self, *args: Any) -> tf.Tensor:
+        assert self._fun is not None
+        loss = scalar(self._fun(*args))
+        self.loss_dtype = loss.dtype.name
+        self.dtype = self._unknowns.layout.least_precise([self.loss_dtype])
+        return loss
 
-    def _joined(self, values: Sequence[_ConstraintValues]) -> list[tf.Tensor]:
-        """v, in a list that is empty without constraint functions."""
-        parts = [tf.cast(of_one.vector, self.values_dtype) for of_one in values]
-        return [tf.concat(parts, 0)] if parts else []
+    def _values(self, i: int, args: tuple[Any, ...]) -> tf.Tensor:
+        """What a constraint function returns."""
+        name, fun, _ = self._functions[i]
+        before = _count_python_functions()
+        values = constraint_values(name, fun, args)
+        size = values.shape.num_elements()
+        if self._fun is not None and size > 1 and _count_python_functions() > before:
+            raise ValueError(
+                f"{name} returns {size} values of a tf.py_function, whose derivative TensorFlow can take only once a "
+                "call: give one constraint for each value."
+            )
+        return values
 
-    def _check_connected(
-        self, gradients: Sequence[Any], values: Sequence[_ConstraintValues], jacobians: Sequence[Sequence[Any]]
-    ) -> None:
+    def _check_connected(self, gradients: Sequence[Any], jacobians: Sequence[Sequence[Any]]) -> None:
         """A component may be in a constraint only; whether one of the others depends on it is not known here."""
-        for of_one, parts in zip(values, jacobians, strict=True):
-            if of_one.vector.shape[0] and all(part is None for part in parts):
+        names = self._unknowns.layout.names
+        for (name, *_), shape, parts in zip(self._functions, self.shapes, jacobians, strict=True):
+            if 0 not in shape and all(part is None for part in parts):
                 warnings.warn(
-                    f"{of_one.name} does not depend on {' or '.join(self._unknowns.layout.names)} in a way that "
-                    "TensorFlow can differentiate: its derivatives are taken as zero.",
+                    f"{name} does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: its "
+                    "derivatives are taken as zero.",
                     UserWarning,
                     stacklevel=2,
                 )
         if not self._has_others:
             by_source = zip(gradients, *jacobians, strict=True)
             found = [next((part for part in parts if part is not None), None) for parts in by_source]
-            check_connected(found, self._unknowns, "neither the loss nor a constraint depends" if jacobians else None)
-
-
-def _jacobian(tape: tf.GradientTape, values: _ConstraintValues, sources: Sequence[Any]) -> list[tf.Tensor | None]:
-    rows = values.vector.shape[0]
-    if rows > 1 and values.is_in_python:
-        raise ValueError(
-            f"{values.name} returns {rows} values of a tf.py_function, whose derivative TensorFlow can take only once "
-            "a call: give one constraint for each value."
-        )
-    return jacobian(tape, values.vector, sources)
+            subject = "neither the loss nor a constraint depends" if jacobians else "the loss does not depend"
+            check_connected(found, names, subject, may_be_unused=self._unknowns.may_be_unused)
 
 
 def _count_python_functions() -> int:

@@ -51,15 +51,11 @@ class StandIns:
         pairs = zip(self.handles, values, strict=True)
         return [tf.raw_ops.AssignVariableOp(resource=handle, value=value) for handle, value in pairs]
 
-    def put_into(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The same tensors, with these handles in the place of the others."""
-        return replace(tensors, self._replaced, self.handles)
-
     def call(self, concrete: Any, values: Iterable[tf.Tensor], inputs: Sequence[tf.Tensor]) -> Any:
         """What a function returns where the variables have these values, in the graph that is being traced."""
         self.assign(values)
         return tf.raw_ops.StatefulPartitionedCall(
-            args=[*inputs, *self.put_into(concrete.captured_inputs)],
+            args=[*inputs, *replace(concrete.captured_inputs, self._replaced, self.handles)],
             Tout=[tensor.dtype for tensor in concrete.outputs],
             f=concrete,
         )
@@ -120,11 +116,10 @@ def with_assignments(
 ) -> tuple[Any, dict[int, int]]:
     """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them.
 
-    Also returns which component of x each handle stands for, by the `id` of the handle.
+    Also returns which component of x each stand-in has, by the `id` of its handle.
     """
-    handles = [v.handle for v in unknowns.variables]
     segments = [unknowns.layout.segments[i] for i in by_value]
-    stand_ins = StandIns([handles[i] for i in by_value], segments)
+    stand_ins = StandIns([unknowns.variables[i].handle for i in by_value], segments)
 
     def assign_and_call(*inputs: tf.Tensor) -> Any:
         results = stand_ins.call(concrete, inputs[: len(segments)], inputs[len(segments) :])
@@ -134,5 +129,4 @@ def with_assignments(
 
     inputs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
     outer = tf.function(assign_and_call, autograph=False).get_concrete_function(*inputs, *specs)
-    components = {id(handle): i for i, handle in enumerate(handles)}
-    return outer, components | {id(handle): i for i, handle in zip(by_value, stand_ins.handles, strict=True)}
+    return outer, {id(handle): i for i, handle in zip(by_value, stand_ins.handles, strict=True)}

@@ -37,33 +37,18 @@ class Backend(NamedTuple):
     """Whether TensorFlow lets XLA compile it, or a part of it, while it runs."""
 
 
-class TracedFunction:
+class TracedFunction(NamedTuple):
     """One TensorFlow function of x, traced and ready to be called from C++.
 
     Its inputs are, in order, the components of x that are passed by value (in functional use all), the tensors of
     ``args``, and what the function captures.
-
-    Attributes
-    ----------
-    call : dispatch.Dispatchable or xla.MachineCode
-        How to call the function.
-    captured_inputs : list of tf.Tensor
-    handles : dict
-        From the `id` of a captured handle to the component that takes its place.
-    loss_dtype : str
     """
 
-    def __init__(
-        self,
-        call: dispatch.Dispatchable | xla.MachineCode,
-        concrete: Any,
-        unknowns: Unknowns,
-        handles: dict[int, int] | None = None,
-    ) -> None:
-        self.call = call
-        self.captured_inputs = list(call.captured_inputs)
-        self.handles = {id(v.handle): i for i, v in enumerate(unknowns.variables)} if handles is None else handles
-        self.loss_dtype: str = concrete.outputs[0].dtype.name
+    call: dispatch.Dispatchable | xla.MachineCode
+    """How to call the function."""
+    captured_inputs: list[tf.Tensor]
+    handles: dict[int, int]
+    """From the `id` of a captured handle to the component that takes its place."""
 
 
 class Trace:
@@ -116,70 +101,54 @@ class Trace:
     ) -> None:
         begin = time.perf_counter()
         given = Constraints((), unknowns) if constraints is None else constraints
-        graphs: list[ObjectiveGraph] = []
+        segments = () if unknowns.variables else unknowns.layout.segments
+        inputs = (*segments, *arguments.tensors, *given.tensors)
+        specs = [tf.TensorSpec(one.shape, one.dtype) for one in inputs]
 
-        def make(jit: bool) -> list[Any]:
+        def trace(jit: bool) -> tuple[ObjectiveGraph, list[Any]]:
             has_linear = len(given.matrix) > 0
             graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
-            graphs.append(graph)
-            functions = self._traced(graph, constraints is not None)
-            return [tf.function(f, autograph=False, jit_compile=jit or None) for f in functions]
+            traced = [tf.function(f, autograph=False, jit_compile=jit or None) for f in self._of(graph, constraints)]
+            with xla.tried(), private.recording():
+                functions = [function.get_concrete_function(*specs) for function in traced]
+            for concrete in functions:
+                check_writes(concrete, unknowns)
+            return graph, functions
 
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        self.functions, self.backend = _trace(make, unknowns, [*arguments.tensors, *given.tensors], jit)
-        graph = graphs[-1]
+        graph, functions = trace(jit)
+        compiled, reason = None, "jit_compile is not True, so TensorFlow runs the function"
+        if jit:
+            compiling = time.perf_counter()
+            try:
+                compiled = xla.compile_functions(functions)
+            except xla.NotCompiled as error:
+                reason = str(error)
+            except xla.NotCompilable as error:
+                jit, reason = False, str(error)
+                graph, functions = trace(jit)
+        if compiled is None:
+            self.functions, self.backend = _for_tensorflow(functions, unknowns, specs, jit, reason)
+        else:
+            seconds = time.perf_counter() - compiling
+            self.functions = [TracedFunction(code, code.captured_inputs, _components(unknowns)) for code in compiled]
+            self.backend = Backend("xla", xla.COMPILED, tuple(range(len(segments))), seconds)
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
-        self.loss_dtype = self.functions[0].loss_dtype
+        self.loss_dtype = graph.loss_dtype
         self.values_dtype = graph.values_dtype
         self.dtype = graph.dtype
         self.seconds = time.perf_counter() - begin - self.backend.seconds
 
     @staticmethod
-    def _traced(graph: ObjectiveGraph, has_constraints: bool) -> list[Callable[..., list[tf.Tensor]]]:
-        return [graph.values, graph.derivatives] if has_constraints else [graph.derivatives]
+    def _of(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
+        """What is traced."""
+        return [graph.derivatives] if constraints is None else [graph.values, graph.derivatives]
 
 
-def _trace(
-    make: Callable[[bool], Sequence[Any]], unknowns: Unknowns, tensors: Sequence[tf.Tensor], jit: bool
-) -> tuple[list[TracedFunction], Backend]:
-    """Trace functions of the same inputs, ready for what evaluates them.
-
-    Parameters
-    ----------
-    make : callable
-        ``make(jit)`` returns each as a `tf.function`.
-    unknowns : Unknowns
-    tensors : sequence of tf.Tensor
-        Those of ``args``.
-    jit : bool
-        Whether XLA is to compile them. What it cannot compile runs without it.
-    """
-    segments = () if unknowns.variables else unknowns.layout.segments
-    specs = [tf.TensorSpec(s.shape, s.dtype) for s in segments]
-    specs += [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-
-    def traced(jit: bool) -> list[Any]:
-        with xla.tried(), private.recording():
-            functions = [function.get_concrete_function(*specs) for function in make(jit)]
-        for concrete in functions:
-            check_writes(concrete, unknowns)
-        return functions
-
-    functions = traced(jit)
-    reason = "jit_compile is not True, so TensorFlow runs the function"
-    if jit:
-        begin = time.perf_counter()
-        try:
-            codes = xla.compile_functions(functions)
-        except xla.NotCompiled as error:
-            reason = str(error)
-        except xla.NotCompilable as error:
-            jit, reason, functions = False, str(error), traced(False)
-        else:
-            backend = Backend("xla", xla.COMPILED, tuple(range(len(segments))), time.perf_counter() - begin)
-            return [TracedFunction(*pair, unknowns) for pair in zip(codes, functions, strict=True)], backend
-    return _for_tensorflow(functions, unknowns, specs, jit, reason)
+def _components(unknowns: Unknowns) -> dict[int, int]:
+    """Which component of x each variable is, by the `id` of its handle."""
+    return {id(v.handle): i for i, v in enumerate(unknowns.variables)}
 
 
 def _for_tensorflow(
@@ -194,11 +163,12 @@ def _for_tensorflow(
     assigned = cannot_share(graphs, unknowns, jit, keeper is not None)
     found = []
     for concrete in functions:
-        handles = None
+        handles = _components(unknowns)
         if assigned:
-            concrete, handles = with_assignments(concrete, unknowns, assigned, specs, jit)
+            concrete, own = with_assignments(concrete, unknowns, assigned, specs, jit)
+            handles |= own
         call = dispatch.dispatchable(concrete, jit and not assigned)
-        found.append(TracedFunction(call, concrete, unknowns, handles))
+        found.append(TracedFunction(call, call.captured_inputs, handles))
     compiles = jit or any(GraphEffects(graph.node, graph.library).has_compiled_parts() for graph in graphs)
     by_value = assigned if unknowns.variables else tuple(range(len(unknowns.layout.segments)))
     return found, Backend("tfe", reason, by_value, compiles=compiles)
