@@ -24,17 +24,12 @@ __all__ = [
 
 def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
     """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
-    if loss is None:
-        raise ValueError("fun returned None: return the loss, a real scalar tensor.")
     if isinstance(loss, (tuple, list, dict)):
         raise ValueError(
             f"fun returned a {type(loss).__name__}: return the loss only, a real scalar tensor; "
             "the gradient is made by TensorFlow."
         )
-    try:
-        loss = tf.convert_to_tensor(loss)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"fun returned {loss!r}, which is no tensor: return the loss, a real scalar.") from error
+    loss = _tensor(loss, "fun", "the loss, a real scalar tensor")
     if loss.dtype not in (tf.float64, tf.float32):
         raise ValueError(f"the loss has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
     if not loss.shape.is_fully_defined():
@@ -59,14 +54,7 @@ def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...])
             f"{name} has a function for NumPy arrays, but it gets tensors ({error}): write it with TensorFlow, such as "
             "tf.reduce_sum(x); or use scipy.optimize.minimize(..., method=tfminimize.scipy.slsqp) for NumPy functions."
         ) from error
-    if value is None:
-        raise ValueError(f"the function of {name} returned None: return the values, a real tensor.")
-    try:
-        value = tf.convert_to_tensor(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"the function of {name} returned {value!r}, which is no tensor: return the values, a real tensor."
-        ) from error
+    value = _tensor(value, f"the function of {name}", "the values, a real tensor")
     if value.dtype == tf.bool:
         raise ValueError(
             f"the function of {name} returned a comparison (dtype bool): return c(x) itself, which is to be zero, or "
@@ -80,6 +68,16 @@ def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...])
             "many values in every call."
         )
     return value
+
+
+def _tensor(value: Any, function: str, wanted: str) -> tf.Tensor:
+    """What a function returned, as a tensor."""
+    if value is None:
+        raise ValueError(f"{function} returned None: return {wanted}.")
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{function} returned {value!r}, which is no tensor: return {wanted}.") from error
 
 
 def dense(gradient: Any, source: Any, name: str, rows: tuple[int, ...] = ()) -> tf.Tensor:
