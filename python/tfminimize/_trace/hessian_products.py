@@ -36,7 +36,7 @@ class ProductTrace(Trace):
     """
 
     @staticmethod
-    def _of(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
+    def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
         return [graph.hessian_product]
 
 

@@ -54,8 +54,8 @@ class TracedFunction(NamedTuple):
 class Trace:
     """The loss and its gradient, and the constraints, as TensorFlow functions, for one set of shapes and dtypes.
 
-    All functions take the same inputs: components by value, the tensors of the loss's ``args``, and those of the
-    constraints'. They return what those of the same names in `ObjectiveGraph` do.
+    All of them take the same inputs: components by value, the tensors of the loss's ``args``, and those of the
+    constraints'.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Trace:
     Attributes
     ----------
     functions : list of TracedFunction
-        The derivatives; with constraints, even if no function is among them, the values and the derivatives.
+        `ObjectiveGraph.derivatives`; with constraints, even an empty list of them, the values before it.
     backend : Backend
     shapes : tuple of tuple of int
         Those that the constraint functions return.
@@ -108,9 +108,10 @@ class Trace:
         def trace(jit: bool) -> tuple[ObjectiveGraph, list[Any]]:
             has_linear = len(given.matrix) > 0
             graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
-            traced = [tf.function(f, autograph=False, jit_compile=jit or None) for f in self._of(graph, constraints)]
+            traced = self._traced(graph, constraints)
+            called = [tf.function(f, autograph=False, jit_compile=jit or None) for f in traced]
             with xla.tried(), private.recording():
-                functions = [function.get_concrete_function(*specs) for function in traced]
+                functions = [function.get_concrete_function(*specs) for function in called]
             for concrete in functions:
                 check_writes(concrete, unknowns)
             return graph, functions
@@ -141,8 +142,8 @@ class Trace:
         self.seconds = time.perf_counter() - begin - self.backend.seconds
 
     @staticmethod
-    def _of(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
-        """What is traced."""
+    def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
+        """What is traced, in the order of `functions`."""
         return [graph.derivatives] if constraints is None else [graph.values, graph.derivatives]
 
 
