@@ -1,30 +1,37 @@
-"""Ctrl-C during solves, in a process of its own."""
+"""Ctrl-C during solves."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import os
+import signal
 import textwrap
-from pathlib import Path
+import threading
+from collections.abc import Iterator
+
+import pytest
+from interpreter import run_program
+
+
+@contextlib.contextmanager
+def ctrl_c(seconds: float = 0.3) -> Iterator[None]:
+    """Press Ctrl-C after so many seconds, and check that it ends what runs."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    timer.join()
 
 
 def interrupt_twice(setup: str, solve: str, after: str, seconds: float = 0.5) -> None:
-    """Check that Ctrl-C, ``seconds`` after its begin, ends a solve that takes many minutes, and then another one."""
-    script = f"""
-import os, signal, sys, threading, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+    """Check in a process of its own that Ctrl-C ends a solve that takes many minutes, and then another one."""
+    run_program(f"""
+import signal, time
 import numpy as np, tensorflow as tf
+from interrupts import ctrl_c
 {setup}
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
 for attempt in range(2):
-    threading.Timer({seconds}, interrupt).start()
-    try:
+    with ctrl_c({seconds}):
 {textwrap.indent(textwrap.dedent(solve), " " * 8)}
-    except KeyboardInterrupt:
-        print("interrupted")
 {after}
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["interrupted"] * 2
+""")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from interpreter import run_program
 
 pytestmark = pytest.mark.subprocess
 
@@ -31,9 +30,7 @@ def check(w_target=target):
 
 
 def run(program: str) -> None:
-    source = SETUP + textwrap.dedent(program)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_program(SETUP + textwrap.dedent(program))
 
 
 @pytest.mark.parametrize("scope", ["strategy.scope()", "tf.name_scope('outside')"])

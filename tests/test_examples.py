@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from interpreter import run_python
 
 pytestmark = pytest.mark.subprocess
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(script: Path, *arguments: str) -> str:
-    """What the script prints; its errors are shown if it fails."""
-    process = subprocess.run(
-        [sys.executable, script, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
+def reported_by(benchmark: str, *options: str) -> Any:
+    return json.loads(run_python(ROOT / "benchmarks" / benchmark, *options, "--json"))
 
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.stem)
 def test_example_runs(example: Path) -> None:
-    assert run(example)
+    assert run_python(example)
 
 
 def test_overhead_benchmark_reports_every_size_and_mode() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "overhead.py", "--sizes", "2", "3", "--repetitions", "1", "--json"))
+    report = reported_by("overhead.py", "--sizes", "2", "3", "--repetitions", "1")
     modes = ["graph", "tfe-jit", "xla"]
     assert [(row["n"], row["mode"]) for row in report["rows"]] == [(n, mode) for n in (2, 3) for mode in modes]
     assert all(row["ratio"] > 0 and abs(row["fun"]) < 1e-8 for row in report["rows"])
@@ -42,13 +32,13 @@ def test_overhead_benchmark_reports_every_size_and_mode() -> None:
 
 
 def test_solver_benchmark_reports_every_size_with_and_without_bounds() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "solver.py", "--sizes", "10", "--repetitions", "3", "--json"))
+    report = reported_by("solver.py", "--sizes", "10", "--repetitions", "3")
     assert [(row["n"], row["bounds"]) for row in report] == [(10, False), (10, True)]
     assert all(row["tfminimize_ns"] > 0 and row["scipy_1_thread_ns"] > 0 for row in report)
 
 
 def test_slsqp_benchmark_reports_every_problem() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "slsqp.py", "--small", "--json"))
+    report = reported_by("slsqp.py", "--small")
     assert [(row["n"], row["rows"]) for row in report["iterations"]] == [(16, 8), (32, 16), (32, 0)]
     assert [(row["n"], row["rows"]) for row in report["memory"]] == [(64, 32), (64, 0)]
     assert [row["mode"] for row in report["example"]] == ["graph", "jit"]
@@ -56,7 +46,7 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
 
 
 def test_leaks_benchmark_reports_constant_memory() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "leaks.py", "--small", "--json"))
+    report = reported_by("leaks.py", "--small")
     assert [row["count"] for row in report] == [100_000, 100_000, 20]
     bare, solves, _ = report
     assert bare["bytes_each"] < 1
@@ -64,7 +54,7 @@ def test_leaks_benchmark_reports_constant_memory() -> None:
 
 
 def test_interface_benchmark_reports_every_problem() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "interface.py", "--small", "--json"))
+    report = reported_by("interface.py", "--small")
     assert [row["problem"] for row in report[:2]] == ["Rosenbrock, n = 4", "Burgers, 1 x 5, 50 points"]
     assert {row["backend"] for row in report} == {"tfe"}
     for row in report:
@@ -74,7 +64,7 @@ def test_interface_benchmark_reports_every_problem() -> None:
 
 
 def test_batch_benchmark_reports_every_solver() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "batch.py", "--small", "--json"))
+    report = reported_by("batch.py", "--small")
     ours = [(row["solver"], row["bounds"], row["threads"]) for row in report if row["solver"].startswith("tfminimize")]
     assert ours == [
         *(("tfminimize, XLA", True, threads) for threads in "12"),
@@ -89,7 +79,7 @@ def test_batch_benchmark_reports_every_solver() -> None:
 
 @pytest.mark.usefixtures("tensorflow_probability")
 def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
-    report = json.loads(run(ROOT / "benchmarks" / "in_graph.py", "--small", "--json"))
+    report = reported_by("in_graph.py", "--small")
     ways = [(row["solver"], row["mode"]) for row in report["rows"]]
     assert ways == [(way, mode) for way in ("operation", "outside", "tfp") for mode in ("graph", "XLA")]
     assert all(row["fun"] < 1e-9 and row["seconds"] > 0 for row in report["rows"])
@@ -97,5 +87,5 @@ def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
 
 
 def test_evaluation_benchmark_reports_every_way() -> None:
-    (row,) = json.loads(run(ROOT / "benchmarks" / "evaluation.py", "--small", "--json"))
+    (row,) = reported_by("evaluation.py", "--small")
     assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 from greenlet import getcurrent, greenlet
+from interpreter import run_program
 
 import tfminimize as tfm
 
@@ -189,9 +187,8 @@ def test_batches_take_turns() -> None:
 
 @pytest.mark.subprocess
 def test_watches_for_ctrl_c_end_in_any_order() -> None:
-    script = f"""
-import signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+    script = """
+import signal
 from test_greenlets import *
 before = signal.set_wakeup_fd(-1)
 for order in ORDERS.values():
@@ -200,5 +197,4 @@ for order in ORDERS.values():
     assert all(r.success for r in interleaved(tasks, order))
     assert signal.set_wakeup_fd(-1) == -1
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    run_program(script)

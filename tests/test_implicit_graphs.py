@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
 
 import tfminimize as tfm
 
@@ -136,8 +135,7 @@ with tf.GradientTape() as tape:
     found = module.value(a)
 print(*tape.gradient(found, a).numpy())
 """
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    np.testing.assert_allclose([float(word) for word in run.stdout.split()], expected(), atol=1e-6)
+    np.testing.assert_allclose([float(word) for word in run_program(program).split()], expected(), atol=1e-6)
 
 
 def test_two_levels() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from interpreter import run_program
 
 pytestmark = pytest.mark.subprocess
 
@@ -25,11 +23,11 @@ assert drawn == (np.random.rand(), random.random()), drawn
 
 @pytest.mark.parametrize("before", ["", "import tensorflow", "import keras"])
 def test_import_leaves_the_random_numbers_of_numpy_and_python(before: str) -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM.format(before=before)], check=True)
+    run_program(PROGRAM.format(before=before))
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_first_solve_leaves_the_random_numbers_of_numpy_and_python(jit_compile: bool) -> None:
     solve = f"tfminimize.minimize(lambda x: (x - 1.0) ** 2, 0.0, jit_compile={jit_compile})"
     program = PROGRAM.format(before="").replace("import tfminimize\n", f"import tfminimize\n{solve}\n")
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_program(program)

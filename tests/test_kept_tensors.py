@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
 
 import tfminimize as tfm
 
@@ -401,10 +400,7 @@ print(sum(kept[0]), len(kept) > 3, len(kept) - len(set(kept)))
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("where", ["async", "another device"])
 def test_what_is_kept_elsewhere_stays_as_it_was(where: str, use: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, where, use], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout == "0.0 True 0\n", done.stderr[-2000:]
+    assert run_program(SCRIPT, where, use) == "0.0 True 0\n"
 
 
 def test_question_whether_a_variable_is_initialised_keeps_nothing() -> None:

@@ -4,8 +4,6 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from interpreter import run_program
 from packaging.version import Version
 
 import tfminimize as tfm
@@ -67,10 +66,7 @@ def test_import_works_without_the_extension() -> None:
             else:
                 raise AssertionError("no error")
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    run_program(program)
 
 
 @pytest.mark.subprocess
@@ -92,10 +88,7 @@ def test_variables_on_another_device_are_optimised() -> None:
         np.testing.assert_allclose(v.numpy(), 3.0, atol=1e-4)
         assert v.device.endswith("CPU:1"), v.device
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    run_program(program)
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,17 @@ disagree on is no measure.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.optimize
+from interpreter import run_with_each_kernel
 from s2mpj import NAMES, Problem, Vector, load, solve
 
 import tfminimize as tfm
 
 pytestmark = pytest.mark.parity
-
-KERNELS = ["Haswell", "Prescott"]
 
 # The function or its gradient is not finite at a trial point. SciPy's line search then collapses to its start, and the
 # standstill counts as convergence; ours steps back and goes on (docs/scipy-parity.md).
@@ -36,19 +31,8 @@ Results = dict[str, tuple[int, int, int, float]]
 @pytest.fixture(scope="module")
 def scipy_results() -> list[Results]:
     """SciPy's results, one set for each BLAS kernel."""
-    script = str(Path(__file__).with_name("s2mpj.py"))
-    runs = [
-        subprocess.Popen(
-            [sys.executable, script],
-            env={**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for kernel in KERNELS
-    ]
-    outputs = [run.communicate()[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs)
-    return [{name: tuple(values) for name, values in json.loads(output).items()} for output in outputs]
+    runs = run_with_each_kernel("s2mpj.py").values()
+    return [{name: tuple(values) for name, values in json.loads(run.result()).items()} for run in runs]
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,11 @@ they part, neither is a measure.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 import scipy
+from interpreter import KERNELS, run_with_each_kernel
 from packaging.version import Version
 from s2mpj_constrained import HOCK_SCHITTKOWSKI, NAMES, Outcome, load, solve
 
@@ -30,8 +27,6 @@ pytestmark = [
     ),
 ]
 
-KERNELS = ["Haswell", "Prescott"]
-
 # SciPy's quadratic subproblem loses its digits where the gradient is large, and returns an ascent direction; after five
 # resets SciPy reports success at the start, which is feasible (docs/scipy-parity.md).
 FALSE_SUCCESS = {"HS84"}
@@ -42,21 +37,10 @@ Outcomes = dict[str, Outcome]
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcomes]:
     """Ours, and SciPy's with each kernel."""
-    script = str(Path(__file__).with_name("s2mpj_constrained.py"))
-    runs = {
-        kernel: subprocess.Popen(
-            [sys.executable, script],
-            env={**os.environ, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for kernel in KERNELS
-    }
+    runs = run_with_each_kernel("s2mpj_constrained.py")
     found = {"ours": {name: solve(load(name), tfm.scipy.slsqp) for name in NAMES}}
     for kernel, run in runs.items():
-        output = run.communicate()[0]
-        assert run.returncode == 0
-        found[kernel] = {name: Outcome(**values) for name, values in json.loads(output).items()}
+        found[kernel] = {name: Outcome(**values) for name, values in json.loads(run.result()).items()}
     return found
 
 

@@ -3,11 +3,10 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 import scipy
+from interpreter import run_python
 from packaging.version import Version
 
 pytestmark = pytest.mark.parity
@@ -32,15 +31,10 @@ SUITE = [
 
 
 def test_scipys_own_tests_pass_with_our_methods_in_the_place_of_scipys(tmp_path: pathlib.Path) -> None:
-    here = pathlib.Path(__file__).parent
     deselected = [f"--deselect={name}" for name in EXCEPTIONS]
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(tmp_path)]
-    command += ["-p", "no:cacheprovider", "-p", "scipy_suite_plugin", *deselected, "--pyargs", *SUITE]
-    path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+    options = ["-q", "-c", os.devnull, "--rootdir", tmp_path, "-p", "no:cacheprovider", "-p", "scipy_suite_plugin"]
+    printed = run_python("-m", "pytest", *options, *deselected, "--pyargs", *SUITE, cwd=tmp_path)
     # The methods were really exchanged.
-    solves = {name: int(calls) for name, calls in re.findall(r"solves by (\S+) of tfminimize: (\d+)", run.stdout)}
+    solves = {name: int(calls) for name, calls in re.findall(r"solves by (\S+) of tfminimize: (\d+)", printed)}
     assert solves["L-BFGS-B"] > 100
     assert solves["SLSQP"] > 400

@@ -1,0 +1,47 @@
+"""Python started anew, for what a process can show only once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+KERNELS = ("Haswell", "Prescott")
+"""Kernels of BLAS whose roundings differ."""
+
+
+def run_python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    """What Python prints, which can import the modules of this folder. An error shows what it said.
+
+    The limit only ends what would wait for ever.
+    """
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-5000:]}{done.stderr[-5000:]}"
+    return done.stdout
+
+
+def run_program(program: str, *arguments: str | Path) -> str:
+    """What a program prints, given as its text."""
+    return run_python("-c", textwrap.dedent(program), *arguments)
+
+
+def run_with_each_kernel(script: str) -> dict[str, Future[str]]:
+    """What a script of this folder prints with each kernel of BLAS, all at once in the background."""
+    pool = ThreadPoolExecutor(len(KERNELS))
+    return {
+        kernel: pool.submit(run_python, TESTS / script, OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS="1")
+        for kernel in KERNELS
+    }
