@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
-import sys
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
+from interpreter import run_python
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so would the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,6 +27,10 @@ with warnings.catch_warnings():
 
     tf.constant(0.0)
 
+    from interface_modes import MODES, Mode, entered
+
+    import tfminimize as tfm
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--alone", action="store_true", help="measure resident memory in this very process")
@@ -36,11 +41,34 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Memory is measured in a process of its own: tests that ran before, and what they keep alive, would blur it."""
     if pyfuncitem.get_closest_marker("resident_memory") is None or pyfuncitem.config.getoption("alone"):
         return None
-    command = [sys.executable, "-m", "pytest", "--alone", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
-    done = subprocess.run(command, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.fail(done.stdout + done.stderr, pytrace=False)
+    options = ["--alone", "-q", "-p", "no:cacheprovider"]
+    run_python("-m", "pytest", *options, pyfuncitem.nodeid, cwd=pyfuncitem.config.rootpath)
     return True
+
+
+@pytest.fixture
+def empty_cache() -> None:
+    tfm.clear_cache()
+
+
+@pytest.fixture
+def functions_run_eagerly() -> Iterator[None]:
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def session() -> Iterator[Any]:
+    """A session of a graph of its own; both are the defaults."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        yield session
+
+
+@pytest.fixture(params=[(name, dtype) for dtype in ("float64", "float32") for name in MODES], ids="-".join)
+def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
+    with entered(*request.param) as mode:
+        yield mode
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from problems import rosenbrock, squared_distance
 
 import tfminimize as tfm
 from tfminimize._problem.bounds import as_packed, pack_bounds
@@ -207,7 +208,7 @@ def test_bounds_are_respected_in_every_evaluation() -> None:
 
     def fun(x: tf.Tensor) -> tf.Tensor:
         tf.numpy_function(record, [x], tf.float64)
-        return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+        return rosenbrock(x)
 
     tfm.minimize(fun, np.full(4, -0.5), bounds=(-1.0, 0.6))
     assert seen
@@ -230,14 +231,10 @@ def test_separable_problem_ends_at_the_clipped_minimum(data: st.DataObject) -> N
     low[data.draw(hnp.arrays(bool, size))] = -np.inf
     high[data.draw(hnp.arrays(bool, size))] = np.inf
     bounds = scipy.optimize.Bounds(low, high)
-    result = tfm.minimize(_distance, np.zeros(size), args=(target,), bounds=bounds)
+    result = tfm.minimize(squared_distance, np.zeros(size), args=(target,), bounds=bounds)
     assert result.success
     assert ((low <= result.x) & (result.x <= high)).all()
     np.testing.assert_allclose(result.x, np.clip(target, low, high), atol=1e-5)
-
-
-def _distance(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - target) ** 2)
 
 
 def _form(name: str, upper: Any) -> Any:
@@ -329,15 +326,11 @@ def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -
     @tf.function(autograph=False)
     def solved(infinity: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x0 = np.array([-4.0, 3.0, 7.0, -1.0, 2.0])
-        bounded = tfm.ops.minimize(_valley, x0, bounds=(-infinity, infinity), method=method)
-        return bounded.history, tfm.ops.minimize(_valley, x0, method=method).history
+        bounded = tfm.ops.minimize(rosenbrock, x0, bounds=(-infinity, infinity), method=method)
+        return bounded.history, tfm.ops.minimize(rosenbrock, x0, method=method).history
 
     bounded, free = solved(tf.constant(np.inf, tf.float64))
     np.testing.assert_array_equal(bounded, free)
-
-
-def _valley(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 @pytest.mark.parametrize("bounds", [scipy.optimize.Bounds(-0.5, INF), tfm.Bounds(tf.constant(-0.5)), [(-0.5, None)]])

@@ -7,25 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import bowl_at_3
 
 import tfminimize as tfm
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._trace.stand_ins import scratch_handle
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
-
-
-def bowl(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - 3.0) ** 2)
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
 
 
 def test_cache_traces_once_for_the_same_function() -> None:
@@ -34,7 +24,7 @@ def test_cache_traces_once_for_the_same_function() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
         nonlocal traces
         traces += 1
-        return bowl(x)
+        return bowl_at_3(x)
 
     for start in (0.0, 1.0, 2.0):
         tfm.minimize(fun, np.full(3, start), options={"maxiter": 5}, bounds=[(start, None)] * 3)
@@ -67,7 +57,7 @@ def test_bound_methods_are_cached() -> None:
 
         def loss(self, x: tf.Tensor) -> tf.Tensor:
             self.traces += 1
-            return bowl(x)
+            return bowl_at_3(x)
 
     model = Model()
     for _ in range(3):
@@ -82,7 +72,7 @@ def test_unhashable_function_is_not_cached() -> None:
 
         def __call__(self, x: tf.Tensor) -> tf.Tensor:
             self.traces += 1
-            return bowl(x)
+            return bowl_at_3(x)
 
     loss = Loss()
     for _ in range(2):
@@ -94,7 +84,7 @@ def test_cache_is_bounded_and_can_be_cleared() -> None:
     from tfminimize._api import minimize
 
     for _ in range(minimize.MAX_PROGRAMS + 2):
-        tfm.minimize(lambda x: bowl(x), np.zeros(2))
+        tfm.minimize(lambda x: bowl_at_3(x), np.zeros(2))
     assert len(minimize._programs) == minimize.MAX_PROGRAMS
     tfm.clear_cache()
     assert len(minimize._programs) == 0
@@ -106,7 +96,7 @@ def test_a_failed_trace_is_not_cached() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
         if fail:
             raise ZeroDivisionError("mine")
-        return bowl(x)
+        return bowl_at_3(x)
 
     with pytest.raises(ZeroDivisionError):
         tfm.minimize(fun, np.zeros(2))
@@ -117,7 +107,7 @@ def test_a_failed_trace_is_not_cached() -> None:
 def test_cleared_cache_lets_go_of_the_function() -> None:
     class Loss:
         def __call__(self, x: tf.Tensor) -> tf.Tensor:
-            return bowl(x)
+            return bowl_at_3(x)
 
     loss = Loss()
     dead = weakref.ref(loss)

@@ -10,9 +10,9 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 import tensorflow as tf
-from constrained_bowl import X0, bowl, solve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import BOWL_X0, bowl, slsqp
 from scipy.optimize import LinearConstraint, NonlinearConstraint
 from scipy.optimize._minimize import standardize_constraints
 
@@ -21,10 +21,7 @@ from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._trace.jacobian import jacobian
 
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 # The order of the rows
@@ -67,12 +64,12 @@ def constraint_of_three(draw: st.DrawFn) -> Any:
 @given(st.lists(constraint_of_three(), max_size=5))
 def test_rows_are_those_of_scipy_in_its_order(constraints: list[Any]) -> None:
     unlimited = [c for c in constraints if not isinstance(c, dict) and np.all(np.isinf(c.lb) & np.isinf(c.ub))]
-    ours = Constraints(constraints, Unknowns(X0))
-    values = [np.atleast_1d(f.fun(X0, *f.arguments.rebuilder()(f.arguments.tensors))) for f in ours.functions]
+    ours = Constraints(constraints, Unknowns(BOWL_X0))
+    values = [np.atleast_1d(f.fun(BOWL_X0, *f.arguments.rebuilder()(f.arguments.tensors))) for f in ours.functions]
     rows = ours.rows([v.shape for v in values])
-    raw = np.concatenate([np.zeros(0), *values, ours.matrix @ X0])
+    raw = np.concatenate([np.zeros(0), *values, ours.matrix @ BOWL_X0])
     # SciPy fails on a constraint without any limit, which is none.
-    expected = values_of_scipy([c for c in constraints if not any(c is u for u in unlimited)], X0)
+    expected = values_of_scipy([c for c in constraints if not any(c is u for u in unlimited)], BOWL_X0)
     assert rows.num_equalities == expected[0]
     np.testing.assert_allclose(rows.sign * raw[rows.source] + rows.offset, expected[1], atol=1e-15)
 
@@ -86,12 +83,12 @@ def test_multipliers_have_the_order_of_scipy() -> None:
             {"type": "ineq", "fun": lambda x: x[0]},
         ]
 
-    ours = solve(constraints(tf.reduce_sum))
+    ours = slsqp(constraints(tf.reduce_sum))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that equalities and inequalities are mixed, and a row has no limit
         theirs = scipy.optimize.minimize(
             lambda x: ((x - 1.0) ** 2).sum(),
-            X0,
+            BOWL_X0,
             jac=lambda x: 2 * (x - 1.0),
             method="SLSQP",
             constraints=constraints(np.sum),
@@ -135,7 +132,7 @@ def in_every_form() -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_every_form_gives_the_same_solution(form: Any, jit_compile: bool) -> None:
     # min |x - 1|² on the plane: the projection of (1, 1, 1) onto it, x0 - x1 = 1/2 being active.
-    result = solve(form, jit_compile=jit_compile)
+    result = slsqp(form, jit_compile=jit_compile)
     assert result.success
     np.testing.assert_allclose(result.x, [7 / 12, 1 / 12, 1 / 3], atol=1e-6)
     assert result.constr_violation < 1e-6
@@ -143,12 +140,12 @@ def test_every_form_gives_the_same_solution(form: Any, jit_compile: bool) -> Non
 
 def test_constraints_from_an_iterator() -> None:
     constraints = ({"type": "eq", "fun": lambda x, i=i: x[i] - i} for i in range(2))
-    np.testing.assert_allclose(solve(constraints).x, [0, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(slsqp(constraints).x, [0, 1, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("constraints", [(), [], None])
 def test_no_constraints_are_none(constraints: Any) -> None:
-    result = solve(constraints)
+    result = slsqp(constraints)
     np.testing.assert_allclose(result.x, 1.0, atol=1e-6)
     assert result.multipliers.shape == (0,)
     assert result.constr_violation == 0.0
@@ -156,26 +153,26 @@ def test_no_constraints_are_none(constraints: Any) -> None:
 
 def test_method_none_with_constraints_is_slsqp() -> None:
     constraint = {"type": "ineq", "fun": lambda x: -x[0]}
-    assert "multipliers" in tfm.minimize(bowl, X0, method=None, constraints=constraint)
-    assert "hess_inv" in tfm.minimize(bowl, X0, method=None, constraints=[])
+    assert "multipliers" in tfm.minimize(bowl, BOWL_X0, method=None, constraints=constraint)
+    assert "hess_inv" in tfm.minimize(bowl, BOWL_X0, method=None, constraints=[])
 
 
 def test_two_sided_and_equality_limits_in_one_constraint() -> None:
     constraint = NonlinearConstraint(lambda x: x, [0.5, -2.0, 1.5], [0.5, 0.25, np.inf])
-    result = solve(constraint)
+    result = slsqp(constraint)
     np.testing.assert_allclose(result.x, [0.5, 0.25, 1.5], atol=1e-6)
     assert len(result.multipliers) == 4
 
 
 def test_limits_have_the_shape_of_the_values() -> None:
-    result = solve(
+    result = slsqp(
         NonlinearConstraint(lambda x: x, [[2.0], [3.0]], np.full((2, 2), np.inf)), x0=np.zeros((2, 2)), fun=bowl
     )
     np.testing.assert_allclose(result.x, [[2, 2], [3, 3]], atol=1e-6)
 
 
 def test_constraints_of_a_structure() -> None:
-    result = solve(
+    result = slsqp(
         [
             {"type": "ineq", "fun": lambda x: x["a"] - x["b"][0] - 3.0},
             LinearConstraint([[0, 1, 1, 0], [1, 0, 0, 0]], [5, -np.inf], [5, 8]),
@@ -201,7 +198,7 @@ def test_argument_data_does_not_retrace_and_is_read() -> None:
         return radius**2 - tf.reduce_sum(x**2)
 
     for radius in (1.0, 0.5, np.array(0.25), 1.0):
-        result = solve({"type": "ineq", "fun": circle, "args": (radius,)})
+        result = slsqp({"type": "ineq", "fun": circle, "args": (radius,)})
         np.testing.assert_allclose(np.linalg.norm(result.x), radius, rtol=1e-6)
     assert traces == 2  # once for values, once for values with derivatives
 
@@ -219,7 +216,7 @@ def test_limits_and_matrices_are_data() -> None:
 
     for low in (2.0, 3.0):
         for matrix in ([[0, 1, 1]], [[0, 2, 1], [0, 1, 0]]):
-            result = solve([NonlinearConstraint(first, low, np.inf), LinearConstraint(matrix, 7, 7)], fun)
+            result = slsqp([NonlinearConstraint(first, low, np.inf), LinearConstraint(matrix, 7, 7)], fun)
             assert result.x[0] == pytest.approx(low)
             np.testing.assert_allclose(np.array(matrix) @ result.x, 7, atol=1e-6)
     assert traces == 2
@@ -233,9 +230,9 @@ def test_other_constraints_are_not_mistaken_for_those_before() -> None:
         return x[1] - 2.0
 
     for fun, expected in ((first, [2, 1, 1]), (second, [1, 2, 1]), (first, [2, 1, 1])):
-        np.testing.assert_allclose(solve({"type": "eq", "fun": fun}).x, expected, atol=1e-6)
-    np.testing.assert_allclose(solve({"type": "ineq", "fun": lambda x: -first(x)}).x, 1.0, atol=1e-6)
-    np.testing.assert_allclose(solve(()).x, 1.0, atol=1e-6)
+        np.testing.assert_allclose(slsqp({"type": "eq", "fun": fun}).x, expected, atol=1e-6)
+    np.testing.assert_allclose(slsqp({"type": "ineq", "fun": lambda x: -first(x)}).x, 1.0, atol=1e-6)
+    np.testing.assert_allclose(slsqp(()).x, 1.0, atol=1e-6)
 
 
 def test_function_without_a_hash() -> None:
@@ -245,7 +242,7 @@ def test_function_without_a_hash() -> None:
         def __call__(self, x: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(x) - 1.0
 
-    np.testing.assert_allclose(solve({"type": "eq", "fun": Plane()}).x, 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(slsqp({"type": "eq", "fun": Plane()}).x, 1 / 3, atol=1e-6)
 
 
 # Variables
@@ -255,7 +252,7 @@ def test_constraints_read_variables() -> None:
     v = tf.Variable([3.0, 3.0], dtype=tf.float32)
     w = tf.Variable(2.0, dtype=tf.float64)
     limit = tf.Variable(1.0)
-    result = solve(
+    result = slsqp(
         [
             {"type": "ineq", "fun": lambda: limit - v[0]},
             {"type": "eq", "fun": lambda scale: tf.cast(v[1], tf.float64) - scale * w, "args": (2.0,)},
@@ -272,7 +269,7 @@ def test_constraints_read_variables() -> None:
 
 def test_constraints_with_gathers_of_variables() -> None:
     v = tf.Variable(np.zeros((3, 2)))
-    result = solve(
+    result = slsqp(
         {"type": "eq", "fun": lambda: tf.reduce_sum(tf.gather(v, [0, 2]), axis=1) - 1.0},
         fun=lambda: tf.reduce_sum(v**2),
         x0=v,
@@ -294,7 +291,7 @@ def test_new_solve_sees_other_variables_of_a_constraint() -> None:
 
 def test_variable_that_only_a_constraint_depends_on() -> None:
     v, w = tf.Variable(0.0, dtype=tf.float64), tf.Variable(0.0, dtype=tf.float64)
-    solve({"type": "eq", "fun": lambda: v + w - 1.0}, fun=lambda: (v - 3.0) ** 2, x0=[v, w])
+    slsqp({"type": "eq", "fun": lambda: v + w - 1.0}, fun=lambda: (v - 3.0) ** 2, x0=[v, w])
     assert v.numpy() + w.numpy() == pytest.approx(1.0)
 
 
@@ -304,9 +301,9 @@ def test_variable_that_only_a_constraint_depends_on() -> None:
 @pytest.mark.filterwarnings("ignore:.*does not depend on x0:UserWarning")
 def test_constraint_that_depends_on_nothing_is_allowed() -> None:
     held = {"type": "ineq", "fun": lambda x: tf.constant([1.0, 2.0])}
-    np.testing.assert_allclose(solve(held).x, 1.0, atol=1e-6)
-    assert solve([held, {"type": "ineq", "fun": lambda x: 1.0}]).success
-    violated = solve({"type": "eq", "fun": lambda x: tf.constant(1.0)})
+    np.testing.assert_allclose(slsqp(held).x, 1.0, atol=1e-6)
+    assert slsqp([held, {"type": "ineq", "fun": lambda x: 1.0}]).success
+    violated = slsqp({"type": "eq", "fun": lambda x: tf.constant(1.0)})
     assert not violated.success
     assert violated.constr_violation == 1.0
 
@@ -405,5 +402,5 @@ def test_one_value_of_a_python_function(dtype: str) -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.py_function(lambda x: x[0] ** 2 - 4.0, [x], x.dtype), [])
 
-    result = solve([{"type": "eq", "fun": fun}, {"type": "eq", "fun": fun}], x0=X0.astype(dtype))
+    result = slsqp([{"type": "eq", "fun": fun}, {"type": "eq", "fun": fun}], x0=BOWL_X0.astype(dtype))
     np.testing.assert_allclose(result.x, [2, 1, 1], atol=1e-4)

@@ -9,15 +9,12 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 import tensorflow as tf
-from constrained_bowl import bowl, solve
+from problems import bowl, slsqp
 from scipy.optimize import LinearConstraint, NonlinearConstraint
 
 import tfminimize as tfm
 
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def test_many_values_of_a_python_function_are_an_error() -> None:
@@ -27,7 +24,7 @@ def test_many_values_of_a_python_function_are_an_error() -> None:
     with pytest.raises(
         ValueError, match=r"constraints\[0\] returns 3 values of a tf.py_function.*one constraint for each"
     ):
-        solve([{"type": "ineq", "fun": fun}])
+        slsqp([{"type": "ineq", "fun": fun}])
 
 
 @pytest.mark.parametrize(
@@ -41,7 +38,7 @@ def test_many_values_of_a_python_function_are_an_error() -> None:
 )
 def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
     with pytest.warns(UserWarning, match=r"constraints\[0\] does not depend on x0 in a way that TensorFlow can diff"):
-        assert solve([{"type": "ineq", "fun": fun}]).success
+        assert slsqp([{"type": "ineq", "fun": fun}]).success
 
 
 @pytest.mark.parametrize(
@@ -85,18 +82,18 @@ def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
 )
 def test_unusable_constraint_is_an_error(constraints: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        solve(constraints)
+        slsqp(constraints)
 
 
 def test_matrix_that_was_changed_afterwards_is_checked() -> None:
     constraint = LinearConstraint(np.eye(3), 0, 1)
     constraint.A = np.zeros(3)
     with pytest.raises(ValueError, match=r"has an A of shape \(3,\)"):
-        solve(constraint)
+        slsqp(constraint)
     constraint.A = np.eye(3)
     constraint.lb = np.zeros(2)
     with pytest.raises(ValueError, match=r"has lb of shape \(2,\), but A has 3 rows"):
-        solve(constraint)
+        slsqp(constraint)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_matrix_that_was_changed_afterwards_is_checked() -> None:
 )
 def test_unusable_function_of_a_constraint_is_an_error(fun: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        solve([{"type": "ineq", "fun": fun}])
+        slsqp([{"type": "ineq", "fun": fun}])
 
 
 class OwnError(Exception):
@@ -131,7 +128,7 @@ def test_exception_in_a_constraint_comes_through(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error), match="mine"):
-        solve({"type": "ineq", "fun": fun})
+        slsqp({"type": "ineq", "fun": fun})
 
 
 def test_error_of_a_running_constraint_comes_through_and_leaves_variables_untouched() -> None:
@@ -142,7 +139,7 @@ def test_error_of_a_running_constraint_comes_through_and_leaves_variables_untouc
             return v[0] - 1.0
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="v0 is too small"):
-        solve({"type": "ineq", "fun": fun}, fun=lambda: tf.reduce_sum(v**2), x0=v)
+        slsqp({"type": "ineq", "fun": fun}, fun=lambda: tf.reduce_sum(v**2), x0=v)
     np.testing.assert_array_equal(v.numpy(), [2.0, 3.0])
 
 
@@ -154,7 +151,7 @@ def test_constraint_that_writes_an_optimised_variable_is_an_error() -> None:
         return v
 
     with pytest.raises(ValueError, match="a constraint writes to variable 'weights:0', which is being optimised"):
-        solve({"type": "ineq", "fun": fun}, fun=lambda: tf.reduce_sum(v**2), x0=v)
+        slsqp({"type": "ineq", "fun": fun}, fun=lambda: tf.reduce_sum(v**2), x0=v)
     np.testing.assert_array_equal(v.numpy(), 1.0)
 
 
@@ -165,46 +162,46 @@ def test_constraint_may_write_other_variables() -> None:
         count.assign_add(1)
         return x[0] - 2.0
 
-    result = solve({"type": "eq", "fun": fun})
+    result = slsqp({"type": "eq", "fun": fun})
     assert result.success
     assert result.nfev <= count.numpy() <= 2 * result.nfev
 
 
 def test_keep_feasible_is_a_warning() -> None:
     with pytest.warns(scipy.optimize.OptimizeWarning, match="keep_feasible, which SLSQP ignores"):
-        solve(LinearConstraint([1, 1, 1], 0, 1, keep_feasible=True))
+        slsqp(LinearConstraint([1, 1, 1], 0, 1, keep_feasible=True))
 
 
 @pytest.mark.filterwarnings("ignore:.*does not depend on x0:UserWarning")
 def test_nothing_to_optimise_is_an_error() -> None:
     with pytest.raises(ValueError, match="neither the loss nor a constraint depends on x0"):
-        solve({"type": "ineq", "fun": lambda x: 1.0}, fun=lambda x: 1.0)
+        slsqp({"type": "ineq", "fun": lambda x: 1.0}, fun=lambda x: 1.0)
     with pytest.raises(ValueError, match="the loss does not depend on x0"):
-        solve((), fun=lambda x: 1.0)
+        slsqp((), fun=lambda x: 1.0)
 
 
 def test_constant_loss_finds_a_feasible_point() -> None:
-    result = solve({"type": "eq", "fun": lambda x: x - [1.0, 2.0, 3.0]}, fun=lambda x: 1.0)
+    result = slsqp({"type": "eq", "fun": lambda x: x - [1.0, 2.0, 3.0]}, fun=lambda x: 1.0)
     np.testing.assert_allclose(result.x, [1, 2, 3], atol=1e-6)
-    result = solve(LinearConstraint(np.eye(3), [1, 2, 3], [1, 2, 3]), fun=lambda x: 1.0)
+    result = slsqp(LinearConstraint(np.eye(3), [1, 2, 3], [1, 2, 3]), fun=lambda x: 1.0)
     np.testing.assert_allclose(result.x, [1, 2, 3], atol=1e-6)
 
 
 def test_component_that_nothing_depends_on_is_a_warning() -> None:
     v, w = tf.Variable(0.0), tf.Variable(0.0, name="idle")
     with pytest.warns(UserWarning, match="Neither the loss nor a constraint depends on variable 'idle:0'"):
-        solve({"type": "ineq", "fun": lambda: v - 1.0}, fun=lambda: v**2, x0=[v, w])
+        slsqp({"type": "ineq", "fun": lambda: v - 1.0}, fun=lambda: v**2, x0=[v, w])
 
 
 def test_several_lambdas_in_a_line_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     fun, constraint = (lambda x: x[0] ** 2 + x[1] ** 2), (lambda x: x[0] + x[1] - 1.0)
-    result = solve({"type": "eq", "fun": constraint}, fun, np.zeros(2))
+    result = slsqp({"type": "eq", "fun": constraint}, fun, np.zeros(2))
     np.testing.assert_allclose(result.x, 0.5, atol=1e-6)
     assert "AutoGraph" not in caplog.text
 
 
 def test_lambda_with_control_flow_is_still_converted() -> None:
-    result = solve({"type": "ineq", "fun": lambda x: x[0] - 2.0 if x[0] < 3.0 else x[1]})
+    result = slsqp({"type": "ineq", "fun": lambda x: x[0] - 2.0 if x[0] < 3.0 else x[1]})
     np.testing.assert_allclose(result.x, [2, 1, 1], atol=1e-6)
 
 

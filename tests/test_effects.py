@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,12 +90,6 @@ def test_variable_of_the_solve_may_be_written_nowhere(part: Any, solve: Any) -> 
     with pytest.raises(ValueError, match="writes to variable 'optimised:0', which is being optimised"):
         solve(loss_with(lambda: part(v), v), v)
     np.testing.assert_array_equal(v.numpy(), 0.0)
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Graph().as_default(), v1.Session() as session:
-        yield session
 
 
 @pytest.mark.parametrize("use_resource", [True, False])

@@ -1,33 +1,25 @@
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from interrupts import ctrl_c
+from problems import rosenbrock
 
 import tfminimize as tfm
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 X0 = np.array([-1.2, 1.0])
 
 
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
-
-
 class OwnError(Exception):
     """An exception of the user's."""
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
 
 
 @pytest.fixture
@@ -252,13 +244,10 @@ def test_errors_come_before_anything_runs(variable: tf.Variable) -> None:
     assert not ran
 
 
+@pytest.mark.usefixtures("functions_run_eagerly")
 def test_eager_functions_are_an_error() -> None:
-    tf.config.run_functions_eagerly(True)
-    try:
-        with pytest.raises(RuntimeError, match="run_functions_eagerly"):
-            tfm.minimize(rosenbrock, X0)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    with pytest.raises(RuntimeError, match="run_functions_eagerly"):
+        tfm.minimize(rosenbrock, X0)
 
 
 def test_minimizer_inside_a_tf_function_is_an_error() -> None:
@@ -391,11 +380,8 @@ def test_keyboard_interrupt_leaves_variables_untouched() -> None:
     solver = tfm.Minimizer(fun, v)
     solver.minimize(options={"maxiter": 1})
     v.assign(start)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c():
         solver.minimize(options={"ftol": 0, "gtol": 0, "maxiter": 10**9, "maxfun": 10**9})
-    timer.join()
     np.testing.assert_array_equal(v.numpy(), start)
     assert solver.minimize(options={"maxiter": 2}).nit == 2
 
@@ -409,11 +395,8 @@ def test_keyboard_interrupt_in_the_first_evaluation() -> None:
         return rosenbrock(v) + 0.0 * tf.cast(count, tf.float64)
 
     solver = tfm.Minimizer(fun, v)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with ctrl_c():
         solver.minimize()
-    timer.join()
     np.testing.assert_array_equal(v.numpy(), X0)
     endless.assign(False)
     assert solver.minimize().success

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,6 @@ import tensorflow as tf
 import tfminimize as tfm
 
 v1 = tf.compat.v1
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Graph().as_default(), v1.Session() as session:
-        yield session
 
 
 @pytest.fixture(params=[True, False], ids=["resource", "reference"])

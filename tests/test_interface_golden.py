@@ -6,7 +6,6 @@ The expected values, and the counts of iterations and evaluations, are those tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -15,14 +14,9 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 from interface_modes import MODES, Mode, entered
+from problems import rosenbrock
 
 import tfminimize as tfm
-
-
-@pytest.fixture(params=[(name, dtype) for dtype in ("float64", "float32") for name in MODES], ids="-".join)
-def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    with entered(*request.param) as mode:
-        yield mode
 
 
 class OneNewtonStep(tfm.ExternalOptimizerInterface):
@@ -39,10 +33,6 @@ class OneNewtonStep(tfm.ExternalOptimizerInterface):
         for _ in range(self.num_steps):
             step_callback(initial_val)
         return initial_val - loss_grad_func(initial_val)[1]
-
-
-def rosenbrock(x: Any) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * tf.square(x[1:] - tf.square(x[:-1])) + tf.square(1.0 - x[:-1]))
 
 
 def half_square(difference: tf.Tensor) -> tf.Tensor:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import gc
 import pathlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import squared_distance
 
 import tfminimize as tfm
 
 v1 = tf.compat.v1
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Graph().as_default(), v1.Session() as session:
-        yield session
 
 
 def initialised(session: Any) -> Any:
@@ -33,10 +27,6 @@ def solved(session: Any, loss: Any, feed_dict: Any = None, **arguments: Any) -> 
     result = optimizer.minimize(initialised(session), feed_dict=feed_dict)
     assert result.backend == "tfe"
     return result
-
-
-def squared_distance(x: Any, target: Any) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x - target))
 
 
 class Counting:

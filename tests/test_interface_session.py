@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import squared_distance
 
 import tfminimize as tfm
 
 v1 = tf.compat.v1
-
-
-@pytest.fixture
-def session() -> Iterator[Any]:
-    with tf.Graph().as_default(), v1.Session() as session:
-        yield session
 
 
 @pytest.fixture
@@ -31,10 +26,6 @@ def solved(session: Any, loss: Any, **arguments: Any) -> Any:
     optimizer = tfm.ScipyOptimizerInterface(loss, **arguments)
     session.run([v1.global_variables_initializer(), v1.tables_initializer()])
     return optimizer.minimize(session)
-
-
-def squared_distance(x: Any, target: Any) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x - target))
 
 
 def test_question_whether_a_reference_variable_is_initialised(session: Any) -> None:

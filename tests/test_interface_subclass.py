@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
-from interface_modes import MODES, Mode, entered
+from interface_modes import Mode
 
 import tfminimize as tfm
-
-
-@pytest.fixture(params=[(name, dtype) for dtype in ("float64", "float32") for name in MODES], ids="-".join)
-def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    with entered(*request.param) as mode:
-        yield mode
 
 
 class GradientDescent(tfm.ExternalOptimizerInterface):

@@ -8,16 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import rosenbrock, squared_distance
 
 import tfminimize as tfm
-
-
-def squared_distance(x: Any, target: Any) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x - target))
-
-
-def rosenbrock(x: Any) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * tf.square(x[1:] - tf.square(x[:-1])) + tf.square(1.0 - x[:-1]))
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from interface_modes import entered
+from interpreter import run_python
+from problems import squared_distance
 
 import tfminimize as tfm
 
@@ -30,10 +30,6 @@ def session() -> Iterator[Any]:
 def initialised(session: Any) -> Any:
     session.run(v1.global_variables_initializer())
     return session
-
-
-def squared_distance(x: Any, target: Any) -> tf.Tensor:
-    return tf.reduce_sum(tf.square(x - target))
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -389,6 +385,4 @@ assert losses[0] == 98.0
 print("done")
 """
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "done\n"
+    assert run_python(script) == "done\n"

@@ -321,16 +321,13 @@ def test_inside_of_a_function_that_xla_compiles() -> None:
     np.testing.assert_allclose(x, y, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("functions_run_eagerly")
 def test_run_functions_eagerly_lets_all_functions_see_values() -> None:
     x = tf.Variable(1.0)
     seen: list[float] = []
-    tf.config.run_functions_eagerly(True)
-    try:
-        losses = tfm.math.minimize(
-            lambda: x**2, 3, Descent(), trace_fn=lambda q: seen.append(float(q.loss)) or q.loss.numpy()
-        )
-    finally:
-        tf.config.run_functions_eagerly(False)
+    losses = tfm.math.minimize(
+        lambda: x**2, 3, Descent(), trace_fn=lambda q: seen.append(float(q.loss)) or q.loss.numpy()
+    )
     np.testing.assert_array_equal(losses, np.float32(seen))
 
 

@@ -10,16 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import rosenbrock
 
 import tfminimize as tfm
 
 tf1 = tf.compat.v1
 
 START = np.array([-1.2, 1.0])
-
-
-def rosenbrock(x: Any) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def everything(q: tfm.math.MinimizeTraceableQuantities) -> Any:
@@ -268,13 +265,10 @@ def test_in_a_loop_of_a_graph_with_tensors_of_it() -> None:
     np.testing.assert_allclose(run(tf.constant([1.0, 2.0, 3.0], tf.float64)), [1.0, 2.0, 3.0], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("functions_run_eagerly")
 def test_run_functions_eagerly_changes_nothing() -> None:
     x = tf.Variable(START)
-    tf.config.run_functions_eagerly(True)
-    try:
-        losses = tfm.math.minimize(lambda: rosenbrock(x), 50, tfm.LBFGSB())
-    finally:
-        tf.config.run_functions_eagerly(False)
+    losses = tfm.math.minimize(lambda: rosenbrock(x), 50, tfm.LBFGSB())
     assert losses.shape == (50,)
     np.testing.assert_allclose(x, 1.0, rtol=1e-4)
 

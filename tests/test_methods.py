@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import bowl_at_3, rosenbrock
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
-
-
-def bowl(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - 3.0) ** 2)
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
 
 
 @pytest.mark.parametrize(
@@ -32,7 +22,10 @@ def _empty_cache() -> None:
 def test_other_methods_run_in_scipy_on_the_compiled_function(method: str) -> None:
     seen: list[Any] = []
     result = tfm.minimize(
-        lambda x: bowl(x["a"]) + bowl(x["b"]), {"a": np.zeros(1), "b": 1.0}, method=method, callback=seen.append
+        lambda x: bowl_at_3(x["a"]) + bowl_at_3(x["b"]),
+        {"a": np.zeros(1), "b": 1.0},
+        method=method,
+        callback=seen.append,
     )
     np.testing.assert_allclose([result.x["a"][0], result.x["b"]], 3.0, atol=2e-3)
     assert result.backend == "tfe"
@@ -48,7 +41,7 @@ def test_other_methods_get_the_gradient() -> None:
 
 def test_other_methods_assign_variables_and_take_bounds() -> None:
     v = tf.Variable([0.0, 0.0])
-    tfm.minimize(lambda: bowl(v), [v], method="TNC", bounds=[(None, [1.0, 5.0])])
+    tfm.minimize(lambda: bowl_at_3(v), [v], method="TNC", bounds=[(None, [1.0, 5.0])])
     np.testing.assert_allclose(v.numpy(), [1.0, 3.0], atol=1e-3)
 
 
@@ -60,21 +53,21 @@ def test_bounds_stay_feasible_where_they_must(keep_feasible: Any) -> None:
         seen.append(np.broadcast_to(bounds.keep_feasible, 2).tolist())
         return scipy.optimize.OptimizeResult(x=x0, fun=0.0)
 
-    tfm.minimize(bowl, np.zeros(2), method=method, bounds=scipy.optimize.Bounds(0, 1, keep_feasible))
+    tfm.minimize(bowl_at_3, np.zeros(2), method=method, bounds=scipy.optimize.Bounds(0, 1, keep_feasible))
     assert seen == [np.broadcast_to(keep_feasible, 2).tolist()]
 
 
 @pytest.mark.parametrize("method", ["COBYLA", "COBYQA", "trust-constr"])
 def test_constraints_of_other_methods_are_numpy_functions_of_one_vector(method: str) -> None:
     constraint = {"type": "eq", "fun": lambda x: x @ x - 2.0}
-    result = tfm.minimize(bowl, np.zeros(2), method=method, constraints=constraint)
+    result = tfm.minimize(bowl_at_3, np.zeros(2), method=method, constraints=constraint)
     np.testing.assert_allclose(result.x, [1.0, 1.0], atol=1e-3)
     assert result.constr_violation == pytest.approx(abs(result.x @ result.x - 2.0), abs=1e-9)
 
 
 @pytest.mark.parametrize("method", ["BFGS", "TNC", "Nelder-Mead", "L-BFGS-B", "SLSQP"])
 def test_violation_is_reported_by_every_method(method: str) -> None:
-    assert tfm.minimize(bowl, np.zeros(2), method=method).constr_violation == 0.0
+    assert tfm.minimize(bowl_at_3, np.zeros(2), method=method).constr_violation == 0.0
 
 
 def test_violation_is_computed_where_a_custom_method_does_not_tell() -> None:
@@ -82,7 +75,7 @@ def test_violation_is_computed_where_a_custom_method_does_not_tell() -> None:
         return scipy.optimize.OptimizeResult(x=x0, fun=0.0)
 
     constraints = [{"type": "ineq", "fun": lambda x: x - 0.5}, scipy.optimize.LinearConstraint([1, 1], 3, 4)]
-    result = tfm.minimize(bowl, np.zeros(2), method=method, bounds=[(0.25, 1)] * 2, constraints=constraints)
+    result = tfm.minimize(bowl_at_3, np.zeros(2), method=method, bounds=[(0.25, 1)] * 2, constraints=constraints)
     assert result.constr_violation == 3.0
 
 

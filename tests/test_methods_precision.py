@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import rosenbrock
 from scipy.optimize import rosen, rosen_der, rosen_hess_prod
 
 import tfminimize as tfm
 
 METHODS = ["Nelder-Mead", "Powell", "CG", "BFGS", "Newton-CG", "TNC", "COBYLA", "COBYQA", "trust-constr"]
 X0 = np.array([-1.2, 1.0, 0.5])
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def far(x: tf.Tensor) -> tf.Tensor:

@@ -9,24 +9,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import bowl_at_3, rosenbrock
 from scipy.optimize import OptimizeResult
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
-
-
-def bowl(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - 3.0) ** 2)
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
 
 
 def test_same_path_as_scipy() -> None:
@@ -44,7 +34,7 @@ def test_same_path_as_scipy() -> None:
     ids=["floats", "ints", "range", "array", "int array", "tensor", "int tensor"],
 )
 def test_numbers_arrays_and_tensors_are_float64(x0: Any) -> None:
-    result = tfm.minimize(bowl, x0)
+    result = tfm.minimize(bowl_at_3, x0)
     assert result.x.dtype == np.float64
     np.testing.assert_allclose(result.x, [3.0, 3.0], atol=1e-6)
 
@@ -55,7 +45,7 @@ def test_float32_stays_float32(x0: Any) -> None:
 
     def fun(x: tf.Tensor) -> tf.Tensor:
         seen.append(x.dtype)
-        return bowl(x)
+        return bowl_at_3(x)
 
     result = tfm.minimize(fun, x0)
     assert seen == [tf.float32]
@@ -71,7 +61,7 @@ def test_scalar_stays_a_scalar(x0: Any) -> None:
 
 
 def test_matrix_keeps_its_shape() -> None:
-    result = tfm.minimize(bowl, np.zeros((2, 3)))
+    result = tfm.minimize(bowl_at_3, np.zeros((2, 3)))
     assert result.x.shape == result.jac.shape == (2, 3)
     assert result.hess_inv.shape == (6, 6)
 
@@ -95,7 +85,7 @@ class Pair(NamedTuple):
 )
 def test_result_has_the_structure_of_x0(x0: Any) -> None:
     def fun(x: Any) -> tf.Tensor:
-        return tf.add_n([tf.cast(bowl(leaf), tf.float64) for leaf in tf.nest.flatten(x)])
+        return tf.add_n([tf.cast(bowl_at_3(leaf), tf.float64) for leaf in tf.nest.flatten(x)])
 
     result = tfm.minimize(fun, x0)
     assert type(result.x) is type(x0)
@@ -117,14 +107,14 @@ def test_function_gets_the_structure_of_x0() -> None:
 
 def test_variable_is_assigned_at_the_end() -> None:
     v = tf.Variable([0.0, 0.0])
-    result = tfm.minimize(lambda: bowl(v), v)
+    result = tfm.minimize(lambda: bowl_at_3(v), v)
     np.testing.assert_allclose(v.numpy(), 3.0, atol=1e-4)
     np.testing.assert_array_equal(result.x, v.numpy())
 
 
 def test_variables_of_both_dtypes_are_optimised_together() -> None:
     v, w = tf.Variable([0.0, 0.0]), tf.Variable(np.zeros((2, 2)))
-    result = tfm.minimize(lambda: tf.cast(bowl(v), tf.float64) + bowl(w), {"v": v, "w": w})
+    result = tfm.minimize(lambda: tf.cast(bowl_at_3(v), tf.float64) + bowl_at_3(w), {"v": v, "w": w})
     assert (v.dtype, w.dtype) == (tf.float32, tf.float64)
     assert result.x.dtype == np.float64
     np.testing.assert_array_equal(result.x, np.concatenate([v.numpy(), w.numpy().ravel()]))
@@ -149,7 +139,7 @@ def test_variables_keep_their_values_during_the_solve() -> None:
 
 def test_x0_is_not_changed() -> None:
     x0 = np.full(8, 5.0)
-    tfm.minimize(bowl, x0)
+    tfm.minimize(bowl_at_3, x0)
     np.testing.assert_array_equal(x0, 5.0)
 
 
@@ -158,16 +148,16 @@ def test_variables_read_through_gather_and_traced_functions() -> None:
 
     @tf.function
     def inner() -> tf.Tensor:
-        return bowl(tf.nn.embedding_lookup(v, [1, 2]))
+        return bowl_at_3(tf.nn.embedding_lookup(v, [1, 2]))
 
     inner()
-    tfm.minimize(lambda: inner() + bowl(tf.gather(v, [0])), v)
+    tfm.minimize(lambda: inner() + bowl_at_3(tf.gather(v, [0])), v)
     np.testing.assert_allclose(v.numpy(), [[3, 3], [3, 3], [3, 3], [0, 0]], atol=1e-5)
 
 
 def test_variables_read_through_gather_by_index_tuples() -> None:
     v = tf.Variable(np.zeros((4, 2)))
-    tfm.minimize(lambda: bowl(tf.gather_nd(v, [[0, 1], [2, 0]])), v)
+    tfm.minimize(lambda: bowl_at_3(tf.gather_nd(v, [[0, 1], [2, 0]])), v)
     np.testing.assert_allclose(v.numpy(), [[0, 3], [0, 0], [3, 0], [0, 0]], atol=1e-5)
 
 
@@ -218,7 +208,7 @@ def test_jit_compile_with_arrays_and_variables(jit_compile: bool | None, decorat
     assert tfm.minimize(fun, X0, jit_compile=jit_compile).nit > 10
     v = tf.Variable(X0)
     w = tf.Variable([1.0, 2.0])
-    closure = tf.function(lambda: rosenbrock(v) + tf.cast(bowl(w), tf.float64), jit_compile=decorated or None)
+    closure = tf.function(lambda: rosenbrock(v) + tf.cast(bowl_at_3(w), tf.float64), jit_compile=decorated or None)
     assert tfm.minimize(closure, [v, w], jit_compile=jit_compile).success
     np.testing.assert_allclose(w.numpy(), 3.0, atol=1e-4)
 
@@ -227,7 +217,7 @@ def test_false_keeps_xla_out_of_a_jit_compiled_function() -> None:
     @tf.function(jit_compile=True)
     def fun(x: tf.Tensor) -> tf.Tensor:
         # XLA has no strings.
-        return bowl(x) + 0.0 * tf.strings.to_number(tf.strings.as_string(x[0]), tf.float64)
+        return bowl_at_3(x) + 0.0 * tf.strings.to_number(tf.strings.as_string(x[0]), tf.float64)
 
     assert tfm.minimize(fun, np.zeros(2), jit_compile=False).success
 
@@ -246,12 +236,12 @@ def test_python_control_flow_is_converted_as_by_tf_function() -> None:
 
 
 def test_sparse_gradient_is_made_dense() -> None:
-    result = tfm.minimize(lambda x: bowl(tf.gather(x, [0, 0, 2])), np.zeros(4))
+    result = tfm.minimize(lambda x: bowl_at_3(tf.gather(x, [0, 0, 2])), np.zeros(4))
     np.testing.assert_allclose(result.x, [3, 0, 3, 0], atol=1e-5)
 
 
 def test_loss_of_one_element_counts_as_a_scalar() -> None:
-    assert tfm.minimize(lambda x: tf.reshape(bowl(x), [1, 1]), np.zeros(2)).success
+    assert tfm.minimize(lambda x: tf.reshape(bowl_at_3(x), [1, 1]), np.zeros(2)).success
 
 
 def test_gradient_may_share_memory_with_x() -> None:
@@ -262,13 +252,13 @@ def test_gradient_may_share_memory_with_x() -> None:
 def test_partial_and_callable_objects_are_functions() -> None:
     class Loss:
         def __call__(self, x: tf.Tensor) -> tf.Tensor:
-            return bowl(x)
+            return bowl_at_3(x)
 
         def method(self, x: tf.Tensor) -> tf.Tensor:
-            return bowl(x)
+            return bowl_at_3(x)
 
     partial = functools.partial(lambda x, a: tf.reduce_sum((x - a) ** 2), a=3.0)
-    concrete = tf.function(bowl).get_concrete_function(tf.TensorSpec([2], tf.float64))
+    concrete = tf.function(bowl_at_3).get_concrete_function(tf.TensorSpec([2], tf.float64))
     for fun in (Loss(), Loss().method, partial, concrete):
         np.testing.assert_allclose(tfm.minimize(fun, np.zeros(2)).x, 3.0, atol=1e-6)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import rosenbrock
 
 import tfminimize as tfm
 from tfminimize._graph.functions import TraceFunction
@@ -14,10 +15,6 @@ from tfminimize._graph.operation import Solve, traced_minimize
 
 X0 = np.array([-1.2, 1.0])
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024  tf.nest knows these
-
-
-def rosenbrock(x: Any) -> Any:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def in_disc(x: Any) -> Any:

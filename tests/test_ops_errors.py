@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,15 +8,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from interpreter import run_program
+from problems import rosenbrock
 
 import tfminimize as tfm
 from tfminimize._tf import binding
 
 X0 = np.array([-1.2, 1.0])
-
-
-def rosenbrock(x: Any) -> Any:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def in_graph(*args: Any, **keywords: Any) -> Any:
@@ -204,10 +200,10 @@ try:
 except ImportError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == "True"
-    assert "library of graph operations could not be loaded" in done.stdout
-    assert "--force-reinstall" in done.stdout
+    printed = run_program(program)
+    assert printed.splitlines()[0] == "True"
+    assert "library of graph operations could not be loaded" in printed
+    assert "--force-reinstall" in printed
 
 
 def test_operation_is_documented() -> None:

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
+from problems import rosenbrock
 from tensorflow.python.eager import cancellation
 
 import tfminimize as tfm
 
 X0 = np.array([-1.2, 1.0])
 LONG_X0 = np.full(20000, -1.2)
-
-
-def rosenbrock(x: Any) -> Any:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def test_100_operations_at_once_give_the_results_of_100_in_turn() -> None:
@@ -215,7 +213,7 @@ assert all(np.array_equal(found[name], direct[name]) for name in found)
 fit.shift.assign(-1.0)
 np.testing.assert_allclose(fit(start, high)["x"], [0, 1, 2], atol=1e-6)
 """
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "fit"), str(tmp_path / "x.npz")], check=True)
+    run_program(program, tmp_path / "fit", tmp_path / "x.npz")
     with np.load(tmp_path / "x.npz") as found:
         assert set(found) == set(expected)
         for name in found:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import rosenbrock
 from s2mpj import NAMES, Problem, load
 from s2mpj_constrained import load as load_constrained
 
@@ -30,10 +31,6 @@ def parts(size: int) -> list[slice]:
         slices.append(slice(start, stop))
         start = stop
     return slices
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def of_leaves(fun: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[list[tf.Tensor]], tf.Tensor]:

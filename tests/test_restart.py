@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import rosenbrock
 
 import tfminimize as tfm
 from tfminimize import _native
@@ -26,10 +27,6 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
         "method": "SLSQP",
     },
 }
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

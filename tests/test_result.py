@@ -9,24 +9,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import bowl_at_3, rosenbrock
 from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 X0 = np.array([-1.2, 1.0, -1.2, 1.0])
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
-
-
-def bowl(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum((x - 3.0) ** 2)
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
 
 
 def test_result_has_scipys_fields_and_its_own() -> None:
@@ -47,7 +37,7 @@ def test_second_solve_neither_traces_nor_compiles() -> None:
 
 def test_result_does_not_share_memory_with_the_variable() -> None:
     v = tf.Variable(np.zeros(64))
-    result = tfm.minimize(lambda: bowl(v), v)
+    result = tfm.minimize(lambda: bowl_at_3(v), v)
     before = v.numpy()
     result.x[:] = -1.0
     np.testing.assert_array_equal(v.numpy(), before)
@@ -96,7 +86,7 @@ def test_result_can_be_pickled() -> None:
 
 
 def test_start_at_the_solution_makes_no_iteration() -> None:
-    result = tfm.minimize(bowl, np.full(3, 3.0))
+    result = tfm.minimize(bowl_at_3, np.full(3, 3.0))
     assert (result.nit, result.nfev, result.status) == (0, 1, 0)
     np.testing.assert_array_equal(result.hess_inv @ np.ones(3), np.ones(3))
 

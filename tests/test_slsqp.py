@@ -14,10 +14,7 @@ import tensorflow as tf
 
 import tfminimize as tfm
 
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 class Case(NamedTuple):

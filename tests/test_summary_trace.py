@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from problems import bowl
 
 import tfminimize as tfm
 
 MARK = "mark_of_the_user"
-
-
-def bowl(x: Any) -> tf.Tensor:
-    return tf.reduce_sum((x - 1.0) ** 2)
 
 
 def traced(folder: Path, between: Callable[[], Any], profiler: bool = False) -> tuple[bool, bool]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
+from problems import bowl
 
 import tfminimize as tfm
 from tfminimize._trace.recent import Recent
 
 LONG = 60.0
-
-
-def bowl(x: Any) -> tf.Tensor:
-    return tf.reduce_sum((x - 1.0) ** 2)
-
 
 SOLVE = {
     "minimize": "tfm.minimize(loss, np.zeros(2))",
@@ -53,16 +48,10 @@ print("done", depth >= 3)
 """
 
 
-def output(script: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.subprocess
 @pytest.mark.parametrize("solve", SOLVE)
 def test_loss_that_minimises_itself_while_it_is_traced(solve: str) -> None:
-    assert output(ITSELF.replace("{solve}", SOLVE[solve])).endswith("done True\n")
+    assert run_program(ITSELF.replace("{solve}", SOLVE[solve])).endswith("done True\n")
 
 
 EACH_OTHER = """
@@ -108,7 +97,7 @@ SOLVE_ONE_OF_TWO = {
 @pytest.mark.subprocess
 @pytest.mark.parametrize("solve", SOLVE_ONE_OF_TWO)
 def test_losses_that_solve_each_other_in_two_threads(solve: str) -> None:
-    assert output(EACH_OTHER.replace("{solve}", SOLVE_ONE_OF_TWO[solve])).endswith("done [1.0, 1.0] [2.0, 2.0]\n")
+    assert run_program(EACH_OTHER.replace("{solve}", SOLVE_ONE_OF_TWO[solve])).endswith("done [1.0, 1.0] [2.0, 2.0]\n")
 
 
 class SlowLoss:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
+from problems import rosenbrock
 
 import tfminimize as tfm
 from tfminimize._tf import binding, xla
 
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    tfm.clear_cache()
-
-
-def rosenbrock(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def both(fun: Callable[..., Any], x0: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -294,7 +286,7 @@ def test_other_devices_stay_with_tensorflow() -> None:
         assert result.backend_reason == "the function runs on device CPU:1", result.backend_reason
         assert tfm.minimize(lambda x: fun(x), [1.0], jit_compile=True).backend == "xla"
     """
-    check(program)
+    run_program(program)
 
 
 @pytest.mark.subprocess
@@ -325,17 +317,8 @@ def test_another_tensorflow_version_leaves_all_the_rest() -> None:
         assert tfm.minimize(fun, [0.0]).success
         assert main(["info"]) == 1
     """
-    output = check(program)
+    output = run_program(program)
     assert "built for TensorFlow 2.20.0" in " ".join(output.split())
-
-
-def check(program: str) -> str:
-    """Run a program in a process of its own."""
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return run.stdout
 
 
 def test_compile_time_is_told_once() -> None:
