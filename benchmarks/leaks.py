@@ -88,7 +88,7 @@ def main() -> None:
 
     compile_new(5)
     rows = [
-        measure("evaluations in a bare loop", evaluations, lambda n: objective.repeat(memory.x, memory.gradient, n)),
+        measure("evaluations in a bare loop", evaluations, lambda n: objective.repeat(memory.x, n)),
         measure("evaluations in whole solves", evaluations, solve),
         measure("compilations", compilations, compile_new),
     ]

@@ -77,11 +77,11 @@ def run_tfminimize(n: int, bounded: bool, iterations: int) -> float:
 
     x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
     lower, upper = bounds(n) if bounded else (None, None)
-    objective = _native.HostFunction(rosenbrock_in_place(n))
+    objective = _native.HostObjective(rosenbrock_in_place(n))
 
     def seconds(maxiter: int) -> float:
         x[:] = start(n)
-        solver = _native.Lbfgsb(x, g, lower, upper, maxcor=MAXCOR, ftol=0, gtol=0, maxiter=maxiter)
+        solver = _native.Lbfgsb(x, g, lower=lower, upper=upper, maxcor=MAXCOR, ftol=0, gtol=0, maxiter=maxiter)
         timing = _native.drive(solver, objective)
         if solver.nit != maxiter:
             raise RuntimeError(f"The solve ended after {solver.nit} of {maxiter} iterations: {solver.message}")

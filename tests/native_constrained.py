@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from native_functions import Layout
+from native_functions import Layout, function_call
 
 from tfminimize import _native
 from tfminimize._tf import private
@@ -24,10 +24,9 @@ class Memory(NamedTuple):
 
 
 def memory(n: int, m: int, start: Any = 0.0) -> Memory:
-    stride = -(-n // 8) * 8
     x, gradient, constraints = _native.aligned_zeros(n), _native.aligned_zeros(n), _native.aligned_zeros(m)
     x[:] = start
-    return Memory(x, gradient, constraints, _native.aligned_zeros(m * stride).reshape(m, stride))
+    return Memory(x, gradient, constraints, _native.aligned_matrix(m, n))
 
 
 class Traced(NamedTuple):
@@ -69,23 +68,6 @@ def trace_constrained(
     return Traced(*traced, k)
 
 
-def function_call(concrete: Any, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
-    """How to call a concrete function whose first inputs are `inputs`, followed by what it captures."""
-    call = dispatchable(concrete, False)
-    return _native.FunctionCall(
-        call.name,
-        [*inputs, *call.captured_inputs],
-        dispatch=dispatch or call.dispatch,
-        config_proto=call.config_proto,
-        executor_type=call.executor_type,
-        device=call.device,
-        optimized=call.optimized,
-        repeatable=call.repeatable,
-        keeps_inputs=call.keeps_inputs,
-        make_error=lambda code, message: call.make_error(code, message),
-    )
-
-
 def constrained_objective(
     traced: Traced,
     layout: Layout,
@@ -94,13 +76,13 @@ def constrained_objective(
     arguments: Sequence[Any] = (),
     dispatch: str | None = None,
     **options: Any,
-) -> _native.ConstrainedFunction:
+) -> _native.FunctionObjective:
     """The objective that calls traced functions; without `rows`, every value is a constraint."""
     inputs = [*range(len(layout)), *arguments]
-    return _native.ConstrainedFunction(
+    calls = [dispatchable(concrete, False) for concrete in (traced.values, traced.derivatives)]
+    return _native.FunctionObjective(
         private.context_capsule(),
-        function_call(traced.values, inputs, dispatch),
-        function_call(traced.derivatives, inputs, dispatch),
+        [function_call(call, [*inputs, *call.captured_inputs], dispatch) for call in calls],
         [_native.Component(*segment) for segment in layout],
         [_native.Row(i, i) for i in range(traced.num_values)] if rows is None else rows,
         **{
@@ -125,11 +107,11 @@ PLANE: Layout = [(0, (2,), "float64")]
 START = [0.5, 2.0]
 
 
-def circle_objective(**options: Any) -> _native.ConstrainedFunction:
+def circle_objective(**options: Any) -> _native.FunctionObjective:
     return constrained_objective(trace_constrained(rosenbrock, circle_and_line, PLANE), PLANE, **options)
 
 
-def circle_host_function() -> _native.ConstrainedHostFunction:
+def circle_host_function() -> _native.HostObjective:
     def values(x: Any) -> tuple[float, Any]:
         return rosenbrock(x), [x @ x - 2.0, x.sum() - 1.0]
 
@@ -137,14 +119,14 @@ def circle_host_function() -> _native.ConstrainedHostFunction:
         residual = x[1] - x[0] ** 2
         return [-400.0 * x[0] * residual - 2.0 * (1.0 - x[0]), 200.0 * residual], [2.0 * x, np.ones(2)]
 
-    return _native.ConstrainedHostFunction(values, derivatives)
+    return _native.HostObjective(values, derivatives)
 
 
 def circle_solver(start: Any = START, **options: Any) -> _native.Slsqp:
     return _native.Slsqp(*memory(2, 2, start), 1, **options)
 
 
-def solve_circle(function: _native.ConstrainedObjective, **options: Any) -> Any:
+def solve_circle(function: _native.Objective, **options: Any) -> Any:
     solver = circle_solver(**options)
     _native.drive(solver, function)
     return np.array(solver.x)

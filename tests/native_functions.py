@@ -47,20 +47,28 @@ def objective(
     dispatch: str | None = None,
     jit_compile: bool = False,
     call: Dispatchable | None = None,
-) -> _native.ConcreteFunction:
+) -> _native.FunctionObjective:
     """The objective that calls a concrete function whose first arguments are the components."""
     call = call or dispatchable(concrete, jit_compile)
     staging = staging or [None] * len(layout)
-    return _native.ConcreteFunction(
+    inputs = [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs
+    return _native.FunctionObjective(
         private.context_capsule(),
-        call.name,
-        [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs,
+        [function_call(call, inputs, dispatch)],
         [_native.Component(*segment, s) for segment, s in zip(layout, staging, strict=True)],
+        loss_dtype=call.loss_dtype,
+    )
+
+
+def function_call(call: Dispatchable, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
+    """A function as it is best called, or in another way."""
+    return _native.FunctionCall(
+        call.name,
+        inputs,
         dispatch=dispatch or call.dispatch,
         config_proto=call.config_proto,
         executor_type=call.executor_type,
         device=call.device,
-        loss_dtype=call.loss_dtype,
         optimized=call.optimized,
         repeatable=call.repeatable,
         keeps_inputs=call.keeps_inputs,
@@ -84,7 +92,7 @@ def rosenbrock(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
-def rosenbrock_objective(n: int, **options: Any) -> _native.ConcreteFunction:
+def rosenbrock_objective(n: int, **options: Any) -> _native.FunctionObjective:
     concrete = trace(rosenbrock, vector_layout(n), options.get("jit_compile", False))
     return objective(concrete, vector_layout(n), **options)
 
@@ -94,3 +102,20 @@ def solve(function: _native.Objective, n: int, start: Any, **options: Any) -> An
     x, g = vectors(n, start)
     _native.drive(_native.Lbfgsb(x, g, **options), function)
     return np.array(x)
+
+
+def rosenbrock_and_gradient(x: Any) -> tuple[float, Any]:
+    a, b = x
+    return 100 * (b - a * a) ** 2 + (1 - a) ** 2, [400 * a * (a * a - b) - 2 * (1 - a), 200 * (b - a * a)]
+
+
+def host_rosenbrock() -> _native.HostObjective:
+    """Of two variables, as one Python function."""
+    return _native.HostObjective(rosenbrock_and_gradient)
+
+
+def separate_rosenbrock() -> _native.HostObjective:
+    """The same as two functions."""
+    return _native.HostObjective(
+        lambda x: (rosenbrock_and_gradient(x)[0], ()), lambda x: (rosenbrock_and_gradient(x)[1], ())
+    )

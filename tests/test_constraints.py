@@ -381,12 +381,12 @@ def test_jacobian_of_unusual_functions(fun: Any, count: int) -> None:
     problem = tfm.Minimizer(
         lambda x: tf.reduce_sum(x), x, method="SLSQP", constraints={"type": "ineq", "fun": fun, "args": (count,)}
     )
-    lease = problem._program.constrained_lease(problem.arguments, problem._problem.packed_constraints)
+    lease = problem._program.lease(problem.arguments, problem._problem.packed_constraints)
     workspace = lease.workspace
 
     def values(x: np.ndarray) -> np.ndarray:
         workspace.x[:] = x
-        workspace.objective.evaluate_values(workspace.x, workspace.constraints)
+        workspace.objective.values(workspace.x, workspace.constraints)
         return workspace.constraints.copy()
 
     difference = [(values(x + e) - values(x - e)) / 2e-6 for e in 1e-6 * np.eye(2)]

@@ -156,7 +156,7 @@ def test_evaluations_take_turns() -> None:
     def evaluate(x0: Any) -> float:
         x, g = _native.aligned_zeros(2), _native.aligned_zeros(2)
         x[:] = x0
-        return sum(_native.HostFunction(fun).evaluate(x, g) for _ in range(5))
+        return sum(_native.HostObjective(fun).evaluate(x, g) for _ in range(5))
 
     tasks = [lambda x0=x0: evaluate(x0) for x0 in STARTS]
     assert interleaved(tasks, ORDERS["one ahead"]) == [task() for task in tasks]
@@ -171,7 +171,7 @@ def test_batches_take_turns() -> None:
         for _ in range(2):
             x0, g = _native.aligned_zeros(2), _native.aligned_zeros(2)
             workspaces.append(_native.Lbfgsb(x0, g))
-        objectives = tuple(_native.HostFunction(slow) for _ in workspaces)
+        objectives = tuple(_native.HostObjective(slow) for _ in workspaces)
         _native.drive_batch(tuple(workspaces), objectives, x, [], lambda done: pause())
         return x
 

@@ -361,7 +361,7 @@ def checked(x: tf.Tensor) -> tf.Tensor:
 def test_function_that_keeps_nothing_reads_x_itself(loss: Callable[[tf.Tensor], tf.Tensor]) -> None:
     solver = tfm.Minimizer(loss, np.zeros(N))
     workspace = solver._program.lease(solver.arguments).workspace
-    assert workspace.objective.input_address(workspace.x, 0) == workspace.x.ctypes.data
+    assert workspace.objective.input_address(workspace.x, 0) == (workspace.x.ctypes.data,)
     variable = tf.Variable(np.zeros(N))
     solver = tfm.Minimizer(lambda: loss(tf.convert_to_tensor(variable)), variable)
     assert solver._program.lease(solver.arguments).workspace._shared

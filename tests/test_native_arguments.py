@@ -84,20 +84,20 @@ def test_solver_refuses_sizes_that_differ() -> None:
     with pytest.raises(ValueError, match="gradient and x must have the same size"):
         _native.Lbfgsb(x, _native.aligned_zeros(9))
     with pytest.raises(ValueError, match="lower has 7 elements"):
-        _native.Lbfgsb(x, g, np.zeros(7))
+        _native.Lbfgsb(x, g, lower=np.zeros(7))
     with pytest.raises(ValueError, match="upper has 9 elements"):
-        _native.Lbfgsb(x, g, None, np.zeros(9))
+        _native.Lbfgsb(x, g, upper=np.zeros(9))
     with pytest.raises(TypeError, match="lower has dtype int64"):
-        _native.Lbfgsb(x, g, np.zeros(8, np.int64))
+        _native.Lbfgsb(x, g, lower=np.zeros(8, np.int64))
 
 
 def test_solver_keeps_its_arrays() -> None:
     x, g = vectors(3, [1.0, 2.0, 3.0])
-    solver = _native.Lbfgsb(x, g, np.full(3, -5.0), np.full(3, 5.0))
+    solver = _native.Lbfgsb(x, g, lower=np.full(3, -5.0), upper=np.full(3, 5.0))
     assert solver.x is x
     assert solver.gradient is g
     del x, g
-    assert _native.drive(solver, _native.HostFunction(lambda x: (x @ x, 2 * x))).evaluations > 0
+    assert _native.drive(solver, _native.HostObjective(lambda x: (x @ x, 2 * x))).evaluations > 0
     np.testing.assert_allclose(solver.x, 0.0, atol=1e-6)
 
 
@@ -114,16 +114,16 @@ def test_program_of_another_build_is_refused() -> None:
 
 def test_arguments_of_plain_functions() -> None:
     x, g = vectors(2, 1.0)
-    function, solver = _native.HostFunction(lambda x: (x @ x, 2 * x)), _native.Lbfgsb(x, g)
+    function, solver = _native.HostObjective(lambda x: (x @ x, 2 * x)), _native.Lbfgsb(x, g)
     assert function.evaluate(g=g, x=x) == 2.0
     assert _native.drive(objective=function, solver=solver, on_iteration=None).evaluations > 0
     for arguments, keywords, sentence in (
         ((solver,), {}, r"drive\(\) needs the argument objective"),
-        ((solver, function, None, None), {}, r"drive\(\) takes 3 arguments, not 4"),
+        ((solver, function, None, None, None), {}, r"drive\(\) takes 4 arguments, not 5"),
         ((solver, function), {"objective": function}, r"drive\(\) got the argument objective twice"),
         ((solver, function), {"callback": None}, r"drive\(\) has no parameter callback"),
         ((solver, function, 1), {}, r"drive\(\) cannot take a int as on_iteration"),
-        ((solver, solver), {}, r"drive\(\) takes a Lbfgsb and an Objective, .*; not .*Lbfgsb and .*Lbfgsb"),
+        ((solver, solver), {}, r"drive\(\) cannot take a .*Lbfgsb as objective"),
     ):
         with pytest.raises(TypeError, match=sentence):
             _native.drive(*arguments, **keywords)
@@ -196,16 +196,18 @@ def test_symbolic_tensor_is_refused() -> None:
 
 def test_context_must_be_tensorflows() -> None:
     with pytest.raises(TypeError):
-        _native.ConcreteFunction(object(), b"f", [0], [])
+        _native.FunctionObjective(object(), [_native.FunctionCall(b"f", [0])], [])
     named = __import__("datetime").datetime_CAPI
     with pytest.raises(TypeError, match="capsule"):
-        _native.ConcreteFunction(named, b"f", [0], [])
+        _native.FunctionObjective(named, [_native.FunctionCall(b"f", [0])], [])
 
 
 def test_unknown_function_is_an_error_of_tensorflow() -> None:
     component = _native.Component(0, (8,), "float64")
     with pytest.raises(tf.errors.NotFoundError, match="no_such_function"):
-        _native.ConcreteFunction(private.context_capsule(), b"no_such_function", [0], [component])
+        _native.FunctionObjective(
+            private.context_capsule(), [_native.FunctionCall(b"no_such_function", [0])], [component]
+        )
 
 
 def test_unknown_dispatch_is_refused() -> None:

@@ -19,7 +19,7 @@ def solvers(count: int, n: int = 2) -> Solvers:
     return tuple(_native.Lbfgsb(*vectors(n, 0.0)) for _ in range(count))
 
 
-def with_target() -> _native.ConcreteFunction:
+def with_target() -> _native.FunctionObjective:
     """An objective of x, whose input 1 is a vector a: the squared distance of a and x."""
     specs = [tf.TensorSpec([2], tf.float64)] * 2
     fun = tf.function(lambda x, a: value_and_gradients(lambda y: tf.reduce_sum((y - a) ** 2))(x))
@@ -104,7 +104,7 @@ def test_function_of_python_in_many_threads() -> None:
         return float(x @ x), 2 * x
 
     x = np.array([[1.0, 1.0], [6.0, 0.0], [-1.0, 2.0]])
-    functions = tuple(_native.HostFunction(fun) for _ in range(2))
+    functions = tuple(_native.HostObjective(fun) for _ in range(2))
     fields, _ = _native.drive_batch(solvers(2), functions, x, [])
     np.testing.assert_allclose(x, [[0.0, 0.0], [6.0, 0.0], [0.0, 0.0]], atol=1e-6)
     assert isinstance(fields["errors"][1], ValueError)

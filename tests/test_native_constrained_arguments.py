@@ -14,14 +14,15 @@ from native_constrained import (
     circle_objective,
     circle_solver,
     constrained_objective,
-    function_call,
     memory,
     rosenbrock,
     trace_constrained,
 )
+from native_functions import function_call
 
 from tfminimize import _native
 from tfminimize._tf import private
+from tfminimize._tf.dispatch import dispatchable
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,9 @@ def test_memory_that_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match=message):
             function.evaluate(*arguments)
     with pytest.raises(ValueError, match="Jacobian has 8 elements, and the rows end at 16"):
-        function.evaluate_derivatives(x, g, jacobian[:1])
+        function.derivatives(x, g, jacobian[:1])
     with pytest.raises(ValueError, match="c has 1 elements"):
-        function.evaluate_values(x, c[:1])
+        function.values(x, c[:1])
 
 
 OUTPUTS = {
@@ -112,8 +113,8 @@ def test_outputs_that_do_not_fit_are_refused(name: str) -> None:
     function = constrained_objective(traced, PLANE, dispatch="function", values_dtype="float64")
     arrays = memory(2, 2)
     evaluate = {
-        "values": lambda: function.evaluate_values(arrays.x, arrays.constraints),
-        "derivatives": lambda: function.evaluate_derivatives(arrays.x, arrays.gradient, arrays.jacobian),
+        "values": lambda: function.values(arrays.x, arrays.constraints),
+        "derivatives": lambda: function.derivatives(arrays.x, arrays.gradient, arrays.jacobian),
     }
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         evaluate[which]()
@@ -122,14 +123,14 @@ def test_outputs_that_do_not_fit_are_refused(name: str) -> None:
 def test_inputs_and_options_that_cannot_be_used_are_refused() -> None:
     traced = trace_constrained(rosenbrock, circle_and_line, PLANE)
     context, component = private.context_capsule(), _native.Component(0, (2,), "float64")
-    good = function_call(traced.values, [0])
+    good = function_call(dispatchable(traced.values, False), [0])
     for inputs, error, message in (
         ([None], TypeError, "derivatives: input 0 is a NoneType; it must be an EagerTensor"),
         ([1], ValueError, "component 1, and there are only 1"),
     ):
         bad = _native.FunctionCall(traced.derivatives.name, inputs)
         with pytest.raises(error, match=message):
-            _native.ConstrainedFunction(context, good, bad, [component], [], num_values=2)
+            _native.FunctionObjective(context, [good, bad], [component], num_values=2)
     with pytest.raises(ValueError, match="dispatch is 'quickly'"):
         _native.FunctionCall(b"f", [], dispatch="quickly")
     with pytest.raises(ValueError, match="no optimized function is given"):
@@ -138,4 +139,4 @@ def test_inputs_and_options_that_cannot_be_used_are_refused() -> None:
         constrained_objective(traced, PLANE, values_dtype="float16")
     unknown = _native.FunctionCall(b"no_such_function", [0])
     with pytest.raises(tf.errors.NotFoundError, match="no_such_function"):
-        _native.ConstrainedFunction(context, good, unknown, [component], [], num_values=2)
+        _native.FunctionObjective(context, [good, unknown], [component], num_values=2)

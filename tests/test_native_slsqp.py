@@ -65,7 +65,7 @@ def test_multipliers_satisfy_the_conditions_of_optimality() -> None:
     # min x² + y² on x + 2y = 5, x >= 2: at (2, 3/2), where (4, 3) = λ (1, 2) + μ (1, 0).
     arrays = memory(2, 2)
     solver = _native.Slsqp(*arrays, 1)
-    function = _native.ConstrainedHostFunction(
+    function = _native.HostObjective(
         lambda x: (x @ x, [x[0] + 2 * x[1] - 5, x[0] - 2]), lambda x: (2 * x, [[1, 2], [1, 0]])
     )
     _native.drive(solver, function)
@@ -76,7 +76,7 @@ def test_multipliers_satisfy_the_conditions_of_optimality() -> None:
 def test_problem_without_constraints() -> None:
     arrays = memory(3, 0, 5.0)
     solver = _native.Slsqp(*arrays, 0)
-    _native.drive(solver, _native.ConstrainedHostFunction(lambda x: (x @ x, []), lambda x: (2 * x, np.zeros((0, 3)))))
+    _native.drive(solver, _native.HostObjective(lambda x: (x @ x, []), lambda x: (2 * x, np.zeros((0, 3)))))
     np.testing.assert_allclose(arrays.x, 0.0, atol=1e-6)
     assert solver.multipliers().shape == (0,)
     assert solver.constr_violation == 0.0
@@ -90,7 +90,7 @@ def test_empty_jacobian_may_have_any_shape() -> None:
 
 def test_x_is_projected_into_the_bounds() -> None:
     arrays = memory(3, 0, [-5.0, 0.5, 9.0])
-    _native.Slsqp(*arrays, 0, np.zeros(3), np.ones(3))
+    _native.Slsqp(*arrays, 0, lower=np.zeros(3), upper=np.ones(3))
     np.testing.assert_array_equal(arrays.x, [0.0, 0.5, 1.0])
 
 
@@ -114,7 +114,7 @@ def test_padding_is_no_variable() -> None:
     arrays.x[1:] = 0.0
     lower, upper = np.full(8, -1.0), np.full(8, 1.0)
     arrays.jacobian[:, 0] = 1.0
-    solver = _native.Slsqp(*arrays, 2, lower, upper, num_variables=1)
+    solver = _native.Slsqp(*arrays, 2, lower=lower, upper=upper, num_variables=1)
     solver.advance(0.0, True)
     while solver.request is Request.ITERATION:
         solver.advance(0.0)
@@ -124,7 +124,8 @@ def test_padding_is_no_variable() -> None:
 
 def test_solver_keeps_its_arrays() -> None:
     arrays = memory(2, 2, START)
-    solver = _native.Slsqp(*arrays, 1, np.full(2, -5.0), np.full(2, 5.0), np.full(2, np.nan))
+    bounds = {"lower": np.full(2, -5.0), "upper": np.full(2, 5.0)}
+    solver = _native.Slsqp(*arrays, 1, **bounds, offsets=np.full(2, np.nan))
     for name in arrays._fields:
         assert getattr(solver, name) is getattr(arrays, name)
     del arrays
@@ -207,7 +208,7 @@ WRONG_ARGUMENTS = {
     "x alignment": ("x", unaligned(3), ValueError, "x must start at a multiple of 64 bytes"),
     "x read-only": ("x", frozen(3), ValueError, "x must be writeable"),
     "x rank": ("x", np.zeros((1, 3)), ValueError, "x must be one-dimensional"),
-    "gradient size": ("gradient", np.zeros(4), ValueError, "gradient and x must have the same size"),
+    "gradient size": ("gradient", _native.aligned_zeros(4), ValueError, "gradient and x must have the same size"),
     "constraints dtype": ("constraints", np.zeros(2, np.int64), TypeError, "constraints has dtype int64"),
     "constraints read-only": ("constraints", frozen(2), ValueError, "constraints must be writeable"),
     "constraints size": ("constraints", np.zeros(3), ValueError, "jacobian has the shape (2, 8); it must be (3, 8)"),

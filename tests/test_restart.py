@@ -143,7 +143,7 @@ def test_restart_refuses_another_number_of_pairs_and_changes_nothing() -> None:
 
 def test_restart_refuses_bounds_that_have_crossed() -> None:
     x, g, low, high = (_native.aligned_zeros(2) for _ in range(4))
-    solver = _native.Lbfgsb(x, g, low, high)
+    solver = _native.Lbfgsb(x, g, lower=low, upper=high)
     low[1] = 2.0
     with pytest.raises(ValueError, match="each lower bound must be at most its upper bound"):
         solver.restart()
@@ -156,6 +156,6 @@ def test_driven_solver_cannot_be_restarted() -> None:
     x, g = _native.aligned_zeros(2), _native.aligned_zeros(2)
     x[:] = 1.0
     solver = _native.Lbfgsb(x, g)
-    objective = _native.HostFunction(lambda x: (float(x @ x), 2 * x))
+    objective = _native.HostObjective(lambda x: (float(x @ x), 2 * x))
     with pytest.raises(RuntimeError, match="it cannot be changed"):
         _native.drive(solver, objective, solver.restart)

@@ -59,9 +59,9 @@ def test_x_and_data_are_read_where_they_are() -> None:
     )
     lease = solver._program.lease(solver.arguments)
     memory, objective = lease.workspace, lease.workspace.objective
-    assert objective.input_address(memory.x, 0) == memory.x.ctypes.data
+    assert objective.input_address(memory.x, 0) == (memory.x.ctypes.data,)
     address = data.__dlpack__()  # keeps the tensor's memory where it is
-    assert objective.input_address(memory.x, 1) == np.from_dlpack(_Exported(address)).ctypes.data
+    assert objective.input_address(memory.x, 1) == (np.from_dlpack(_Exported(address)).ctypes.data,)
 
 
 class _Exported:

@@ -11,7 +11,7 @@
 
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
@@ -37,6 +37,6 @@ Span<const double> optional_span(const std::optional<py::array>& vector, const s
 /// Keeps a Python object alive from C++, where its last owner need not hold the GIL.
 std::shared_ptr<const void> keep_alive(py::object object);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_ARRAYS_H_

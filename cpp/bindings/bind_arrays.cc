@@ -1,18 +1,22 @@
+#include <limits>
+#include <new>
 #include <utility>
 
 #include "bindings/arrays.h"
 #include "bindings/gil.h"
-#include "objectives/aligned_buffer.h"
+#include "solvers/aligned_array.h"
+#include "solvers/problem.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 template <typename T>
 py::array make_aligned_zeros(py::ssize_t n) {
-  auto buffer = std::make_unique<AlignedBuffer<T>>(static_cast<std::size_t>(n));
+  auto buffer =
+      std::make_unique<solvers::AlignedArray<T>>(solvers::AlignedArray<T>::zeros(static_cast<std::size_t>(n)));
   T* data = buffer->data();
   const py::capsule owner(buffer.release(), [](void* p) {
-    const std::unique_ptr<AlignedBuffer<T>> last(static_cast<AlignedBuffer<T>*>(p));
+    const std::unique_ptr<solvers::AlignedArray<T>> last(static_cast<solvers::AlignedArray<T>*>(p));
   });
   return py::array_t<T>({n}, data, owner);
 }
@@ -26,6 +30,13 @@ py::array aligned_zeros(py::ssize_t n, const std::string& dtype) {
   throw py::value_error("dtype is '" + dtype + "'; it must be 'float64' or 'float32'.");
 }
 
+py::array aligned_matrix(py::ssize_t rows, std::size_t columns) {
+  const auto stride = static_cast<py::ssize_t>(solvers::Problem::stride(columns));
+  if (rows < 0) throw py::value_error("rows is " + std::to_string(rows) + "; it must not be negative.");
+  if (stride > 0 && rows > std::numeric_limits<py::ssize_t>::max() / stride) throw std::bad_alloc();
+  return make_aligned_zeros<double>(rows * stride).reshape({rows, stride});
+}
+
 template <typename T>
 void check_dtype(const py::array& array, const std::string& name) {
   if (!array.dtype().is(py::dtype::of<T>()) && !array.dtype().equal(py::dtype::of<T>())) {
@@ -37,7 +48,7 @@ void check_dtype(const py::array& array, const std::string& name) {
 template <typename T>
 Span<T> memory_of(const py::array& array, const std::string& name, VectorTraits traits) {
   if (traits.writeable && !array.writeable()) throw py::value_error(name + " must be writeable.");
-  if (traits.aligned && !is_aligned(array.data())) {
+  if (traits.aligned && !solvers::is_aligned(array.data())) {
     throw py::value_error(name + " must start at a multiple of 64 bytes; aligned_zeros() makes such arrays.");
   }
   return {static_cast<T*>(const_cast<void*>(array.data())), static_cast<std::size_t>(array.size())};
@@ -91,8 +102,10 @@ std::shared_ptr<const void> keep_alive(py::object object) {
 }
 
 void register_arrays(py::module_& m) {
+  m.def("aligned_matrix", &aligned_matrix, py::arg("rows"), py::arg("columns"),
+        "A matrix of zeros, each of whose rows starts at a multiple of 64 bytes, for which it may have more columns.");
   m.def("aligned_zeros", &aligned_zeros, py::arg("n"), py::arg("dtype") = "float64",
         "A vector of zeros that starts at a multiple of 64 bytes, as TensorFlow needs it to read it in place.");
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

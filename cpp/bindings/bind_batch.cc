@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <list>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -10,13 +11,13 @@
 #include "bindings/arrays.h"
 #include "bindings/gil.h"
 #include "bindings/interrupt_watch.h"
-#include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
-#include "bindings/slsqp.h"
+#include "bindings/solver.h"
+#include "bindings/tensorflow.h"
 #include "driver/batch.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 using Progress = std::optional<py::function>;
@@ -129,6 +130,7 @@ class PyRows {
 
   /// What Python would have caught. pybind11 knows how exceptions of C++ are translated, on the way out of a function.
   static py::object exception(const std::exception_ptr& error) {
+    if (const auto failed = tensorflow_error(error)) return python_exception(*failed);
     try {
       py::cpp_function([&error] { std::rethrow_exception(error); })();
     } catch (const py::error_already_set& raised) {
@@ -150,42 +152,6 @@ class PyRows {
   mutable std::unordered_map<const char*, py::str> texts_;
 };
 
-LbfgsbWorker make_worker(const PyLbfgsb& solver, solvers::Lbfgsb& core, Objective& objective) {
-  return {core, solver.x_span(), solver.gradient_span(), objective};
-}
-
-SlsqpWorker make_worker(const PySlsqp& solver, solvers::Slsqp& core, ConstrainedObjective& objective) {
-  return {core, solver.problem(), objective};
-}
-
-void check(const PyLbfgsb& /*solver*/, const PyObjective& /*objective*/) {}
-
-void check(const PySlsqp& solver, const PyConstrainedObjective& objective) {
-  objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
-}
-
-std::size_t num_constraints(const PyLbfgsb& /*solver*/) { return 0; }
-std::size_t num_constraints(const PySlsqp& solver) { return solver.problem().constraints.size(); }
-
-template <typename Worker, typename Solver, typename Objective>
-struct Crew {
-  std::vector<Solver*> solvers;
-  std::vector<Objective*> objectives;
-  std::vector<Worker> workers;
-
-  /// Calls use() when all solvers and objectives have been lent.
-  void lend(const std::function<void()>& use) {
-    const std::size_t i = workers.size();
-    if (i == solvers.size()) return use();
-    solvers[i]->lend([&](auto& core) {
-      objectives[i]->with(solvers[i]->x(), [&](auto& bound) {
-        workers.push_back(make_worker(*solvers[i], core, bound));
-        lend(use);
-      });
-    });
-  }
-};
-
 /// The elements of a tuple, which keeps them alive. Throws py::type_error for anything but a T.
 template <typename T>
 std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
@@ -193,68 +159,63 @@ std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
   result.reserve(tuple.size());
   for (const py::handle item : tuple) {
     if (!py::isinstance<T>(item)) {
-      throw py::type_error("One of the " + name + " is a " + Py_TYPE(item.ptr())->tp_name +
-                           ", which does not go with the first solver.");
+      throw py::type_error("One of the " + name + " is a " + Py_TYPE(item.ptr())->tp_name + ".");
     }
     result.push_back(item.cast<T*>());
   }
   return result;
 }
 
-template <typename Worker, typename Solver, typename Objective>
-py::tuple drive_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
-                      const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
-  // Apart from the stack, which the other threads must not look at: the progress may switch greenlets.
-  const auto shared = std::make_shared<Crew<Worker, Solver, Objective>>();
-  Crew<Worker, Solver, Objective>& crew = *shared;
-  crew.solvers = pointers<Solver>(solvers, "solvers");
-  crew.objectives = pointers<Objective>(objectives, "objectives");
-  if (crew.solvers.empty() || crew.solvers.size() != crew.objectives.size()) {
+/// Throws unless all have one size and their objectives fit.
+void check(const std::vector<PySolver*>& solvers, const std::vector<PyObjective*>& objectives) {
+  if (solvers.empty() || solvers.size() != objectives.size()) {
     throw py::value_error("There must be as many objectives as solvers, and at least one.");
   }
-  const std::size_t n = crew.solvers[0]->look().size();
-  const std::size_t m = num_constraints(*crew.solvers[0]);
-  for (std::size_t i = 0; i < crew.solvers.size(); ++i) {
-    if (crew.solvers[i]->look().size() != n || num_constraints(*crew.solvers[i]) != m) {
+  const solvers::Problem& first = solvers.front()->problem();
+  for (std::size_t i = 0; i < solvers.size(); ++i) {
+    const solvers::Problem& problem = solvers[i]->problem();
+    if (problem.x.size() != first.x.size() || problem.constraints.size() != first.constraints.size()) {
       throw py::value_error("All solvers must have the same size.");
     }
-    check(*crew.solvers[i], *crew.objectives[i]);
+    objectives[i]->check_rows(problem.constraints.size(), problem.offsets);
   }
-  PyRows rows(x, n, m);
-  BatchHooks hooks;
-  hooks.progress = [&](std::size_t done) {
+}
+
+py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_tuple, const py::array& x,
+                      const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
+  const std::vector<PySolver*> solvers = pointers<PySolver>(solver_tuple, "solvers");
+  const std::vector<PyObjective*> objectives = pointers<PyObjective>(objective_tuple, "objectives");
+  check(solvers, objectives);
+  PyRows rows(x, solvers.front()->problem().x.size(), solvers.front()->problem().constraints.size());
+  const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
+  const BatchCallback callback = [&](std::size_t done) {
     poll_signals();
     if (!progress) return;
     const GilHeld gil;
     (*progress)(done);
   };
-  hooks.translate = [shared](std::size_t worker) { shared->objectives[worker]->translate([] { throw; }); };
+  std::list<SolverUse> solver_uses;
+  std::list<ObjectiveUse> objective_uses;
+  std::vector<Worker> workers;
+  for (std::size_t i = 0; i < solvers.size(); ++i) {
+    solvers::Solver& solver = solver_uses.emplace_back(*solvers[i]).core();
+    Objective& objective = objective_uses.emplace_back(*objectives[i], solvers[i]->arrays().x).core();
+    workers.push_back({solver, solvers[i]->problem(), objective});
+  }
   BatchOutcome outcome;
-  const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
-  crew.lend([&] {
-    const BatchRows memory = rows.rows();
-    const GilReleased no_gil;
-    outcome = solve_batch(crew.workers, batched, memory, hooks);
-  });
+  const BatchRows memory = rows.rows();
+  without_gil([&] { outcome = solve_batch(workers, batched, memory, callback); });
   return py::make_tuple(rows.to_python(outcome), outcome.timing);
-}
-
-py::tuple drive_any_batch(const py::tuple& solvers, const py::tuple& objectives, const py::array& x,
-                          const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
-  const bool constrained = !solvers.empty() && py::isinstance<PySlsqp>(solvers[0]);
-  return constrained
-             ? drive_batch<SlsqpWorker, PySlsqp, PyConstrainedObjective>(solvers, objectives, x, inputs, progress)
-             : drive_batch<LbfgsbWorker, PyLbfgsb, PyObjective>(solvers, objectives, x, inputs, progress);
 }
 
 }  // namespace
 
 void register_batch(py::module_& m) {
   m.attr("drive_batch") = plain_function(
-      "drive_batch", &drive_any_batch, {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}}},
+      "drive_batch", &drive_batch, {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}}},
       R"(Solves one problem for each row of x, which holds the starts, in as many threads as there are solvers.
 
-The solvers are all of one kind and size, each with an objective of its own; they begin anew for every problem, with the
+The solvers are all of one size, each with an objective of its own; they begin anew for every problem, with the
 options they have. inputs: (position, array [B, ...]), the inputs of the objectives of which each problem takes a row.
 progress(done) is called every 50 ms or so with the number of problems that are done. What it raises comes through, and
 so does KeyboardInterrupt.
@@ -264,4 +225,4 @@ results. What the objective raises for a problem is in `errors`, by its index; i
 NaN, and its status is -1.)");
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

@@ -1,15 +1,16 @@
-#include <pybind11/functional.h>
 #include <pybind11/stl.h>
+
+#include <optional>
 
 #include "bindings/gil.h"
 #include "bindings/interrupt_watch.h"
-#include "bindings/lbfgsb.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
-#include "bindings/slsqp.h"
+#include "bindings/solver.h"
+#include "bindings/tensorflow.h"
 #include "driver/drive.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 using Callback = std::optional<py::function>;
@@ -20,61 +21,35 @@ bool is_true(const py::object& value) {
   return truth != 0;
 }
 
-/// Calls run(solver, objective, observer, poll) without the GIL, with both lent.
-template <typename Solver, typename Core, typename Run>
-Timing drive_without_gil(Solver& solver, PyObjectiveOf<Core>& objective, const Callback& on_iteration, const Run& run) {
-  Timing timing;
-  solver.lend([&](auto& core) {
-    objective.with(solver.x(), [&](Core& bound) {
-      const LongEvaluationWatch watch(objective, bound);
-      const InterruptPoll poll = [&] {
-        watch.forget();
-        poll_signals();
-      };
-      Observer observer;
-      if (on_iteration) {
-        observer = [&] {
-          const GilHeld gil;
-          const bool stop = solver.show([&] { return is_true((*on_iteration)()); });
-          watch.forget();
-          return stop;
-        };
-      }
-      const GilReleased no_gil;
-      timing = run(core, bound, observer, poll);
-    });
-  });
-  if (timing.evaluations > 0) objective.expected_seconds = timing.evaluate / static_cast<double>(timing.evaluations);
-  return timing;
+/// Seconds of an evaluation, apart from the first, which may have compiled the function.
+double seconds_of_one(const Timing& timing) {
+  if (timing.evaluations == 1) return timing.first;
+  return (timing.evaluate - timing.first) / static_cast<double>(timing.evaluations - 1);
 }
 
-Timing drive_lbfgsb(PyLbfgsb& solver, PyObjective& objective, const Callback& on_iteration) {
-  return drive_without_gil(
-      solver, objective, on_iteration,
-      [&](solvers::Lbfgsb& core, Objective& bound, const Observer& observer, const InterruptPoll& poll) {
-        return drive(core, solver.x_span(), solver.gradient_span(), bound, observer, poll);
-      });
-}
-
-Timing drive_slsqp(PySlsqp& solver, PyConstrainedObjective& objective, const Callback& on_iteration) {
+Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
-  return drive_without_gil(
-      solver, objective, on_iteration,
-      [&](solvers::Slsqp& core, ConstrainedObjective& bound, const Observer& observer, const InterruptPoll& poll) {
-        return drive(core, solver.problem(), bound, observer, poll);
-      });
-}
-
-Timing drive_any(const py::object& solver, const py::object& objective, const Callback& on_iteration) {
-  if (py::isinstance<PyLbfgsb>(solver) && py::isinstance<PyObjective>(objective)) {
-    return drive_lbfgsb(solver.cast<PyLbfgsb&>(), objective.cast<PyObjective&>(), on_iteration);
-  }
-  if (py::isinstance<PySlsqp>(solver) && py::isinstance<PyConstrainedObjective>(objective)) {
-    return drive_slsqp(solver.cast<PySlsqp&>(), objective.cast<PyConstrainedObjective&>(), on_iteration);
-  }
-  throw py::type_error(
-      std::string("drive() takes a Lbfgsb and an Objective, or a Slsqp and a ConstrainedObjective; not ") +
-      Py_TYPE(solver.ptr())->tp_name + " and " + Py_TYPE(objective.ptr())->tp_name + ".");
+  const SolverUse solver_use(solver);
+  const ObjectiveUse use(objective, solver.arrays().x);
+  const LongEvaluationWatch watch(objective, use.core());
+  const auto call = [&](const py::function& callback) {
+    const GilHeld gil;
+    const SolverShown shown(solver);
+    const bool result = is_true(callback());
+    watch.forget();
+    return result;
+  };
+  Callbacks callbacks;
+  if (on_start) callbacks.on_start = [&](double /*f*/) { call(*on_start); };
+  if (on_iteration) callbacks.on_iteration = [&] { return call(*on_iteration); };
+  callbacks.poll = [&] {
+    watch.forget();
+    poll_signals();
+  };
+  Timing timing;
+  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks); });
+  if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
+  return timing;
 }
 
 }  // namespace
@@ -82,18 +57,19 @@ Timing drive_any(const py::object& solver, const py::object& objective, const Ca
 void register_drive(py::module_& m) {
   py::class_<Timing>(m, "Timing", py::is_final(), "Where the time of a solve went, in seconds.")
       .def_readonly("evaluate", &Timing::evaluate)
+      .def_readonly("first", &Timing::first)
       .def_readonly("solver", &Timing::solver)
       .def_readonly("evaluations", &Timing::evaluations);
-  m.attr("drive") = plain_function(
-      "drive", &drive_any, {{{"solver"}, {"objective"}, {"on_iteration", false}}},
-      R"(Solves to the end, without holding the GIL: an Lbfgsb with an Objective, or a Slsqp with a ConstrainedObjective.
+  m.attr("drive") = plain_function("drive", &drive_python,
+                                   {{{"solver"}, {"objective"}, {"on_iteration", false}, {"on_start", false}}},
+                                   R"(Solves to the end, without holding the GIL.
 
-on_iteration() is called after every iteration; a true value stops the solve. What it or the objective raises comes
-through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
+on_iteration() is called after every iteration; a true value stops the solve. on_start() is called once, after the first
+evaluation, whose time is in Timing.first and, as that of all others, in Timing.evaluate. What they or the objective
+raise comes through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
-Of a constrained problem, functions of TensorFlow are asked for values and derivatives at once where the solver expects
-to need both, and at the end for the derivatives at the last x if the solver has stopped without; it does not count
-that.)");
+Compiled functions are asked for values and derivatives at once if the solver expects to need both, and at the end for
+the derivatives at the last x if the solver has stopped without; it does not count that.)");
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

@@ -13,7 +13,7 @@
 
 namespace py = pybind11;
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 /// Numbers that are copied where they are no contiguous doubles.
@@ -103,4 +103,4 @@ it begins with the active set of the last one.)")
            "of pivots. Without a solution the vectors are NaN.");
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

@@ -2,11 +2,10 @@
 #include <memory>
 #include <stdexcept>
 
-#include "bindings/function_arguments.h"
 #include "bindings/gil.h"
 #include "bindings/tensorflow.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 /// Filled once, under the GIL, and never emptied: exceptions may need it when the interpreter shuts down.
@@ -20,11 +19,11 @@ void bind_tensorflow(const std::string& libtensorflow_cc, const std::string& lib
   if (binding()) return;
   auto bound = std::make_unique<BoundTensorFlow>();
   try {
-    bound->api = TfeApi::load(libtensorflow_cc);
+    bound->api = tfe::TfeApi::load(libtensorflow_cc);
     bound->eager_tensor_handle = reinterpret_cast<decltype(bound->eager_tensor_handle)>(
-        find_symbol(lib_pywrap_tensorflow_common, "_Z18EagerTensor_HandlePK7_object"));
+        tfe::find_symbol(lib_pywrap_tensorflow_common, "_Z18EagerTensor_HandlePK7_object"));
     bound->is_eager_tensor = reinterpret_cast<decltype(bound->is_eager_tensor)>(
-        find_symbol(lib_pywrap_tensorflow_common, "_Z22EagerTensor_CheckExactPK7_object"));
+        tfe::find_symbol(lib_pywrap_tensorflow_common, "_Z22EagerTensor_CheckExactPK7_object"));
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
@@ -39,8 +38,8 @@ void set_python_error(const py::object& exception) {
 void translate(std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): pybind11's signature
   try {
     if (pointer) std::rethrow_exception(pointer);
-  } catch (const TensorFlowError& error) {
-    set_python_error(bound_tensorflow().make_error(static_cast<int>(error.code()), py::str(error.what())));
+  } catch (const tfe::TensorFlowError& error) {
+    set_python_error(python_exception(error));
   }
 }
 
@@ -51,23 +50,55 @@ const BoundTensorFlow& bound_tensorflow() {
   return *binding();
 }
 
-void throw_python(const py::object& exception) {
-  set_python_error(exception);
+TF_DataType parse_dtype(const std::string& dtype, const std::string& name) {
+  if (dtype == "float64") return TF_DOUBLE;
+  if (dtype == "float32") return TF_FLOAT;
+  throw py::value_error(name + " is '" + dtype + "'; it must be 'float64' or 'float32'.");
+}
+
+TFE_Context* parse_context(const py::capsule& context) {
+  if (context.name() != nullptr) {
+    throw py::type_error(std::string("context is a capsule of ") + context.name() +
+                         "; it must be TensorFlow's context.");
+  }
+  return context.get_pointer<TFE_Context>();
+}
+
+py::object python_exception(const tfe::TensorFlowError& error) {
+  py::object make_error = bound_tensorflow().make_error;
+  if (const void* own = error.origin().get()) {  // see FunctionCall
+    make_error = py::reinterpret_borrow<py::object>(static_cast<PyObject*>(const_cast<void*>(own)));
+  }
+  return make_error(static_cast<int>(error.code()), py::str(error.what()));
+}
+
+void throw_python(const tfe::TensorFlowError& error) {
+  set_python_error(python_exception(error));
   throw py::error_already_set();
+}
+
+std::optional<tfe::TensorFlowError> tensorflow_error(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const tfe::TensorFlowError& found) {
+    return found;
+  } catch (...) {
+    return std::nullopt;  // it is kept by the caller
+  }
 }
 
 void wait_without_gil(const py::capsule& context) {
   TFE_Context* pointer = parse_context(context);
   const GilReleased no_gil;
-  wait_for_thread(bound_tensorflow().api, pointer);
+  tfe::wait_for_thread(bound_tensorflow().api, pointer);
 }
 
-TensorHandle tensor_handle(const py::handle& tensor, const std::string& name) {
+tfe::TensorHandle tensor_handle(const py::handle& tensor, const std::string& name) {
   const BoundTensorFlow& tensorflow = bound_tensorflow();
   if (!tensorflow.is_eager_tensor(tensor.ptr())) {
     throw py::type_error(name + " is a " + Py_TYPE(tensor.ptr())->tp_name + "; it must be an EagerTensor.");
   }
-  return share(tensorflow.api, tensorflow.eager_tensor_handle(tensor.ptr()));
+  return tfe::share(tensorflow.api, tensorflow.eager_tensor_handle(tensor.ptr()));
 }
 
 void register_tensorflow(py::module_& m) {
@@ -78,4 +109,4 @@ void register_tensorflow(py::module_& m) {
   py::register_local_exception_translator(&translate);
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

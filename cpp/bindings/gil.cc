@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 template <typename Take>
@@ -22,4 +22,4 @@ GilReleased::~GilReleased() {
   take_or_wait([&] { PyEval_RestoreThread(thread_); });
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

@@ -3,7 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 // Instead of pybind11's classes: in a daemon thread that asks for the GIL when the interpreter ends, Python before 3.14
 // unwinds the stack, which ends the process (std::terminate) at the first destructor or noexcept function. With these
@@ -33,6 +33,6 @@ class GilReleased {
   PyThreadState* thread_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_GIL_H_

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 py::array_t<double> real_array(const py::handle& value, const std::string& what) {
   const py::array array = py::array::ensure(value);
@@ -49,4 +49,4 @@ std::pair<py::handle, py::handle> to_pair(const py::object& result, const char* 
   return {PyTuple_GET_ITEM(result.ptr(), 0), PyTuple_GET_ITEM(result.ptr(), 1)};
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

@@ -9,7 +9,7 @@
 
 #include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
@@ -31,6 +31,6 @@ py::array read_only_view(const py::array& x);
 /// anything else.
 std::pair<py::handle, py::handle> to_pair(const py::object& result, const char* function, const char* items);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_HOST_VALUES_H_

@@ -16,7 +16,7 @@
 
 #include "bindings/gil.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 namespace {
 
 /// An evaluation may begin just after it was cancelled; so it is cancelled again.
@@ -54,8 +54,8 @@ class InterruptWatcher {
   /// The one that exists, or a new one.
   static std::shared_ptr<InterruptWatcher> shared();
 
-  void add(Evaluator& evaluator);
-  void remove(Evaluator& evaluator);
+  void add(Objective& objective);
+  void remove(Objective& objective);
   void forget();
 
  private:
@@ -77,7 +77,7 @@ class InterruptWatcher {
   std::atomic<bool> done_{false};
   bool is_left_ = false;  ///< To the parent.
   std::mutex mutex_;      ///< Guards what follows, and reading from the pipe.
-  std::vector<Evaluator*> evaluators_;
+  std::vector<Objective*> objectives_;
   bool interrupted_ = false;
   std::unique_ptr<std::thread> thread_;
 };
@@ -153,15 +153,15 @@ void InterruptWatcher::close_pipe() {
   for (const int fd : pipe_) close(fd);
 }
 
-void InterruptWatcher::add(Evaluator& evaluator) {
+void InterruptWatcher::add(Objective& objective) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  evaluators_.push_back(&evaluator);
+  objectives_.push_back(&objective);
 }
 
-void InterruptWatcher::remove(Evaluator& evaluator) {
+void InterruptWatcher::remove(Objective& objective) {
   if (is_left_) return;
   const std::lock_guard<std::mutex> lock(mutex_);
-  evaluators_.erase(std::find(evaluators_.begin(), evaluators_.end(), &evaluator));
+  objectives_.erase(std::find(objectives_.begin(), objectives_.end(), &objective));
 }
 
 void InterruptWatcher::forget() {
@@ -192,7 +192,7 @@ void InterruptWatcher::watch() {
     if (last) return;
     timeout = interrupted_ ? kRepeatMilliseconds : -1;
     if (!interrupted_) continue;
-    for (Evaluator* evaluator : evaluators_) evaluator->cancel();
+    for (Objective* objective : objectives_) objective->cancel();
   }
 }
 
@@ -203,17 +203,17 @@ bool InterruptWatch::applies() {
   return signal.attr("getsignal")(signal.attr("SIGINT")).is(signal.attr("default_int_handler"));
 }
 
-InterruptWatch::InterruptWatch(Evaluator& evaluator) : evaluator_(evaluator), watcher_(InterruptWatcher::shared()) {
-  watcher_->add(evaluator_);
+InterruptWatch::InterruptWatch(Objective& objective) : objective_(objective), watcher_(InterruptWatcher::shared()) {
+  watcher_->add(objective_);
 }
 
-InterruptWatch::~InterruptWatch() { watcher_->remove(evaluator_); }
+InterruptWatch::~InterruptWatch() { watcher_->remove(objective_); }
 
 void InterruptWatch::forget() const { watcher_->forget(); }
 
-LongEvaluationWatch::LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound) {
+LongEvaluationWatch::LongEvaluationWatch(const PyObjective& objective, Objective& core) {
   const bool is_long = objective.expected_seconds > kLongEvaluation;
-  if (objective.can_be_cancelled() && is_long && InterruptWatch::applies()) watch_.emplace(bound);
+  if (objective.can_be_cancelled() && is_long && InterruptWatch::applies()) watch_.emplace(core);
 }
 
 void poll_signals() {
@@ -221,4 +221,4 @@ void poll_signals() {
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings

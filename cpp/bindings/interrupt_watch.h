@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "bindings/objective.h"
-#include "objectives/evaluator.h"
+#include "objectives/objective.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
@@ -22,7 +22,7 @@ class InterruptWatcher;
 /// solves are nested, or switch greenlets. They share the thread.
 class InterruptWatch {
  public:
-  explicit InterruptWatch(Evaluator& evaluator);
+  explicit InterruptWatch(Objective& objective);
   ~InterruptWatch();
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
@@ -35,15 +35,15 @@ class InterruptWatch {
   void forget() const;
 
  private:
-  Evaluator& evaluator_;
+  Objective& objective_;
   std::shared_ptr<InterruptWatcher> watcher_;
 };
 
 /// An InterruptWatch while it lives, if evaluations are long, as far as known, and it can be of use.
 class LongEvaluationWatch {
  public:
-  /// `bound` is `objective` in use.
-  LongEvaluationWatch(const PyEvaluator& objective, Evaluator& bound);
+  /// `core` is that of `objective`, in use.
+  LongEvaluationWatch(const PyObjective& objective, Objective& core);
 
   void forget() const {
     if (watch_) watch_->forget();
@@ -56,6 +56,6 @@ class LongEvaluationWatch {
 /// Runs Python's handlers of the signals that have come, and throws what they raise. Needs no GIL.
 void poll_signals();
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_INTERRUPT_WATCH_H_

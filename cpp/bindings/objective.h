@@ -5,26 +5,29 @@
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
-#include <functional>
 #include <limits>
 
-#include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
+#include "solvers/span.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// What evaluates, as Python holds it: one user at a time.
-class PyEvaluator {
+/// An Objective as Python holds it, tied to the array whose memory it reads: one user at a time, see ObjectiveUse.
+class PyObjective {
  public:
-  PyEvaluator() = default;
-  virtual ~PyEvaluator() = default;
-  PyEvaluator(const PyEvaluator&) = delete;
-  PyEvaluator& operator=(const PyEvaluator&) = delete;
+  PyObjective() = default;
+  virtual ~PyObjective() = default;
+  PyObjective(const PyObjective&) = delete;
+  PyObjective& operator=(const PyObjective&) = delete;
 
   /// Whether cancel() can end an evaluation early.
   virtual bool can_be_cancelled() const { return false; }
+
+  /// Throws std::invalid_argument unless it writes those of m constraints that the solver does not compute itself: all
+  /// whose offset is NaN, or simply all if there are no offsets.
+  virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
 
   /// Seconds of an evaluation as far as known, else infinity.
   double expected_seconds = std::numeric_limits<double>::infinity();
@@ -33,40 +36,49 @@ class PyEvaluator {
   /// Throws std::runtime_error while somebody uses it.
   void check_idle() const;
 
-  /// Calls use() as the only user. Throws std::runtime_error while another one runs.
-  void use_alone(const std::function<void()>& use);
+  /// Returns what evaluates at the memory of `x` until end(). Both are called with the GIL held, by the only user.
+  virtual Objective& begin(const py::array& x) = 0;
+  virtual void end() {}
 
  private:
+  friend class ObjectiveUse;
+
   bool busy_ = false;
 };
 
-/// An Objective or ConstrainedObjective as Python holds it, tied to the array whose memory it reads.
-template <typename Core>
-class PyObjectiveOf : public PyEvaluator {
+/// The use of an objective for evaluations at the memory of `x`, while it lives. Made and destroyed with the GIL held.
+class ObjectiveUse {
  public:
-  /// Calls use(objective), for evaluations at the memory of `x`. Called with the GIL held; `use` may release it.
-  /// Throws std::runtime_error while another use() runs.
-  void with(const py::array& x, const std::function<void(Core&)>& use) {
-    use_alone([&] { with_exclusively(x, use); });
-  }
+  /// Throws std::runtime_error while another one lives.
+  ObjectiveUse(PyObjective& objective, const py::array& x)
+      : busy_(objective), objective_(objective), core_(objective.begin(x)) {}
+  ~ObjectiveUse() { objective_.end(); }
+  ObjectiveUse(const ObjectiveUse&) = delete;
+  ObjectiveUse& operator=(const ObjectiveUse&) = delete;
 
-  /// Calls evaluate(), and throws what Python sees in place of an error of the objective. Needs no GIL.
-  virtual void translate(const std::function<void()>& evaluate) const { evaluate(); }
+  Objective& core() const { return core_; }
 
- protected:
-  /// with(), once it is known that nobody else uses the objective.
-  virtual void with_exclusively(const py::array& x, const std::function<void(Core&)>& use) = 0;
+ private:
+  /// Keeps others out.
+  class Busy {
+   public:
+    explicit Busy(PyObjective& objective) : objective_(objective) {
+      objective.check_idle();
+      objective.busy_ = true;
+    }
+    ~Busy() { objective_.busy_ = false; }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    PyObjective& objective_;
+  };
+
+  Busy busy_;
+  PyObjective& objective_;
+  Objective& core_;
 };
 
-using PyObjective = PyObjectiveOf<Objective>;
-
-class PyConstrainedObjective : public PyObjectiveOf<ConstrainedObjective> {
- public:
-  /// Throws std::invalid_argument unless it writes those of m constraints that the solver does not compute itself:
-  /// all whose offset is NaN, or simply all if there are no offsets.
-  virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
-};
-
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_OBJECTIVE_H_

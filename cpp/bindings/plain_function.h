@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
@@ -149,6 +149,6 @@ void add_plain_method(const py::object& type, const char* name, Return (*functio
   type.attr(name) = py::reinterpret_steal<py::object>(PyInstanceMethod_New(plain.ptr()));
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_PLAIN_FUNCTION_H_

@@ -3,140 +3,189 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
-#include <string_view>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
-#include "solvers/status.h"
+#include "solvers/problem.h"
+#include "solvers/solver.h"
 
-namespace tfminimize {
+namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// The arrays that every solver works on.
-struct SolverArrays {
+/// The arrays of a problem.
+struct ProblemArrays {
   py::array x;
   py::array gradient;
+  std::optional<py::array> constraints;
+  std::optional<py::array> jacobian;
   std::optional<py::array> lower;
   std::optional<py::array> upper;
+  std::optional<py::array> offsets;
+
+  /// Their memory. Throws py::type_error or py::value_error for arrays and numbers that cannot be used.
+  solvers::Problem problem(std::int64_t num_equalities, std::int64_t num_variables) const;
 };
 
 /// A solver as Python holds it, with the arrays that it works on.
-template <typename Core>
 class PySolver {
  public:
-  PySolver(Core core, SolverArrays arrays) : arrays_(std::move(arrays)), core_(std::move(core)) {}
+  PySolver(ProblemArrays arrays, const solvers::Problem& problem, std::unique_ptr<solvers::Solver> core)
+      : arrays_(std::move(arrays)), problem_(problem), core_(std::move(core)) {}
+  virtual ~PySolver() = default;
+  PySolver(const PySolver&) = delete;
+  PySolver& operator=(const PySolver&) = delete;
 
-  const py::array& x() const { return arrays_.x; }
-  const py::array& gradient() const { return arrays_.gradient; }
+  const ProblemArrays& arrays() const { return arrays_; }
+  const solvers::Problem& problem() const { return problem_; }
 
-  /// The solver, to look at. Throws std::runtime_error while drive() runs, other than in its callback.
-  const Core& look() const {
-    if (use_ == Use::kDriven) throw std::runtime_error("The solver is being driven; it can be read in the callback.");
-    return core_;
-  }
+  /// The solver, to look at. Throws std::runtime_error while it is driven, other than in a callback.
+  const solvers::Solver& look() const;
 
-  /// The solver, to change. Throws std::runtime_error while drive() runs.
-  Core& change() {
-    if (use_ != Use::kIdle) throw std::runtime_error("The solver is being driven; it cannot be changed.");
-    return core_;
-  }
-
-  /// The solver, to advance. Throws std::runtime_error while drive() runs, and if it has stopped.
-  Core& advancing() {
-    Core& core = change();
-    if (core.request() == solvers::Request::kStopped)
-      throw std::runtime_error("The solver has stopped; it cannot advance.");
-    return core;
-  }
-
-  /// Hands the solver to use(solver) alone. Called with the GIL held; `use` may release it.
-  void lend(const std::function<void(Core&)>& use) {
-    Core& core = change();
-    const Scoped scoped(use_, Use::kDriven);
-    use(core);
-  }
-
-  /// Lets Python look while callback() runs, within lend(). Called with the GIL held.
-  bool show(const std::function<bool()>& callback) {
-    const Scoped scoped(use_, Use::kShown);
-    return callback();
-  }
+  /// The solver, to change. Throws std::runtime_error while it is driven.
+  solvers::Solver& change();
 
  private:
+  friend class SolverUse;
+  friend class SolverShown;
+
   enum class Use { kIdle, kDriven, kShown };
 
-  /// Sets a variable, and sets it back at the end of the scope.
-  class Scoped {
-   public:
-    Scoped(Use& variable, Use value) : variable_(variable), before_(std::exchange(variable, value)) {}
-    ~Scoped() { variable_ = before_; }
-    Scoped(const Scoped&) = delete;
-    Scoped& operator=(const Scoped&) = delete;
-
-   private:
-    Use& variable_;
-    Use before_;
-  };
-
-  SolverArrays arrays_;
-  Core core_;
+  ProblemArrays arrays_;
+  solvers::Problem problem_;
+  std::unique_ptr<solvers::Solver> core_;
   Use use_ = Use::kIdle;
 };
 
-/// Binds what all solvers have.
-template <typename Py, typename... Options>
-void define_solver(py::class_<Py, Options...>& binding) {
-  binding
-      .def(
-          "stop",
-          [](Py& self) {
-            auto& core = self.change();
-            if (core.request() != solvers::Request::kIteration) {
-              throw std::runtime_error("The solver can be stopped only when an iteration is complete.");
-            }
-            core.stop();
-          },
-          "Ends the solve; allowed when an iteration is complete.")
-      .def(
-          "save",
-          [](const Py& self) {
-            const std::vector<std::uint8_t> state = self.look().save();
-            return py::bytes(reinterpret_cast<const char*>(state.data()), state.size());
-          },
-          "The whole state.")
-      .def(
-          "restore",
-          [](Py& self, const py::bytes& state) {
-            const std::string_view view = state;
-            self.change().restore({reinterpret_cast<const std::uint8_t*>(view.data()), view.size()});
-          },
-          py::arg("state"), "Takes a state saved by a solver of the same sizes and bounds.")
-      .def_property_readonly(
-          "outcome",
-          [](const Py& self) {
-            const auto& core = self.look();
-            return py::make_tuple(scipy_code(core.status()), message(core.status()), core.fun(), core.nit(),
-                                  core.nfev());
-          },
-          "status_code, message, fun, nit and nfev at once.")
-      .def_property_readonly("x", [](const Py& self) { return self.x(); })
-      .def_property_readonly("gradient", [](const Py& self) { return self.gradient(); })
-      .def_property_readonly("request", [](const Py& self) { return self.look().request(); })
-      .def_property_readonly("status", [](const Py& self) { return self.look().status(); })
-      .def_property_readonly("status_code", [](const Py& self) { return scipy_code(self.look().status()); })
-      .def_property_readonly("message", [](const Py& self) { return message(self.look().status()); })
-      .def_property_readonly("fun", [](const Py& self) { return self.look().fun(); })
-      .def_property_readonly("nit", [](const Py& self) { return self.look().nit(); })
-      .def_property_readonly("nfev", [](const Py& self) { return self.look().nfev(); });
+/// The only user of a solver, while it lives. Made and destroyed with the GIL held.
+class SolverUse {
+ public:
+  /// Throws std::runtime_error while another one lives.
+  explicit SolverUse(PySolver& solver) : solver_(solver), core_(solver.change()) {
+    solver.use_ = PySolver::Use::kDriven;
+  }
+  ~SolverUse() { solver_.use_ = PySolver::Use::kIdle; }
+  SolverUse(const SolverUse&) = delete;
+  SolverUse& operator=(const SolverUse&) = delete;
+
+  solvers::Solver& core() const { return core_; }
+
+ private:
+  PySolver& solver_;
+  solvers::Solver& core_;
+};
+
+/// Lets Python look at a solver in use, while it lives. Made and destroyed with the GIL held.
+class SolverShown {
+ public:
+  explicit SolverShown(PySolver& solver) : solver_(solver) { solver.use_ = PySolver::Use::kShown; }
+  ~SolverShown() { solver_.use_ = PySolver::Use::kDriven; }
+  SolverShown(const SolverShown&) = delete;
+  SolverShown& operator=(const SolverShown&) = delete;
+
+ private:
+  PySolver& solver_;
+};
+
+/// A solver of one kind as Python holds it.
+template <typename Core>
+class PySolverOf final : public PySolver {
+ public:
+  template <typename Options>
+  PySolverOf(ProblemArrays arrays, const solvers::Problem& problem, const Options& options)
+      : PySolver(std::move(arrays), problem, std::make_unique<Core>(problem, options)) {}
+
+  const Core& look() const { return static_cast<const Core&>(PySolver::look()); }
+  Core& change() { return static_cast<Core&>(PySolver::change()); }
+};
+
+/// An option of a solver: its name and where it stands.
+template <typename Options>
+class Option {
+ public:
+  using Member = std::variant<double Options::*, std::int64_t Options::*>;
+
+  Option(const char* name, Member member) : name_(PyUnicode_InternFromString(name)), member_(member) {}
+
+  bool has_name(const py::handle& name) const {
+    return name.ptr() == name_ || PyUnicode_Compare(name.ptr(), name_) == 0;  // names in a program are interned
+  }
+
+  /// Throws py::type_error for a value that is no number, or no integer.
+  void set(Options& options, const py::handle& value) const {
+    std::visit([&](auto member) { set_member(options.*member, value); }, member_);
+  }
+
+ private:
+  template <typename T>
+  void set_member(T& member, const py::handle& value) const {
+    py::detail::make_caster<T> caster;
+    if (!caster.load(value, true)) {
+      throw py::type_error(py::handle(name_).cast<std::string>() + " is a " + Py_TYPE(value.ptr())->tp_name +
+                           "; it must be " + (std::is_integral_v<T> ? "an integer." : "a number."));
+    }
+    member = caster;
+  }
+
+  PyObject* name_;  ///< Never let go of: it is that of a parameter.
+  Member member_;
+};
+
+template <typename Options>
+using OptionList = std::vector<Option<Options>>;
+
+/// Those that are given; the others have their defaults. Throws py::type_error for what is no option.
+template <typename Options>
+Options parse_options(const py::kwargs& given, const OptionList<Options>& known) {
+  Options options;
+  for (const auto& [name, value] : given) {
+    const auto found =
+        std::find_if(known.begin(), known.end(), [&name = name](const auto& option) { return option.has_name(name); });
+    if (found == known.end()) {
+      throw py::type_error("there is no option " + name.template cast<std::string>() + ".");
+    }
+    found->set(options, value);
+  }
+  return options;
 }
 
-}  // namespace tfminimize
+/// Binds a kind of solver, with what all of them have.
+template <typename Core, typename Options>
+py::class_<PySolverOf<Core>, PySolver> bind_solver(py::module_& m, const char* name, const char* doc,
+                                                   const OptionList<Options>& options) {
+  using Py = PySolverOf<Core>;
+  const auto make = [options](py::array x, py::array gradient, std::optional<py::array> constraints,
+                              std::optional<py::array> jacobian, std::int64_t num_equalities,
+                              std::optional<py::array> lower, std::optional<py::array> upper,
+                              std::optional<py::array> offsets, std::int64_t num_variables, const py::kwargs& given) {
+    ProblemArrays arrays{std::move(x),     std::move(gradient), std::move(constraints), std::move(jacobian),
+                         std::move(lower), std::move(upper),    std::move(offsets)};
+    const solvers::Problem problem = arrays.problem(num_equalities, num_variables);
+    return std::make_unique<Py>(std::move(arrays), problem, parse_options(given, options));
+  };
+  py::class_<Py, PySolver> binding(m, name, py::is_final(), doc);
+  binding
+      .def(py::init(make), py::arg("x"), py::arg("gradient"), py::arg("constraints") = py::none(),
+           py::arg("jacobian") = py::none(), py::arg("num_equalities") = 0, py::kw_only(),
+           py::arg("lower") = py::none(), py::arg("upper") = py::none(), py::arg("offsets") = py::none(),
+           py::arg("num_variables") = 0)
+      .def(
+          "restart",
+          [options](Py& self, const py::kwargs& given) { self.change().restart(parse_options(given, options)); },
+          "Begins anew at what x holds, as a new solver with these options would.")
+      .def_property_readonly("status", [](const Py& self) { return self.look().status(); });
+  return binding;
+}
+
+}  // namespace tfminimize::bindings
 
 #endif  // TFMINIMIZE_BINDINGS_SOLVER_H_

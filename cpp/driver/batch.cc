@@ -22,59 +22,31 @@ constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
 /// Ends a solve of a batch that has been stopped.
 struct Stopped {};
 
-Timing drive(const LbfgsbWorker& worker, const InterruptPoll& poll) {
-  return drive(worker.solver, worker.x, worker.gradient, worker.objective, {}, poll);
-}
-
-Timing drive(const SlsqpWorker& worker, const InterruptPoll& poll) {
-  return drive(worker.solver, worker.problem, worker.objective, {}, poll);
-}
-
-Span<double> x_of(const LbfgsbWorker& worker) { return worker.x; }
-Span<double> x_of(const SlsqpWorker& worker) { return worker.problem.x; }
-
-Span<const double> gradient_of(const LbfgsbWorker& worker) { return worker.gradient; }
-Span<const double> gradient_of(const SlsqpWorker& worker) { return worker.problem.gradient; }
-
 /// Row i of a matrix whose rows have this size.
 Span<double> row(Span<double> matrix, std::size_t i, std::size_t size) { return {matrix.data() + i * size, size}; }
 
 void copy(Span<const double> source, Span<double> target) { std::copy(source.begin(), source.end(), target.begin()); }
 
-std::int64_t njev(const solvers::Lbfgsb& solver) { return solver.nfev(); }
-std::int64_t njev(const solvers::Slsqp& solver) { return solver.njev(); }
-
-void write_constraints(const solvers::Lbfgsb& /*solver*/, const BatchRows& rows, std::size_t i) {
-  rows.constr_violation[i] = 0;  // bounds hold all along the way
-}
-
-void write_constraints(const solvers::Slsqp& solver, const BatchRows& rows, std::size_t i) {
-  const Span<const double> multipliers = solver.multipliers();
-  copy(multipliers, row(rows.multipliers, i, multipliers.size()));
-  rows.constr_violation[i] = solver.constr_violation();
-}
-
-template <typename Solver>
-void write_counts(const Solver& solver, const BatchRows& rows, std::size_t i) {
+void write_counts(const solvers::Solver& solver, const BatchRows& rows, std::size_t i) {
   rows.nit[i] = solver.nit();
   rows.nfev[i] = solver.nfev();
-  rows.njev[i] = njev(solver);
+  rows.njev[i] = solver.njev();
 }
 
-template <typename Worker>
 void write(const Worker& worker, const BatchRows& rows, std::size_t i) {
-  const auto& solver = worker.solver;
-  copy(x_of(worker), row(rows.x, i, solver.size()));
-  copy(gradient_of(worker), row(rows.gradient, i, solver.size()));
+  const solvers::Solver& solver = worker.solver;
+  const Span<const double> multipliers = solver.multipliers();
+  copy(worker.problem.x, row(rows.x, i, solver.size()));
+  copy(worker.problem.gradient, row(rows.gradient, i, solver.size()));
+  copy(multipliers, row(rows.multipliers, i, multipliers.size()));
   rows.fun[i] = solver.fun();
-  rows.status[i] = scipy_code(solver.status());
-  rows.message[i] = message(solver.status());
-  write_constraints(solver, rows, i);
+  rows.constr_violation[i] = solver.constr_violation();
+  rows.status[i] = solver.status_code();
+  rows.message[i] = solver.message();
   write_counts(solver, rows, i);
 }
 
 /// What remains of a problem that ended with an exception.
-template <typename Worker>
 void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   const std::size_t m = rows.multipliers.size() / rows.fun.size();
@@ -88,11 +60,10 @@ void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
 }
 
 /// The threads of one batch.
-template <typename Worker>
 class Pool {
  public:
-  Pool(std::vector<Worker> workers, const BatchRows& rows, BatchHooks hooks)
-      : workers_(std::move(workers)), rows_(rows), hooks_(std::move(hooks)) {
+  Pool(std::vector<Worker> workers, const BatchRows& rows, BatchCallback callback)
+      : workers_(std::move(workers)), rows_(rows), callback_(std::move(callback)) {
     outcome_.errors.resize(rows.fun.size());
   }
 
@@ -130,7 +101,8 @@ class Pool {
   /// One thread: problem after problem.
   void work(std::size_t index) {
     const Worker& worker = workers_[index];
-    const InterruptPoll poll = [this] {
+    Callbacks callbacks;
+    callbacks.poll = [this] {
       if (stopped_) throw Stopped();
     };
     Timing timing;
@@ -139,9 +111,9 @@ class Pool {
       if (i >= rows_.fun.size()) break;
       try {
         worker.objective.select(i);
-        copy(row(rows_.x, i, worker.solver.size()), x_of(worker));
+        copy(row(rows_.x, i, worker.solver.size()), worker.problem.x);
         worker.solver.restart();
-        const Timing spent = drive(worker, poll);
+        const Timing spent = drive(worker.solver, worker.problem, worker.objective, callbacks);
         timing.evaluate += spent.evaluate;
         timing.solver += spent.solver;
         timing.evaluations += spent.evaluations;
@@ -149,7 +121,7 @@ class Pool {
       } catch (const Stopped&) {
         break;
       } catch (...) {
-        outcome_.errors[i] = translated(index);
+        outcome_.errors[i] = std::current_exception();
         write_failed(worker, rows_, i);
       }
       done_.fetch_add(1, std::memory_order_relaxed);
@@ -159,18 +131,6 @@ class Pool {
     outcome_.timing.solver += timing.solver;
     outcome_.timing.evaluations += timing.evaluations;
     if (--running_ == 0) ended_.notify_one();
-  }
-
-  /// The exception that is being handled, as the caller wants to see it.
-  std::exception_ptr translated(std::size_t index) const {
-    if (hooks_.translate) {
-      try {
-        hooks_.translate(index);
-      } catch (...) {
-        return std::current_exception();
-      }
-    }
-    return std::current_exception();
   }
 
   void wait() {
@@ -185,7 +145,7 @@ class Pool {
 
   void tick() {
     try {
-      if (!stopped_ && hooks_.progress) hooks_.progress(done_);
+      if (!stopped_ && callback_) callback_(done_);
     } catch (...) {
       interrupt_ = std::current_exception();
       stopped_ = true;
@@ -196,7 +156,7 @@ class Pool {
 
   const std::vector<Worker> workers_;
   const BatchRows rows_;
-  const BatchHooks hooks_;
+  const BatchCallback callback_;
   BatchOutcome outcome_;
   std::exception_ptr interrupt_;
   std::atomic<std::size_t> next_{0};
@@ -208,27 +168,16 @@ class Pool {
   std::vector<std::thread> threads_;
 };
 
-template <typename Worker>
-BatchOutcome solve(const std::vector<Worker>& workers, const std::vector<BatchedInput>& inputs, const BatchRows& rows,
-                   const BatchHooks& hooks) {
-  std::list<BatchScope> scopes;
-  for (const Worker& worker : workers) scopes.emplace_back(worker.objective, inputs);
-  // Apart from the stack, which the threads of the pool must not look at: where the hooks switch greenlets, another
-  // one's is in its place.
-  const auto pool = std::make_unique<Pool<Worker>>(workers, rows, hooks);
-  return pool->run();
-}
-
 }  // namespace
 
-BatchOutcome solve_batch(const std::vector<LbfgsbWorker>& workers, const std::vector<BatchedInput>& inputs,
-                         const BatchRows& rows, const BatchHooks& hooks) {
-  return solve(workers, inputs, rows, hooks);
-}
-
-BatchOutcome solve_batch(const std::vector<SlsqpWorker>& workers, const std::vector<BatchedInput>& inputs,
-                         const BatchRows& rows, const BatchHooks& hooks) {
-  return solve(workers, inputs, rows, hooks);
+BatchOutcome solve_batch(const std::vector<Worker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchCallback& callback) {
+  std::list<BatchScope<Objective>> scopes;
+  for (const Worker& worker : workers) scopes.emplace_back(worker.objective, inputs);
+  // Apart from the stack, which the threads of the pool must not look at: where the callback switches greenlets,
+  // another one's is in its place.
+  const auto pool = std::make_unique<Pool>(workers, rows, callback);
+  return pool->run();
 }
 
 }  // namespace tfminimize

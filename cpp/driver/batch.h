@@ -7,29 +7,20 @@
 #include <functional>
 #include <vector>
 
-#include "driver/loop.h"
+#include "driver/stopwatch.h"
 #include "objectives/batched_input.h"
-#include "objectives/constrained_objective.h"
 #include "objectives/objective.h"
-#include "solvers/lbfgsb/lbfgsb.h"
-#include "solvers/slsqp/slsqp.h"
+#include "solvers/problem.h"
+#include "solvers/solver.h"
 #include "solvers/span.h"
 
 namespace tfminimize {
 
 /// What one thread of a batch solves with; it solves one problem after the other.
-struct LbfgsbWorker {
-  solvers::Lbfgsb& solver;
-  Span<double> x;         ///< [n], the solver's.
-  Span<double> gradient;  ///< [n], the solver's.
+struct Worker {
+  solvers::Solver& solver;
+  const solvers::Problem& problem;  ///< The solver's.
   Objective& objective;
-};
-
-/// The same for constrained problems.
-struct SlsqpWorker {
-  solvers::Slsqp& solver;
-  const solvers::SlsqpProblem& problem;  ///< The solver's.
-  ConstrainedObjective& objective;
 };
 
 /// What becomes of B problems of n variables and m constraints: row or element i is what problem i has come to.
@@ -51,14 +42,9 @@ struct BatchRows {
   Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
 };
 
-/// What a batch asks of its caller. Both may be empty.
-struct BatchHooks {
-  /// Called every 50 ms or so, in the thread that has called, with the number of problems that are done; throws to end
-  /// the batch.
-  std::function<void(std::size_t done)> progress;
-  /// Called by a worker in the handler of what a solve has thrown; throws what is kept in its place.
-  std::function<void(std::size_t worker)> translate;
-};
+/// Called every 50 ms or so, in the thread that has called, with the number of problems that are done; throws to end
+/// the batch. May be empty.
+using BatchCallback = std::function<void(std::size_t done)>;
 
 /// The outcome of a batch, besides its rows.
 struct BatchOutcome {
@@ -69,12 +55,10 @@ struct BatchOutcome {
 /// Solves B independent problems, in as many threads as there are workers: each takes the next problem until none is
 /// left. A problem that throws does not stop the others, and no row depends on the number of workers.
 ///
-/// `inputs` are those of the objectives that differ from problem to problem. What the progress throws comes through,
+/// `inputs` are those of the objectives that differ from problem to problem. What the callback throws comes through,
 /// after all threads have ended; the rows are then of no use.
-BatchOutcome solve_batch(const std::vector<LbfgsbWorker>& workers, const std::vector<BatchedInput>& inputs,
-                         const BatchRows& rows, const BatchHooks& hooks);
-BatchOutcome solve_batch(const std::vector<SlsqpWorker>& workers, const std::vector<BatchedInput>& inputs,
-                         const BatchRows& rows, const BatchHooks& hooks);
+BatchOutcome solve_batch(const std::vector<Worker>& workers, const std::vector<BatchedInput>& inputs,
+                         const BatchRows& rows, const BatchCallback& callback);
 
 }  // namespace tfminimize
 

@@ -1,30 +1,41 @@
 #ifndef TFMINIMIZE_DRIVER_DRIVE_H_
 #define TFMINIMIZE_DRIVER_DRIVE_H_
 
-#include "driver/loop.h"
-#include "objectives/constrained_objective.h"
+#include <functional>
+
+#include "driver/stopwatch.h"
 #include "objectives/objective.h"
-#include "solvers/lbfgsb/lbfgsb.h"
-#include "solvers/slsqp/slsqp.h"
-#include "solvers/span.h"
+#include "solvers/problem.h"
+#include "solvers/solver.h"
 
 namespace tfminimize {
 
-/// Solves to the end: asks the solver, evaluates, tells the observer.
-///
-/// x, g are the buffers of the solver. A solver that stands at a complete iteration (because its state was restored)
-/// goes on from there and does not report that iteration again. What the objective, the observer or the poll throws
-/// comes through, and leaves the solver where it was.
-Timing drive(solvers::Lbfgsb& solver, Span<const double> x, Span<double> g, Objective& objective,
-             const Observer& on_iteration, const InterruptPoll& poll);
+/// What a solve calls on its way. Each may be empty; what they throw ends the solve.
+struct Callbacks {
+  std::function<void(double f)> on_start;  ///< After the first evaluation, before the solver moves x.
+  std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
+  InterruptPoll poll;
+  /// Whether on_iteration() reads derivatives. They are then evaluated for it, if the solver has not asked for them; if
+  /// it does so next, it gets these.
+  bool reads_derivatives = false;
+};
 
-/// The same for a constrained problem, which is the solver's.
+/// What an objective writes for a solver, which reads it there.
+inline Buffers buffers_of(const solvers::Problem& problem) {
+  return {problem.gradient, problem.constraints, problem.jacobian, solvers::Problem::stride(problem.x.size())};
+}
+
+/// Solves to the end: asks the solver, evaluates, calls back.
 ///
-/// A joint objective is asked for values and derivatives at once where the solver expects to need both. It is also
-/// asked for the derivatives at the last x, if the solver has stopped without, so that what is in the buffers belongs
+/// `problem` is the solver's. A solver that stands at a complete iteration (because its state was restored) goes on
+/// from there and does not report that iteration again. What the objective or a callback throws comes through, and
+/// leaves the solver where it was.
+///
+/// A joint objective is asked for values and derivatives at once if the solver expects to need both. It is also asked
+/// for the derivatives at the last x, if the solver has stopped without, so that what is in the buffers belongs
 /// together; the solver does not count that.
-Timing drive(solvers::Slsqp& solver, const solvers::SlsqpProblem& problem, ConstrainedObjective& objective,
-             const Observer& on_iteration, const InterruptPoll& poll);
+Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective,
+             const Callbacks& callbacks = {});
 
 }  // namespace tfminimize
 

@@ -30,18 +30,6 @@ struct BatchedInput {
   }
 };
 
-/// Begins a batch for two functions of the same inputs; if the second refuses, the first is as it was.
-template <typename Function>
-void begin_batch(Function& first, Function& second, const std::vector<BatchedInput>& inputs) {
-  first.begin_batch(inputs);
-  try {
-    second.begin_batch(inputs);
-  } catch (...) {
-    first.end_batch();
-    throw;
-  }
-}
-
 }  // namespace tfminimize
 
 #endif  // TFMINIMIZE_OBJECTIVES_BATCHED_INPUT_H_

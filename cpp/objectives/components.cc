@@ -5,12 +5,12 @@
 #include <string>
 #include <utility>
 
-#include "objectives/aligned_buffer.h"
+#include "solvers/aligned_array.h"
 
 namespace tfminimize {
 namespace {
 
-constexpr std::size_t kDoublesAlignment = kAlignment / sizeof(double);
+constexpr std::size_t kDoublesAlignment = solvers::kAlignment / sizeof(double);
 
 }  // namespace
 
@@ -63,7 +63,8 @@ void Components::prepare(std::size_t index) {
   }
   Segment& segment = segments_[index];
   if (segment.component.dtype == TF_FLOAT && !segment.component.staging) {
-    const auto buffer = std::make_shared<AlignedBuffer<float>>(segment.size);
+    const auto buffer =
+        std::make_shared<solvers::AlignedArray<float>>(solvers::AlignedArray<float>::zeros(segment.size));
     segment.component.staging = std::shared_ptr<float>(buffer, buffer->data());
   }
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "solvers/span.h"
-#include "tfe/tfe_api.h"
+#include "tensorflow/c/tf_datatype.h"
 
 namespace tfminimize {
 

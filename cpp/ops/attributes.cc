@@ -11,12 +11,12 @@
 namespace tfminimize {
 namespace {
 
-constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMaxInteger = std::numeric_limits<std::int64_t>::max();
 
-void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most = kMost) {
+void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most = kMaxInteger) {
   if (value >= least && value <= most) return;
   fail(name, " is ", value, ": it must be ", least,
-       most == kMost ? std::string(" or greater") : absl::StrCat(" to ", most), ".");
+       most == kMaxInteger ? std::string(" or greater") : absl::StrCat(" to ", most), ".");
 }
 
 /// Throws unless a list has the length that another attribute asks for.

@@ -21,18 +21,6 @@ void write(Span<const double> x, tensorflow::DataType dtype, const tensorflow::T
   }
 }
 
-void copy(Span<const double> from, double* to) { std::copy(from.begin(), from.end(), to); }
-
-/// Calls a function of a scalar, which is returned, and a vector, which is written.
-double evaluate_pair(LibraryFunction& function, FunctionInputs& inputs, Span<const double> x, Span<double> vector) {
-  inputs.set(x);
-  function.call(inputs.tensors());
-  const double f = function.doubles(0, {})[0];
-  copy(function.doubles(1, {vector.size()}), vector.data());
-  function.forget();
-  return f;
-}
-
 /// Throws unless the handle, as far as it knows, is of a variable of this dtype and shape.
 void check_handle(const tensorflow::ResourceHandle& handle, const VariableComponent& component) {
   for (const tensorflow::DtypeAndPartialTensorShape& known : handle.dtypes_and_shapes()) {
@@ -117,7 +105,7 @@ const std::vector<Tensor>& LibraryFunction::call(const std::vector<Tensor>& inpu
   return results_;
 }
 
-Span<const double> LibraryFunction::doubles(std::size_t i, std::initializer_list<std::size_t> shape) const {
+Span<const double> LibraryFunction::doubles(std::size_t i, const std::vector<std::size_t>& shape) const {
   const Tensor& result = results_[i];
   bool fits = static_cast<std::size_t>(result.dims()) == shape.size();
   std::size_t size = 1;
@@ -133,33 +121,19 @@ Span<const double> LibraryFunction::doubles(std::size_t i, std::initializer_list
   return {result.flat<double>().data(), size};
 }
 
-double FunctionLibraryObjective::evaluate(Span<const double> x, Span<double> g) {
-  return evaluate_pair(function_, inputs_, x, g);
-}
-
-double ConstrainedFunctionLibraryObjective::evaluate_values(Span<const double> x, Span<double> c) {
-  return evaluate_pair(values_, inputs_, x, c);
-}
-
-void ConstrainedFunctionLibraryObjective::evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) {
-  evaluate(x, {}, derivatives);
-}
-
-double ConstrainedFunctionLibraryObjective::evaluate(Span<const double> x, Span<double> c,
-                                                     const Derivatives& derivatives) {
-  const std::size_t n = x.size();
-  const std::size_t m = derivatives.jacobian.size() / derivatives.stride;
+void FunctionLibrary::run(Span<const double> x) {
   inputs_.set(x);
-  derivatives_.call(inputs_.tensors());
-  const double f = derivatives_.doubles(0, {})[0];
-  if (!c.empty()) copy(derivatives_.doubles(1, {m}), c.data());
-  copy(derivatives_.doubles(2, {n}), derivatives.gradient.data());
-  const Span<const double> jacobian = derivatives_.doubles(3, {m, n});
-  for (std::size_t i = 0; i < m; ++i) {
-    copy({jacobian.data() + i * n, n}, derivatives.jacobian.data() + i * derivatives.stride);
+  function_.call(inputs_.tensors());
+  std::size_t found = 0;
+  try {
+    for (std::size_t i = 0; i < shapes_.size(); ++i) {
+      const Span<const double> result = function_.doubles(i, shapes_[i]);
+      if (!result.empty()) results_.at(found++) = result.data();
+    }
+  } catch (...) {
+    function_.forget();
+    throw;
   }
-  derivatives_.forget();
-  return f;
 }
 
 }  // namespace tfminimize

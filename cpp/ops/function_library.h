@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <initializer_list>
 #include <list>
 #include <string>
 #include <utility>
@@ -13,8 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "objectives/constrained_objective.h"
-#include "objectives/objective.h"
+#include "objectives/compiled_function.h"
 #include "solvers/span.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/function.h"
@@ -117,7 +115,7 @@ class LibraryFunction {
   const std::string& name() const { return name_; }
 
   /// The elements of result i, which is float64; throws StatusError unless it has this shape.
-  Span<const double> doubles(std::size_t i, std::initializer_list<std::size_t> shape) const;
+  Span<const double> doubles(std::size_t i, const std::vector<std::size_t>& shape) const;
 
  private:
   tensorflow::FunctionLibraryRuntime* library_;
@@ -128,36 +126,34 @@ class LibraryFunction {
   std::string name_;
 };
 
-/// A function (x [n], captures...) -> (loss [], gradient [n]).
-class FunctionLibraryObjective final : public Objective {
+/// A library function of (x [n], captures...) as an objective calls it, whose results are float64 of these shapes.
+/// Those without elements are left out.
+class FunctionLibrary final : public CompiledFunction {
  public:
-  /// Both must outlive the object.
-  FunctionLibraryObjective(LibraryFunction& function, FunctionInputs& inputs) : function_(function), inputs_(inputs) {}
+  using Shapes = std::vector<std::vector<std::size_t>>;
 
-  double evaluate(Span<const double> x, Span<double> g) override;
+  /// All must outlive the object.
+  FunctionLibrary(LibraryFunction& function, FunctionInputs& inputs, Shapes shapes, Components& components,
+                  std::vector<Output> outputs)
+      : CompiledFunction(components, {}, std::move(outputs)),
+        function_(function),
+        inputs_(inputs),
+        shapes_(std::move(shapes)) {
+    holds_results_ = true;
+  }
+
+  const char* way() const override { return "library"; }
+  void select(std::size_t /*problem*/) override {}
+  void end_batch() override {}
 
  private:
+  // Throws StatusError.
+  void run(Span<const double> x) override;
+  void release() override { function_.forget(); }
+
   LibraryFunction& function_;
   FunctionInputs& inputs_;
-};
-
-/// Two functions, values (x [n], captures...) -> (loss [], c [m]) and derivatives (x [n], captures...) -> (loss [],
-/// c [m], gradient [n], jacobian [m, n]).
-class ConstrainedFunctionLibraryObjective final : public ConstrainedObjective {
- public:
-  /// All must outlive the object.
-  ConstrainedFunctionLibraryObjective(LibraryFunction& values, LibraryFunction& derivatives, FunctionInputs& inputs)
-      : values_(values), derivatives_(derivatives), inputs_(inputs) {}
-
-  double evaluate_values(Span<const double> x, Span<double> c) override;
-  void evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) override;
-  double evaluate(Span<const double> x, Span<double> c, const Derivatives& derivatives) override;
-  bool is_joint() const override { return true; }
-
- private:
-  LibraryFunction& values_;
-  LibraryFunction& derivatives_;
-  FunctionInputs& inputs_;
+  Shapes shapes_;
 };
 
 }  // namespace tfminimize

@@ -13,14 +13,16 @@
 #include <vector>
 
 #include "driver/drive.h"
-#include "objectives/aligned_buffer.h"
+#include "objectives/function_objective.h"
 #include "ops/attributes.h"
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
 #include "ops/recompilation.h"
-#include "ops/solve_trace.h"
+#include "ops/solve_history.h"
+#include "solvers/aligned_array.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/memory.h"
+#include "solvers/problem.h"
 #include "solvers/slsqp/slsqp.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -99,30 +101,47 @@ class Solve {
         start_(start()),
         lower_(bound("lower")),
         upper_(bound("upper")),
-        x_(start_.size()),
-        gradient_(start_.size()),
+        x_(Doubles::zeros(start_.size())),
+        gradient_(Doubles::zeros(start_.size())),
+        constraints_(Doubles::zeros(to_size(attributes.num_constraints))),
+        jacobian_(Doubles::zeros(jacobian_size())),
         cancellation_(make_cancellation(context)),
         inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
     for (const Callable& function : callables) {
       functions_.push_back(std::make_unique<LibraryFunction>(context, function.handle, *cancellation_, function.name));
     }
     LibraryFunction* trace_function = attributes.trace_functions.empty() ? nullptr : functions_.back().get();
-    trace_ =
-        std::make_unique<SolveTrace>(trace_function, inputs_, list_input(context, "state"), attributes.trace_shapes);
+    history_ =
+        std::make_unique<SolveHistory>(trace_function, inputs_, list_input(context, "state"), attributes.trace_shapes);
     check_start();
     std::copy(start_.begin(), start_.end(), x_.data());
   }
 
   void run() {
-    if (attributes_.is_slsqp) {
-      run_slsqp();
-    } else {
-      run_lbfgsb();
-    }
+    const solvers::Problem problem = make_problem();
+    const std::unique_ptr<solvers::Solver> solver = make_solver(problem);
+    const std::unique_ptr<FunctionObjective> objective = make_objective();
+    Callbacks callbacks;
+    callbacks.on_start = [&](double f) {
+      history_->add(f);
+      if (history_->has_function() && attributes_.trace_start) history_->call(x_.span(), f, gradient_.span());
+    };
+    callbacks.on_iteration = [&] {
+      history_->add(solver->fun());
+      return history_->has_function() && history_->call(x_.span(), solver->fun(), gradient_.span());
+    };
+    callbacks.reads_derivatives = history_->has_function();
+    callbacks.poll = poll();
+    callbacks.poll();
+    const Timing timing = drive(*solver, problem, *objective, callbacks);
+    set_solution(*solver);
     set_trace();
+    if (looks_for_compilations_) look_for_compilations(timing, solver->nfev(), problem, *objective);
   }
 
  private:
+  using Doubles = solvers::AlignedArray<double>;
+
   Span<const double> start() const {
     const Span<const double> x0 = vector_input(context_, "x0");
     attributes_.check_size(static_cast<std::int64_t>(x0.size()));
@@ -158,103 +177,88 @@ class Solve {
     };
   }
 
-  /// Notes the start; f and the gradient are those there.
-  void observe_start(double f) {
-    trace_->add(f);
-    if (trace_->has_function() && attributes_.trace_start) trace_->call(x_.span(), f, gradient_.span());
-  }
-
-  /// Notes an iteration, whose derivatives `complete` sees to; true asks for the end.
-  template <typename Complete>
-  bool observe(double f, const Complete& complete) {
-    trace_->add(f);
-    if (!trace_->has_function()) return false;
-    complete();
-    return trace_->call(x_.span(), f, gradient_.span());
-  }
-
-  void run_lbfgsb() {
-    solvers::LbfgsbOptions options = attributes_.lbfgsb;
-    options.ftol = tolerance_input(context_, "ftol", 0);
-    options.gtol = tolerance_input(context_, "gtol", -kInfinity);
-    FunctionLibraryObjective objective(*functions_[0], inputs_);
-    solvers::Lbfgsb solver(x_.span(), gradient_.span(), lower_, upper_, options);
-    poll()();
-    const double f = objective.evaluate(x_.span(), gradient_.span());
-    observe_start(f);
-    solver.advance(f);
-    const Timing timing = drive(
-        solver, x_.span(), gradient_.span(), objective, [&] { return observe(solver.fun(), [] {}); }, poll());
-    set_solution(solver, solver.nfev(), 0.0, {});
-    look_for_compilations(timing, solver.nfev(), [&] { objective.evaluate(x_.span(), gradient_.span()); });
-  }
-
-  void run_slsqp() {
-    solvers::SlsqpOptions options = attributes_.slsqp;
-    options.ftol = tolerance_input(context_, "ftol", 0);
-    const std::size_t n = start_.size();
+  std::size_t jacobian_size() const {
+    const std::size_t stride = solvers::Problem::stride(start_.size());
     const std::size_t m = to_size(attributes_.num_constraints);
-    const std::size_t stride = solvers::SlsqpProblem::stride(n);
     if (m > std::numeric_limits<std::size_t>::max() / sizeof(double) / stride) throw std::bad_alloc();
-    const AlignedBuffer<double> constraints(m);
-    const AlignedBuffer<double> jacobian(m * stride);
-    solvers::SlsqpProblem problem;
+    return m * stride;
+  }
+
+  solvers::Problem make_problem() const {
+    solvers::Problem problem;
     problem.x = x_.span();
     problem.gradient = gradient_.span();
-    problem.constraints = constraints.span();
-    problem.jacobian = jacobian.span();
+    problem.constraints = constraints_.span();
+    problem.jacobian = jacobian_.span();
     problem.num_equalities = to_size(attributes_.num_equalities);
     problem.lower = lower_;
     problem.upper = upper_;
-    const Derivatives derivatives{problem.gradient, problem.jacobian, stride};
-    ConstrainedFunctionLibraryObjective objective(*functions_[0], *functions_[1], inputs_);
-    solvers::Slsqp solver(problem, options);
-    poll()();
-    const double f = objective.evaluate(problem.x, problem.constraints, derivatives);
-    observe_start(f);
-    solver.advance(f, true);
-    const auto complete = [&] {
-      if (!solver.has_derivatives()) objective.evaluate_derivatives(problem.x, derivatives);
-    };
-    const Timing timing = drive(
-        solver, problem, objective, [&] { return observe(solver.fun(), complete); }, poll());
-    set_solution(solver, solver.njev(), solver.constr_violation(), solver.multipliers());
-    look_for_compilations(timing, solver.nfev(),
-                          [&] { objective.evaluate(problem.x, problem.constraints, derivatives); });
+    return problem;
   }
 
-  /// x is not needed any more, nor is what an evaluation computes.
-  template <typename Evaluate>
-  void look_for_compilations(const Timing& timing, std::int64_t nfev, const Evaluate& evaluate) {
-    if (!looks_for_compilations_) return;
+  std::unique_ptr<solvers::Solver> make_solver(const solvers::Problem& problem) const {
+    const double ftol = tolerance_input(context_, "ftol", 0);
+    if (attributes_.is_slsqp) {
+      solvers::SlsqpOptions options = attributes_.slsqp;
+      options.ftol = ftol;
+      return std::make_unique<solvers::Slsqp>(problem, options);
+    }
+    solvers::LbfgsbOptions options = attributes_.lbfgsb;
+    options.ftol = ftol;
+    options.gtol = tolerance_input(context_, "gtol", -kInfinity);
+    return std::make_unique<solvers::Lbfgsb>(problem, options);
+  }
+
+  std::unique_ptr<FunctionObjective> make_objective() {
+    const std::size_t n = start_.size();
+    const std::size_t m = constraints_.size();
+    std::vector<FunctionLibrary::Shapes> shapes{{{}, {n}}};
+    if (attributes_.is_slsqp) shapes = {{{}, {m}}, {{}, {m}, {n}, {m, n}}};
+    std::vector<MakeFunction> make;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      make.emplace_back([this, i, &shapes](Components& components, std::vector<Output> outputs) {
+        return std::make_unique<FunctionLibrary>(*functions_[i], inputs_, shapes[i], components, std::move(outputs));
+      });
+    }
+    std::vector<ConstraintRow> rows;
+    for (std::size_t i = 0; i < m; ++i) rows.push_back({i, i, 1, 0});
+    const Component whole{0, {static_cast<std::int64_t>(n)}, TF_DOUBLE, nullptr};
+    return std::make_unique<FunctionObjective>(std::vector<Component>{whole}, FunctionOutputs{TF_DOUBLE, TF_DOUBLE, m},
+                                               make, std::move(rows));
+  }
+
+  /// What an evaluation computes is not needed any more, nor is x.
+  void look_for_compilations(const Timing& timing, std::int64_t nfev, const solvers::Problem& problem,
+                             Objective& objective) {
+    const auto evaluate = [&] { objective.evaluate(problem.x, buffers_of(problem)); };
     try {
-      log_if_compiled_anew(timing.evaluate, nfev - 1, x_.span(), context_.op_kernel().name(), evaluate);
+      log_if_compiled_anew(timing.evaluate - timing.first, nfev - 1, x_.span(), context_.op_kernel().name(), evaluate);
     } catch (const StatusError&) {  // The function may not be defined beside x.
     }
   }
 
-  template <typename Solver>
-  void set_solution(const Solver& solver, std::int64_t njev, double violation, Span<const double> multipliers) {
+  void set_solution(const solvers::Solver& solver) {
+    const Span<const double> multipliers = solver.multipliers();
     std::copy_n(x_.data(), x_.size(), vector_output(context_, "x", x_.size()));
     std::copy_n(gradient_.data(), gradient_.size(), vector_output(context_, "jac", gradient_.size()));
     std::copy(multipliers.begin(), multipliers.end(), vector_output(context_, "multipliers", multipliers.size()));
     set_scalar(context_, "fun", solver.fun());
     set_scalar(context_, "nit", solver.nit());
     set_scalar(context_, "nfev", solver.nfev());
-    set_scalar(context_, "njev", njev);
-    set_scalar(context_, "status", static_cast<std::int32_t>(scipy_code(solver.status())));
-    set_scalar(context_, "constr_violation", violation);
+    set_scalar(context_, "njev", solver.njev());
+    set_scalar(context_, "status", static_cast<std::int32_t>(solver.status_code()));
+    set_scalar(context_, "constr_violation", solver.constr_violation());
   }
 
   void set_trace() {
-    const std::vector<double>& values = trace_->values();
+    const std::vector<double>& values = history_->values();
     std::copy(values.begin(), values.end(), vector_output(context_, "history", values.size()));
     tensorflow::OpOutputList traced;
     check(context_.output_list("trace", &traced));
     for (int i = 0; i < traced.size(); ++i) {
       Tensor* stacked = nullptr;
-      check(traced.allocate(i, trace_->stacked_shape(to_size(i)), &stacked));
-      trace_->stack(to_size(i), *stacked);
+      check(traced.allocate(i, history_->stacked_shape(to_size(i)), &stacked));
+      history_->stack(to_size(i), *stacked);
     }
   }
 
@@ -264,12 +268,14 @@ class Solve {
   Span<const double> start_;
   Span<const double> lower_;
   Span<const double> upper_;
-  AlignedBuffer<double> x_;
-  AlignedBuffer<double> gradient_;
+  Doubles x_;
+  Doubles gradient_;
+  Doubles constraints_;
+  Doubles jacobian_;
   std::unique_ptr<tensorflow::CancellationManager> cancellation_;  ///< Of the calls.
   FunctionInputs inputs_;
   std::vector<std::unique_ptr<LibraryFunction>> functions_;
-  std::unique_ptr<SolveTrace> trace_;
+  std::unique_ptr<SolveHistory> history_;
 };
 
 /// The functions of an op in one library, which may go before the op does.
@@ -315,8 +321,9 @@ class Nested {
   Nested& operator=(const Nested&) = delete;
 
   void check_depth() const {
-    constexpr int kMost = 32;
-    if (depth() > kMost) fail("functions solve inside of one another, nested ", kMost, " deep: one calls itself.");
+    constexpr int kMaxDepth = 32;
+    if (depth() > kMaxDepth)
+      fail("functions solve inside of one another, nested ", kMaxDepth, " deep: one calls itself.");
   }
 
  private:

@@ -2,34 +2,60 @@
 #define TFMINIMIZE_SOLVERS_ALIGNED_ARRAY_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <type_traits>
 
+#include "solvers/span.h"
+
 namespace tfminimize::solvers {
 
-/// Memory from std::aligned_alloc.
-using AlignedMemory = std::unique_ptr<void, void (*)(void*)>;
+/// A cache line, which is also what TensorFlow asks of memory that it reads in place.
+inline constexpr std::size_t kAlignment = 64;
 
-/// Uninitialized memory that starts at a cache line. A large block starts at a huge page and asks the system for huge
-/// pages; otherwise a pass over a tall matrix spends its time on page tables.
-AlignedMemory aligned_memory(std::size_t bytes);
+inline bool is_aligned(const void* address) { return reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0; }
 
-/// An array in such memory. It can be moved, but not copied.
+/// Memory for an array that starts at a multiple of kAlignment. A large block starts at a huge page and asks the system
+/// for huge pages; otherwise a pass over a tall matrix spends its time on page tables.
+class AlignedMemory {
+ public:
+  AlignedMemory() = default;
+  /// Of `size` elements of `bytes` each, which are 0 if `zeros`, else anything. Throws OutOfMemory.
+  AlignedMemory(std::size_t size, std::size_t bytes, bool zeros);
+
+  void* start() const { return start_; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+
+  std::unique_ptr<void, Free> memory_;
+  void* start_ = nullptr;
+};
+
+/// An array in such memory; it can be moved, not copied.
 template <typename T>
 class AlignedArray {
   static_assert(std::is_trivial_v<T>);
 
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t size) : memory_(aligned_memory(size * sizeof(T))), size_(size) {}
+  /// Not initialized.
+  explicit AlignedArray(std::size_t size) : AlignedArray(size, false) {}
 
-  T* data() const { return static_cast<T*>(memory_.get()); }
+  static AlignedArray zeros(std::size_t size) { return AlignedArray(size, true); }
+
+  T* data() const { return static_cast<T*>(memory_.start()); }
   std::size_t size() const { return size_; }
   T& operator[](std::size_t i) const { return data()[i]; }
+  Span<T> span() const { return {data(), size_}; }
 
  private:
-  AlignedMemory memory_{nullptr, std::free};
+  AlignedArray(std::size_t size, bool zeros) : memory_(size, sizeof(T), zeros), size_(size) {}
+
+  AlignedMemory memory_;
   std::size_t size_ = 0;
 };
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace tfminimize {
+namespace tfminimize::tfe {
 namespace {
 
 /// The calling thread has this executor, for one scope.
@@ -109,4 +109,4 @@ void OpCall::cancel() {
   api_.cancellation_manager_start_cancel(cancellation_.get());
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::tfe

@@ -10,7 +10,7 @@
 
 #include "tfe/tfe_api.h"
 
-namespace tfminimize {
+namespace tfminimize::tfe {
 
 /// What to run: an operation of TensorFlow, or a function by its name, which TensorFlow treats alike.
 struct OpDescription {
@@ -56,6 +56,6 @@ class OpCall {
   std::vector<TFE_TensorHandle*> outputs_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::tfe
 
 #endif  // TFMINIMIZE_TFE_OP_CALL_H_

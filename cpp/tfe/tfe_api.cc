@@ -8,7 +8,7 @@
 
 #include "external/dlpack/include/dlpack/dlpack.h"
 
-namespace tfminimize {
+namespace tfminimize::tfe {
 namespace {
 
 /// The C++ name under which tensorflow::TFE_HandleFromDLPack is exported.
@@ -157,4 +157,4 @@ std::string host_device_name(const TfeApi& api, TFE_Context* context) {
   return address_space + "/device:CPU:0";
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::tfe

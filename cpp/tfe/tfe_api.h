@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "solvers/span.h"
 #include "tensorflow/c/eager/c_api.h"
@@ -14,7 +15,7 @@
 #include "tensorflow/c/tf_status.h"
 #include "tensorflow/c/tf_tensor.h"
 
-namespace tfminimize {
+namespace tfminimize::tfe {
 
 /// The functions of TensorFlow's eager C API that are called, found at run time in the TensorFlow that Python has
 /// imported: nothing here links to TensorFlow. The names are those of c_api.h without their prefix.
@@ -78,8 +79,13 @@ class TensorFlowError : public std::runtime_error {
   TensorFlowError(TF_Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
   TF_Code code() const { return code_; }
 
+  /// What its maker knows about the function that has failed, or null; see FunctionOptions.
+  const std::shared_ptr<const void>& origin() const { return origin_; }
+  void set_origin(std::shared_ptr<const void> origin) { origin_ = std::move(origin); }
+
  private:
   TF_Code code_;
+  std::shared_ptr<const void> origin_;
 };
 
 /// TF_Status that is deleted with its owner and thrown as a TensorFlowError by check().
@@ -107,7 +113,7 @@ using TfeExecutor = std::unique_ptr<TFE_Executor, decltype(&TFE_DeleteExecutor)>
 /// error of that.
 void wait_for_thread(const TfeApi& api, TFE_Context* context);
 
-/// A second owner of the same tensor.
+/// Another handle of the same tensor.
 TensorHandle share(const TfeApi& api, TFE_TensorHandle* handle);
 
 /// A tensor that is the memory at `data` itself, which must be 64-byte aligned (TensorFlow copies if it is not).
@@ -122,6 +128,6 @@ TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes,
 /// The name of the device whose memory is the host's.
 std::string host_device_name(const TfeApi& api, TFE_Context* context);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::tfe
 
 #endif  // TFMINIMIZE_TFE_TFE_API_H_

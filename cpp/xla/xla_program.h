@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace tfminimize {
+namespace tfminimize::xla {
 
 // The border between two extensions: what links to TensorFlow implements these classes, what calls them does not link
 // to it. Both are compiled by the same compiler in the same build, see xla_capsule.h.
@@ -57,6 +57,6 @@ class XlaProgram {
   std::vector<XlaArray> results_;
 };
 
-}  // namespace tfminimize
+}  // namespace tfminimize::xla
 
 #endif  // TFMINIMIZE_XLA_XLA_PROGRAM_H_

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, final, overload
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,109 +45,30 @@ class SlsqpStatus(enum.Enum):
     UNBOUNDED_BELOW = 12
     GRADIENT_MISMATCH = 13
 
+def aligned_matrix(rows: int, columns: int) -> Matrix: ...
 def aligned_zeros(n: int, dtype: str = "float64") -> NDArray[Any]: ...
 def bind_tensorflow(
     libtensorflow_cc: str, lib_pywrap_tensorflow_common: str, make_error: Callable[[int, str], BaseException]
 ) -> None: ...
 
-@final
-class Lbfgsb:
-    def __init__(
-        self,
-        x: Vector,
-        gradient: Vector,
-        lower: Vector | None = None,
-        upper: Vector | None = None,
-        *,
-        maxcor: int = 10,
-        ftol: float = ...,
-        gtol: float = ...,
-        maxfun: int = 15000,
-        maxiter: int = 15000,
-        maxls: int = 20,
-        precision: float = ...,
-    ) -> None: ...
-    def advance(self, f: float) -> Request: ...
-    def restart(
-        self,
-        *,
-        maxcor: int = 10,
-        ftol: float = ...,
-        gtol: float = ...,
-        maxfun: int = 15000,
-        maxiter: int = 15000,
-        maxls: int = 20,
-        precision: float = ...,
-    ) -> None: ...
-    def stop(self) -> None: ...
-    @staticmethod
-    def check_memory(n: int, maxcor: int, count: int = 1) -> None: ...
-    def corrections(self) -> tuple[Vector, Vector]: ...
-    def save(self) -> bytes: ...
-    def restore(self, state: bytes) -> None: ...
-    @property
-    def outcome(self) -> tuple[int, str, float, int, int]: ...
-    @property
-    def x(self) -> Vector: ...
-    @property
-    def gradient(self) -> Vector: ...
-    @property
-    def request(self) -> Request: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def status_code(self) -> int: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def fun(self) -> float: ...
-    @property
-    def nit(self) -> int: ...
-    @property
-    def nfev(self) -> int: ...
-    @property
-    def num_corrections(self) -> int: ...
-
-@final
-class Slsqp:
-    def __init__(
-        self,
-        x: Vector,
-        gradient: Vector,
-        constraints: Vector,
-        jacobian: Matrix,
-        num_equalities: int,
-        lower: Vector | None = None,
-        upper: Vector | None = None,
-        offsets: Vector | None = None,
-        *,
-        num_variables: int = 0,
-        ftol: float = 1e-6,
-        maxiter: int = 100,
-        precision: float = ...,
-    ) -> None: ...
+class Solver:
     def advance(self, f: float, with_derivatives: bool = False) -> Request: ...
-    def restart(self, *, ftol: float = ..., maxiter: int = 100, precision: float = ...) -> None: ...
     def stop(self) -> None: ...
-    @staticmethod
-    def check_memory(n: int, m: int, count: int = 1) -> None: ...
     def multipliers(self) -> Vector: ...
     def save(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
     @property
-    def outcome(self) -> tuple[int, str, float, int, int]: ...
+    def outcome(self) -> tuple[int, str, float, int, int, int, float]: ...
     @property
     def x(self) -> Vector: ...
     @property
     def gradient(self) -> Vector: ...
     @property
-    def constraints(self) -> Vector: ...
+    def constraints(self) -> Any: ...
     @property
-    def jacobian(self) -> Matrix: ...
+    def jacobian(self) -> Any: ...
     @property
     def request(self) -> Request: ...
-    @property
-    def status(self) -> SlsqpStatus: ...
     @property
     def status_code(self) -> int: ...
     @property
@@ -166,6 +87,71 @@ class Slsqp:
     def expects_derivatives(self) -> bool: ...
     @property
     def has_derivatives(self) -> bool: ...
+
+@final
+class Lbfgsb(Solver):
+    def __init__(
+        self,
+        x: Vector,
+        gradient: Vector,
+        constraints: Vector | None = None,
+        jacobian: Matrix | None = None,
+        num_equalities: int = 0,
+        *,
+        lower: Vector | None = None,
+        upper: Vector | None = None,
+        offsets: Vector | None = None,
+        num_variables: int = 0,
+        maxcor: int = 10,
+        ftol: float = ...,
+        gtol: float = ...,
+        maxfun: int = 15000,
+        maxiter: int = 15000,
+        maxls: int = 20,
+        precision: float = ...,
+    ) -> None: ...
+    def restart(
+        self,
+        *,
+        maxcor: int = 10,
+        ftol: float = ...,
+        gtol: float = ...,
+        maxfun: int = 15000,
+        maxiter: int = 15000,
+        maxls: int = 20,
+        precision: float = ...,
+    ) -> None: ...
+    @staticmethod
+    def check_memory(n: int, maxcor: int, count: int = 1) -> None: ...
+    def corrections(self) -> tuple[Vector, Vector]: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def num_corrections(self) -> int: ...
+
+@final
+class Slsqp(Solver):
+    def __init__(
+        self,
+        x: Vector,
+        gradient: Vector,
+        constraints: Vector | None = None,
+        jacobian: Matrix | None = None,
+        num_equalities: int = 0,
+        *,
+        lower: Vector | None = None,
+        upper: Vector | None = None,
+        offsets: Vector | None = None,
+        num_variables: int = 0,
+        ftol: float = 1e-6,
+        maxiter: int = 100,
+        precision: float = ...,
+    ) -> None: ...
+    def restart(self, *, ftol: float = ..., maxiter: int = 100, precision: float = ...) -> None: ...
+    @staticmethod
+    def check_memory(n: int, m: int, count: int = 1) -> None: ...
+    @property
+    def status(self) -> SlsqpStatus: ...
 
 class QpStatus(enum.Enum):
     SOLVED = 0
@@ -188,11 +174,17 @@ class DualActiveSetQp:
     ) -> tuple[QpStatus, Vector, Vector, Vector, Vector, int]: ...
 
 class Objective:
-    def evaluate(self, x: Vector, g: Vector) -> float: ...
+    def evaluate(self, x: Vector, g: Vector, c: Vector | None = None, jacobian: Matrix | None = None) -> float: ...
+    def values(self, x: Vector, c: Vector | None = None) -> float: ...
+    def derivatives(self, x: Vector, g: Vector, jacobian: Matrix | None = None) -> None: ...
 
 @final
-class HostFunction(Objective):
-    def __init__(self, fun: Callable[[Vector], tuple[Any, Any]]) -> None: ...
+class HostObjective(Objective):
+    def __init__(
+        self,
+        fun: Callable[[Vector], tuple[Any, Any]],
+        derivatives: Callable[[Vector], tuple[Any, Any]] | None = None,
+    ) -> None: ...
 
 @final
 class Component:
@@ -204,33 +196,10 @@ class Component:
         staging: NDArray[np.float32] | None = None,
     ) -> None: ...
 
-@final
-class ConcreteFunction(Objective):
-    def __init__(
-        self,
-        context: Any,
-        function: bytes,
-        inputs: Sequence[Any],
-        components: Sequence[Component],
-        *,
-        dispatch: str = "function",
-        config_proto: bytes = b"",
-        executor_type: str = "",
-        device: str = "",
-        loss_dtype: str = "float64",
-        optimized: bytes = b"",
-        repeatable: bool = False,
-        keeps_inputs: bool = False,
-        make_error: Callable[[int, str], BaseException] | None = None,
-    ) -> None: ...
-    @property
-    def dispatch(self) -> Literal["function", "partitioned_call"]: ...
-    def set_input(self, position: int, tensor: Any) -> None: ...
-    def repeat(self, x: Vector, g: Vector, count: int) -> float: ...
-    def input_address(self, x: Vector, position: int) -> int: ...
+class Call: ...
 
 @final
-class FunctionCall:
+class FunctionCall(Call):
     def __init__(
         self,
         function: bytes,
@@ -246,16 +215,9 @@ class FunctionCall:
         make_error: Callable[[int, str], BaseException] | None = None,
     ) -> None: ...
 
-class ConstrainedObjective:
-    def evaluate(self, x: Vector, g: Vector, c: Vector, jacobian: Matrix) -> float: ...
-    def evaluate_values(self, x: Vector, c: Vector) -> float: ...
-    def evaluate_derivatives(self, x: Vector, g: Vector, jacobian: Matrix) -> None: ...
-
 @final
-class ConstrainedHostFunction(ConstrainedObjective):
-    def __init__(
-        self, values: Callable[[Vector], tuple[Any, Any]], derivatives: Callable[[Vector], tuple[Any, Any]]
-    ) -> None: ...
+class XlaCall(Call):
+    def __init__(self, program: Any, inputs: Sequence[Any]) -> None: ...
 
 @final
 class Row:
@@ -270,81 +232,46 @@ class Row:
     def offset(self) -> float: ...
 
 @final
-class ConstrainedFunction(ConstrainedObjective):
+class FunctionObjective(Objective):
     def __init__(
         self,
         context: Any,
-        values: FunctionCall,
-        derivatives: FunctionCall,
+        calls: Sequence[Call],
         components: Sequence[Component],
-        rows: Sequence[Row],
+        rows: Sequence[Row] = (),
         *,
-        num_values: int,
+        num_values: int = 0,
         loss_dtype: str = "float64",
         values_dtype: str = "float64",
     ) -> None: ...
     @property
-    def dispatch(self) -> tuple[Literal["function", "partitioned_call"], Literal["function", "partitioned_call"]]: ...
-    def set_input(self, position: int, tensor: Any) -> None: ...
+    def dispatch(self) -> tuple[Literal["function", "partitioned_call", "machine_code"], ...]: ...
+    def set_input(self, position: int, tensor: Any, function: int | None = None) -> None: ...
     def set_rows(self, rows: Sequence[Row]) -> None: ...
-    def repeat(self, x: Vector, count: int) -> tuple[float, float]: ...
-    def input_address(self, x: Vector, position: int) -> tuple[int, int]: ...
-
-@final
-class XlaCall:
-    def __init__(self, program: Any, inputs: Sequence[Any]) -> None: ...
-
-@final
-class XlaExecutable(Objective):
-    def __init__(
-        self,
-        context: Any,
-        call: XlaCall,
-        components: Sequence[Component],
-        *,
-        loss_dtype: str = "float64",
-    ) -> None: ...
-    def set_input(self, position: int, tensor: Any) -> None: ...
-    def repeat(self, x: Vector, g: Vector, count: int) -> float: ...
-    def input_address(self, x: Vector, position: int) -> int: ...
-
-@final
-class ConstrainedXlaExecutable(ConstrainedObjective):
-    def __init__(
-        self,
-        context: Any,
-        values: XlaCall,
-        derivatives: XlaCall,
-        components: Sequence[Component],
-        rows: Sequence[Row],
-        *,
-        num_values: int,
-        loss_dtype: str = "float64",
-        values_dtype: str = "float64",
-    ) -> None: ...
-    def set_input(self, position: int, tensor: Any) -> None: ...
-    def set_captured(self, function: int, position: int, tensor: Any) -> None: ...
-    def set_rows(self, rows: Sequence[Row]) -> None: ...
+    def repeat(self, x: Vector, count: int) -> tuple[float, ...]: ...
+    def input_address(self, x: Vector, position: int) -> tuple[int, ...]: ...
 
 @final
 class Timing:
     @property
     def evaluate(self) -> float: ...
     @property
+    def first(self) -> float: ...
+    @property
     def solver(self) -> float: ...
     @property
     def evaluations(self) -> int: ...
 
+def drive(
+    solver: Solver,
+    objective: Objective,
+    on_iteration: Callable[[], object] | None = None,
+    on_start: Callable[[], object] | None = None,
+) -> Timing: ...
 def drive_batch(
-    solvers: tuple[Lbfgsb | Slsqp, ...],
-    objectives: tuple[Objective | ConstrainedObjective, ...],
+    solvers: tuple[Solver, ...],
+    objectives: tuple[Objective, ...],
     x: Matrix,
     inputs: Sequence[tuple[int, NDArray[Any]]],
     progress: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Any], Timing]: ...
-@overload
-def drive(solver: Lbfgsb, objective: Objective, on_iteration: Callable[[], object] | None = None) -> Timing: ...
-@overload
-def drive(
-    solver: Slsqp, objective: ConstrainedObjective, on_iteration: Callable[[], object] | None = None
-) -> Timing: ...

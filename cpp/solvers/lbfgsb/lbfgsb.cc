@@ -276,14 +276,18 @@ void check(const LbfgsbOptions& options) {
 
 }  // namespace
 
-Lbfgsb::Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
-               const LbfgsbOptions& options) {
-  if (x.empty()) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
-  if (gradient.size() != x.size()) throw std::invalid_argument("gradient and x must have the same size.");
+Lbfgsb::Lbfgsb(const Problem& problem, const LbfgsbOptions& options) {
+  const std::size_t n = problem.x.size();
+  if (n == 0) throw std::invalid_argument("x has no elements; a solver needs at least one variable.");
+  if (problem.gradient.size() != n) throw std::invalid_argument("gradient and x must have the same size.");
+  if (!problem.constraints.empty()) {
+    throw std::invalid_argument("L-BFGS-B takes no constraints, and was given " +
+                                std::to_string(problem.constraints.size()) + ": use SLSQP.");
+  }
   check(options);
-  check_bounds(x.size(), lower, upper);
-  check_memory(x.size(), options.maxcor);
-  state_ = std::make_unique<State>(x, gradient, lower, upper, options);
+  check_bounds(n, problem.lower, problem.upper);
+  check_memory(n, options.maxcor);
+  state_ = std::make_unique<State>(problem.x, problem.gradient, problem.lower, problem.upper, options);
 }
 
 void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count) {
@@ -301,7 +305,7 @@ Lbfgsb::~Lbfgsb() = default;
 Lbfgsb::Lbfgsb(Lbfgsb&&) noexcept = default;
 Lbfgsb& Lbfgsb::operator=(Lbfgsb&&) noexcept = default;
 
-Request Lbfgsb::advance(double f) {
+Request Lbfgsb::advance(double f, bool /*with_derivatives*/) {
   State::Scalars& s = state_->s;
   check_may_advance(s.request);
   switch (s.phase) {

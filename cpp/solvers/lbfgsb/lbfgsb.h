@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "solvers/problem.h"
+#include "solvers/solver.h"
 #include "solvers/span.h"
 #include "solvers/status.h"
 
@@ -25,24 +27,12 @@ struct LbfgsbOptions {
 
 /// Limited-memory BFGS with bounds, version 3.0.
 ///
-/// The solver works by reverse communication: it asks for evaluations and never calls a function. The caller owns the
-/// buffers of x and the gradient, 64-byte aligned, and keeps them in place while the solver lives:
-///
-///     Lbfgsb solver(x, g, {}, {}, options);
-///     Request request = Request::kEvaluate;
-///     double f = 0;
-///     while (request != Request::kStopped) {
-///       if (request == Request::kEvaluate) f = evaluate(x, g);   // reads x, writes g
-///       request = solver.advance(f);
-///     }
-class Lbfgsb {
+/// It takes each value with its gradient, and no constraints.
+class Lbfgsb final : public Solver {
  public:
-  /// x: [n], the start; the constructor projects it into the bounds. gradient: [n]. lower, upper: [n] each, infinite
-  /// for a variable without a bound, or empty. The solver reads the bounds during the whole solve and does not copy
-  /// them.
-  Lbfgsb(Span<double> x, Span<double> gradient, Span<const double> lower, Span<const double> upper,
-         const LbfgsbOptions& options);
-  ~Lbfgsb();
+  /// Throws std::invalid_argument for a problem with constraints.
+  Lbfgsb(const Problem& problem, const LbfgsbOptions& options);
+  ~Lbfgsb() override;
 
   /// Throws OutOfMemory if the machine has too little memory for `count` solvers of n variables, with their x and
   /// gradients. The constructor checks it for one.
@@ -53,40 +43,37 @@ class Lbfgsb {
   Lbfgsb(const Lbfgsb&) = delete;
   Lbfgsb& operator=(const Lbfgsb&) = delete;
 
-  /// Goes on until it needs something from the caller. After kEvaluate, f is the value at x, and the gradient buffer
-  /// holds the gradient there. After kIteration, advance() does not read f. Never throws for a numerical event.
-  Request advance(double f);
+  Request advance(double f, bool with_derivatives) override;
+  Request advance(double f) { return advance(f, true); }
 
   /// Ends the solve with kCallerStopped. Allowed after kIteration only.
-  void stop();
+  void stop() override;
 
   /// Begins a new solve from the x in the buffer. It goes bit for bit as with a new solver, but allocates nothing. The
   /// bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the constructor does,
   /// and then changes nothing.
   void restart(const LbfgsbOptions& options);
-  /// The same with the present options.
-  void restart();
+  void restart() override;
 
-  /// What the last advance() returned, or kEvaluate before the first call.
-  Request request() const;
   Status status() const;
 
-  /// The value at x at the last completed iteration, or at the start.
-  double fun() const;
-  std::int64_t nit() const;   ///< Completed iterations.
-  std::int64_t nfev() const;  ///< Evaluations.
-  std::size_t size() const;   ///< n.
+  Request request() const override;
+  int status_code() const override { return scipy_code(status()); }
+  const char* message() const override { return solvers::message(status()); }
+  double fun() const override;
+  double constr_violation() const override { return 0; }  ///< Bounds hold all along the way.
+  std::int64_t nit() const override;
+  std::int64_t nfev() const override;
+  std::int64_t njev() const override { return nfev(); }
+  std::size_t size() const override;
 
-  /// k, the number of correction pairs in use, at most maxcor.
+  /// The correction pairs in use: k of at most maxcor.
   std::size_t num_corrections() const;
-  /// Copies the pairs, the oldest first. s, y: [k * n], rows of n.
+  /// Copies them in order of age, the oldest first. s, y: [k * n], rows of n.
   void copy_corrections(Span<double> s, Span<double> y) const;
 
-  /// The whole state, with x and the gradient. A solver that restores it goes on with the same bits.
-  std::vector<std::uint8_t> save() const;
-  /// Restores the state of a solver with the same n, kind of bounds and maxcor. Throws std::invalid_argument for
-  /// anything else, and then changes nothing.
-  void restore(Span<const std::uint8_t> state);
+  std::vector<std::uint8_t> save() const override;
+  void restore(Span<const std::uint8_t> state) override;
 
  private:
   struct State;

@@ -16,12 +16,12 @@ namespace {
 
 constexpr std::uint64_t kSnapshotKind = 0x534C535150000002;  // "SLSQP" and the version of the format.
 
-void check(const SlsqpProblem& problem, const SlsqpOptions& options) {
+void check(const Problem& problem, const SlsqpOptions& options) {
   const std::size_t n = problem.x.size();
   const std::size_t m = problem.constraints.size();
   if (n == 0) throw std::invalid_argument("x must have at least one element.");
   if (problem.gradient.size() != n) throw std::invalid_argument("gradient must have the size of x.");
-  if (problem.jacobian.size() != m * SlsqpProblem::stride(n)) {
+  if (problem.jacobian.size() != m * Problem::stride(n)) {
     throw std::invalid_argument("jacobian must have a row of stride elements for each constraint.");
   }
   if (problem.num_equalities > m) {
@@ -68,7 +68,7 @@ void Slsqp::State::check_state() const {
   check_saved(is_within(problem.x, problem.lower, problem.upper), "an x outside of its bounds");
 }
 
-Slsqp::Slsqp(const SlsqpProblem& problem, const SlsqpOptions& options) {
+Slsqp::Slsqp(const Problem& problem, const SlsqpOptions& options) {
   check(problem, options);
   check_memory(problem.x.size(), problem.constraints.size());
   state_ = std::make_unique<State>(problem, options);

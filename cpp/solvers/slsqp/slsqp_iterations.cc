@@ -6,7 +6,7 @@
 
 namespace tfminimize::solvers {
 
-Slsqp::State::State(const SlsqpProblem& problem_, const SlsqpOptions& options_)
+Slsqp::State::State(const Problem& problem_, const SlsqpOptions& options_)
     : problem(problem_),
       n(problem_.x.size()),
       m(problem_.constraints.size()),

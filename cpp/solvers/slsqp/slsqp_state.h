@@ -57,7 +57,7 @@ struct Slsqp::State {
   };
   static_assert(std::is_trivially_copyable_v<Scalars>);
 
-  State(const SlsqpProblem& problem, const SlsqpOptions& options);
+  State(const Problem& problem, const SlsqpOptions& options);
 
   void begin(const SlsqpOptions& options);
 
@@ -84,7 +84,7 @@ struct Slsqp::State {
   /// Throws std::invalid_argument if no solve can have these scalars or this x.
   void check_state() const;
 
-  SlsqpProblem problem;
+  Problem problem;
   SlsqpOptions options;
   std::size_t n;
   std::size_t m;

@@ -13,7 +13,7 @@ constexpr double kDamping = 0.2;       // Powell's, of the update.
 
 }  // namespace
 
-SlsqpSubproblem::SlsqpSubproblem(const SlsqpProblem& problem)
+SlsqpSubproblem::SlsqpSubproblem(const Problem& problem)
     : problem_(problem),
       kernels_(dense_kernels()),
       b_(problem.x.size()),

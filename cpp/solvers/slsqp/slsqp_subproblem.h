@@ -21,7 +21,7 @@ namespace tfminimize::solvers {
 /// each other, one more variable δ relaxes them as far as needed (Kraft 1988, section 2.2.3).
 class SlsqpSubproblem {
  public:
-  explicit SlsqpSubproblem(const SlsqpProblem& problem);
+  explicit SlsqpSubproblem(const Problem& problem);
 
   /// Solves it at the present x and writes the step, [padded(n + 1)]. Returns kRunning, or why it failed. If
   /// constraints contradict each other by less than options.ftol in total, they give way by that much.
@@ -73,7 +73,7 @@ class SlsqpSubproblem {
   QpStatus solve_relaxed();
   void rank_one_update(double sigma, double* z);
 
-  const SlsqpProblem problem_;
+  const Problem problem_;
   const DenseKernels& kernels_;
   LdltFactors b_;
   DualActiveSetQp qp_;

@@ -13,10 +13,14 @@
 #include <vector>
 
 #include "driver/drive.h"
-#include "objectives/aligned_buffer.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
+#include "tests/driver/memory.h"
 
 namespace tfminimize {
 namespace {
+
+using testing::Memory;
 
 constexpr std::size_t kSize = 3;
 constexpr std::size_t kProblems = 200;
@@ -27,16 +31,19 @@ double target(std::size_t problem) { return static_cast<double>(problem % 7) - 2
 /// f(x) = sum of (x[j] - t)^4 + (x[j] - t)^2, where t is input 1, one double.
 class Quartic : public Objective {
  public:
-  double evaluate(Span<const double> x, Span<double> g) override {
+  double evaluate(Span<const double> x, const Buffers& to) override {
     if (before) before(problem_);
     double f = 0;
     for (std::size_t j = 0; j < x.size(); ++j) {
       const double d = x[j] - target_;
       f += d * d * d * d + d * d;
-      g[j] = 4 * d * d * d + 2 * d;
+      to.gradient[j] = 4 * d * d * d + 2 * d;
     }
     return f;
   }
+  double values(Span<const double> x, const Buffers& to) override { return evaluate(x, to); }
+  void derivatives(Span<const double> x, const Buffers& to) override { evaluate(x, to); }
+  bool is_joint() const override { return true; }
   void cancel() override { ++cancelled; }
   void begin_batch(const std::vector<BatchedInput>& inputs) override { inputs_ = inputs; }
   void select(std::size_t problem) override {
@@ -57,9 +64,9 @@ class Quartic : public Objective {
 
 /// What one thread needs.
 struct Desk {
-  AlignedBuffer<double> x{kSize};
-  AlignedBuffer<double> g{kSize};
-  solvers::Lbfgsb solver{x.span(), g.span(), {}, {}, {}};
+  Memory memory{std::vector<double>(kSize)};
+  solvers::Problem problem = memory.problem();
+  solvers::Lbfgsb solver{problem, {}};
   Quartic objective;
 };
 
@@ -73,7 +80,7 @@ class Batch {
     }
   }
 
-  BatchOutcome solve(const BatchHooks& hooks = {}) {
+  BatchOutcome solve(const BatchCallback& callback = {}) {
     BatchRows rows;
     rows.x = x;
     rows.gradient = gradient;
@@ -84,14 +91,14 @@ class Batch {
     rows.njev = njev;
     rows.status = status;
     rows.message = message;
-    std::vector<LbfgsbWorker> workers;
-    for (Desk& desk : desks_) workers.push_back({desk.solver, desk.x.span(), desk.g.span(), desk.objective});
+    std::vector<Worker> workers;
+    for (Desk& desk : desks_) workers.push_back({desk.solver, desk.problem, desk.objective});
     BatchedInput input;
     input.position = 1;
     input.bytes = sizeof(double);
     input.count = kProblems;
     input.data = reinterpret_cast<const std::byte*>(targets_.data());
-    return solve_batch(workers, {input}, rows, hooks);
+    return solve_batch(workers, {input}, rows, callback);
   }
 
   std::list<Desk>& desks() { return desks_; }
@@ -117,8 +124,8 @@ TEST(Batch, RowsAreThoseOfSolvesInTurn) {
   batch.solve();
   for (std::size_t i = 0; i < kProblems; ++i) {
     Desk desk;
-    std::copy_n(starts.begin() + static_cast<std::ptrdiff_t>(i * kSize), kSize, desk.x.data());
-    solvers::Lbfgsb solver(desk.x.span(), desk.g.span(), {}, {}, {});
+    std::copy_n(starts.begin() + static_cast<std::ptrdiff_t>(i * kSize), kSize, desk.problem.x.data());
+    solvers::Lbfgsb solver(desk.problem, {});
     BatchedInput input;
     const double t = target(i);
     input.bytes = sizeof t;
@@ -126,10 +133,10 @@ TEST(Batch, RowsAreThoseOfSolvesInTurn) {
     input.data = reinterpret_cast<const std::byte*>(&t);
     desk.objective.begin_batch({input});
     desk.objective.select(0);
-    drive(solver, desk.x.span(), desk.g.span(), desk.objective, {}, {});
+    drive(solver, desk.problem, desk.objective);
     for (std::size_t j = 0; j < kSize; ++j) {
-      EXPECT_EQ(batch.x[i * kSize + j], desk.x.data()[j]);
-      EXPECT_EQ(batch.gradient[i * kSize + j], desk.g.data()[j]);
+      EXPECT_EQ(batch.x[i * kSize + j], desk.problem.x[j]);
+      EXPECT_EQ(batch.gradient[i * kSize + j], desk.problem.gradient[j]);
     }
     EXPECT_EQ(batch.fun[i], solver.fun());
     EXPECT_EQ(batch.nit[i], solver.nit());
@@ -189,24 +196,7 @@ TEST(Batch, ExceptionsStayWithTheirProblems) {
   }
 }
 
-TEST(Batch, ExceptionsAreTranslatedByTheirWorker) {
-  Batch batch(1);
-  batch.desks().front().objective.before = [](std::size_t problem) {
-    if (problem == 5) throw std::domain_error("no");
-  };
-  BatchHooks hooks;
-  hooks.translate = [](std::size_t worker) {
-    try {
-      throw;
-    } catch (const std::domain_error& error) {
-      throw std::length_error(error.what() + std::to_string(worker));
-    }
-  };
-  const BatchOutcome outcome = batch.solve(hooks);
-  EXPECT_THROW(std::rethrow_exception(outcome.errors[5]), std::length_error);
-}
-
-TEST(Batch, ProgressCountsInTheCallingThreadAndEndsTheBatch) {
+TEST(Batch, CallbackCountsInTheCallingThreadAndEndsTheBatch) {
   Batch batch(2);
   std::atomic<int> evaluations{0};
   for (Desk& desk : batch.desks()) {
@@ -217,13 +207,12 @@ TEST(Batch, ProgressCountsInTheCallingThreadAndEndsTheBatch) {
   }
   const std::thread::id caller = std::this_thread::get_id();
   std::vector<std::size_t> counts;
-  BatchHooks hooks;
-  hooks.progress = [&](std::size_t done) {
+  const BatchCallback callback = [&](std::size_t done) {
     EXPECT_EQ(std::this_thread::get_id(), caller);
     counts.push_back(done);
     if (counts.size() == 3) throw std::runtime_error("enough");
   };
-  EXPECT_THROW(batch.solve(hooks), std::runtime_error);
+  EXPECT_THROW(batch.solve(callback), std::runtime_error);
   ASSERT_EQ(counts.size(), 3);
   EXPECT_LT(counts[0], counts[2]);
   EXPECT_LT(counts[2], kProblems);
@@ -240,9 +229,8 @@ TEST(Batch, LongEvaluationsAreCancelledWhenItEnds) {
       throw std::runtime_error("cancelled");
     };
   }
-  BatchHooks hooks;
-  hooks.progress = [](std::size_t) { throw std::domain_error("enough"); };
-  EXPECT_THROW(batch.solve(hooks), std::domain_error);
+  const BatchCallback callback = [](std::size_t) { throw std::domain_error("enough"); };
+  EXPECT_THROW(batch.solve(callback), std::domain_error);
 }
 
 TEST(Batch, ObjectivesAreInTheBatchAsLongAsItLasts) {
@@ -265,19 +253,20 @@ TEST(Batch, InputWithoutAValueForAProblemIsItsError) {
 }
 
 /// f(x) = |x - t|^2 for the t of problem i, beyond the line x0 + x1 = 1.
-class BeyondALine : public ConstrainedObjective {
+class BeyondALine : public Objective {
  public:
-  double evaluate_values(Span<const double> x, Span<double> c) override {
-    c[0] = x[0] + x[1] - 1;
+  double values(Span<const double> x, const Buffers& to) override {
+    to.constraints[0] = x[0] + x[1] - 1;
     return std::pow(x[0] - target_, 2) + std::pow(x[1] - target_, 2);
   }
-  void evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) override {
+  void derivatives(Span<const double> x, const Buffers& to) override {
     if (target_ == 1) throw std::domain_error("no");
     for (std::size_t j = 0; j < 2; ++j) {
-      derivatives.gradient[j] = 2 * (x[j] - target_);
-      derivatives.jacobian[j] = 1;
+      to.gradient[j] = 2 * (x[j] - target_);
+      to.jacobian[j] = 1;
     }
   }
+  bool is_joint() const override { return false; }
   void select(std::size_t problem) override { target_ = target(problem); }
 
  private:
@@ -287,23 +276,13 @@ class BeyondALine : public ConstrainedObjective {
 TEST(Batch, SolvesProblemsWithConstraints) {
   constexpr std::size_t kCount = 10;
   struct ConstrainedDesk {
-    AlignedBuffer<double> x{2};
-    AlignedBuffer<double> g{2};
-    AlignedBuffer<double> c{1};
-    AlignedBuffer<double> jacobian{solvers::SlsqpProblem::stride(2)};
-    solvers::SlsqpProblem problem = [&] {
-      solvers::SlsqpProblem memory;
-      memory.x = x.span();
-      memory.gradient = g.span();
-      memory.constraints = c.span();
-      memory.jacobian = jacobian.span();
-      return memory;
-    }();
+    Memory memory{{0, 0}, 1};
+    solvers::Problem problem = memory.problem();
     solvers::Slsqp solver{problem, {}};
     BeyondALine objective;
   };
   std::list<ConstrainedDesk> desks(2);
-  std::vector<SlsqpWorker> workers;
+  std::vector<Worker> workers;
   for (ConstrainedDesk& desk : desks) workers.push_back({desk.solver, desk.problem, desk.objective});
   std::vector<double> x(2 * kCount, 5.0);
   std::vector<double> gradient(2 * kCount);

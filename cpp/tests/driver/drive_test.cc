@@ -2,146 +2,409 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "objectives/aligned_buffer.h"
-#include "objectives/host_function.h"
+#include "objectives/host_objective.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
+#include "tests/driver/memory.h"
 
 namespace tfminimize {
 namespace {
 
-constexpr std::size_t kSize = 20;
+using testing::Memory;
+
+/// Notes what is evaluated, and may fail.
+class Noted : public Objective {
+ public:
+  explicit Noted(bool joint) : joint_(joint) {}
+
+  double evaluate(Span<const double> x, const Buffers& to) override {
+    if (!joint_) return Objective::evaluate(x, to);
+    note("both", x);
+    differentiate(x, to);
+    return value(x, to);
+  }
+  double values(Span<const double> x, const Buffers& to) override {
+    note("values", x);
+    return value(x, to);
+  }
+  void derivatives(Span<const double> x, const Buffers& to) override {
+    note("derivatives", x);
+    differentiate(x, to);
+  }
+  bool is_joint() const override { return joint_; }
+
+  std::int64_t count(const std::string& kind) const { return std::count(calls.begin(), calls.end(), kind); }
+
+  std::vector<std::string> calls;        ///< What was evaluated, in order.
+  std::string failing;                   ///< The kind of evaluation that throws, from the second on.
+  std::vector<double> last_derivatives;  ///< x where the derivatives were last evaluated.
+
+ protected:
+  virtual double value(Span<const double> x, const Buffers& to) const = 0;
+  virtual void differentiate(Span<const double> x, const Buffers& to) const = 0;
+
+ private:
+  void note(const std::string& kind, Span<const double> x) {
+    calls.push_back(kind);
+    if (kind == failing && calls.size() > 1) throw std::domain_error(kind);
+    if (kind != "values") last_derivatives.assign(x.begin(), x.end());
+  }
+
+  bool joint_;
+};
 
 /// f(x) = sum of (i + 1) (x[i] - 1)^2 / 2, of which the minimum is at 1.
-double quadratic(Span<const double> x, Span<double> g) {
-  double f = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const auto weight = static_cast<double>(i + 1);
-    f += 0.5 * weight * (x[i] - 1) * (x[i] - 1);
-    g[i] = weight * (x[i] - 1);
+class Quadratic final : public Noted {
+ public:
+  using Noted::Noted;
+
+ private:
+  double value(Span<const double> x, const Buffers& /*to*/) const override {
+    double f = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) f += 0.5 * static_cast<double>(i + 1) * (x[i] - 1) * (x[i] - 1);
+    return f;
   }
-  return f;
-}
-
-/// A solver of its own memory, at the start x = 0.
-struct Problem {
-  AlignedBuffer<double> x{kSize};
-  AlignedBuffer<double> g{kSize};
-  solvers::Lbfgsb solver;
-
-  explicit Problem(const solvers::LbfgsbOptions& options = {}) : solver(x.span(), g.span(), {}, {}, options) {}
-
-  Timing drive_with(Objective& objective, const Observer& observer = {}, const InterruptPoll& poll = {}) {
-    return drive(solver, x.span(), g.span(), objective, observer, poll);
+  void differentiate(Span<const double> x, const Buffers& to) const override {
+    for (std::size_t i = 0; i < x.size(); ++i) to.gradient[i] = static_cast<double>(i + 1) * (x[i] - 1);
   }
 };
 
-TEST(Drive, FindsTheMinimum) {
-  HostFunction function(quadratic);
-  Problem problem;
-  problem.drive_with(function);
-  EXPECT_EQ(scipy_code(problem.solver.status()), 0);
-  for (const double value : problem.x.span()) EXPECT_NEAR(value, 1.0, 1e-4);
+/// Rosenbrock's function on the circle of radius √2, beyond the line x + y = 1: its minimum is at (1, 1).
+class OnACircle final : public Noted {
+ public:
+  using Noted::Noted;
+
+ private:
+  double value(Span<const double> x, const Buffers& to) const override {
+    to.constraints[0] = x[0] * x[0] + x[1] * x[1] - 2;
+    to.constraints[1] = x[0] + x[1] - 1;
+    return 100 * std::pow(x[1] - x[0] * x[0], 2) + std::pow(1 - x[0], 2);
+  }
+  void differentiate(Span<const double> x, const Buffers& to) const override {
+    const double residual = x[1] - x[0] * x[0];
+    to.gradient[0] = -400 * x[0] * residual - 2 * (1 - x[0]);
+    to.gradient[1] = 200 * residual;
+    double* row = to.jacobian.data();
+    row[0] = 2 * x[0];
+    row[1] = 2 * x[1];
+    row += to.stride;
+    row[0] = 1;
+    row[1] = 1;
+  }
+};
+
+/// A problem, a method and how the objective evaluates.
+struct Kind {
+  const char* name;
+  bool constrained;
+  bool is_slsqp;
+  bool joint;
+};
+
+/// What the solver is given; each method takes what it knows.
+struct Options {
+  double tolerance = -1;  ///< Negative for the defaults.
+  std::int64_t maxiter = 1000;
+};
+
+/// A solver of its own memory, at the start.
+class Solve {
+ public:
+  explicit Solve(const Kind& kind, const Options& options = {})
+      : memory_(kind.constrained ? std::vector<double>{0.5, 2} : std::vector<double>(20, 0.0),
+                kind.constrained ? 2 : 0),
+        problem(memory_.problem(kind.constrained ? 1 : 0)) {
+    if (kind.is_slsqp) {
+      solvers::SlsqpOptions own;
+      if (options.tolerance >= 0) own.ftol = options.tolerance;
+      own.maxiter = options.maxiter;
+      solver = std::make_unique<solvers::Slsqp>(problem, own);
+    } else {
+      solvers::LbfgsbOptions own;
+      if (options.tolerance >= 0) own.ftol = own.gtol = options.tolerance;
+      own.maxiter = options.maxiter;
+      solver = std::make_unique<solvers::Lbfgsb>(problem, own);
+    }
+  }
+
+  Timing drive_with(Objective& objective, const Callbacks& callbacks = {}) {
+    return drive(*solver, problem, objective, callbacks);
+  }
+  Timing drive_with(Objective& objective, std::function<bool()> on_iteration) {
+    Callbacks callbacks;
+    callbacks.on_iteration = std::move(on_iteration);
+    return drive_with(objective, callbacks);
+  }
+  Timing poll_with(Objective& objective, InterruptPoll poll) {
+    Callbacks callbacks;
+    callbacks.poll = std::move(poll);
+    return drive_with(objective, callbacks);
+  }
+
+  std::vector<double> x() const { return memory_.x(); }
+
+ private:
+  Memory memory_;
+
+ public:
+  solvers::Problem problem;
+  std::unique_ptr<solvers::Solver> solver;
+};
+
+std::unique_ptr<Noted> make_objective(const Kind& kind) {
+  if (kind.constrained) return std::make_unique<OnACircle>(kind.joint);
+  return std::make_unique<Quadratic>(kind.joint);
 }
 
-TEST(Drive, CountsEvaluationsAndTime) {
-  HostFunction function(quadratic);
-  Problem problem;
+constexpr Kind kCircle{"", true, true, false};
+constexpr Kind kJointCircle{"", true, true, true};
+constexpr Kind kQuadratic{"", false, false, true};
+
+class Drive : public ::testing::TestWithParam<Kind> {
+ protected:
+  Noted& objective() { return *objective_; }
+
+ private:
+  std::unique_ptr<Noted> objective_ = make_objective(GetParam());
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Drive,
+                         ::testing::Values(Kind{"lbfgsb", false, false, true},
+                                           Kind{"lbfgsb_separate", false, false, false},
+                                           Kind{"slsqp_unconstrained", false, true, true},
+                                           Kind{"slsqp", true, true, true}, Kind{"slsqp_separate", true, true, false}),
+                         [](const auto& parameter) { return parameter.param.name; });
+
+TEST_P(Drive, FindsTheMinimum) {
+  Solve solve(GetParam(), {1e-10});
+  solve.drive_with(objective());
+  EXPECT_EQ(solve.solver->status_code(), 0);
+  for (const double value : solve.x()) EXPECT_NEAR(value, 1.0, GetParam().constrained ? 1e-5 : 1e-4);
+}
+
+TEST_P(Drive, CountsEvaluationsAndTime) {
+  Solve solve(GetParam());
   const auto start = std::chrono::steady_clock::now();
-  const Timing timing = problem.drive_with(function);
+  const Timing timing = solve.drive_with(objective());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  EXPECT_EQ(timing.evaluations, problem.solver.nfev());
+  EXPECT_EQ(objective().count("values") + objective().count("both"), solve.solver->nfev());
+  if (GetParam().joint || GetParam().is_slsqp) {
+    EXPECT_EQ(timing.evaluations, objective().calls.size());
+  } else {
+    EXPECT_EQ(timing.evaluations, solve.solver->nfev());
+  }
   EXPECT_GT(timing.evaluate, 0.0);
   EXPECT_GT(timing.solver, 0.0);
+  EXPECT_GT(timing.first, 0.0);
+  EXPECT_LE(timing.first, timing.evaluate);
   EXPECT_LE(timing.evaluate + timing.solver, elapsed.count());
 }
 
-TEST(Drive, TimeOfTheObserverCountsForNeither) {
-  HostFunction function(quadratic);
-  solvers::LbfgsbOptions options;
-  options.maxiter = 3;
-  Problem problem(options);
-  const Timing timing = problem.drive_with(function, [] {
+TEST(DriveTiming, FirstEvaluationIsTimedByItself) {
+  bool is_first = true;
+  HostObjective function([&](Span<const double> x, const Buffers& to) {
+    if (is_first) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    is_first = false;
+    to.gradient[0] = 2 * x[0] - 1;
+    return x[0] * x[0] - x[0];
+  });
+  Solve solve(kQuadratic);
+  solvers::Problem problem = solve.problem;
+  problem.x = {problem.x.data(), 1};
+  problem.gradient = {problem.gradient.data(), 1};
+  solvers::Lbfgsb solver(problem, {});
+  const Timing timing = drive(solver, problem, function);
+  EXPECT_GE(timing.first, 0.02);
+  EXPECT_LE(timing.first, timing.evaluate);
+  EXPECT_GT(timing.evaluations, 1);
+}
+
+TEST(DriveTiming, TimeOfTheCallbackCountsForNeither) {
+  Quadratic objective(true);
+  Solve solve(kQuadratic, {-1, 3});
+  const Timing timing = solve.drive_with(objective, [] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     return false;
   });
   EXPECT_LT(timing.evaluate + timing.solver, 0.02);
 }
 
-TEST(Drive, ObserverIsCalledAfterEveryIteration) {
-  HostFunction function(quadratic);
-  Problem problem;
-  std::int64_t calls = 0;
-  problem.drive_with(function, [&] {
-    ++calls;
-    EXPECT_EQ(problem.solver.nit(), calls);
+TEST(DriveSeparate, DerivativesAreEvaluatedOnlyWhenTheyAreNeeded) {
+  OnACircle objective(false);
+  Solve solve(kCircle);
+  solve.drive_with(objective);
+  EXPECT_EQ(objective.count("both"), 0);
+  EXPECT_EQ(objective.count("derivatives"), solve.solver->njev());
+}
+
+TEST(DriveJoint, ValuesAndDerivativesComeAtOnceWhereBothAreExpected) {
+  OnACircle objective(true);
+  Solve solve(kJointCircle);
+  solve.drive_with(objective);
+  EXPECT_EQ(objective.calls.front(), "both");
+  EXPECT_GT(objective.count("both"), solve.solver->njev() / 2);
+  EXPECT_LT(static_cast<std::int64_t>(objective.calls.size()), solve.solver->nfev() + solve.solver->njev());
+}
+
+TEST(DriveJoint, DerivativesAtTheEndBelongToTheLastX) {
+  // With each of these the solve ends elsewhere: after an iteration, in one, or at its limit.
+  for (const double ftol : {1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10}) {
+    OnACircle objective(true);
+    Solve solve(kJointCircle, {ftol});
+    solve.drive_with(objective);
+    EXPECT_EQ(objective.last_derivatives, solve.x()) << ftol;
+    EXPECT_EQ(solve.problem.jacobian[0], 2 * solve.x()[0]) << ftol;
+  }
+}
+
+TEST_P(Drive, CallbackIsCalledAfterEveryIteration) {
+  Solve solve(GetParam());
+  std::vector<std::int64_t> seen;
+  solve.drive_with(objective(), [&] {
+    seen.push_back(solve.solver->nit());
     return false;
   });
-  EXPECT_EQ(problem.solver.nit(), calls);
-  EXPECT_GT(calls, 0);
+  ASSERT_FALSE(seen.empty());
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(seen.back(), solve.solver->nit());
+  if (GetParam().is_slsqp) return;  // which begins an iteration that it does not complete
+  for (std::size_t i = 0; i < seen.size(); ++i) EXPECT_EQ(seen[i], i + 1);
 }
 
-TEST(Drive, ObserverStopsTheSolve) {
-  HostFunction function(quadratic);
-  Problem problem;
-  problem.drive_with(function, [&] { return problem.solver.nit() == 2; });
-  EXPECT_EQ(problem.solver.status(), solvers::Status::kCallerStopped);
-  EXPECT_EQ(problem.solver.nit(), 2);
+TEST_P(Drive, CallbackAtTheStartIsCalledOnceAfterTheFirstEvaluation) {
+  Solve solve(GetParam());
+  const std::vector<double> start = solve.x();
+  int calls = 0;
+  Callbacks callbacks;
+  callbacks.on_start = [&](double f) {
+    ++calls;
+    EXPECT_EQ(f, GetParam().constrained ? 306.5 : 105.0);
+    EXPECT_EQ(solve.x(), start);
+    EXPECT_EQ(solve.solver->request(), solvers::Request::kEvaluate);
+    EXPECT_EQ(objective().count("values") + objective().count("both"), 1);
+  };
+  solve.drive_with(objective(), callbacks);
+  EXPECT_EQ(calls, 1);
 }
 
-TEST(Drive, ExceptionOfTheObserverComesThroughAndTheObjectiveWorksAgain) {
-  HostFunction function(quadratic);
-  Problem problem;
-  EXPECT_THROW(problem.drive_with(function, []() -> bool { throw std::domain_error("observer"); }), std::domain_error);
-  Problem second;
-  second.drive_with(function);
-  EXPECT_EQ(scipy_code(second.solver.status()), 0);
+TEST_P(Drive, ExceptionOfTheCallbackAtTheStartComesThroughAndTheSolverGoesOn) {
+  Solve solve(GetParam());
+  Callbacks callbacks;
+  callbacks.on_start = [](double) { throw std::domain_error("start"); };
+  EXPECT_THROW(solve.drive_with(objective(), callbacks), std::domain_error);
+  EXPECT_EQ(solve.solver->nfev(), 0);
+  solve.drive_with(objective());
+  EXPECT_EQ(solve.solver->status_code(), 0);
 }
 
-TEST(Drive, ExceptionOfTheObjectiveComesThrough) {
+TEST_P(Drive, CallbackThatReadsDerivativesHasThoseAtX) {
+  Solve plain(GetParam());
+  plain.drive_with(objective());
+  const std::unique_ptr<Noted> watched = make_objective(GetParam());
+  Solve solve(GetParam());
+  Callbacks callbacks;
+  callbacks.reads_derivatives = true;
+  callbacks.on_iteration = [&] {
+    EXPECT_EQ(watched->last_derivatives, solve.x());
+    return false;
+  };
+  const Timing timing = solve.drive_with(*watched, callbacks);
+  EXPECT_EQ(solve.x(), plain.x());
+  EXPECT_EQ(solve.solver->nfev(), plain.solver->nfev());
+  EXPECT_EQ(solve.solver->njev(), plain.solver->njev());
+  // At most those at the last iteration would not have been evaluated without.
+  EXPECT_LE(watched->calls.size(), objective().calls.size() + 1);
+  EXPECT_LE(timing.evaluations, static_cast<std::int64_t>(watched->calls.size()));
+}
+
+TEST_P(Drive, CallbackStopsTheSolve) {
+  Solve solve(GetParam());
+  solve.drive_with(objective(), [&] { return solve.solver->nit() == 2; });
+  EXPECT_EQ(solve.solver->status_code(), 99);
+  EXPECT_EQ(solve.solver->nit(), 2);
+}
+
+TEST_P(Drive, ExceptionOfTheCallbackComesThroughAndTheSolverGoesOn) {
+  Solve whole(GetParam());
+  whole.drive_with(objective());
+  Solve solve(GetParam());
+  EXPECT_THROW(solve.drive_with(objective(), []() -> bool { throw std::domain_error("callback"); }), std::domain_error);
+  solve.drive_with(objective());
+  EXPECT_EQ(solve.solver->status_code(), 0);
+  EXPECT_EQ(solve.x(), whole.x());
+}
+
+TEST_P(Drive, ExceptionOfTheObjectiveComesThroughAndTheSolverGoesOn) {
+  Solve whole(GetParam());
+  whole.drive_with(objective());
+  for (const char* kind : {"values", "derivatives", "both"}) {
+    if (objective().count(kind) == 0) continue;
+    const std::unique_ptr<Noted> failing = make_objective(GetParam());
+    failing->failing = kind;
+    Solve solve(GetParam());
+    if (objective().count(kind) > 1 || objective().calls.front() != kind) {
+      EXPECT_THROW(solve.drive_with(*failing), std::domain_error) << kind;
+    }
+    failing->failing.clear();
+    solve.drive_with(*failing);
+    EXPECT_EQ(solve.solver->status_code(), 0) << kind;
+    EXPECT_EQ(solve.x(), whole.x()) << kind;
+  }
+}
+
+TEST(DriveErrors, NothingIsEvaluatedAfterAnException) {
   int evaluations = 0;
-  HostFunction function([&](Span<const double> x, Span<double> g) {
+  Quadratic quadratic(true);
+  HostObjective function([&](Span<const double> x, const Buffers& to) {
     if (++evaluations == 3) throw std::domain_error("objective");
-    return quadratic(x, g);
+    return quadratic.evaluate(x, to);
   });
-  Problem problem;
-  EXPECT_THROW(problem.drive_with(function), std::domain_error);
+  Solve solve(kQuadratic);
+  EXPECT_THROW(solve.drive_with(function), std::domain_error);
   EXPECT_EQ(evaluations, 3);
 }
 
-TEST(Drive, InterruptTakesThePlaceOfTheErrorOfACancelledEvaluation) {
-  HostFunction function([](Span<const double>, Span<double>) -> double { throw std::runtime_error("cancelled"); });
-  Problem problem;
-  EXPECT_THROW(problem.drive_with(function, {}, [] { throw std::domain_error("interrupt"); }), std::domain_error);
+TEST_P(Drive, InterruptTakesThePlaceOfTheErrorOfACancelledEvaluation) {
+  const auto cancelled = [](Span<const double>, const Buffers&) -> double { throw std::runtime_error("cancelled"); };
+  HostObjective joint(cancelled);
+  HostObjective separate(cancelled, [](Span<const double>, const Buffers&) {});
+  Solve solve(GetParam());
+  EXPECT_THROW(solve.poll_with(GetParam().joint ? joint : separate, [] { throw std::domain_error("interrupt"); }),
+               std::domain_error);
 }
 
-TEST(Drive, PollsAboutEvery50Milliseconds) {
-  HostFunction function([](Span<const double> x, Span<double> g) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return quadratic(x, g);
-  });
-  solvers::LbfgsbOptions options;
-  options.gtol = 0;
-  options.ftol = 0;
-  Problem problem(options);
+TEST_P(Drive, PollsAboutEvery50Milliseconds) {
+  HostObjective function(
+      [&](Span<const double> x, const Buffers& to) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        return objective().values(x, to);
+      },
+      [&](Span<const double> x, const Buffers& to) { objective().derivatives(x, to); });
+  Solve solve(GetParam(), {0});
   const auto start = std::chrono::steady_clock::now();
   double seconds = 0;
-  EXPECT_THROW(problem.drive_with(function, {},
-                                  [&] {
-                                    seconds =
-                                        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-                                    throw std::domain_error("interrupt");
-                                  }),
+  EXPECT_THROW(solve.poll_with(function,
+                               [&] {
+                                 seconds =
+                                     std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+                                 throw std::domain_error("interrupt");
+                               }),
                std::domain_error);
   EXPECT_GE(seconds, 0.05);
 }
 
-TEST(Drive, PollsByTheClockWhereEvaluationsBecomeLong) {
+TEST(DriveStopwatch, PollsByTheClockWhereEvaluationsBecomeLong) {
   constexpr int kUnread = 4;  // evaluations between two looks at the clock
   for (int num_short = 1; num_short <= kUnread; ++num_short) {
     int polls = 0;
@@ -157,47 +420,49 @@ TEST(Drive, PollsByTheClockWhereEvaluationsBecomeLong) {
   }
 }
 
-TEST(Drive, QuickSolveIsNotPolled) {
-  HostFunction function(quadratic);
-  solvers::LbfgsbOptions options;
-  options.maxiter = 2;
-  Problem problem(options);
-  problem.drive_with(function, {}, [] { throw std::domain_error("interrupt"); });
-  EXPECT_EQ(problem.solver.nit(), 2);
+TEST_P(Drive, QuickSolveIsNotPolled) {
+  Solve solve(GetParam(), {-1, 2});
+  solve.poll_with(objective(), [] { throw std::domain_error("interrupt"); });
+  EXPECT_EQ(solve.solver->nit(), 2);
 }
 
-TEST(Drive, GoesOnAfterARestoredIterationWithoutReportingItAgain) {
-  HostFunction function(quadratic);
-  Problem whole;
-  whole.drive_with(function);
+TEST_P(Drive, GoesOnAfterARestoredIterationWithoutReportingItAgain) {
+  Solve whole(GetParam());
+  whole.drive_with(objective());
 
-  Problem first;
+  Solve first(GetParam());
   std::vector<std::uint8_t> state;
-  EXPECT_THROW(first.drive_with(function,
+  EXPECT_THROW(first.drive_with(objective(),
                                 [&] {
-                                  if (first.solver.nit() < 3) return false;
-                                  state = first.solver.save();
+                                  if (first.solver->nit() < 3) return false;
+                                  state = first.solver->save();
                                   throw std::domain_error("stop here");
                                 }),
                std::domain_error);
-  Problem second;
-  second.solver.restore(state);
+  Solve second(GetParam());
+  second.solver->restore(state);
   std::vector<std::int64_t> seen;
-  second.drive_with(function, [&] {
-    seen.push_back(second.solver.nit());
+  second.drive_with(objective(), [&] {
+    seen.push_back(second.solver->nit());
     return false;
   });
   ASSERT_FALSE(seen.empty());
   EXPECT_EQ(seen.front(), 4);
-  EXPECT_EQ(second.solver.nit(), whole.solver.nit());
-  for (std::size_t i = 0; i < kSize; ++i) EXPECT_EQ(second.x.span()[i], whole.x.span()[i]);
+  EXPECT_EQ(second.solver->nit(), whole.solver->nit());
+  EXPECT_EQ(second.x(), whole.x());
 }
 
-TEST(Drive, NanAtTheStartEndsTheSolve) {
-  HostFunction function([](Span<const double>, Span<double>) { return std::numeric_limits<double>::quiet_NaN(); });
-  Problem problem;
-  const Timing timing = problem.drive_with(function);
-  EXPECT_EQ(problem.solver.status(), solvers::Status::kNonFiniteStart);
+TEST_P(Drive, NanAtTheStartEndsTheSolve) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  const auto values = [&](Span<const double>, const Buffers& to) {
+    std::fill(to.constraints.begin(), to.constraints.end(), kNaN);
+    return to.constraints.empty() ? kNaN : 0.0;
+  };
+  HostObjective function(values, [](Span<const double>, const Buffers&) {});
+  Solve solve(GetParam());
+  const Timing timing = solve.drive_with(function);
+  EXPECT_EQ(std::string(solve.solver->message()), GetParam().is_slsqp ? message(solvers::SlsqpStatus::kNonFiniteStart)
+                                                                      : message(solvers::Status::kNonFiniteStart));
   EXPECT_EQ(timing.evaluations, 1);
 }
 

@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "driver/drive.h"
-#include "objectives/aligned_buffer.h"
-#include "objectives/constrained_objective.h"
-#include "objectives/host_function.h"
+#include "objectives/host_objective.h"
+#include "solvers/lbfgsb/lbfgsb.h"
+#include "solvers/slsqp/slsqp.h"
+#include "tests/driver/memory.h"
 
 namespace tfminimize {
 namespace {
 
 constexpr std::size_t kSize = 10;
-constexpr std::size_t kStride = solvers::SlsqpProblem::stride(kSize);
 constexpr std::size_t kThreads = 4;
 constexpr std::size_t kSolves = 200;
 
@@ -33,48 +33,34 @@ double rosenbrock(Span<const double> x, Span<double> g) {
   return f;
 }
 
-/// The same, in the ball of radius 2.
-class InABall final : public ConstrainedObjective {
- public:
-  double evaluate_values(Span<const double> x, Span<double> c) override {
-    c[0] = 4;
-    for (const double value : x) c[0] -= value * value;
-    return rosenbrock(x, scratch_.span());
-  }
-  void evaluate_derivatives(Span<const double> x, const Derivatives& derivatives) override {
-    rosenbrock(x, derivatives.gradient);
-    for (std::size_t i = 0; i < x.size(); ++i) derivatives.jacobian[i] = -2 * x[i];
-  }
-
- private:
-  AlignedBuffer<double> scratch_{kSize};
-};
-
-std::vector<double> solve_lbfgsb(const std::vector<double>& start) {
-  const AlignedBuffer<double> x(kSize);
-  const AlignedBuffer<double> g(kSize);
-  std::copy(start.begin(), start.end(), x.data());
-  HostFunction function(rosenbrock);
-  solvers::Lbfgsb solver(x.span(), g.span(), {}, {}, {});
-  drive(solver, x.span(), g.span(), function, {}, {});
-  return {x.span().begin(), x.span().end()};
+/// Its value, and that of 4 - x'x.
+double values_in_a_ball(Span<const double> x, const Buffers& to) {
+  to.constraints[0] = 4;
+  for (const double value : x) to.constraints[0] -= value * value;
+  std::vector<double> gradient(x.size());
+  return rosenbrock(x, gradient);
 }
 
+void differentiate_in_a_ball(Span<const double> x, const Buffers& to) {
+  rosenbrock(x, to.gradient);
+  for (std::size_t i = 0; i < x.size(); ++i) to.jacobian[i] = -2 * x[i];
+}
+
+std::vector<double> solve_lbfgsb(const std::vector<double>& start) {
+  const testing::Memory memory(start);
+  HostObjective objective([](Span<const double> x, const Buffers& to) { return rosenbrock(x, to.gradient); });
+  solvers::Lbfgsb solver(memory.problem(), {});
+  drive(solver, memory.problem(), objective);
+  return memory.x();
+}
+
+/// In the ball of radius 2.
 std::vector<double> solve_slsqp(const std::vector<double>& start) {
-  const AlignedBuffer<double> x(kSize);
-  const AlignedBuffer<double> g(kSize);
-  const AlignedBuffer<double> c(1);
-  const AlignedBuffer<double> jacobian(kStride);
-  std::copy(start.begin(), start.end(), x.data());
-  InABall function;
-  solvers::SlsqpProblem problem;
-  problem.x = x.span();
-  problem.gradient = g.span();
-  problem.constraints = c.span();
-  problem.jacobian = jacobian.span();
-  solvers::Slsqp solver(problem, {});
-  drive(solver, problem, function, {}, {});
-  return {x.span().begin(), x.span().end()};
+  const testing::Memory memory(start, 1);
+  HostObjective objective(values_in_a_ball, differentiate_in_a_ball);
+  solvers::Slsqp solver(memory.problem(), {});
+  drive(solver, memory.problem(), objective);
+  return memory.x();
 }
 
 std::vector<double> solve(std::size_t i) {

@@ -12,7 +12,7 @@
 #include "xla/client/local_client.h"
 #include "xla/service/platform_util.h"
 
-namespace tfminimize {
+namespace tfminimize::xla {
 namespace {
 
 void check(const absl::Status& status) {
@@ -52,9 +52,9 @@ std::string lower(const std::string& function, std::string_view library,
                   const std::vector<LoweringArgument>& arguments) {
   const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(),
                                                           parse<tensorflow::FunctionDefLibrary>(library));
-  absl::StatusOr<stream_executor::Platform*> platform = xla::PlatformUtil::GetPlatform("Host");
+  absl::StatusOr<stream_executor::Platform*> platform = ::xla::PlatformUtil::GetPlatform("Host");
   check(platform.status());
-  absl::StatusOr<xla::LocalClient*> client = xla::ClientLibrary::GetOrCreateLocalClient(*platform);
+  absl::StatusOr<::xla::LocalClient*> client = ::xla::ClientLibrary::GetOrCreateLocalClient(*platform);
   check(client.status());
   tensorflow::XlaCompiler::Options options;
   options.device_type = tensorflow::DeviceType(tensorflow::DEVICE_CPU_XLA_JIT);
@@ -79,4 +79,4 @@ std::string lower(const std::string& function, std::string_view library,
   return module;
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::xla

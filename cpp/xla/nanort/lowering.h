@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace tfminimize {
+namespace tfminimize::xla {
 
 /// An argument of a function of TensorFlow.
 struct LoweringArgument {
@@ -28,6 +28,6 @@ struct LoweringArgument {
 std::string lower(const std::string& function, std::string_view library,
                   const std::vector<LoweringArgument>& arguments);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::xla
 
 #endif  // TFMINIMIZE_XLA_NANORT_LOWERING_H_

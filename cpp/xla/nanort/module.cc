@@ -14,7 +14,7 @@
 
 namespace py = pybind11;
 
-namespace tfminimize {
+namespace tfminimize::xla {
 namespace {
 
 py::bytes lower_function(const std::string& function, const py::bytes& library,
@@ -22,7 +22,7 @@ py::bytes lower_function(const std::string& function, const py::bytes& library,
   std::string module;
   {
     const std::string_view view = library;
-    const GilReleased no_gil;
+    const bindings::GilReleased no_gil;
     module = lower(function, view, arguments);
   }
   return module;
@@ -32,7 +32,7 @@ py::capsule compile(const py::bytes& hlo) {
   std::shared_ptr<XlaProgram> program;
   {
     const std::string_view view = hlo;
-    const GilReleased no_gil;
+    const bindings::GilReleased no_gil;
     program = compile_program(view);
   }
   auto owner = std::make_unique<std::shared_ptr<XlaProgram>>(std::move(program));
@@ -45,10 +45,10 @@ py::capsule compile(const py::bytes& hlo) {
 }
 
 }  // namespace
-}  // namespace tfminimize
+}  // namespace tfminimize::xla
 
 PYBIND11_MODULE(_xla, m) {
-  using tfminimize::LoweringArgument;
+  using tfminimize::xla::LoweringArgument;
   m.doc() = "The part of tfminimize that links to XLA: machine code for TensorFlow functions.";
   py::class_<LoweringArgument>(m, "Argument", py::is_final(), R"(An argument of a function of TensorFlow.
 
@@ -59,12 +59,12 @@ if the value is known.)")
            }),
            py::arg("dtype"), py::arg("shape"), py::kw_only(), py::arg("is_variable") = false,
            py::arg("constant") = py::bytes());
-  m.def("lower", &tfminimize::lower_function, py::arg("function"), py::arg("library"), py::arg("arguments"),
+  m.def("lower", &tfminimize::xla::lower_function, py::arg("function"), py::arg("library"), py::arg("arguments"),
         R"(What a function of TensorFlow computes, as a serialized xla::HloModuleProto.
 
 library: a serialized FunctionDefLibrary with the function and those that it calls. The program has one parameter for
 each argument that is no constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
-  m.def("compile", &tfminimize::compile, py::arg("hlo"),
+  m.def("compile", &tfminimize::xla::compile, py::arg("hlo"),
         "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
         "RuntimeError with XLA's message.");
 }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #define EIGEN_USE_THREADS
-#include "objectives/aligned_buffer.h"
+#include "solvers/aligned_array.h"
 #include "xla/backends/cpu/nanort/nanort_client.h"
 #include "xla/backends/cpu/nanort/nanort_executable.h"
 #include "xla/hlo/builder/xla_computation.h"
@@ -19,28 +19,28 @@
 #include "xla/service/hlo.pb.h"
 #include "xla/shape_util.h"
 
-namespace tfminimize {
+namespace tfminimize::xla {
 namespace {
 
-using Executable = xla::cpu::NanoRtExecutable;
+using Executable = ::xla::cpu::NanoRtExecutable;
 
 [[noreturn]] void fail(const absl::Status& status) { throw std::runtime_error(std::string(status.message())); }
 
 /// The name that TensorFlow has for a type of XLA.
-std::string name_of(xla::PrimitiveType type) {
+std::string name_of(::xla::PrimitiveType type) {
   switch (type) {
-    case xla::F64:
+    case ::xla::F64:
       return "float64";
-    case xla::F32:
+    case ::xla::F32:
       return "float32";
     default:
-      return xla::primitive_util::LowercasePrimitiveTypeName(type);
+      return ::xla::primitive_util::LowercasePrimitiveTypeName(type);
   }
 }
 
-XlaArray describe(const xla::Shape& shape) {
+XlaArray describe(const ::xla::Shape& shape) {
   if (!shape.IsArray()) throw std::runtime_error("it has an argument or result that is no array");
-  return {name_of(shape.element_type()), static_cast<std::size_t>(xla::ShapeUtil::ByteSizeOf(shape))};
+  return {name_of(shape.element_type()), static_cast<std::size_t>(::xla::ShapeUtil::ByteSizeOf(shape))};
 }
 
 /// The threads that all programs of the process share.
@@ -69,7 +69,8 @@ const Eigen::ThreadPoolDevice& calling_device() {
 class NanoRtCall final : public XlaCall {
  public:
   NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, const Eigen::ThreadPoolDevice& device)
-      : executable_(std::move(executable)), temporary_(executable_->temp_buffer_size()) {
+      : executable_(std::move(executable)),
+        temporary_(solvers::AlignedArray<std::byte>::zeros(executable_->temp_buffer_size())) {
     for (const XlaArray& array : program.parameters()) arguments_.emplace_back(nullptr, size_of(array));
     for (const XlaArray& array : program.results()) results_.emplace_back(nullptr, size_of(array));
     options_.set_intra_op_thread_pool(&device);
@@ -94,7 +95,7 @@ class NanoRtCall final : public XlaCall {
   static std::int64_t size_of(const XlaArray& array) { return static_cast<std::int64_t>(array.bytes); }
 
   std::shared_ptr<Executable> executable_;
-  AlignedBuffer<std::byte> temporary_;
+  solvers::AlignedArray<std::byte> temporary_;
   std::vector<Executable::Argument> arguments_;
   std::vector<Executable::Result> results_;
   Executable::ExecuteOptions options_;
@@ -125,21 +126,21 @@ class NanoRtProgram final : public XlaProgram {
 }  // namespace
 
 std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
-  xla::HloModuleProto proto;
+  ::xla::HloModuleProto proto;
   if (!proto.ParseFromArray(hlo.data(), static_cast<int>(hlo.size()))) {
     throw std::runtime_error("it is no serialized HloModuleProto");
   }
-  const xla::XlaComputation computation(std::move(proto));
-  const absl::StatusOr<xla::ProgramShape> shape = computation.GetProgramShape();
+  const ::xla::XlaComputation computation(std::move(proto));
+  const absl::StatusOr<::xla::ProgramShape> shape = computation.GetProgramShape();
   if (!shape.ok()) fail(shape.status());
   std::vector<XlaArray> parameters;
-  for (const xla::Shape& parameter : shape->parameters()) parameters.push_back(describe(parameter));
+  for (const ::xla::Shape& parameter : shape->parameters()) parameters.push_back(describe(parameter));
   if (!shape->result().IsTuple()) throw std::runtime_error("it does not return a tuple");
   std::vector<XlaArray> results;
-  for (const xla::Shape& result : shape->result().tuple_shapes()) results.push_back(describe(result));
-  absl::StatusOr<std::unique_ptr<Executable>> executable = xla::cpu::NanoRtClient().Compile(computation);
+  for (const ::xla::Shape& result : shape->result().tuple_shapes()) results.push_back(describe(result));
+  absl::StatusOr<std::unique_ptr<Executable>> executable = ::xla::cpu::NanoRtClient().Compile(computation);
   if (!executable.ok()) fail(executable.status());
   return std::make_shared<NanoRtProgram>(*std::move(executable), std::move(parameters), std::move(results));
 }
 
-}  // namespace tfminimize
+}  // namespace tfminimize::xla

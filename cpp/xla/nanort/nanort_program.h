@@ -6,12 +6,12 @@
 
 #include "xla/xla_program.h"
 
-namespace tfminimize {
+namespace tfminimize::xla {
 
 /// Compiles a serialized xla::HloModuleProto, whose entry computation returns a tuple of arrays, for this processor.
 /// Throws std::runtime_error with XLA's message.
 std::shared_ptr<XlaProgram> compile_program(std::string_view hlo);
 
-}  // namespace tfminimize
+}  // namespace tfminimize::xla
 
 #endif  // TFMINIMIZE_XLA_NANORT_NANORT_PROGRAM_H_

@@ -8,7 +8,7 @@ from typing import Any
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
 from tfminimize._problem.constraints import Constraints
-from tfminimize._problem.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
+from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._tf.binding import _native
 
@@ -22,6 +22,7 @@ class Problem:
         if isinstance(constraints, Iterator):
             constraints = list(constraints)  # each solve reads them
         self.method = methods.method_name(method, constraints)
+        self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
         methods.check_constraints(self.method, constraints, unknowns)
         self.constraints = constraints
         self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
@@ -32,16 +33,12 @@ class Problem:
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
         """The checked options of one solve."""
-        if self.method == "l-bfgs-b":
-            return LBFGSB_DEFAULTS if options is None and tol is None else lbfgsb_options(options, tol)
-        if self.method == "slsqp":
-            return SLSQP_DEFAULTS if options is None and tol is None else slsqp_options(options, tol)
-        return {} if options is None else options
+        if self.native is None:
+            return {} if options is None else options
+        return self.native.defaults if options is None and tol is None else self.native.options(options, tol)
 
     def check_memory(self, unknowns: Unknowns, options: Mapping[str, Any], count: int = 1) -> None:
         """Raise MemoryError if there is no room for so many solves, before anything is copied."""
-        n = unknowns.layout.size
-        if self.method == "l-bfgs-b":
-            _native.Lbfgsb.check_memory(n, options["maxcor"], count)
-        elif self.method == "slsqp":
-            _native.Slsqp.check_memory(n, 0, count)  # the constraints are counted when they are known
+        if self.native is not None:
+            solver = getattr(_native, self.native.solver)
+            solver.check_memory(*self.native.memory(unknowns.layout.size, options), count)

@@ -200,13 +200,13 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
     function = run.function
     lower, upper = functions.bounds or (None, None)
     # SciPy's limit counts the evaluations of finite differences, which only its function knows.
-    solver = _native.Lbfgsb(run.x, run.gradient, lower, upper, **{**settings, "maxfun": NO_LIMIT})
+    solver = _native.Lbfgsb(run.x, run.gradient, lower=lower, upper=upper, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
     def halt() -> bool:
         return run.observe(solver) or bool(solver.nit < maxiter and function.nfev > maxfun)
 
-    result = run.run(solver, _native.HostFunction(function.fun_and_grad), halt)
+    result = run.run(solver, _native.HostObjective(function.fun_and_grad), halt)
     status = solver.status_code
     if status == STOPPED and not run.is_stopped:
         result.update(status=1, message=_TOO_MANY_EVALUATIONS)

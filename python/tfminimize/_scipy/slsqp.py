@@ -111,12 +111,13 @@ def slsqp(
 
 def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
     function, rows = run.function, run.rows
-    stride = -(-functions.x.size // 8) * 8
-    jacobian = _native.aligned_zeros(rows.size * stride).reshape(rows.size, stride)
+    jacobian = _native.aligned_matrix(rows.size, functions.x.size)
     lower, upper = functions.bounds or (None, None)
     values = _native.aligned_zeros(rows.size)
-    solver = _native.Slsqp(run.x, run.gradient, values, jacobian, rows.num_equalities, lower, upper, **settings)
-    objective = _native.ConstrainedHostFunction(
+    solver = _native.Slsqp(
+        run.x, run.gradient, values, jacobian, rows.num_equalities, lower=lower, upper=upper, **settings
+    )
+    objective = _native.HostObjective(
         lambda x: (function.fun(x), rows.values(x)), lambda x: (function.grad(x), rows.jacobian(x))
     )
     if verbosity >= 2:

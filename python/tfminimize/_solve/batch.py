@@ -15,12 +15,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.parameters import as_variable
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult
-from tfminimize._solve import lbfgsb, slsqp
-from tfminimize._solve.program import Lease, Program
+from tfminimize._solve import native
+from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._tf.binding import _native
 
@@ -91,7 +90,7 @@ def solve_batch(
 ) -> BatchResult:
     """Solve one problem for each start and each slice of the batched arguments; the variables stay as they are."""
     begin = time.perf_counter()
-    if problem.method not in ("l-bfgs-b", "slsqp"):
+    if problem.native is None:
         raise ValueError(
             f"method is {problem.method!r}, which runs in SciPy, one problem at a time: use 'L-BFGS-B' or 'SLSQP' for "
             "batches, or call minimize for each problem."
@@ -107,12 +106,14 @@ def solve_batch(
     for s, start in zip(unknowns.layout.segments, starts, strict=True):
         x[:, s.packed] = start.reshape(len(start), s.size)
     with contextlib.ExitStack() as stack:
-        leases = _leases(program, problem, arguments, num_threads, stack)
+        leases = []
+        for _ in range(num_threads):
+            leases.append(program.lease(arguments, problem.packed_constraints))
+            stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
-        native = slsqp if problem.method == "slsqp" else lbfgsb
         first = len(arguments.tensors) - len(batched.arrays)
         fields, timing = _native.drive_batch(
-            tuple(native.make_solver(workspace, unknowns, problem.packed_bounds, checked) for workspace in workspaces),
+            tuple(native.make_solver(problem.native, w, unknowns, problem.packed_bounds, checked) for w in workspaces),
             tuple(workspace.objective for workspace in workspaces),
             x,
             [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
@@ -123,7 +124,7 @@ def solve_batch(
         if leases[0].is_first and workspaces[0].backend.compiles:
             workspaces[0].evaluate()  # its thread may have come too late for any problem
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
-    if problem.method != "slsqp":
+    if problem.packed_constraints is None:
         del fields["multipliers"]
     fields["jac"] = unknowns.report_batch(fields["jac"])
     return BatchResult(
@@ -144,20 +145,6 @@ def solve_batch(
 
 def _as_tuple(args: Any) -> tuple[Any, ...]:
     return args if isinstance(args, tuple) else (args,)
-
-
-def _leases(
-    program: Program, problem: Problem, arguments: Arguments, count: int, stack: contextlib.ExitStack
-) -> list[Lease[Any]]:
-    """A workspace for each thread, until the stack is closed."""
-    leases: list[Lease[Any]] = []
-    for _ in range(count):
-        if problem.packed_constraints is None:
-            leases.append(program.lease(arguments))
-        else:
-            leases.append(program.constrained_lease(arguments, problem.packed_constraints))
-        stack.callback(leases[-1].release)
-    return leases
 
 
 def _number_of_problems(starts: int | None, slices: int | None) -> int:

@@ -1,28 +1,27 @@
-"""What the native solvers have in common: one solve on a compiled function, from a filled workspace to a result."""
+"""The native solvers on a compiled function: one solve, from a filled workspace to a result."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfminimize._problem.callback import Observer
+from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
+from tfminimize._problem.result import STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
 from tfminimize._solve.program import Lease
 from tfminimize._solve.recompilation import warn_if_compiled_anew
-from tfminimize._solve.workspace import Memory
+from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 
-__all__ = ["KeptSolver", "run", "solver_for"]
+__all__ = ["KeptSolver", "make_solver", "solve"]
 
 MOST_DOUBLES_KEPT = 1 << 17
 """A solver of at most so many doubles stays with the workspace: making one takes as long as a few iterations."""
 
-
-Solver = TypeVar("Solver")
+Bounds = tuple[Any, Any]
 
 
 class KeptSolver(NamedTuple):
@@ -32,52 +31,57 @@ class KeptSolver(NamedTuple):
     key: Hashable
 
 
-def solver_for(
-    workspace: Memory, key: Hashable, num_doubles: int, make: Callable[..., Solver], options: Mapping[str, Any]
-) -> Solver:
-    """A solver that begins at what the workspace holds.
-
-    That of the last solve, if it was made for the same, or else a new one, ``make(precision=..., **options)``.
-
-    Parameters
-    ----------
-    key : hashable
-        The arrays (as ``id``; the solver keeps them alive) and options that a solver cannot exchange.
-    num_doubles : int
-        The size of its memory.
-    """
+def make_solver(
+    method: NativeMethod, workspace: Workspace, unknowns: Unknowns, bounds: Bounds, options: Mapping[str, Any]
+) -> Any:
+    """A solver that begins at what the workspace holds: that of the last solve, if it was made for the same."""
+    arrays = workspace.jacobian, workspace.offsets, *bounds  # the solver keeps them alive
+    fixed = [options[name] for name in method.fixed_options]
+    key = (method.solver, *map(id, arrays), workspace.num_equalities, *fixed)
     kept: KeptSolver | None = workspace.kept_solver
     if kept is not None and kept.key == key:
         kept.solver.restart(precision=workspace.precision, **options)
-        same: Solver = kept.solver
-        return same
-    solver = make(precision=workspace.precision, **options)
+        return kept.solver
+    lower, upper = bounds
+    solver = getattr(_native, method.solver)(
+        workspace.x,
+        workspace.gradient,
+        workspace.constraints,
+        workspace.jacobian,
+        workspace.num_equalities,
+        lower=lower,
+        upper=upper,
+        offsets=workspace.offsets,
+        num_variables=unknowns.layout.size,
+        precision=workspace.precision,
+        **options,
+    )
+    num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
+    num_doubles = method.num_doubles(unknowns.layout.packed_size, num_constraints, options)
     workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
     return solver
 
 
-def run(
-    solver: Any,
-    lease: Lease[Any],
+def solve(
+    method: NativeMethod,
+    lease: Lease,
     unknowns: Unknowns,
-    evaluate_start: Callable[[], Any],
+    bounds: Bounds,
+    options: Mapping[str, Any],
     callback: Callable[..., Any] | None,
 ) -> OptimizeResult:
-    """Drive a solver to its end. ``evaluate_start()`` makes the first evaluation and advances the solver by it."""
+    """Minimise from the x in the workspace."""
     workspace = lease.workspace
-    compile_seconds = lease.compile_seconds
-    if not workspace.is_checked:
-        begin = time.perf_counter()
-        evaluate_start()
-        if lease.is_first:  # TensorFlow compiles a function when it runs for the first time.
-            compile_seconds += time.perf_counter() - begin
-        workspace.check_sharing_once()
+    solver = make_solver(method, workspace, unknowns, bounds, options)
     observer = on_iteration = None
     if callback is not None:
         observer = Observer(callback)
         on_iteration = lambda: observer(unknowns.report(workspace.x), solver.fun)  # noqa: E731
-    timing = _native.drive(solver, workspace.objective, on_iteration)
-    status, message, fun, nit, nfev = solver.outcome
+    on_start = None if workspace.is_checked else workspace.check_sharing_once
+    timing = _native.drive(solver, workspace.objective, on_iteration, on_start)
+    # TensorFlow compiles a function when it runs for the first time.
+    compiling = timing.first if lease.is_first else 0.0
+    status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
     result = OptimizeResult(
         x=unknowns.report(workspace.x),
         fun=np.float64(fun),
@@ -91,11 +95,17 @@ def run(
         backend_reason=workspace.backend.reason,
         timing={
             "trace": lease.trace_seconds,
-            "compile": compile_seconds,
-            "evaluate": timing.evaluate,
+            "compile": lease.compile_seconds + compiling,
+            "evaluate": timing.evaluate - compiling,
             "solver": timing.solver,
         },
+        njev=njev,
+        constr_violation=np.float64(constr_violation),
+        **method.result(solver, unknowns.layout),
     )
+    hess_inv = result.get("hess_inv")
+    if isinstance(hess_inv, InverseHessian) and workspace.kept_solver is not None:
+        hess_inv.take_pairs()  # the next solve is the solver's too
     if lease.is_first:
-        warn_if_compiled_anew(workspace, timing.evaluate, nfev - 1)
+        warn_if_compiled_anew(workspace, timing.evaluate - compiling, nfev - 1)
     return result

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._solve.constrained_workspace import ConstrainedWorkspace
-from tfminimize._solve.workspace import Memory, Workspace
+from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
 from tfminimize._trace.hessian_products import ProductTrace
 from tfminimize._trace.recent import Recent
@@ -29,20 +28,18 @@ MOST_DOUBLES_FREE = 1 << 21
 SMALLEST = 1 << 13
 """What a workspace counts at least: its handles and buffers take memory too."""
 
-AnyWorkspace = TypeVar("AnyWorkspace", bound=Memory)
 
-
-class _Pool(Generic[AnyWorkspace]):
+class _Pool:
     """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.free: list[AnyWorkspace] = []
+        self.free: list[Workspace] = []
         self.is_fresh = True
         """Whether no solve has used the trace yet."""
 
 
-class Lease(Generic[AnyWorkspace]):
+class Lease:
     """A workspace while it serves one solve, until `release`.
 
     Attributes
@@ -57,7 +54,7 @@ class Lease(Generic[AnyWorkspace]):
 
     __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
 
-    def __init__(self, pool: _Pool[AnyWorkspace], workspace: AnyWorkspace) -> None:
+    def __init__(self, pool: _Pool, workspace: Workspace) -> None:
         self._pool = pool
         self.workspace = workspace
         self.is_first, pool.is_fresh = pool.is_fresh, False
@@ -86,7 +83,7 @@ class Program:
         self.unknowns = unknowns
         self._fun = fun
         self._jit_compile = jit_compile
-        self._pools: Recent[_Pool[Any]] = Recent(MAX_TRACES)
+        self._pools: Recent[_Pool] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
         self._float_dtype = unknowns.float_dtype
 
@@ -100,52 +97,32 @@ class Program:
 
     def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
         """Trace for these now, not in the first solve; an error where the limits do not fit the constraints."""
-        if constraints is None:
-            self._pool(arguments)
-        else:
-            constraints.rows(self._constrained_pool(arguments, constraints).trace.shapes)
+        pool = self._pool(arguments, constraints)
+        if constraints is not None:
+            constraints.rows(pool.trace.shapes)
 
-    def lease(self, arguments: Arguments) -> Lease[Workspace]:
-        """A workspace for ``args``, traced and made if there is none."""
-        return self._lease(self._pool(arguments), arguments)
+    def lease(self, arguments: Arguments, constraints: Constraints | None = None, *, products: bool = False) -> Lease:
+        """A workspace for ``args`` and constraints, traced and made if there is none.
 
-    def product_lease(self, arguments: Arguments) -> Lease[Workspace]:
-        """A workspace that multiplies the Hessian by the last of the arguments; see `ProductTrace`."""
-        pool = self._pools.get(
-            ("product", arguments.key),
-            lambda: _Pool(ProductTrace(self._fun, self.unknowns, arguments, self._jit_compile)),
-        )
-        return self._lease(pool, arguments)
-
-    def constrained_lease(self, arguments: Arguments, constraints: Constraints) -> Lease[ConstrainedWorkspace]:
-        """A workspace for ``args`` and constraints, traced and made if there is none."""
-        pool = self._constrained_pool(arguments, constraints)
-        rows = constraints.rows(pool.trace.shapes)
-        tensors = [*arguments.tensors, *constraints.tensors]
+        With ``products`` it multiplies the Hessian by the last of the arguments; see `ProductTrace`.
+        """
+        pool = self._pool(arguments, constraints, products)
+        tensors = arguments.tensors if constraints is None else [*arguments.tensors, *constraints.tensors]
+        rows = None if constraints is None else constraints.rows(pool.trace.shapes)
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = ConstrainedWorkspace(pool.trace, self.unknowns, tensors)
+            workspace = Workspace(pool.trace, self.unknowns, tensors)
         else:
             workspace.set_arguments(tensors)
-        workspace.set_rows(rows, constraints.matrix)
+        if constraints is not None and rows is not None:
+            workspace.set_rows(rows, constraints.matrix)
         return Lease(pool, workspace)
 
-    def _lease(self, pool: _Pool[Workspace], arguments: Arguments) -> Lease[Workspace]:
-        try:
-            workspace = pool.free.pop()
-        except IndexError:
-            return Lease(pool, Workspace(pool.trace, self.unknowns, arguments.tensors))
-        workspace.set_arguments(arguments.tensors)
-        return Lease(pool, workspace)
+    def _pool(self, arguments: Arguments, constraints: Constraints | None, products: bool = False) -> _Pool:
+        key = (arguments.key, None if constraints is None else constraints.key, products)
+        return self._pools.get(key, lambda: _Pool(self._traced(arguments, constraints, products)))
 
-    def _pool(self, arguments: Arguments) -> _Pool[Workspace]:
-        return self._pools.get(
-            arguments.key, lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile))
-        )
-
-    def _constrained_pool(self, arguments: Arguments, constraints: Constraints) -> _Pool[ConstrainedWorkspace]:
-        return self._pools.get(
-            (arguments.key, constraints.key),
-            lambda: _Pool(Trace(self._fun, self.unknowns, arguments, self._jit_compile, constraints)),
-        )
+    def _traced(self, arguments: Arguments, constraints: Constraints | None, products: bool) -> Trace:
+        kind = ProductTrace if products else Trace
+        return kind(self._fun, self.unknowns, arguments, self._jit_compile, constraints)

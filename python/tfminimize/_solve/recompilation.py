@@ -8,7 +8,7 @@ import warnings
 
 import tensorflow as tf
 
-from tfminimize._solve.workspace import Memory
+from tfminimize._solve.workspace import Workspace
 
 __all__ = ["warn_if_compiled_anew"]
 
@@ -21,14 +21,14 @@ _STEP = 2.0**-20
 """Relative; float32 sees it too."""
 
 
-def warn_if_compiled_anew(workspace: Memory, seconds: float, count: int) -> None:
+def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> None:
     """Warn after the first solve if its evaluations were mostly compilations.
 
     If they took long enough, then two more tell: one at the last x, which is compiled already, and one beside it.
 
     Parameters
     ----------
-    workspace : Memory
+    workspace : Workspace
     seconds : float
         What all evaluations but the first, which compiles the function anyway, took together.
     count : int
@@ -57,7 +57,7 @@ def warn_if_compiled_anew(workspace: Memory, seconds: float, count: int) -> None
         )
 
 
-def _seconds(workspace: Memory) -> float:
+def _seconds(workspace: Workspace) -> float:
     begin = time.perf_counter()
     workspace.evaluate()
     return time.perf_counter() - begin

@@ -15,7 +15,6 @@ from tfminimize._problem.callback import takes_result
 from tfminimize._problem.parameters import Unknowns
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Lease, Program
-from tfminimize._solve.workspace import Workspace
 from tfminimize._trace.hessian_products import with_direction
 
 __all__ = ["Evaluation", "Products", "adapted_callback"]
@@ -28,7 +27,7 @@ _CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
 class _Timed:
     """A compiled function as SciPy calls it, with the time it takes."""
 
-    def __init__(self, lease: Lease[Workspace] | None) -> None:
+    def __init__(self, lease: Lease | None) -> None:
         self.lease = lease
         self.trace_seconds = 0.0 if lease is None else lease.trace_seconds
         self.seconds = self.first_seconds = 0.0
@@ -72,7 +71,7 @@ class Products(_Timed):
         arguments = Arguments(with_direction(args, program.unknowns, zeros), program.unknowns.float_dtype)
         self._tensors = arguments.tensors[: -len(self._layout.segments)]
         try:
-            super().__init__(program.product_lease(arguments))
+            super().__init__(program.lease(arguments, products=True))
         except LookupError:
             super().__init__(None)
 

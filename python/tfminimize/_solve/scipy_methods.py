@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from tfminimize._problem.constraints import has_constraints, with_same_sizes
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import WITHOUT_GRADIENT
-from tfminimize._problem.options import lbfgsb_options
+from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.violation import violation
-from tfminimize._solve import lbfgsb
+from tfminimize._solve import native
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._solve.scipy_calls import Evaluation, Products, adapted_callback
-from tfminimize._solve.workspace import Workspace
 from tfminimize._trace.hessian_products import difference_product
 
 __all__ = ["minimize", "solve"]
@@ -33,7 +32,7 @@ LossAndGradient = Callable[[Float64], tuple[float, Float64]]
 
 def solve(
     program: Program,
-    lease: Lease[Workspace],
+    lease: Lease,
     problem: Problem,
     args: Any,
     *,
@@ -53,7 +52,9 @@ def solve(
 
     def descend(x: Float64) -> float:
         lease.workspace.start(layout.views(layout.pack(x)))
-        loss: float = lbfgsb.solve(lease, unknowns, problem.packed_bounds, lbfgsb_options(SHORT_DESCENT), None).fun
+        method = NATIVE_METHODS["l-bfgs-b"]
+        options = method.options(SHORT_DESCENT, None)
+        loss: float = native.solve(method, lease, unknowns, problem.packed_bounds, options, None).fun
         return loss
 
     begin = time.perf_counter()

@@ -7,11 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.callback import check_callback
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._solve import lbfgsb, scipy_methods, slsqp
+from tfminimize._solve import native, scipy_methods
 from tfminimize._solve.program import Program
 
 __all__ = ["solve"]
@@ -44,34 +43,14 @@ def solve(
         problem.check_memory(unknowns, checked)
     arguments = program.arguments(args)
     values = unknowns.start(x0) if values is None else unknowns.checked(values)
-    if problem.packed_constraints is not None:
-        result = _solve_constrained(program, problem, values, arguments, checked, callback)
-    else:
-        lease = program.lease(arguments)
-        try:
-            lease.workspace.start(values)
-            if problem.method == "l-bfgs-b":
-                result = lbfgsb.solve(lease, unknowns, problem.packed_bounds, checked, callback)
-            else:
-                result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
-        finally:
-            lease.release()
-    unknowns.assign(result.x)
-    return result
-
-
-def _solve_constrained(
-    program: Program,
-    problem: Problem,
-    values: Sequence[NDArray[Any]],
-    arguments: Arguments,
-    options: Mapping[str, Any],
-    callback: Callback | None,
-) -> OptimizeResult:
-    assert problem.packed_constraints is not None
-    lease = program.constrained_lease(arguments, problem.packed_constraints)
+    lease = program.lease(arguments, problem.packed_constraints)
     try:
         lease.workspace.start(values)
-        return slsqp.solve(lease, program.unknowns, problem.packed_bounds, options, callback)
+        if problem.native is not None:
+            result = native.solve(problem.native, lease, unknowns, problem.packed_bounds, checked, callback)
+        else:
+            result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
     finally:
         lease.release()
+    unknowns.assign(result.x)
+    return result

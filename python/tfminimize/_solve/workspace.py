@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfminimize._problem.constraints import Rows
 from tfminimize._problem.layout import Segment
 from tfminimize._problem.parameters import Unknowns
-from tfminimize._tf import dispatch, private
+from tfminimize._tf import private
 from tfminimize._tf.binding import _native
 from tfminimize._tf.xla import MachineCode
 from tfminimize._trace.stand_ins import destroy, scratch_handle
 from tfminimize._trace.trace import Trace, TracedFunction
 
-__all__ = ["Memory", "Workspace", "call_options"]
+__all__ = ["Workspace"]
 
 Array = NDArray[Any]
+Float64 = NDArray[np.float64]
 
 
-class Memory:
-    """The packed x and gradient, and what TensorFlow reads of them.
+class Workspace:
+    """The memory of one solve at a time, and an objective that evaluates a trace in it.
 
     In variable use TensorFlow's functions read *scratch variables* in place of the user's, which are not touched:
     resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
-    `stand_ins`), resources that the functions assign before they read them. Machine code reads x itself, and of other
+    `tracing`), resources that the functions assign before they read them. Machine code reads x itself, and of other
     variables the values that they had when the solve began.
 
     Attributes
@@ -36,39 +38,42 @@ class Memory:
     backend : Backend
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
-    components : list of _native.Component
+    constraints : ndarray, shape (m,), or None
+        None until `set_rows`, as the three that follow.
+    jacobian : ndarray, shape (m, stride)
+        Row by row, each of them 64-byte aligned; the first ``packed_size`` columns are used.
+    offsets : ndarray, shape (m,)
+        Of the linear constraints; NaN for the others.
+    num_equalities : int
     precision : float
         The rounding unit of the functions' values.
-    objective : object
-        What evaluates the functions; subclasses make it.
+    objective : _native.FunctionObjective
     kept_solver : object
-        What `native_solve` keeps for the next solve.
+        What `native` keeps for the next solve.
     is_checked : bool
         Whether its scratch variables still shared the memory of x after an evaluation.
     """
 
-    objective: Any
-
-    def __init__(
-        self,
-        functions: Sequence[TracedFunction],
-        trace: Trace,
-        unknowns: Unknowns,
-        tensors: Sequence[tf.Tensor],
-    ) -> None:
+    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
         self.backend = backend = trace.backend
         self.precision = float(np.finfo(trace.dtype).eps)
         self.layout = layout = unknowns.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
-        self.components: list[_native.Component] = []
+        self.constraints: Float64 | None = None
+        self.jacobian: Float64 | None = None
+        self.offsets: Float64 | None = None
+        self.num_equalities = 0
+        self._rows_key: Hashable = None
+        self._linear: tuple[Float64, Rows] | None = None
         self._views = layout.views(self.x)
         self.kept_solver: Any = None
         self.is_checked = False
-        self._functions = functions
+        self._functions = trace.functions
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
         self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
+        components = []
         for i, segment in enumerate(layout.segments):
             staging = None
             if unknowns.variables and backend.name == "tfe":
@@ -80,20 +85,34 @@ class Memory:
                         staging = _native.aligned_zeros(segment.size, "float32")
                     buffer = self.x[segment.packed] if staging is None else staging
                     self._shared.append((self._scratch[i], buffer, segment))
-            self.components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
+            components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
         self.check_sharing()
+        self.objective = _native.FunctionObjective(
+            private.context_capsule(),
+            [self._call(function) for function in trace.functions],
+            components,
+            num_values=trace.num_values,
+            loss_dtype=trace.loss_dtype,
+            values_dtype=trace.values_dtype,
+        )
 
     @property
     def size(self) -> int:
         """How many doubles it holds, machine code and the kept solver apart."""
-        return 2 * self.x.size
+        return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
 
-    def inputs(self, function: TracedFunction) -> list[Any]:
-        """What a traced function is called with: indices of components, and tensors."""
+    def _call(self, function: TracedFunction) -> _native.Call:
+        """A traced function with what it is called with: indices of components, and tensors."""
         captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
-        return [*self.backend.by_value, *self._tensors, *captured]
+        inputs = [*self.backend.by_value, *self._tensors, *captured]
+        call = function.call
+        if isinstance(call, MachineCode):
+            return _native.XlaCall(call.program, inputs)
+        names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
+        options = {name: getattr(call, name) for name in (*names, "make_error")}
+        return _native.FunctionCall(call.name, inputs, **options)
 
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
         """Pass these tensors of ``args`` from now on, and machine code the present values of variables."""
@@ -105,15 +124,36 @@ class Memory:
             for i, function in enumerate(self._functions):
                 for position, captured in enumerate(function.captured_inputs, self.position(len(tensors))):
                     if captured.dtype == tf.resource and id(captured) not in function.handles:
-                        self.set_captured(i, position, private.resource_value(captured))
+                        self.objective.set_input(position, private.resource_value(captured), i)
 
     def evaluate(self) -> float:
         """Evaluate the functions and their derivatives at x."""
-        raise NotImplementedError
+        return self.objective.evaluate(self.x, self.gradient, self.constraints, self.jacobian)
 
-    def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
-        """Pass one of the functions this tensor from now on."""
-        raise NotImplementedError
+    def set_rows(self, rows: Rows, matrix: Float64) -> None:
+        """Evaluate these rows in the solves from now on; ``matrix`` is A of all linear constraints."""
+        if self._linear is not None and self._linear[0] is matrix and self._linear[1] is rows:
+            return
+        self._linear = None
+        if self.jacobian is None or self.offsets is None or self._rows_key != rows.key:
+            self._rows_key = None
+            self.jacobian, self.offsets = self._make_room(rows)
+            self._rows_key = rows.key
+        linear = np.flatnonzero(rows.is_linear)
+        signed = rows.sign[linear, None] * matrix[rows.source[linear] - rows.num_values]
+        for s in self.layout.segments:
+            self.jacobian[linear, s.packed] = signed[:, s.flat]
+        self.offsets[linear] = rows.offset[linear]
+        self._linear = matrix, rows
+
+    def _make_room(self, rows: Rows) -> tuple[Float64, Float64]:
+        """Take the rows that are no linear constraints from the functions; room for the Jacobian, and the offsets."""
+        self.constraints = _native.aligned_zeros(len(rows))
+        self.num_equalities = rows.num_equalities
+        places = np.flatnonzero(~rows.is_linear)
+        columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
+        self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
+        return _native.aligned_matrix(len(rows), self.layout.packed_size), np.full(len(rows), np.nan)
 
     def position(self, index: int) -> int:
         """Where a tensor of ``args`` is among the inputs of the functions."""
@@ -149,44 +189,6 @@ class Memory:
                     f"TensorFlow {tf.__version__} has copied the memory given for {segment.name} instead of sharing "
                     "it: please report this with the loss and the output of `python -m tfminimize info`."
                 )
-
-
-class Workspace(Memory):
-    """An objective that evaluates a trace of loss and gradient in place. It serves one solve at a time, and many.
-
-    Attributes
-    ----------
-    objective : _native.XlaExecutable or _native.ConcreteFunction
-    """
-
-    objective: _native.XlaExecutable | _native.ConcreteFunction
-
-    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
-        (function,) = trace.functions
-        super().__init__([function], trace, unknowns, tensors)
-        context, inputs = private.context_capsule(), self.inputs(function)
-        call, dtype = function.call, trace.loss_dtype
-        if isinstance(call, MachineCode):
-            bound = _native.XlaCall(call.program, inputs)
-            self.objective = _native.XlaExecutable(context, bound, self.components, loss_dtype=dtype)
-        else:
-            self.objective = _native.ConcreteFunction(
-                context, call.name, inputs, self.components, loss_dtype=dtype, **call_options(call)
-            )
-
-    def evaluate(self) -> float:
-        """Evaluate the loss and its gradient at x."""
-        return self.objective.evaluate(self.x, self.gradient)
-
-    def set_captured(self, function: int, position: int, tensor: tf.Tensor) -> None:
-        """Pass the function this tensor from now on."""
-        self.objective.set_input(position, tensor)
-
-
-def call_options(call: dispatch.Dispatchable) -> dict[str, Any]:
-    """How a function is called, as `_native.ConcreteFunction` and `_native.FunctionCall` take it."""
-    names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
-    return {name: getattr(call, name) for name in (*names, "make_error")}
 
 
 def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:

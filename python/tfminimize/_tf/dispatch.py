@@ -32,7 +32,7 @@ __all__ = ["Dispatchable", "dispatchable", "keeper"]
 
 
 class Dispatchable(NamedTuple):
-    """How to call a concrete function: what `_native.ConcreteFunction` takes, by the names of its arguments."""
+    """How to call a concrete function: what `_native.FunctionCall` takes, by the names of its arguments."""
 
     name: bytes
     dispatch: str

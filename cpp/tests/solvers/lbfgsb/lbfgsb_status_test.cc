@@ -433,16 +433,27 @@ TEST(LbfgsbCallerTest, MovedSolverGoesOn) {
 class LbfgsbArgumentsTest : public ::testing::Test {
  protected:
   void expect_refusal() {
-    EXPECT_THROW(Lbfgsb({x_.data(), x_.size()}, {gradient_.data(), gradient_.size()}, lower_, upper_, options_),
-                 std::invalid_argument);
+    solvers::Problem problem;
+    problem.x = {x_.data(), x_.size()};
+    problem.gradient = {gradient_.data(), gradient_.size()};
+    problem.constraints = constraints_;
+    problem.lower = lower_;
+    problem.upper = upper_;
+    EXPECT_THROW(Lbfgsb(problem, options_), std::invalid_argument);
   }
 
   testing::AlignedVector<double> x_ = {1, 2, 3};
   testing::AlignedVector<double> gradient_ = {0, 0, 0};
+  Vector constraints_;
   Vector lower_;
   Vector upper_;
   LbfgsbOptions options_;
 };
+
+TEST_F(LbfgsbArgumentsTest, Constraints) {
+  constraints_ = {0};
+  expect_refusal();
+}
 
 TEST_F(LbfgsbArgumentsTest, NoVariables) {
   x_.clear();

@@ -48,8 +48,16 @@ class Solve {
         gradient_(problem_.x0.size(), kNaN),
         lower_(problem_.lower.begin(), problem_.lower.end()),
         upper_(problem_.upper.begin(), problem_.upper.end()),
-        solver({x_.data(), x_.size()}, {gradient_.data(), gradient_.size()}, {lower_.data(), lower_.size()},
-               {upper_.data(), upper_.size()}, options) {}
+        solver({{x_.data(), x_.size()},
+                {gradient_.data(), gradient_.size()},
+                {},
+                {},
+                0,
+                {lower_.data(), lower_.size()},
+                {upper_.data(), upper_.size()},
+                {},
+                0},
+               options) {}
   Solve(const Solve&) = delete;
   Solve& operator=(const Solve&) = delete;
 

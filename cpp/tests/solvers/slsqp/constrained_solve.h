@@ -25,7 +25,7 @@ struct ConstrainedProblem {
   std::size_t num_equalities = 0;
   Vector lower;  ///< Empty without bounds.
   Vector upper;
-  Vector offsets;  ///< As in SlsqpProblem; the row of a linear constraint is its gradient at x0.
+  Vector offsets;  ///< As in solvers::Problem; the row of a linear constraint is its gradient at x0.
   std::size_t num_variables = 0;
 };
 
@@ -55,7 +55,7 @@ class ConstrainedSolve {
 
   std::size_t n() const { return problem_.x0.size(); }
   std::size_t m() const { return problem_.constraints.size(); }
-  std::size_t stride() const { return SlsqpProblem::stride(n()); }
+  std::size_t stride() const { return solvers::Problem::stride(n()); }
   const ConstrainedProblem& problem() const { return problem_; }
   Vector x() const { return {x_.begin(), x_.end()}; }
   Vector gradient() const { return {gradient_.begin(), gradient_.end()}; }
@@ -116,8 +116,8 @@ class ConstrainedSolve {
     const AllocationsCounted counted(allocations);
     return solver.advance(f, with_derivatives);
   }
-  SlsqpProblem make_problem() {
-    SlsqpProblem view;
+  solvers::Problem make_problem() {
+    solvers::Problem view;
     view.x = {x_.data(), n()};
     view.gradient = {gradient_.data(), n()};
     view.constraints = {constraints_.data(), m()};

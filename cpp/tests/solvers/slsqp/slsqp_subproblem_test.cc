@@ -27,14 +27,14 @@ class Subproblem {
         gradient(n),
         constraints(m),
         x_(n),
-        jacobian_(m * SlsqpProblem::stride(n)),
+        jacobian_(m * Problem::stride(n)),
         step_(zeros(padded(n + 1))),
         change_(zeros(padded(n + 1))) {}
 
-  double& jacobian(std::size_t i, std::size_t j) { return jacobian_[i * SlsqpProblem::stride(n_) + j]; }
+  double& jacobian(std::size_t i, std::size_t j) { return jacobian_[i * Problem::stride(n_) + j]; }
   /// Call this when everything below has its size.
   void begin(std::size_t num_equalities = 0) {
-    SlsqpProblem problem;
+    Problem problem;
     problem.x = x_;
     problem.gradient = gradient;
     problem.constraints = constraints;

@@ -284,8 +284,8 @@ TEST(SlsqpLinearTest, SolverComputesTheValues) {
 ConstrainedProblem padded_problem(const ConstrainedProblem& problem, std::size_t segment) {
   const std::size_t n = problem.x0.size();
   std::vector<std::size_t> position(n);
-  for (std::size_t i = 0; i < n; ++i) position[i] = i / segment * SlsqpProblem::stride(segment) + i % segment;
-  const std::size_t size = SlsqpProblem::stride(position.back() + 1);
+  for (std::size_t i = 0; i < n; ++i) position[i] = i / segment * solvers::Problem::stride(segment) + i % segment;
+  const std::size_t size = solvers::Problem::stride(position.back() + 1);
   const auto spread = [=](const Vector& x, double rest) {
     Vector y(size, rest);
     for (std::size_t i = 0; i < n; ++i) y[position[i]] = x[i];
@@ -367,7 +367,7 @@ class SlsqpArgumentsTest : public ::testing::Test {
   Vector lower_ = Vector(3);
   Vector upper_ = Vector(3, 1);
   Vector offsets_ = Vector(2, kNaN);
-  SlsqpProblem problem_{x_, gradient_, constraints_, jacobian_, 1, lower_, upper_, offsets_, 0};
+  solvers::Problem problem_{x_, gradient_, constraints_, jacobian_, 1, lower_, upper_, offsets_, 0};
   SlsqpOptions options_;
 };
 

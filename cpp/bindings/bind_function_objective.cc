@@ -1,0 +1,166 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/call.h"
+#include "bindings/objective.h"
+#include "bindings/plain_function.h"
+#include "bindings/tensorflow.h"
+#include "objectives/function_objective.h"
+
+namespace tfminimize::bindings {
+namespace {
+
+using Calls = std::vector<std::shared_ptr<PyCall>>;
+
+std::vector<MakeFunction> makers(const py::capsule& context, const Calls& calls) {
+  std::vector<MakeFunction> result;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    if (!calls[i]) throw py::type_error("calls[" + std::to_string(i) + "] is None; it must be a Call.");
+    const char* const prefix = calls.size() == 1 ? "" : i == 0 ? "values: " : "derivatives: ";
+    result.push_back(calls[i]->maker(context, prefix));
+  }
+  return result;
+}
+
+class PyFunctionObjective final : public PyObjective {
+ public:
+  PyFunctionObjective(const py::capsule& context, const Calls& calls, const std::vector<Component>& components,
+                      const FunctionOutputs& outputs, const std::vector<ConstraintRow>& rows)
+      : context_(context), core_(components, outputs, makers(context, calls), rows), call_(calls.front()) {}
+
+  bool can_be_cancelled() const override { return call_->is_tensorflows(); }
+
+  void check_rows(std::size_t m, Span<const double> offsets) const override { core_.rows().check_complete(m, offsets); }
+
+  void set_input(std::size_t position, const py::object& tensor, std::optional<std::size_t> function) {
+    check_idle();
+    if (function && *function >= core_.functions().size()) {
+      throw py::value_error("function is " + std::to_string(*function) + ", and there are " +
+                            std::to_string(core_.functions().size()) + ".");
+    }
+    core_.set_input(position, call_->tensor(context_, tensor, "input " + std::to_string(position)), function);
+  }
+
+  void set_rows(const std::vector<ConstraintRow>& rows) {
+    check_idle();
+    core_.set_rows(rows);
+  }
+
+  py::tuple dispatch() {
+    return for_each([](const CompiledFunction& function) { return function.way(); });
+  }
+
+  py::tuple repeat(const py::array& x, std::int64_t count) {
+    if (count < 1) throw py::value_error("count is " + std::to_string(count) + "; it must be at least 1.");
+    const Span<const double> at = x_span(x);
+    const ObjectiveUse use(*this, x);
+    core_.stage(at);
+    return for_each([&](CompiledFunction& function) {
+      double seconds = 0;
+      without_gil([&] { seconds = function.repeat(at, count); });
+      return seconds;
+    });
+  }
+
+  py::tuple input_address(const py::array& x, std::size_t position) {
+    const Span<const double> at = x_span(x);
+    const ObjectiveUse use(*this, x);
+    core_.stage(at);
+    return for_each([&](CompiledFunction& function) {
+      return reinterpret_cast<std::uintptr_t>(function.input_address(at, position));
+    });
+  }
+
+ private:
+  Objective& begin(const py::array& x) override {
+    if (call_->is_tensorflows()) {
+      wait_without_gil(context_);
+      set_owner(keep_alive(x));
+    }
+    return core_;
+  }
+
+  void end() override {
+    if (call_->is_tensorflows()) set_owner(nullptr);
+  }
+
+  void set_owner(const std::shared_ptr<const void>& owner) {
+    for (const auto& function : core_.functions()) function->set_owner(owner);
+  }
+
+  static Span<const double> x_span(const py::array& x) { return vector_span<double>(x, "x", {true, false}); }
+
+  /// What `get` returns for each function.
+  template <typename Get>
+  py::tuple for_each(const Get& get) {
+    py::list result;
+    for (const auto& function : core_.functions()) result.append(get(*function));
+    return py::tuple(result);
+  }
+
+  py::capsule context_;
+  FunctionObjective core_;
+  std::shared_ptr<PyCall> call_;
+};
+
+py::tuple repeat(PyFunctionObjective& self, const py::array& x, std::int64_t count) { return self.repeat(x, count); }
+
+void register_row(py::module_& m) {
+  py::class_<ConstraintRow>(m, "Row", py::is_final(),
+                            R"(How one constraint is made of the values that TensorFlow computes.
+
+c[row] = sign * values[source] + offset, and the same for its row of the Jacobian; sign is 1 or -1.)")
+      .def(py::init<std::size_t, std::size_t, double, double>(), py::arg("row"), py::arg("source"),
+           py::arg("sign") = 1.0, py::arg("offset") = 0.0)
+      .def_readonly("row", &ConstraintRow::row)
+      .def_readonly("source", &ConstraintRow::source)
+      .def_readonly("sign", &ConstraintRow::sign)
+      .def_readonly("offset", &ConstraintRow::offset);
+}
+
+}  // namespace
+
+void register_function_objective(py::module_& m) {
+  register_row(m);
+  const auto make = [](const py::capsule& context, const Calls& calls, const std::vector<Component>& components,
+                       const std::vector<ConstraintRow>& rows, std::size_t num_values, const std::string& loss_dtype,
+                       const std::string& values_dtype) {
+    if (calls.empty()) throw py::value_error("calls is empty; it must hold one function, or two.");
+    const FunctionOutputs outputs{parse_dtype(loss_dtype, "loss_dtype"), parse_dtype(values_dtype, "values_dtype"),
+                                  num_values};
+    return std::make_unique<PyFunctionObjective>(context, calls, components, outputs, rows);
+  };
+  py::class_<PyFunctionObjective, PyObjective> binding(
+      m, "FunctionObjective", py::is_final(), R"(Compiled functions of the components of x: values and derivatives.
+
+values:       loss (a scalar), the values that constraints are made of (a vector [num_values])
+derivatives:  the same two, one gradient for each component, one Jacobian of the values for each component
+
+Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows of as many elements as the
+component has. If num_values is 0, neither values nor Jacobians are returned, and derivatives may be the only function.
+Constraints that are in no row are never written. Functions of _xla.compile() read x and write gradients of float64 in
+place.)");
+  binding
+      .def(py::init(make), py::arg("context"), py::arg("calls"), py::arg("components"),
+           py::arg("rows") = std::vector<ConstraintRow>(), py::kw_only(), py::arg("num_values") = 0,
+           py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
+      .def_property_readonly("dispatch", &PyFunctionObjective::dispatch,
+                             "How each function is called: 'function' or 'partitioned_call', the faster as far as "
+                             "known, or 'machine_code'.")
+      .def("set_input", &PyFunctionObjective::set_input, py::arg("position"), py::arg("tensor"),
+           py::arg("function") = py::none(),
+           "Passes another tensor of the same dtype and size from now on, to all functions or to one (by its number).")
+      .def("set_rows", &PyFunctionObjective::set_rows, py::arg("rows"), "Makes other constraints from now on.")
+      .def("input_address", &PyFunctionObjective::input_address, py::arg("x"), py::arg("position"),
+           "The addresses that the functions read for the component that is their input at `position`.");
+  add_plain_method(binding, "repeat", &repeat, {{{"self"}, {"x"}, {"count"}}},
+                   "Seconds of one call of each function, in bare loops of `count`: what a solve is measured by.");
+}
+
+}  // namespace tfminimize::bindings

@@ -1,0 +1,55 @@
+#ifndef TFMINIMIZE_BINDINGS_CALL_H_
+#define TFMINIMIZE_BINDINGS_CALL_H_
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "objectives/compiled_function.h"
+
+namespace tfminimize::bindings {
+
+namespace py = pybind11;
+
+/// A compiled function and what it is called with, as Python describes it.
+class PyCall {
+ public:
+  explicit PyCall(py::tuple inputs) : inputs_(std::move(inputs)) {}
+  virtual ~PyCall() = default;
+  PyCall(const PyCall&) = delete;
+  PyCall& operator=(const PyCall&) = delete;
+
+  /// What makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that begins with
+  /// `prefix`.
+  virtual MakeFunction maker(const py::capsule& context, const std::string& prefix) const = 0;
+
+  /// An EagerTensor as the function takes it; throws py::type_error, in a sentence that begins with `name`, for
+  /// anything else.
+  virtual InputTensor tensor(const py::capsule& context, const py::object& tensor, const std::string& name) const = 0;
+
+  /// Whether TensorFlow calls the function.
+  virtual bool is_tensorflows() const = 0;
+
+ protected:
+  std::vector<CompiledFunction::Input> inputs(const py::capsule& context, const std::string& prefix) const {
+    std::vector<CompiledFunction::Input> inputs;
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      const py::object input = inputs_[i];
+      if (py::isinstance<py::int_>(input)) {
+        inputs.emplace_back(input.cast<std::size_t>());
+      } else {
+        inputs.emplace_back(tensor(context, input, prefix + "input " + std::to_string(i)));
+      }
+    }
+    return inputs;
+  }
+
+ private:
+  py::tuple inputs_;
+};
+
+}  // namespace tfminimize::bindings
+
+#endif  // TFMINIMIZE_BINDINGS_CALL_H_

@@ -1,0 +1,83 @@
+#ifndef TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_
+#define TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "objectives/compiled_function.h"
+#include "objectives/components.h"
+#include "objectives/objective.h"
+#include "solvers/span.h"
+
+namespace tfminimize {
+
+/// How one constraint of the solver is made of the values v that TensorFlow computes:
+///
+///     c[row] = sign * v[source] + offset
+struct ConstraintRow {
+  std::size_t row = 0;
+  std::size_t source = 0;
+  double sign = 1;  ///< 1 or -1.
+  double offset = 0;
+};
+
+/// All rows: the way of the values of a function and their Jacobians into the solver's memory. What is in no row is
+/// never written.
+class ConstraintRows {
+ public:
+  /// Of `num_values` values v. Throws std::invalid_argument for rows that do not fit.
+  ConstraintRows(std::vector<ConstraintRow> rows, std::size_t num_values);
+
+  /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
+  void set(std::vector<ConstraintRow> rows);
+
+  /// Throws std::invalid_argument unless these are those of m constraints that the solver does not compute itself: all
+  /// whose offset is NaN, or simply all if there are no offsets.
+  void check_complete(std::size_t m, Span<const double> offsets) const;
+
+  // Throw std::invalid_argument if the memory ends before the rows do, or before the components.
+  void check_constraints(std::size_t size) const {
+    if (size < required_rows_) fail_constraints(size);
+  }
+  void check_jacobian(const Buffers& to, const Components& components) const {
+    if (required_rows_ > 0) check_rows_of_jacobian(to, components);
+  }
+
+  /// Writes the constraints, made of the values that are result `index` of a call.
+  void write_constraints(const CompiledFunction::Call& call, std::size_t index, Span<double> c) const {
+    call.read(index, [&](const auto* source) {
+      for (const ConstraintRow& row : rows_) {
+        c[row.row] = row.sign * static_cast<double>(source[row.source]) + row.offset;
+      }
+    });
+  }
+
+  /// Writes their Jacobian; that of the values by component 0 is result `index`, the others follow.
+  void write_jacobian(const CompiledFunction::Call& call, std::size_t index, const Components& components,
+                      const Buffers& to) const {
+    for (std::size_t i = 0; i < components.count(); ++i) {
+      const std::size_t size = components.size(i);
+      double* const target = to.jacobian.data() + components.offset(i);
+      call.read(index + i, [&](const auto* source) {
+        for (const ConstraintRow& row : rows_) {
+          const auto* from = source + row.source * size;
+          std::transform(from, from + size, target + row.row * to.stride,
+                         [sign = row.sign](auto value) { return sign * static_cast<double>(value); });
+        }
+      });
+    }
+  }
+
+ private:
+  [[noreturn]] void fail_constraints(std::size_t size) const;
+  void check_rows_of_jacobian(const Buffers& to, const Components& components) const;
+
+  std::size_t num_values_;
+  std::vector<ConstraintRow> rows_;
+  std::size_t required_rows_ = 0;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OBJECTIVES_CONSTRAINT_ROWS_H_

@@ -1,0 +1,114 @@
+#include "objectives/function_objective.h"
+
+#include <algorithm>
+#include <list>
+#include <stdexcept>
+#include <string>
+
+namespace tfminimize {
+namespace {
+
+std::vector<Output> outputs_of_values(const FunctionOutputs& outputs) {
+  std::vector<Output> result{{"loss", outputs.loss_dtype, 1}};
+  if (outputs.num_values > 0) result.push_back({"vector of constraints", outputs.values_dtype, outputs.num_values});
+  return result;
+}
+
+std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components) {
+  std::vector<Output> result = outputs_of_values(outputs);
+  for (std::size_t i = 0; i < components.count(); ++i) {
+    result.push_back({"gradient of component " + std::to_string(i), components.dtype(i), components.size(i)});
+  }
+  if (outputs.num_values == 0) return result;
+  for (std::size_t i = 0; i < components.count(); ++i) {
+    std::size_t size = 0;
+    if (__builtin_mul_overflow(outputs.num_values, components.size(i), &size)) {
+      throw std::invalid_argument("The Jacobian by component " + std::to_string(i) +
+                                  " has more elements than memory can hold.");
+    }
+    result.push_back({"Jacobian by component " + std::to_string(i), components.dtype(i), size});
+  }
+  return result;
+}
+
+}  // namespace
+
+FunctionObjective::FunctionObjective(std::vector<Component> components, const FunctionOutputs& outputs,
+                                     const std::vector<MakeFunction>& make, std::vector<ConstraintRow> rows)
+    : components_(std::move(components)),
+      rows_(std::move(rows), outputs.num_values),
+      first_gradient_(outputs.num_values > 0 ? 2 : 1),
+      has_values_(outputs.num_values > 0) {
+  if (make.empty() || make.size() > 2 || (make.size() == 1 && has_values_)) {
+    throw std::invalid_argument(std::to_string(make.size()) + " functions are given: there must be two, or one if " +
+                                "there are no values for constraints.");
+  }
+  std::vector<Output> with_derivatives = outputs_of_derivatives(outputs, components_);
+  if (make.size() == 2) functions_.push_back(make.front()(components_, outputs_of_values(outputs)));
+  functions_.push_back(make.back()(components_, std::move(with_derivatives)));
+  derivatives_ = functions_.back().get();
+}
+
+/// Checks the memory of an evaluation with derivatives, stages x, and lets the function write the gradient.
+void FunctionObjective::prepare(Span<const double> x, const Buffers& to) {
+  components_.check_size(std::min(x.size(), to.gradient.size()));
+  rows_.check_jacobian(to, components_);
+  components_.stage(x);
+  for (std::size_t i = 0; i < components_.count(); ++i) {
+    derivatives_->place(first_gradient_ + i, to.gradient.data() + components_.offset(i));
+  }
+}
+
+void FunctionObjective::write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const {
+  const std::size_t count = components_.count();
+  for (std::size_t i = 0; i < count; ++i) {
+    call.copy(first_gradient_ + i, to.gradient.data() + components_.offset(i));
+  }
+  if (has_values_) rows_.write_jacobian(call, first_gradient_ + count, components_, to);
+}
+
+double FunctionObjective::evaluate(Span<const double> x, const Buffers& to) {
+  rows_.check_constraints(to.constraints.size());
+  prepare(x, to);
+  const CompiledFunction::Call call(*derivatives_, x);
+  if (has_values_) rows_.write_constraints(call, 1, to.constraints);
+  write_derivatives(call, to);
+  return call.scalar(0);
+}
+
+double FunctionObjective::values(Span<const double> x, const Buffers& to) {
+  components_.check_size(x.size());
+  rows_.check_constraints(to.constraints.size());
+  components_.stage(x);
+  CompiledFunction& function = *functions_.front();
+  if (&function == derivatives_) {
+    for (std::size_t i = 0; i < components_.count(); ++i) function.place(first_gradient_ + i, nullptr);
+  }
+  const CompiledFunction::Call call(function, x);
+  if (has_values_) rows_.write_constraints(call, 1, to.constraints);
+  return call.scalar(0);
+}
+
+void FunctionObjective::derivatives(Span<const double> x, const Buffers& to) {
+  prepare(x, to);
+  write_derivatives(CompiledFunction::Call(*derivatives_, x), to);
+}
+
+void FunctionObjective::begin_batch(const std::vector<BatchedInput>& inputs) {
+  std::list<BatchScope<CompiledFunction>> begun;  // if one refuses, the others are as they were
+  for (const auto& function : functions_) begun.emplace_back(*function, inputs);
+  for (BatchScope<CompiledFunction>& batch : begun) batch.keep();
+}
+
+void FunctionObjective::set_input(std::size_t position, const InputTensor& tensor,
+                                  std::optional<std::size_t> function) {
+  const auto for_each = [&](const auto& apply) {
+    for (std::size_t i = 0; i < functions_.size(); ++i) {
+      if (!function || *function == i) apply(*functions_[i]);
+    }
+  };
+  for_each([&](const CompiledFunction& one) { one.check_input(position, tensor); });
+  for_each([&](CompiledFunction& one) { one.set_input(position, tensor); });
+}
+
+}  // namespace tfminimize

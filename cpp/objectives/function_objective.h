@@ -1,0 +1,88 @@
+#ifndef TFMINIMIZE_OBJECTIVES_FUNCTION_OBJECTIVE_H_
+#define TFMINIMIZE_OBJECTIVES_FUNCTION_OBJECTIVE_H_
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "objectives/compiled_function.h"
+#include "objectives/components.h"
+#include "objectives/constraint_rows.h"
+#include "objectives/objective.h"
+
+namespace tfminimize {
+
+/// What the functions of an objective compute, besides derivatives.
+struct FunctionOutputs {
+  TF_DataType loss_dtype = TF_DOUBLE;
+  TF_DataType values_dtype = TF_DOUBLE;
+  std::size_t num_values = 0;  ///< k
+};
+
+/// An objective that calls compiled functions of the components of x:
+///
+///     values:       loss, v [k]
+///     derivatives:  loss, v [k], gradient 0, gradient 1, ..., Jacobian of v by component 0, by component 1, ...
+///
+/// The loss is a scalar, and v are what the constraints are made of. Gradients and Jacobians have the dtype of their
+/// component; a Jacobian has k rows of as many elements as the component has. If k is 0, there are no v and no
+/// Jacobians; then the second function alone is enough.
+class FunctionObjective final : public Objective {
+ public:
+  /// `make` makes the functions: values and derivatives, or only the latter. Throws std::invalid_argument for
+  /// components, functions and rows that do not fit, and what `make` throws.
+  FunctionObjective(std::vector<Component> components, const FunctionOutputs& outputs,
+                    const std::vector<MakeFunction>& make, std::vector<ConstraintRow> rows);
+
+  double evaluate(Span<const double> x, const Buffers& to) override;
+  double values(Span<const double> x, const Buffers& to) override;
+  void derivatives(Span<const double> x, const Buffers& to) override;
+  bool is_joint() const override { return true; }
+
+  void cancel() override {
+    for (const auto& function : functions_) function->cancel();
+  }
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+  void select(std::size_t problem) override {
+    for (const auto& function : functions_) function->select(problem);
+  }
+  void end_batch() override {
+    for (const auto& function : functions_) function->end_batch();
+  }
+
+  const ConstraintRows& rows() const { return rows_; }
+
+  /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
+  void set_rows(std::vector<ConstraintRow> rows) { rows_.set(std::move(rows)); }
+
+  /// Replaces a tensor that is passed as it is by another of the same dtype and size: to all functions, at the same
+  /// position, or to the one of this number. Throws std::invalid_argument, and then changes nothing.
+  void set_input(std::size_t position, const InputTensor& tensor, std::optional<std::size_t> function = {});
+
+  /// The functions in the order in which they were given.
+  const std::vector<std::unique_ptr<CompiledFunction>>& functions() const { return functions_; }
+
+  /// Casts the components of x that are not passed in place, for a call of a function. Throws std::invalid_argument if
+  /// x ends before the components.
+  void stage(Span<const double> x) const {
+    components_.check_size(x.size());
+    components_.stage(x);
+  }
+
+ private:
+  void prepare(Span<const double> x, const Buffers& to);
+  void write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const;
+
+  Components components_;
+  ConstraintRows rows_;
+  std::size_t first_gradient_;  ///< Among the results.
+  bool has_values_;             ///< Whether there are v.
+  std::vector<std::unique_ptr<CompiledFunction>> functions_;
+  CompiledFunction* derivatives_ = nullptr;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OBJECTIVES_FUNCTION_OBJECTIVE_H_

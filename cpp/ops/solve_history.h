@@ -1,0 +1,63 @@
+#ifndef TFMINIMIZE_OPS_SOLVE_HISTORY_H_
+#define TFMINIMIZE_OPS_SOLVE_HISTORY_H_
+
+#include <vector>
+
+#include "ops/function_library.h"
+#include "solvers/span.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace tfminimize {
+
+/// What is kept of the way of a solve: the values, and what a function returns on the way,
+///
+///     function (x [n], value [], gradient [n], state..., captures...) -> (whether to end, state..., traced...)
+class SolveHistory {
+ public:
+  /// `function` may be null; it and `inputs` must outlive the object. `shapes` are static, of what is traced.
+  SolveHistory(LibraryFunction* function, FunctionInputs& inputs, std::vector<tensorflow::Tensor> state,
+               const std::vector<tensorflow::PartialTensorShape>& shapes)
+      : function_(function), inputs_(inputs), state_(std::move(state)) {
+    for (const tensorflow::PartialTensorShape& shape : shapes) {
+      shapes_.emplace_back();
+      shape.AsTensorShape(&shapes_.back());
+    }
+  }
+
+  bool has_function() const { return function_ != nullptr; }
+
+  /// Notes a value.
+  void add(double f) { values_.push_back(f); }
+
+  /// Calls the function; true if it asks for the end of the solve. Throws StatusError.
+  bool call(Span<const double> x, double f, Span<const double> g);
+
+  const std::vector<double>& values() const { return values_; }
+
+  /// How often the function was called.
+  std::size_t size() const { return rows_.size(); }
+
+  /// The shape of all that traced result `i` was, stacked along a new first axis. Throws StatusError.
+  tensorflow::TensorShape stacked_shape(std::size_t i) const {
+    tensorflow::TensorShape shape = shapes_[i];
+    check(shape.InsertDimWithStatus(0, static_cast<std::int64_t>(size())));
+    return shape;
+  }
+
+  /// Writes it into a tensor of that shape. Throws StatusError.
+  void stack(std::size_t i, tensorflow::Tensor& stacked) const;
+
+ private:
+  void check_shape(const tensorflow::Tensor& result, const tensorflow::TensorShape& shape, const char* meaning) const;
+
+  LibraryFunction* function_;
+  FunctionInputs& inputs_;
+  std::vector<tensorflow::Tensor> state_;
+  std::vector<tensorflow::TensorShape> shapes_;
+  std::vector<double> values_;
+  std::vector<std::vector<tensorflow::Tensor>> rows_;
+};
+
+}  // namespace tfminimize
+
+#endif  // TFMINIMIZE_OPS_SOLVE_HISTORY_H_

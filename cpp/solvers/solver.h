@@ -1,0 +1,72 @@
+#ifndef TFMINIMIZE_SOLVERS_SOLVER_H_
+#define TFMINIMIZE_SOLVERS_SOLVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "solvers/span.h"
+#include "solvers/status.h"
+
+namespace tfminimize::solvers {
+
+/// What every solver can do. A solver works on the memory of a Problem, by reverse communication: it owns no function.
+///
+///     Request request = solver.request();
+///     while (request != Request::kStopped) {
+///       bool both = !solver.takes_values_alone() || solver.expects_derivatives();
+///       if (request == Request::kEvaluate) f = evaluate(x, both);  // writes c(x); if `both`, also the derivatives
+///       if (request == Request::kDerivatives) differentiate(x);    // writes the gradient and the Jacobian at x
+///       request = solver.advance(f, both);
+///     }
+class Solver {
+ public:
+  virtual ~Solver() = default;
+
+  /// Goes on as far as it can. After kEvaluate, f is the value at x, `constraints` holds c(x) and, if
+  /// with_derivatives, `gradient` and `jacobian` hold theirs; after kDerivatives these two do, and after kIteration
+  /// nothing is read. Never throws for a numerical event.
+  virtual Request advance(double f, bool with_derivatives) = 0;
+
+  /// Ends the solve; allowed after kIteration.
+  virtual void stop() = 0;
+
+  /// Begins anew from what x holds, with the options it has.
+  virtual void restart() = 0;
+
+  /// What the last advance() returned; kEvaluate before the first.
+  virtual Request request() const = 0;
+  /// Whether a value may come without its derivatives, which are then asked for if they are needed.
+  virtual bool takes_values_alone() const { return false; }
+  /// After kEvaluate: whether the derivatives at x will most likely be needed.
+  virtual bool expects_derivatives() const { return true; }
+  /// Whether `gradient` and `jacobian` belong to the present x.
+  virtual bool has_derivatives() const { return true; }
+
+  virtual int status_code() const = 0;          ///< SciPy's.
+  virtual const char* message() const = 0;      ///< The same in words.
+  virtual double fun() const = 0;               ///< The value at the last completed iteration, or at the start.
+  virtual double constr_violation() const = 0;  ///< The greatest violation of a constraint there.
+  virtual std::int64_t nit() const = 0;         ///< Iterations.
+  virtual std::int64_t nfev() const = 0;        ///< Values asked for.
+  virtual std::int64_t njev() const = 0;        ///< Derivatives used.
+  virtual std::size_t size() const = 0;         ///< n.
+  virtual Span<const double> multipliers() const { return {}; }  ///< [m], of the constraints.
+
+  /// The whole state, what the problem holds included, so that a solver restored from it goes on with the same bits.
+  virtual std::vector<std::uint8_t> save() const = 0;
+  /// Takes a state saved by a solver of the same kind and sizes; throws std::invalid_argument for anything else, and
+  /// then changes nothing.
+  virtual void restore(Span<const std::uint8_t> state) = 0;
+
+ protected:
+  Solver() = default;
+  Solver(const Solver&) = default;
+  Solver(Solver&&) = default;
+  Solver& operator=(const Solver&) = default;
+  Solver& operator=(Solver&&) = default;
+};
+
+}  // namespace tfminimize::solvers
+
+#endif  // TFMINIMIZE_SOLVERS_SOLVER_H_

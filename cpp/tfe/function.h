@@ -1,0 +1,111 @@
+#ifndef TFMINIMIZE_TFE_FUNCTION_H_
+#define TFMINIMIZE_TFE_FUNCTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "objectives/compiled_function.h"
+#include "objectives/components.h"
+#include "solvers/span.h"
+#include "tfe/faster_way.h"
+#include "tfe/op_call.h"
+#include "tfe/tfe_api.h"
+
+namespace tfminimize::tfe {
+
+/// How TensorFlow is asked to call a function.
+enum class Dispatch {
+  kFunction,         ///< By its name, as Python does.
+  kPartitionedCall,  ///< As the attribute of a StatefulPartitionedCall, which runs it in the calling thread.
+};
+
+/// Which function, and how.
+struct CallOptions {
+  std::string function;
+  Dispatch dispatch = Dispatch::kFunction;
+  std::string config_proto;   ///< A serialized ConfigProto, for the graph optimisation; empty for none.
+  std::string executor_type;  ///< Empty for the default executor.
+  std::string device;         ///< Empty where TensorFlow chooses.
+};
+
+/// A function of TensorFlow and what it is called with.
+struct FunctionOptions {
+  std::vector<CallOptions> calls;               ///< One way to call it, or two that are tried for which is faster.
+  std::vector<CompiledFunction::Input> inputs;  ///< In the order of its signature.
+  bool repeatable = false;             ///< It has no side effects; what fails in the first way is called in the second.
+  bool keeps_inputs = false;           ///< It may keep what it is called with, so that it gets copies of x.
+  std::shared_ptr<const void> origin;  ///< Of its errors.
+};
+
+/// The tensor of a handle, as an input of a function.
+InputTensor as_tensor(const TfeApi& api, TensorHandle handle);
+
+/// A function of TensorFlow, called through the eager C API on the memory of x itself.
+class Function final : public CompiledFunction {
+ public:
+  /// `api` and `components` must outlive the object. Throws std::invalid_argument for inputs that cannot be passed, and
+  /// TensorFlowError for a function that TensorFlow does not know.
+  Function(const TfeApi& api, TFE_Context* context, Components& components, FunctionOptions options,
+           std::vector<Output> outputs);
+
+  /// "function" or "partitioned_call": the faster one, as far as it is known.
+  const char* way() const override;
+
+  /// The address that TensorFlow reads for the input at `position`, which must be a component.
+  const void* input_address(Span<const double> x, std::size_t position) override;
+
+  /// Makes the same calls of TensorFlow as an evaluation, and reads nothing.
+  double repeat(Span<const double> x, std::int64_t count) override;
+
+  void set_owner(std::shared_ptr<const void> owner) override { owner_ = std::move(owner); }
+  void cancel() override;
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+  void select(std::size_t problem) override;
+  void end_batch() override;
+
+ private:
+  /// An input of the batch, and the tensor that is passed otherwise.
+  struct Batched {
+    BatchedInput input;
+    InputTensor usual;
+  };
+
+  // Throws TensorFlowError with the error of the function.
+  void run(Span<const double> x) override;
+  void release() override;
+
+  OpDescription describe(const CallOptions& options) const;
+  TFE_TensorHandle* handle_at(std::size_t position) const;
+  TensorHandle component(std::size_t index, Span<const double> x) const;
+  void prepare_arguments(Span<const double> x);
+  void call();
+  void call(std::size_t way);
+  void check_handles() const;
+  const void* find_result(std::size_t index);
+
+  const TfeApi& api_;
+  TFE_Context* context_;
+  std::vector<Batched> batch_;
+  bool repeatable_;
+  bool keeps_inputs_;
+  std::shared_ptr<const void> origin_;
+  std::string host_device_;
+
+  TfStatus status_;
+  std::vector<std::unique_ptr<OpCall>> calls_;
+  std::vector<Dispatch> dispatches_;
+  FasterWay faster_;
+  std::vector<TensorHandle> fresh_;
+  std::vector<TFE_TensorHandle*> arguments_;
+  std::vector<TensorHandle> handles_;  ///< Of the results,
+  std::vector<TfTensor> copies_;       ///< and those that come from another device.
+  std::shared_ptr<const void> owner_;
+  bool checked_ = false;
+};
+
+}  // namespace tfminimize::tfe
+
+#endif  // TFMINIMIZE_TFE_FUNCTION_H_

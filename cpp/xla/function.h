@@ -1,0 +1,68 @@
+#ifndef TFMINIMIZE_XLA_FUNCTION_H_
+#define TFMINIMIZE_XLA_FUNCTION_H_
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "objectives/compiled_function.h"
+#include "objectives/components.h"
+#include "solvers/aligned_array.h"
+#include "solvers/span.h"
+#include "tfe/tfe_api.h"
+#include "xla/xla_program.h"
+
+namespace tfminimize::xla {
+
+/// The memory of a tensor of TensorFlow on the host: its own, or a copy if that is on another device or not aligned.
+InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor);
+
+/// A program of XLA: no TensorFlow between it and the solver. It reads x and writes results of doubles in place.
+class Function final : public CompiledFunction {
+ public:
+  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that are not
+  /// those of the program.
+  Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
+           std::vector<Output> outputs);
+
+  const char* way() const override { return "machine_code"; }
+
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+  void select(std::size_t problem) override;
+  void end_batch() override;
+
+ private:
+  using Bytes = solvers::AlignedArray<unsigned char>;
+
+  /// An input of the batch, and memory for the values that are not aligned.
+  struct Batched {
+    BatchedInput input;
+    Bytes copy;
+  };
+
+  /// Throws std::runtime_error with XLA's message.
+  void run(Span<const double> x) override {
+    if (x.data() != x_) set_x(x);
+    call_->run();
+  }
+  /// A result that is not one of doubles, or whose target is not aligned, is written to memory of this object.
+  void set_target(std::size_t index, double* target) override;
+  void input_changed(std::size_t position) override { pass(position); }
+
+  void check_inputs() const;
+  void check_outputs() const;
+  void pass(std::size_t position);
+  void use(std::unique_ptr<XlaCall> call);
+  void set_x(Span<const double> x);
+
+  std::shared_ptr<XlaProgram> program_;
+  std::vector<Batched> batch_;
+  std::unique_ptr<XlaCall> call_;
+  std::unique_ptr<XlaCall> usual_call_;  ///< While a batch has another.
+  std::vector<Bytes> own_;               ///< Memory for the results that are not written elsewhere.
+  const double* x_ = nullptr;
+};
+
+}  // namespace tfminimize::xla
+
+#endif  // TFMINIMIZE_XLA_FUNCTION_H_

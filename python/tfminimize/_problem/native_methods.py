@@ -1,0 +1,55 @@
+"""The methods that the extension solves, and what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from tfminimize._problem.layout import Layout
+from tfminimize._problem.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
+from tfminimize._problem.result import InverseHessian
+
+__all__ = ["NATIVE_METHODS", "NativeMethod"]
+
+Options = Mapping[str, Any]
+
+
+class NativeMethod(NamedTuple):
+    """One of these methods."""
+
+    solver: str
+    """The class in the extension."""
+    defaults: Options
+    """Its options."""
+    options: Callable[[Options | None, float | None], Options]
+    """Checks the options that a user gives, and ``tol``."""
+    memory: Callable[[int, Options], tuple[int, int]]
+    """What the class checks the memory by, from the number of variables and the options."""
+    num_doubles: Callable[[int, int, Options], int]
+    """The size of a solver, from the numbers of variables and of constraints and the options."""
+    fixed_options: tuple[str, ...]
+    """The options that a solver keeps for good."""
+    result: Callable[[Any, Layout], dict[str, Any]]
+    """The fields of the result that not every method has, from the solver."""
+
+
+NATIVE_METHODS: Mapping[str, NativeMethod] = {
+    "l-bfgs-b": NativeMethod(
+        solver="Lbfgsb",
+        defaults=LBFGSB_DEFAULTS,
+        options=lbfgsb_options,
+        memory=lambda n, options: (n, options["maxcor"]),
+        num_doubles=lambda n, m, options: (2 * options["maxcor"] + 6) * n,
+        fixed_options=("maxcor",),
+        result=lambda solver, layout: {"hess_inv": InverseHessian(solver, layout)},
+    ),
+    "slsqp": NativeMethod(
+        solver="Slsqp",
+        defaults=SLSQP_DEFAULTS,
+        options=slsqp_options,
+        memory=lambda n, options: (n, 0),  # the constraints are counted when they are known
+        num_doubles=lambda n, m, options: 3 * n * (n + m),
+        fixed_options=(),
+        result=lambda solver, layout: {"multipliers": solver.multipliers()},
+    ),
+}

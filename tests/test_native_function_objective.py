@@ -1,0 +1,476 @@
+"""TensorFlow functions as objectives, with and without constraints: memory, dtypes, captured tensors, errors."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from native_constrained import (
+    PLANE,
+    START,
+    Memory,
+    circle_and_line,
+    circle_objective,
+    constrained_objective,
+    memory,
+    trace_constrained,
+)
+from native_constrained import rosenbrock as rosenbrock_of_two
+from native_functions import Layout, objective, rosenbrock, rosenbrock_objective, solve, trace, vector_layout, vectors
+
+from tfminimize import _native
+from tfminimize._tf.dispatch import dispatchable
+
+WAYS = ["function", "partitioned_call", "fastest"]
+
+
+class Kind(NamedTuple):
+    """Rosenbrock's function of two variables, alone or on a circle: its minimum is at (1, 1)."""
+
+    make: Callable[..., _native.FunctionObjective]
+    num_constraints: int
+
+    def solve(self, function: _native.Objective, start: Any = START, **options: Any) -> Any:
+        arrays = memory(2, self.num_constraints, start)
+        if self.num_constraints:
+            _native.drive(_native.Slsqp(*arrays, 1, **options), function)
+        else:
+            _native.drive(_native.Lbfgsb(*arrays, **options), function)
+        return np.array(arrays.x)
+
+    def memory(self, start: Any = START) -> Memory:
+        return memory(2, self.num_constraints, start)
+
+
+KINDS = {
+    "loss": Kind(lambda **options: rosenbrock_objective(2, **options), 0),
+    "constraints": Kind(circle_objective, 2),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@every_kind
+def test_objective_outlives_what_it_was_made_of(kind: Kind) -> None:
+    function = kind.make()
+    gc.collect()
+    for _ in range(3):
+        np.testing.assert_allclose(kind.solve(function), 1.0, atol=1e-4)
+
+
+@every_kind
+def test_functions_compiled_by_xla(kind: Kind) -> None:
+    if kind.num_constraints:
+        traced = trace_constrained(rosenbrock_of_two, circle_and_line, PLANE, jit_compile=True)
+        function = constrained_objective(traced, PLANE, dispatch="function")
+    else:
+        function = rosenbrock_objective(2, jit_compile=True)
+    assert set(function.dispatch) == {"function"}
+    np.testing.assert_allclose(kind.solve(function), 1.0, atol=1e-3)
+
+
+@every_kind
+def test_tensorflow_reads_the_memory_of_x(kind: Kind) -> None:
+    function, x = kind.make(), kind.memory().x
+    assert set(function.input_address(x, 0)) == {x.ctypes.data}
+
+
+def test_tensorflow_reads_each_component_where_it_is() -> None:
+    layout: Layout = [(0, (2, 3), "float64"), (8, (5,), "float64")]
+    function = objective(trace(lambda a, b: tf.reduce_sum(a**2) + tf.reduce_sum(b), layout), layout)
+    x, _ = vectors(13)
+    assert function.input_address(x, 0) == (x.ctypes.data,)
+    assert function.input_address(x, 1) == (x.ctypes.data + 8 * 8,)
+
+
+@pytest.mark.parametrize("dispatch", WAYS)
+@pytest.mark.parametrize("with_constraints", [False, True])
+def test_each_component_keeps_its_dtype(with_constraints: bool, dispatch: str) -> None:
+    layout: Layout = [(0, (3,), "float64"), (8, (2, 2), "float32"), (16, (), "float32"), (24, (5,), "float64")]
+
+    def loss(a: Any, b: Any, c: Any, d: Any) -> Any:
+        return tf.reduce_sum(a**2) + tf.cast(tf.reduce_sum(b**3) * c, tf.float64) + tf.reduce_sum(tf.sin(d))
+
+    def constraints(a: Any, b: Any, c: Any, d: Any) -> Any:
+        return tf.stack([tf.reduce_prod(a), tf.cast(tf.reduce_sum(b) * c, tf.float64), tf.reduce_sum(d**2)])
+
+    if with_constraints:
+        traced = trace_constrained(loss, constraints, layout)
+        concrete, function = traced.derivatives, constrained_objective(traced, layout, dispatch=dispatch)
+    else:
+        concrete = trace(loss, layout)
+        function = objective(concrete, layout, dispatch=dispatch)
+    arrays = memory(29, 3 if with_constraints else 0)
+    arrays.x[:] = np.random.default_rng(1).normal(size=29)
+    arrays.gradient[:], arrays.jacobian[:] = -77.0, -77.0
+    leaves = [arrays.x[o : o + int(np.prod(s))].reshape(s).astype(t) for o, s, t in layout]
+    f, *results = [t.numpy() for t in concrete(*map(tf.constant, leaves))]
+    assert function.evaluate(*arrays) == f
+    if with_constraints:
+        np.testing.assert_array_equal(arrays.constraints, results.pop(0))
+    for i, (offset, shape, _) in enumerate(layout):
+        part = slice(offset, offset + int(np.prod(shape)))
+        np.testing.assert_array_equal(arrays.gradient[part].reshape(shape), results[i])
+        if with_constraints:
+            np.testing.assert_array_equal(arrays.jacobian[:, part].reshape(3, *shape), results[4 + i])
+    for gap in (slice(3, 8), slice(12, 16), slice(17, 24)):
+        np.testing.assert_array_equal(arrays.gradient[gap], -77.0)
+        np.testing.assert_array_equal(arrays.jacobian[:, gap], -77.0)
+
+
+def test_loss_and_constraints_of_float32() -> None:
+    layout: Layout = [(0, (4,), "float32")]
+    function = objective(trace(lambda x: tf.reduce_sum(x**2), layout), layout)
+    np.testing.assert_allclose(solve(function, 4, 3.0), 0.0, atol=1e-5)
+    traced = trace_constrained(lambda x: tf.reduce_sum(x**2), lambda x: tf.reshape(tf.reduce_sum(x) - 4.0, [1]), layout)
+    arrays = memory(4, 1, 3.0)
+    solver = _native.Slsqp(*arrays, 1)
+    _native.drive(solver, constrained_objective(traced, layout))
+    assert solver.status_code == 0
+    np.testing.assert_allclose(arrays.x, 1.0, atol=1e-6)
+
+
+def test_component_without_elements() -> None:
+    layout: Layout = [(0, (0, 3), "float64"), (0, (2,), "float64")]
+    function = objective(trace(lambda a, b: tf.reduce_sum(a) + tf.reduce_sum(b**2), layout), layout)
+    x, g = vectors(2, 3.0)
+    assert function.evaluate(x, g) == 18.0
+    np.testing.assert_array_equal(g, 6.0)
+    loss = lambda a, b: tf.reduce_sum(a) + rosenbrock_of_two(b)  # noqa: E731
+    traced = trace_constrained(loss, lambda a, b: circle_and_line(b), layout)
+    np.testing.assert_allclose(KINDS["constraints"].solve(constrained_objective(traced, layout)), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_constraints", [False, True])
+def test_error_in_the_middle_of_a_solve(with_constraints: bool) -> None:
+    if with_constraints:
+        logarithm = lambda x: tf.debugging.check_numerics(tf.math.log(x) + 10.0, "my check")  # noqa: E731
+        function: Any = constrained_objective(trace_constrained(tf.reduce_sum, logarithm, PLANE), PLANE)
+    else:
+        root = lambda x: tf.reduce_sum(tf.debugging.check_numerics(tf.sqrt(x), "my check") + x)  # noqa: E731
+        function = objective(trace(root, PLANE), PLANE)
+    for _ in range(3):
+        arrays = memory(2, 2 if with_constraints else 0, 0.5 if with_constraints else 1.0)
+        solver: Any = _native.Slsqp(*arrays) if with_constraints else _native.Lbfgsb(*arrays)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="my check"):
+            _native.drive(solver, function)
+        assert solver.nfev > 0
+
+
+@every_kind
+def test_bare_loops_are_timed_one_for_each_function(kind: Kind) -> None:
+    function, x = kind.make(), kind.memory().x
+    times = function.repeat(x, 50)
+    assert len(times) == len(function.dispatch) == (2 if kind.num_constraints else 1)
+    for seconds in times:
+        assert seconds > 0
+    with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
+        function.repeat(x, 0)
+
+
+ELSEWHERE = {
+    "loss": """
+@tf.function
+def loss_and_gradient(x):
+    with tf.device("CPU:1"):
+        return [tf.reduce_sum(x ** 2), 2 * x]
+concrete = loss_and_gradient.get_concrete_function(tf.TensorSpec([4], tf.float64))
+call = dispatchable(concrete, False)
+assert "runs on" in call.reason and "CPU:1" in call.reason, call.reason
+function = objective(concrete, vector_layout(4), call=call)
+x, g = vectors(4, 3.0)
+assert "CPU:1" in concrete(tf.constant(x))[1].backing_device
+assert function.evaluate(x, g) == 36.0 and (g == 6.0).all(), g
+assert abs(solve(function, 4, 3.0)).max() < 1e-6
+""",
+    "constraints": """
+traced = trace_constrained(rosenbrock, circle_and_line, PLANE)
+def elsewhere(concrete):
+    def call(x):
+        with tf.device("CPU:1"):
+            return [tf.identity(t) for t in concrete(x)]
+    return tf.function(call).get_concrete_function(tf.TensorSpec([2], tf.float64))
+function = constrained_objective(Traced(elsewhere(traced.values), elsewhere(traced.derivatives), 2), PLANE)
+assert function.dispatch == ("function", "function")
+assert abs(solve_circle(function) - 1).max() < 1e-5
+""",
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+@pytest.mark.subprocess
+def test_result_on_another_device_is_copied(kind: str) -> None:
+    # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from native_functions import *
+from native_constrained import *
+from tfminimize._tf.dispatch import dispatchable
+{ELSEWHERE[kind]}
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+
+
+@pytest.mark.resident_memory
+@pytest.mark.parametrize("with_constraints", [False, True])
+def test_memory_is_constant(with_constraints: bool) -> None:
+    if with_constraints:
+        layout = vector_layout(100)
+        traced = trace_constrained(lambda x: tf.reduce_sum(x**2), lambda x: x[:20] ** 3, layout)
+        function, arrays, many = constrained_objective(traced, layout), memory(100, 20, 0.5), 20_000
+    else:
+        function, arrays, many = rosenbrock_objective(1000), memory(1000, 0, 0.5), 100_000
+
+    def evaluate(count: int) -> int:
+        for _ in range(count):
+            function.evaluate(*arrays)
+            if with_constraints:
+                function.values(arrays.x, arrays.constraints)
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = evaluate(2000)
+    # One leaked byte in each of the arrays of an evaluation would be 24 pages; a leaked tensor 200,000, and a leaked
+    # Jacobian 80,000.
+    assert evaluate(many) - before < 1000
+
+
+@every_kind
+def test_eight_threads_at_once(kind: Kind) -> None:
+    functions = [kind.make(dispatch="function") for _ in range(8)]
+    starts = [np.random.default_rng(i).uniform(0.2, 2.0, size=2) for i in range(8)]
+    expected = [kind.solve(functions[0], start) for start in starts]
+    found: list[Any] = [None] * 8
+    barrier = threading.Barrier(8)
+
+    def work(i: int) -> None:
+        barrier.wait()
+        for _ in range(20):
+            found[i] = kind.solve(functions[i], starts[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_eight_threads_with_the_fastest_way_of_one_function() -> None:
+    n = 20
+    concrete = trace(rosenbrock, vector_layout(n))
+    call = dispatchable(concrete, False)
+    functions = [objective(concrete, vector_layout(n), call=call) for _ in range(8)]
+    starts = [np.random.default_rng(i).normal(size=n) for i in range(8)]
+    expected = [solve(functions[0], n, start) for start in starts]
+    found: list[Any] = [None] * 8
+
+    def work(i: int) -> None:
+        for _ in range(5):
+            found[i] = solve(functions[i], n, starts[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_kind
+def test_second_user_at_the_same_time_is_refused(kind: Kind) -> None:
+    function, errors = kind.make(), []
+
+    def observe() -> None:
+        arrays = kind.memory()
+        for use in (
+            lambda: function.evaluate(*arrays),
+            lambda: function.values(arrays.x, arrays.constraints),
+            lambda: kind.solve(function),
+            lambda: function.set_input(0, tf.constant(0.0)),
+            lambda: function.set_rows([]),
+        ):
+            with pytest.raises(RuntimeError, match="in use by another solve or thread") as error:
+                use()
+            errors.append(error)
+
+    arrays = kind.memory()
+    solver: Any = _native.Slsqp(*arrays, 1, maxiter=2) if kind.num_constraints else _native.Lbfgsb(*arrays, maxiter=2)
+    _native.drive(solver, function, observe)
+    assert len(errors) == 5 * solver.nit
+    np.testing.assert_allclose(kind.solve(function), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dispatch", WAYS)
+@pytest.mark.parametrize("n", [2, 9, 1000])
+def test_value_and_gradient_are_those_of_pythons_own_call(dispatch: str, n: int) -> None:
+    concrete = trace(rosenbrock, vector_layout(n))
+    function = objective(concrete, vector_layout(n), dispatch=dispatch)
+    x, g = vectors(n)
+    rng = np.random.default_rng(0)
+    for _ in range(12):  # the two ways of "fastest" are both taken
+        x[:] = rng.normal(size=n)
+        f = function.evaluate(x, g)
+        expected_f, expected_g = concrete(tf.constant(x))
+        assert f == expected_f.numpy()
+        np.testing.assert_array_equal(g, expected_g)
+
+
+def test_variable_shares_the_memory_of_x() -> None:
+    v, (x, g) = tf.Variable(np.full(8, 7.0)), vectors(8, 2.0)
+    scratch = tf.Variable(np.zeros(8))
+    scratch.assign(tf.experimental.dlpack.from_dlpack(x.__dlpack__()))
+
+    @tf.function
+    def loss_and_gradient() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = rosenbrock(v)
+        return [loss, tape.gradient(loss, v)]
+
+    concrete = loss_and_gradient.get_concrete_function()
+    assert [t is v.handle for t in concrete.captured_inputs] == [True]
+    function = objective(concrete, vector_layout(8), inputs=[scratch.handle])
+    for value in (2.0, 3.0, -1.0):
+        x[:] = value
+        expected = rosenbrock(tf.constant(x))
+        assert function.evaluate(x, g) == expected.numpy()
+    np.testing.assert_array_equal(v, 7.0)
+
+
+def test_float32_variable_is_staged_before_every_evaluation() -> None:
+    staging = _native.aligned_zeros(3, "float32")
+    scratch = tf.Variable(np.zeros(3, np.float32))
+    scratch.assign(tf.experimental.dlpack.from_dlpack(staging.__dlpack__()))
+
+    @tf.function
+    def loss_and_gradient() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(scratch**2)
+        return [loss, tape.gradient(loss, scratch)]
+
+    concrete = loss_and_gradient.get_concrete_function()
+    layout: Layout = [(0, (3,), "float32")]
+    function = objective(concrete, layout, inputs=[scratch.handle], staging=[staging])
+    x, g = vectors(3)
+    for value in (1.0, 1.5, -2.25):
+        x[:] = value
+        assert function.evaluate(x, g) == 3 * value**2
+        np.testing.assert_array_equal(g, 2 * value)
+
+
+def test_gradient_that_is_the_memory_of_x() -> None:
+    @tf.function
+    def loss_and_gradient(x: tf.Tensor) -> list[tf.Tensor]:
+        return [0.5 * tf.reduce_sum(x * x), x]
+
+    concrete = loss_and_gradient.get_concrete_function(tf.TensorSpec([6], tf.float64))
+    x, g = vectors(6, 3.0)
+    function = objective(concrete, vector_layout(6))
+    for value in (3.0, 4.0):
+        x[:] = value
+        function.evaluate(x, g)
+        np.testing.assert_array_equal(g, value)
+    np.testing.assert_allclose(solve(objective(concrete, vector_layout(6)), 6, 5.0), 0.0, atol=1e-8)
+
+
+def test_captured_tensors_and_tables() -> None:
+    data = tf.constant(np.random.default_rng(0).normal(size=(20, 4)))
+    offset = tf.Variable(np.ones(4))
+    keys = tf.constant(["a", "b"])
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, tf.constant([1.0, 2.0], tf.float64)), 0)
+    key = tf.constant("b")
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        return table.lookup(key) * tf.reduce_sum(tf.linalg.matvec(data, x - offset) ** 2)
+
+    concrete = trace(loss, vector_layout(4))
+    function = objective(concrete, vector_layout(4))
+    np.testing.assert_allclose(solve(function, 4, 0.0), 1.0, atol=1e-4)
+    offset.assign(np.full(4, 2.0))
+    np.testing.assert_allclose(solve(function, 4, 0.0), 2.0, atol=1e-4)
+
+
+def make_failing(check: str) -> Any:
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.debugging.check_numerics(tf.math.log(x), check))
+
+    return trace(loss, vector_layout(3))
+
+
+@pytest.mark.parametrize("dispatch", WAYS)
+def test_error_has_the_type_and_the_message_of_pythons_own_call(dispatch: str) -> None:
+    concrete = make_failing("logarithm of my x")
+    function = objective(concrete, vector_layout(3), dispatch=dispatch)
+    x, g = vectors(3, -1.0)
+    with pytest.raises(tf.errors.InvalidArgumentError) as expected:
+        concrete(tf.constant(x))
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        function.evaluate(x, g)
+    assert "logarithm of my x" in found.value.message
+    if dispatch != "partitioned_call":  # which does not say where it failed
+        assert found.value.message == expected.value.message.split(" [Op:")[0]
+    x[:] = 1.0
+    assert function.evaluate(x, g) == 0.0
+
+
+def test_exception_in_a_python_function_inside() -> None:
+    def fail(x: Any) -> Any:
+        raise ZeroDivisionError("mine")
+
+    def loss(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(x**2) + tf.stop_gradient(tf.py_function(fail, [x], tf.float64))
+
+    concrete = trace(loss, vector_layout(3))
+    function = objective(concrete, vector_layout(3))
+    with pytest.raises(tf.errors.OpError) as expected:
+        concrete(tf.zeros(3, tf.float64))
+    with pytest.raises(type(expected.value), match="ZeroDivisionError: mine"):
+        function.evaluate(*vectors(3))
+
+
+@pytest.mark.resident_memory
+def test_errors_do_not_leak() -> None:
+    function = objective(make_failing("x"), vector_layout(3))
+    x, g = vectors(3, -1.0)
+
+    def fail(count: int) -> None:
+        for _ in range(count):
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                function.evaluate(x, g)
+
+    def resident_pages() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    fail(200)
+    before = resident_pages()
+    fail(1000)
+    assert resident_pages() - before < 1000
+
+
+def test_tensor_that_tensorflow_keeps_outlives_x() -> None:
+    kept = tf.Variable(np.zeros(1000))
+
+    @tf.function
+    def loss_and_gradient(x: tf.Tensor) -> list[tf.Tensor]:
+        kept.assign(x)
+        return [tf.reduce_sum(x), tf.ones_like(x)]
+
+    concrete = loss_and_gradient.get_concrete_function(tf.TensorSpec([1000], tf.float64))
+    x, g = vectors(1000, 4.0)
+    objective(concrete, vector_layout(1000)).evaluate(x, g)
+    del x, g
+    gc.collect()
+    np.testing.assert_array_equal(kept, 4.0)
