@@ -72,7 +72,7 @@ class CompiledFunction {
   virtual double repeat(Span<const double> x, std::int64_t count);
 
   /// What keeps the memory of x alive as long as somebody holds a tensor made of it.
-  virtual void set_owner(std::shared_ptr<const void> /*owner*/) {}
+  virtual void set_owner(const std::shared_ptr<const void>& /*owner*/) {}
 
   // See Objective.
   virtual void cancel() {}

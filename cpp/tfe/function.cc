@@ -202,6 +202,7 @@ void Function::cancel() {
 void Function::begin_batch(const std::vector<BatchedInput>& inputs) {
   CompiledFunction::begin_batch(inputs);
   std::vector<Batched> batch;
+  batch.reserve(inputs.size());
   for (const BatchedInput& input : inputs) batch.push_back({input, replaceable(input.position)});
   batch_ = std::move(batch);
 }

@@ -60,7 +60,7 @@ class Function final : public CompiledFunction {
   /// Makes the same calls of TensorFlow as an evaluation, and reads nothing.
   double repeat(Span<const double> x, std::int64_t count) override;
 
-  void set_owner(std::shared_ptr<const void> owner) override { owner_ = std::move(owner); }
+  void set_owner(const std::shared_ptr<const void>& owner) override { owner_ = owner; }
   void cancel() override;
   void begin_batch(const std::vector<BatchedInput>& inputs) override;
   void select(std::size_t problem) override;

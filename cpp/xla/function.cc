@@ -123,6 +123,7 @@ void Function::use(std::unique_ptr<XlaCall> call) {
 void Function::begin_batch(const std::vector<BatchedInput>& inputs) {
   CompiledFunction::begin_batch(inputs);
   std::vector<Batched> batch;
+  batch.reserve(inputs.size());
   for (const BatchedInput& input : inputs) batch.push_back({input, Bytes(input.bytes)});
   std::unique_ptr<XlaCall> call = program_->call(false);
   usual_call_ = std::move(call_);
