@@ -11,7 +11,7 @@ from native_functions import Layout, function_call
 
 from tfminimize import _native
 from tfminimize._tf import private
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 
 class Memory(NamedTuple):
@@ -79,7 +79,7 @@ def constrained_objective(
 ) -> _native.FunctionObjective:
     """The objective that calls traced functions; without `rows`, every value is a constraint."""
     inputs = [*range(len(layout)), *arguments]
-    calls = [dispatchable(concrete, False) for concrete in (traced.values, traced.derivatives)]
+    calls = [call_plan(concrete, False) for concrete in (traced.values, traced.derivatives)]
     return _native.FunctionObjective(
         private.context_capsule(),
         [function_call(call, [*inputs, *call.captured_inputs], dispatch) for call in calls],

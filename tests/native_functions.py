@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfminimize import _native
 from tfminimize._tf import private
 from tfminimize._tf.binding import require
-from tfminimize._tf.dispatch import Dispatchable, dispatchable
+from tfminimize._tf.dispatch import CallPlan, call_plan
 
 require()
 
@@ -46,10 +46,10 @@ def objective(
     staging: Sequence[Any] | None = None,
     dispatch: str | None = None,
     jit_compile: bool = False,
-    call: Dispatchable | None = None,
+    call: CallPlan | None = None,
 ) -> _native.FunctionObjective:
     """The objective that calls a concrete function whose first arguments are the components."""
-    call = call or dispatchable(concrete, jit_compile)
+    call = call or call_plan(concrete, jit_compile)
     staging = staging or [None] * len(layout)
     inputs = [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs
     return _native.FunctionObjective(
@@ -60,7 +60,7 @@ def objective(
     )
 
 
-def function_call(call: Dispatchable, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
+def function_call(call: CallPlan, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
     """A function as it is best called, or in another way."""
     return _native.FunctionCall(
         call.name,

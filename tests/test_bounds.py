@@ -16,14 +16,14 @@ from problems import rosenbrock, squared_distance
 
 import tfminimize as tfm
 from tfminimize._problem.bounds import as_packed, pack_bounds
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 
 INF = np.inf
 
 
 def flat(bounds: Any, x0: Any) -> tuple[list[float], list[float]]:
-    unknowns = Unknowns(x0)
-    low, high = as_packed(bounds, unknowns).flat(unknowns.layout)
+    parameters = Parameters(x0)
+    low, high = as_packed(bounds, parameters).flat(parameters.layout)
     return low.tolist(), high.tolist()
 
 
@@ -127,11 +127,11 @@ def test_bounds_of_a_leaf_are_broadcast(low: np.ndarray, high: np.ndarray) -> No
 
 @pytest.mark.parametrize("bounds", [None, [(None, None)] * 3, (-INF, INF), scipy.optimize.Bounds()])
 def test_no_finite_bound_is_no_bound(bounds: Any) -> None:
-    assert pack_bounds(bounds, Unknowns(np.zeros(3))) == (None, None)
+    assert pack_bounds(bounds, Parameters(np.zeros(3))) == (None, None)
 
 
 def test_padding_lies_inside_of_a_box() -> None:
-    low, high = pack_bounds([(0, 1), (0, 1)], Unknowns([tf.Variable(0.0), tf.Variable(0.0)]))
+    low, high = pack_bounds([(0, 1), (0, 1)], Parameters([tf.Variable(0.0), tf.Variable(0.0)]))
     assert low is not None
     assert (np.isfinite(low[1:8]) & (low[1:8] < 0)).all()
     assert (np.isfinite(high[1:8]) & (high[1:8] > 0)).all()
@@ -140,7 +140,7 @@ def test_padding_lies_inside_of_a_box() -> None:
 @given(st.floats(-1e30, 1e30), st.floats(0, 1e30))
 def test_float32_bounds_are_rounded_inwards(low: float, width: float) -> None:
     high = low + width
-    lower, upper = pack_bounds((low, high), Unknowns(np.zeros(1, np.float32)))
+    lower, upper = pack_bounds((low, high), Parameters(np.zeros(1, np.float32)))
     assert lower is not None
     assert lower[0] <= upper[0]
     assert lower[0] == np.float32(lower[0])
@@ -152,13 +152,13 @@ def test_float32_bounds_are_rounded_inwards(low: float, width: float) -> None:
 
 def test_low_above_high_names_element_and_values() -> None:
     with pytest.raises(ValueError, match=r"x0\[1\] is greater than the upper bound \(2.0 > 1.0\)"):
-        pack_bounds([(0, 1), (2, 1)], Unknowns(np.zeros(2)))
+        pack_bounds([(0, 1), (2, 1)], Parameters(np.zeros(2)))
 
 
 def test_low_above_high_names_the_variable() -> None:
     v = tf.Variable(np.zeros((2, 2)), name="weights")
     with pytest.raises(ValueError, match=r"variable 'weights:0'\[1, 0\] is greater"):
-        pack_bounds(([[0, 0], [5, 0]], 1), Unknowns([v, tf.Variable(0.0)][0]))
+        pack_bounds(([[0, 0], [5, 0]], 1), Parameters([v, tf.Variable(0.0)][0]))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_low_above_high_names_the_variable() -> None:
 )
 def test_malformed_bounds_of_an_array_are_errors(bounds: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        pack_bounds(bounds, Unknowns(np.zeros(3)))
+        pack_bounds(bounds, Parameters(np.zeros(3)))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_malformed_bounds_of_an_array_are_errors(bounds: Any, sentence: str) -> 
 )
 def test_malformed_bounds_of_variables_are_errors(bounds: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        pack_bounds(bounds, Unknowns([tf.Variable(0.0), tf.Variable([0.0, 0.0])]))
+        pack_bounds(bounds, Parameters([tf.Variable(0.0), tf.Variable([0.0, 0.0])]))
 
 
 def test_start_outside_is_projected() -> None:
@@ -284,7 +284,7 @@ def test_bounds_of_tensors_have_a_gradient_in_every_form(form: str, in_graph: bo
 @pytest.mark.parametrize("bound", [1j, np.array([1.0, 2j, 3.0]), [0.0, 1j, None], tf.constant(1j)])
 def test_complex_bound_is_an_error(bound: Any) -> None:
     with pytest.raises(ValueError, match=r"the upper bound for x0, .* cannot be broadcast .*it has dtype complex128"):
-        pack_bounds((None, bound), Unknowns(np.zeros(3)))
+        pack_bounds((None, bound), Parameters(np.zeros(3)))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_bounds_without_order_or_dense_numbers_are_an_error(entry: Any, bounds: 
 @pytest.mark.parametrize("bounds", [{(0, 1), (0, 2)}, "ab", tf.ragged.constant([[0.0, 1.0], [2.0]])], ids=str)
 def test_bounds_of_a_structure_without_order_are_an_error(bounds: Any) -> None:
     with pytest.raises(ValueError, match=r"the bounds for x0 are .*, but x0 has 2 parts: give one"):
-        pack_bounds(bounds, Unknowns([np.zeros(1), np.zeros(1)]))
+        pack_bounds(bounds, Parameters([np.zeros(1), np.zeros(1)]))
 
 
 def test_numbers_of_python_are_bounds() -> None:
@@ -356,7 +356,7 @@ def test_bound_of_a_tensor_that_float32_cannot_hold_is_rounded_inwards_in_a_grap
 
 def test_bound_that_no_float32_satisfies_is_an_error() -> None:
     with pytest.raises(ValueError, match="which no float32 satisfies"):
-        pack_bounds((1e300, None), Unknowns(np.zeros(1, np.float32)))
+        pack_bounds((1e300, None), Parameters(np.zeros(1, np.float32)))
 
 
 def test_crossed_bounds_of_tensors_are_an_error_with_the_name_in_eager_mode() -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from problems import bowl_at_3
 
 import tfminimize as tfm
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.stand_ins import scratch_handle
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -120,7 +120,7 @@ def test_cleared_cache_lets_go_of_the_function() -> None:
 
 @pytest.mark.resident_memory
 def test_stand_ins_of_variables_leave_nothing_behind() -> None:
-    segment = Unknowns(np.zeros(3)).layout.segments[0]
+    segment = Parameters(np.zeros(3)).layout.segments[0]
 
     def resident_bytes() -> int:
         gc.collect()

@@ -18,7 +18,7 @@ from scipy.optimize._minimize import standardize_constraints
 
 import tfminimize as tfm
 from tfminimize._problem.constraints import Constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.jacobian import jacobian
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -64,7 +64,7 @@ def constraint_of_three(draw: st.DrawFn) -> Any:
 @given(st.lists(constraint_of_three(), max_size=5))
 def test_rows_are_those_of_scipy_in_its_order(constraints: list[Any]) -> None:
     unlimited = [c for c in constraints if not isinstance(c, dict) and np.all(np.isinf(c.lb) & np.isinf(c.ub))]
-    ours = Constraints(constraints, Unknowns(BOWL_X0))
+    ours = Constraints(constraints, Parameters(BOWL_X0))
     values = [np.atleast_1d(f.fun(BOWL_X0, *f.arguments.rebuilder()(f.arguments.tensors))) for f in ours.functions]
     rows = ours.rows([v.shape for v in values])
     raw = np.concatenate([np.zeros(0), *values, ours.matrix @ BOWL_X0])

@@ -14,7 +14,7 @@ from native_functions import objective, rosenbrock, rosenbrock_objective, trace,
 
 from tfminimize import _native
 from tfminimize._tf import private
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 1001])
@@ -250,7 +250,7 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
 
 def test_loss_of_another_dtype_is_refused() -> None:
     concrete = trace(rosenbrock, vector_layout(8))
-    call = dispatchable(concrete, False)._replace(loss_dtype="float32")
+    call = call_plan(concrete, False)._replace(loss_dtype="float32")
     with pytest.raises(ValueError, match="The loss is float64, and float32 was expected"):
         objective(concrete, vector_layout(8), dispatch="function", call=call).evaluate(*vectors(8))
 

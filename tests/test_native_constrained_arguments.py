@@ -22,7 +22,7 @@ from native_functions import function_call
 
 from tfminimize import _native
 from tfminimize._tf import private
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_outputs_that_do_not_fit_are_refused(name: str) -> None:
 def test_inputs_and_options_that_cannot_be_used_are_refused() -> None:
     traced = trace_constrained(rosenbrock, circle_and_line, PLANE)
     context, component = private.context_capsule(), _native.Component(0, (2,), "float64")
-    good = function_call(dispatchable(traced.values, False), [0])
+    good = function_call(call_plan(traced.values, False), [0])
     for inputs, error, message in (
         ([None], TypeError, "derivatives: input 0 is a NoneType; it must be an EagerTensor"),
         ([1], ValueError, "component 1, and there are only 1"),

@@ -25,7 +25,7 @@ from native_functions import Layout, vector_layout
 
 from tfminimize import _native
 from tfminimize._tf import private
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 WAYS = ["function", "partitioned_call", "fastest"]
 
@@ -179,7 +179,7 @@ def test_variables_share_the_memory_of_x() -> None:
         return [f, c, tape.gradient(f, v), tape.jacobian(c, v)]
 
     concrete = [tf.function(fun).get_concrete_function() for fun in (values, derivatives)]
-    calls = [dispatchable(c, False) for c in concrete]
+    calls = [call_plan(c, False) for c in concrete]
     parts = [
         _native.FunctionCall(
             call.name,

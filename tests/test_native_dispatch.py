@@ -14,7 +14,7 @@ from native_functions import objective, trace, vector_layout, vectors
 
 import tfminimize as tfm
 from tfminimize._tf import private
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 F64 = tf.float64
 N = 8
@@ -128,7 +128,7 @@ PURE = {
 @pytest.mark.parametrize("name", PURE)
 def test_both_ways_give_the_numbers_of_pythons_own_call(name: str) -> None:
     concrete = trace(PURE[name], vector_layout(N))
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     assert call.dispatch == "fastest", call.reason
     assert call.repeatable
     x, g = vectors(N)
@@ -178,7 +178,7 @@ def test_side_effects_happen_once_an_evaluation(name: str) -> None:
     fun, effects = EFFECTS[name]
     concrete = trace(fun, vector_layout(N))
     before = counter.numpy()
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     assert counter.numpy() == before, "the function ran while it was prepared"
     assert call.dispatch == "fastest", call.reason
     assert not call.repeatable
@@ -226,7 +226,7 @@ def test_random_numbers_are_those_of_pythons_own_calls() -> None:
 
     tf.random.set_seed(1)
     ours, theirs = (trace(loss, vector_layout(N)) for _ in range(2))
-    call = dispatchable(ours, False)
+    call = call_plan(ours, False)
     assert call.dispatch == "function"
     assert "random" in call.reason
     function = objective(ours, vector_layout(N), call=call)
@@ -278,7 +278,7 @@ def test_what_the_function_keeps_of_x_does_not_move_with_x(way: str) -> None:
 
 def test_reason_is_told() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N), jit_compile=True)
-    call = dispatchable(concrete, True)
+    call = call_plan(concrete, True)
     assert (call.dispatch, call.optimized) == ("function", b"")
     assert "XLA" in call.reason
 
@@ -286,7 +286,7 @@ def test_reason_is_told() -> None:
 def test_function_that_was_called_before_is_called_as_python_calls_it() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N))
     concrete(tf.zeros(N, F64))
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     assert call.dispatch == "function"
     assert "instead of one" in call.reason
     assert objective(concrete, vector_layout(N), call=call).evaluate(*vectors(N, 2.0)) == 32.0
@@ -323,7 +323,7 @@ APART = {
 @pytest.mark.parametrize("name", APART)
 def test_functions_that_are_not_inlined(name: str) -> None:
     concrete = trace(APART[name], vector_layout(N))
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     x, g = vectors(N, 0.5)
     expected_f, expected_g = concrete(tf.constant(x))
     function = objective(concrete, vector_layout(N), call=call)
@@ -351,7 +351,7 @@ def test_solve_of_variables_that_functions_that_are_not_inlined_read(name: str, 
 def test_asynchronous_execution() -> None:
     tf.config.experimental.set_synchronous_execution(False)
     try:
-        call = dispatchable(concrete := trace(nested, vector_layout(N)), False)
+        call = call_plan(concrete := trace(nested, vector_layout(N)), False)
         assert (call.dispatch, "asynchronously" in call.reason) == ("function", True)
         function = objective(concrete, vector_layout(N), call=call)
         x, g = vectors(N, 0.5)
@@ -364,7 +364,7 @@ def test_asynchronous_execution() -> None:
 
 def test_functions_are_removed_with_their_objects() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N))
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     has_function = private.eager_context.context().has_function
     assert has_function(call.optimized)
     name = call.optimized
@@ -385,7 +385,7 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
     def trace_and_evaluate(count: int) -> None:
         for i in range(count):
             concrete = trace(lambda x, i=i: nested(x) + i * tf.reduce_sum(x**2), vector_layout(N))
-            call = dispatchable(concrete, False)
+            call = call_plan(concrete, False)
             objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
 
     trace_and_evaluate(70)
@@ -406,7 +406,7 @@ def test_constants_of_functions_that_are_gone_are_given_back() -> None:
 
     def trace_and_evaluate() -> int:
         concrete = trace(lambda x: tf.reduce_sum(tf.linalg.matvec(matrix, x) ** 2), vector_layout(N))
-        call = dispatchable(concrete, False)
+        call = call_plan(concrete, False)
         objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # What is free, but lies between what is not, counts as resident otherwise.

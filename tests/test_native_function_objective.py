@@ -27,7 +27,7 @@ from native_constrained import rosenbrock as rosenbrock_of_two
 from native_functions import Layout, objective, rosenbrock, rosenbrock_objective, solve, trace, vector_layout, vectors
 
 from tfminimize import _native
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 
 WAYS = ["function", "partitioned_call", "fastest"]
 
@@ -270,7 +270,7 @@ def test_eight_threads_at_once(kind: Kind) -> None:
 def test_eight_threads_with_the_fastest_way_of_one_function() -> None:
     n = 20
     concrete = trace(rosenbrock, vector_layout(n))
-    call = dispatchable(concrete, False)
+    call = call_plan(concrete, False)
     functions = [objective(concrete, vector_layout(n), call=call) for _ in range(8)]
     starts = [np.random.default_rng(i).normal(size=n) for i in range(8)]
     expected = [solve(functions[0], n, start) for start in starts]

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tfminimize as tfm
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction, Constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import StandIns
 from tfminimize._trace.trace import Trace
@@ -28,21 +28,21 @@ def bowl(x: tf.Tensor) -> tf.Tensor:
 def test_empty_constraints_add_a_function_of_the_loss_alone(
     constraints: Any, num_functions: int, jit_compile: bool
 ) -> None:
-    unknowns = Unknowns(np.zeros(2))
-    given = None if constraints is None else Constraints(constraints, unknowns)
-    trace = Trace(bowl, unknowns, NO_ARGUMENTS, jit_compile, given)
+    parameters = Parameters(np.zeros(2))
+    given = None if constraints is None else Constraints(constraints, parameters)
+    trace = Trace(bowl, parameters, NO_ARGUMENTS, jit_compile, given)
     assert len(trace.functions) == num_functions
     assert (trace.num_values, trace.shapes) == (0, ())
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_values_of_all_constraints_are_one_vector_with_its_jacobian_by_each_component(dtype: str) -> None:
-    unknowns = Unknowns([np.zeros(2, dtype), np.zeros((1, 2), dtype)])
+    parameters = Parameters([np.zeros(2, dtype), np.zeros((1, 2), dtype)])
     functions = [
         ConstraintFunction("first", lambda x: x[0] * 2.0, NO_ARGUMENTS),
         ConstraintFunction("second", lambda x: tf.reduce_sum(x[1]) ** 2, NO_ARGUMENTS),
     ]
-    graph = ObjectiveGraph(None, unknowns, NO_ARGUMENTS, functions, jit=False)
+    graph = ObjectiveGraph(None, parameters, NO_ARGUMENTS, functions, jit=False)
     x = [tf.constant([1.0, 2.0], dtype), tf.constant([[3.0, 4.0]], dtype)]
     values, by_first, by_second = tf.function(graph.derivatives, autograph=False)(*x)
     np.testing.assert_array_equal(values, [2.0, 4.0, 49.0])
@@ -57,18 +57,18 @@ def test_dtype_is_the_least_precise_and_that_of_values_the_most_precise() -> Non
         ConstraintFunction("single", lambda x: tf.cast(x, tf.float32), NO_ARGUMENTS),
         ConstraintFunction("double", lambda x: x, NO_ARGUMENTS),
     ]
-    graph = ObjectiveGraph(bowl, Unknowns(np.zeros(2)), NO_ARGUMENTS, functions, jit=False)
+    graph = ObjectiveGraph(bowl, Parameters(np.zeros(2)), NO_ARGUMENTS, functions, jit=False)
     tf.function(graph.values, autograph=False)(tf.constant([1.0, 2.0], tf.float64))
     assert (graph.loss_dtype, graph.values_dtype, graph.dtype) == ("float64", "float64", "float32")
 
 
 def test_function_reads_stand_ins_and_leaves_the_variables() -> None:
-    unknowns = Unknowns([tf.Variable([1.0, 2.0]), tf.Variable(3.0, dtype=tf.float64)])
-    first, second = unknowns.variables
+    parameters = Parameters([tf.Variable([1.0, 2.0]), tf.Variable(3.0, dtype=tf.float64)])
+    first, second = parameters.variables
     concrete = tf.function(lambda scale: tf.cast(first, tf.float64) * second * scale).get_concrete_function(
         tf.TensorSpec([], tf.float64)
     )
-    stand_ins = StandIns([v.handle for v in unknowns.variables], unknowns.layout.segments)
+    stand_ins = StandIns([v.handle for v in parameters.variables], parameters.layout.segments)
     values = [tf.constant([10.0, 20.0]), tf.constant(2.0, tf.float64)]
     scale = tf.constant(0.5, tf.float64)
     called = tf.function(lambda: stand_ins.call(concrete, values, [scale]), autograph=False)

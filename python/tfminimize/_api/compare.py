@@ -24,7 +24,7 @@ from tfminimize._api.minimizer import Minimizer
 from tfminimize._api.numpy_functions import NumpyFunctions
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
 from tfminimize._trace.user_function import follows_jit
 
@@ -189,8 +189,8 @@ def compare(
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}: give 1 or more.")
-    unknowns = Unknowns(x0)
-    start = unknowns.start(x0)
+    parameters = Parameters(x0)
+    start = parameters.start(x0)
     flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
     jit = follows_jit(fun) if jit_compile is None else jit_compile
     constrained = has_constraints(constraints)
@@ -210,11 +210,11 @@ def compare(
         )
 
     def by_us() -> OptimizeResult:
-        return minimizer.minimize(None if unknowns.variables else x0, tol=tol, options=options)
+        return minimizer.minimize(None if parameters.variables else x0, tol=tol, options=options)
 
-    functions = NumpyFunctions(unknowns, jit)
+    functions = NumpyFunctions(parameters, jit)
     loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
-    flat_bounds, flat_constraints = _flat_bounds(bounds, unknowns), functions.constraints(constraints)
+    flat_bounds, flat_constraints = _flat_bounds(bounds, parameters), functions.constraints(constraints)
     blas = ThreadpoolController().select(user_api="blas")
     threads = max((library["num_threads"] for library in blas.info()), default=1)
     sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # without the second if it is the first
@@ -226,7 +226,7 @@ def compare(
                 solve, limit = side
                 with blas.limit(limits=limit):
                     for run in range(first, min(first + TURN, repeats + 1)):
-                        unknowns.assign(flat_start)
+                        parameters.assign(flat_start)
                         begin = time.perf_counter()
                         results[side] = solve()
                         if run:  # the first run traces and compiles
@@ -234,10 +234,10 @@ def compare(
         ours, theirs = results[by_us, 1], results[by_scipy, 1]
         violations = [violation(x, flat_bounds, flat_constraints) for x in (_flat(ours.x), theirs.x)]
     finally:
-        unknowns.assign(flat_start)
+        parameters.assign(flat_start)
     return Comparison(
         name=name or str(getattr(fun, "__name__", type(fun).__name__)),
-        size=unknowns.layout.size,
+        size=parameters.layout.size,
         jit_compile=jit,
         ours=ours,
         scipy=theirs,
@@ -288,11 +288,11 @@ def _table(c: Comparison) -> rich.table.Table:
     return shown
 
 
-def _flat_bounds(bounds: Any, unknowns: Unknowns) -> scipy.optimize.Bounds | None:
-    low, high = pack_bounds(bounds, unknowns)
+def _flat_bounds(bounds: Any, parameters: Parameters) -> scipy.optimize.Bounds | None:
+    low, high = pack_bounds(bounds, parameters)
     if low is None or high is None:
         return None
-    return scipy.optimize.Bounds(unknowns.layout.flatten(low), unknowns.layout.flatten(high))
+    return scipy.optimize.Bounds(parameters.layout.flatten(low), parameters.layout.flatten(high))
 
 
 def _flat(structure: Any) -> Float64:

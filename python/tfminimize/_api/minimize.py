@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._graph import operation
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
@@ -150,9 +150,9 @@ def minimize(
             )
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
-    unknowns = Unknowns(x0)
-    problem = Problem(unknowns, method, bounds, constraints)
-    program = _program(fun, unknowns, jit_compile)
+    parameters = Parameters(x0)
+    problem = Problem(parameters, method, bounds, constraints)
+    program = _program(fun, parameters, jit_compile)
     return solve(program, problem, x0, args, tol=tol, callback=callback, options=options)
 
 
@@ -166,14 +166,14 @@ def clear_cache() -> None:
     _programs.clear()
 
 
-def _program(fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> Program:
+def _program(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:
     """The program for these, from the cache if it is there; an unhashable ``fun`` is compiled each time."""
-    key = (fun, unknowns.key(), jit_compile)
+    key = (fun, parameters.key(), jit_compile)
     try:
         hash(key)
     except TypeError:
-        return Program(fun, unknowns, jit_compile)
-    return _programs.get(key, lambda: Program(fun, unknowns, jit_compile))
+        return Program(fun, parameters, jit_compile)
+    return _programs.get(key, lambda: Program(fun, parameters, jit_compile))
 
 
 _REASONS = {

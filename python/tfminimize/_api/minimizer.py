@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._solve.batch import BatchedArguments, solve_batch
@@ -69,12 +69,12 @@ class Minimizer:
         jit_compile: bool | None = None,
     ) -> None:
         check_context()
-        unknowns = Unknowns(x0)
-        self._problem = Problem(unknowns, method, bounds, constraints)
-        self._problem.check_memory(unknowns, self._problem.options(None, None))
-        self._x0 = None if unknowns.variables else unknowns.rebuild([v.copy() for v in unknowns.start(x0)])
+        parameters = Parameters(x0)
+        self._problem = Problem(parameters, method, bounds, constraints)
+        self._problem.check_memory(parameters, self._problem.options(None, None))
+        self._x0 = None if parameters.variables else parameters.rebuild([v.copy() for v in parameters.start(x0)])
         self._args = args
-        self._program = Program(fun, unknowns, jit_compile)
+        self._program = Program(fun, parameters, jit_compile)
         self.arguments = self._program.arguments(args)
         self._program.trace(self.arguments, self._problem.packed_constraints)
 
@@ -107,8 +107,8 @@ class Minimizer:
         tfminimize.OptimizeResult
             As `tfminimize.minimize` does. ``timing["trace"]`` is the time that this call traced: usually 0.
         """
-        if self._program.unknowns.variables:
-            self._program.unknowns.check_same_variables(x0)
+        if self._program.parameters.variables:
+            self._program.parameters.check_same_variables(x0)
         elif x0 is None:
             x0 = self._x0
         args = self._args if args is None else args

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.objective_graph import ObjectiveGraph
 
 __all__ = ["NumpyFunctions"]
@@ -26,19 +26,19 @@ class NumpyFunctions:
 
     Parameters
     ----------
-    unknowns : Unknowns
+    parameters : Parameters
     jit : bool
         Whether XLA compiles the functions.
     """
 
-    def __init__(self, unknowns: Unknowns, jit: bool) -> None:
-        self._unknowns = unknowns
+    def __init__(self, parameters: Parameters, jit: bool) -> None:
+        self._parameters = parameters
         self._jit = jit
-        self._float_dtype = unknowns.float_dtype
+        self._float_dtype = parameters.float_dtype
 
     def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
         """The loss with its gradient, a flat vector."""
-        graph = ObjectiveGraph(fun, self._unknowns, arguments, jit=self._jit)
+        graph = ObjectiveGraph(fun, self._parameters, arguments, jit=self._jit)
         call = self._on_vectors(graph.derivatives, arguments)
 
         def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
@@ -66,7 +66,7 @@ class NumpyFunctions:
     ) -> tuple[Callable[[Float64], Float64], Callable[[Float64], Float64]]:
         arguments, none = Arguments(args, self._float_dtype), Arguments((), self._float_dtype)
         function = ConstraintFunction("the constraint", fun, arguments)
-        graph = ObjectiveGraph(None, self._unknowns, none, [function], jit=self._jit)
+        graph = ObjectiveGraph(None, self._parameters, none, [function], jit=self._jit)
         call_values = self._on_vectors(graph.values, arguments)
         call_jacobian = self._on_vectors(lambda *inputs: graph.derivatives(*inputs)[1:], arguments)
 
@@ -82,14 +82,14 @@ class NumpyFunctions:
     def _on_vectors(
         self, traced: Callable[..., list[tf.Tensor]], arguments: Arguments
     ) -> Callable[[Float64], Sequence[NDArray[Any]]]:
-        unknowns = self._unknowns
+        parameters = self._parameters
         function = tf.function(traced, autograph=False, jit_compile=self._jit or None)
 
         def call(x: Float64) -> Sequence[NDArray[Any]]:
-            leaves = [tf.constant(part) for part in unknowns.layout.split(x)]
-            for variable, leaf in zip(unknowns.variables, leaves, strict=False):
+            leaves = [tf.constant(part) for part in parameters.layout.split(x)]
+            for variable, leaf in zip(parameters.variables, leaves, strict=False):
                 variable.assign(leaf)
-            outputs = function(*([] if unknowns.variables else leaves), *arguments.tensors)
+            outputs = function(*([] if parameters.variables else leaves), *arguments.tensors)
             return [output.numpy() for output in outputs]
 
         return call

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import Constraints, Rows
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.effects import is_read_only, warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
@@ -50,7 +50,7 @@ class Functions:
     Parameters
     ----------
     fun : callable
-    unknowns : Unknowns
+    parameters : Parameters
     arguments : Arguments
         May hold symbolic tensors.
     constraints : Constraints or None
@@ -77,25 +77,27 @@ class Functions:
     def __init__(
         self,
         fun: Callable[..., Any],
-        unknowns: Unknowns,
+        parameters: Parameters,
         arguments: Arguments,
         constraints: Constraints | None,
         jit: bool,
         trace: TraceFunction | None,
     ) -> None:
-        self._unknowns = unknowns
+        self._parameters = parameters
         self._jit = jit
-        given = Constraints((), unknowns) if constraints is None else constraints
+        given = Constraints((), parameters) if constraints is None else constraints
         self._tensors = [*arguments.tensors, *given.tensors]
         has_linear = len(given.matrix) > 0
-        graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
+        graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
         inner = [self._traced(function) for function in self._flat(graph, constraints)]
         rows = given.rows(graph.shapes)
         self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)
         self.dtype = graph.dtype
-        inner_trace = None if trace is None else self._traced(_trace(trace, unknowns), _trace_specs(trace, unknowns))
+        inner_trace = (
+            None if trace is None else self._traced(_trace(trace, parameters), _trace_specs(trace, parameters))
+        )
         captured = {id(t): t for f in (*inner, inner_trace) if f is not None for t in f.captured_inputs}
-        handles = {id(v.handle): v.handle for v in unknowns.variables}
+        handles = {id(v.handle): v.handle for v in parameters.variables}
         others = [tensor for key, tensor in captured.items() if key not in handles]
         self.captures = [*handles.values(), *self._tensors, *others]
         self.variables = list(range(len(handles)))
@@ -113,7 +115,7 @@ class Functions:
         self.trace_shapes: list[tf.TensorShape] = []
         if trace is not None and inner_trace is not None:
             traced = inner_trace.outputs[1 + len(trace.state) :]
-            self.trace_functions = [self._called(inner_trace, _trace_specs(trace, unknowns))]
+            self.trace_functions = [self._called(inner_trace, _trace_specs(trace, parameters))]
             self.trace_dtypes, self.trace_shapes = [t.dtype for t in traced], [t.shape for t in traced]
 
     def _flat(self, graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
@@ -135,7 +137,7 @@ class Functions:
             loss, *found = graph.derivatives(*self._leaves(x), *tensors)
             rows = constraints.rows(graph.shapes)
             joined, found = (found[:1], found[1:]) if graph.shapes else ([], found)
-            count = len(self._unknowns.layout.segments)
+            count = len(self._parameters.layout.segments)
             jacobian = _jacobian(constraints, rows, found[count:])
             values = _constraint_values(constraints, rows, x, joined)
             return [tf.cast(loss, FLAT), values, join(found[:count]), jacobian]
@@ -143,10 +145,10 @@ class Functions:
         return [values, derivatives]
 
     def _leaves(self, x: tf.Tensor) -> list[tf.Tensor]:
-        return [] if self._unknowns.variables else split(x, self._unknowns.layout)
+        return [] if self._parameters.variables else split(x, self._parameters.layout)
 
     def _specs(self, first: Sequence[tf.TensorSpec] = ()) -> list[tf.TensorSpec]:
-        return [tf.TensorSpec([self._unknowns.layout.size], FLAT), *first]
+        return [tf.TensorSpec([self._parameters.layout.size], FLAT), *first]
 
     def _traced(self, function: Callable[..., Any], first: Sequence[tf.TensorSpec] = ()) -> Any:
         """The real function, with the tensors of ``args`` as inputs."""
@@ -154,7 +156,7 @@ class Functions:
         compiled = tf.function(function, autograph=False, jit_compile=self._jit or None)
         with private.recording():
             concrete = compiled.get_concrete_function(*self._specs(first), *tensors)
-        check_writes(concrete, self._unknowns)
+        check_writes(concrete, self._parameters)
         return concrete
 
     def _called(self, inner: Any, first: Sequence[tf.TensorSpec] = ()) -> Any:
@@ -178,19 +180,19 @@ class Functions:
         return tf.function(call, autograph=False).get_concrete_function(*self._specs(first), *captures)
 
 
-def _trace(trace: TraceFunction, unknowns: Unknowns) -> Callable[..., Any]:
+def _trace(trace: TraceFunction, parameters: Parameters) -> Callable[..., Any]:
     def traced(x: tf.Tensor, loss: tf.Tensor, gradient: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        leaves = [] if unknowns.variables else split(x, unknowns.layout)
+        leaves = [] if parameters.variables else split(x, parameters.layout)
         state = list(inputs[: len(trace.state)])
-        stop, state, results = trace.fun(leaves, loss, split(gradient, unknowns.layout), state)
+        stop, state, results = trace.fun(leaves, loss, split(gradient, parameters.layout), state)
         return [tf.convert_to_tensor(t) for t in (stop, *state, *results)]
 
     return traced
 
 
-def _trace_specs(trace: TraceFunction, unknowns: Unknowns) -> list[tf.TensorSpec]:
+def _trace_specs(trace: TraceFunction, parameters: Parameters) -> list[tf.TensorSpec]:
     state = [tf.TensorSpec(t.shape, t.dtype) for t in trace.state]
-    return [tf.TensorSpec([], FLAT), tf.TensorSpec([unknowns.layout.size], FLAT), *state]
+    return [tf.TensorSpec([], FLAT), tf.TensorSpec([parameters.layout.size], FLAT), *state]
 
 
 def _constraint_values(constraints: Constraints, rows: Rows, x: tf.Tensor, joined: list[tf.Tensor]) -> tf.Tensor:

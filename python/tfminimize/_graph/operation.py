@@ -13,7 +13,7 @@ from tfminimize._graph import implicit
 from tfminimize._graph.functions import Functions, TraceFunction
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.bounds import pack_bounds, tensor_bounds
-from tfminimize._problem.parameters import Unknowns, replicas
+from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._problem.problem import Problem
 from tfminimize._tf import binding, private
 from tfminimize._tf.xla import is_required
@@ -69,7 +69,7 @@ class Solve:
 
     fun: Callable[..., Any]
     x0: Any
-    """May be an `Unknowns` of variables, under the name that messages give them."""
+    """May be an `Parameters` of variables, under the name that messages give them."""
     args: Any = ()
     method: Any = "L-BFGS-B"
     bounds: Any = None
@@ -143,7 +143,7 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
     """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis."""
     module = binding.ops()
     if tf.executing_eagerly():
-        pack_bounds(given.bounds, _unknowns(given.x0))  # an error now, as their values are known
+        pack_bounds(given.bounds, _parameters(given.x0))  # an error now, as their values are known
         # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
         found = tf.function(lambda: traced_minimize(given), autograph=False).get_concrete_function()()
         return MinimizeResult(*found[0]), list(found[1])
@@ -155,18 +155,18 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
             "give it to tfminimize.ops.minimize, which compiles the loss."
         )
     with tf.name_scope(given.name):
-        unknowns = _unknowns(given.x0)
-        problem = Problem(unknowns, given.method, None, given.constraints)
+        parameters = _parameters(given.x0)
+        problem = Problem(parameters, given.method, None, given.constraints)
         if problem.method not in ("l-bfgs-b", "slsqp"):
             raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
         checked = dict(problem.options(given.options, given.tol))
-        arguments = Arguments(given.args, unknowns.float_dtype)
+        arguments = Arguments(given.args, parameters.float_dtype)
         jit = follows_jit(given.fun) if given.jit_compile is None else bool(given.jit_compile)
-        functions = Functions(given.fun, unknowns, arguments, problem.packed_constraints, jit, given.trace)
-        low, high = tensor_bounds(given.bounds, unknowns)
+        functions = Functions(given.fun, parameters, arguments, problem.packed_constraints, jit, given.trace)
+        low, high = tensor_bounds(given.bounds, parameters)
         state = [] if given.trace is None else list(given.trace.state)
         outputs = module.tfminimize_minimize(
-            x0=join(_start(given.x0, unknowns)),
+            x0=join(_start(given.x0, parameters)),
             lower=low,
             upper=high,
             ftol=tf.constant(checked.pop("ftol"), tf.float64),
@@ -178,8 +178,8 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
             num_constraints=functions.num_constraints,
             num_equalities=functions.num_equalities,
             variables=functions.variables,
-            variable_dtypes=[v.dtype for v in unknowns.variables],
-            variable_shapes=[v.shape for v in unknowns.variables],
+            variable_dtypes=[v.dtype for v in parameters.variables],
+            variable_shapes=[v.shape for v in parameters.variables],
             precision=functions.dtype,
             jit_compile=jit,
             trace_functions=functions.trace_functions,
@@ -191,13 +191,13 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
         )
         first_capture = 5 + len(state)
         private.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
-        if unknowns.variables:
-            outputs = _assigned(outputs, unknowns)
-        return _result(outputs, unknowns, problem.method), [tf.stop_gradient(row) for row in outputs.trace]
+        if parameters.variables:
+            outputs = _assigned(outputs, parameters)
+        return _result(outputs, parameters, problem.method), [tf.stop_gradient(row) for row in outputs.trace]
 
 
-def _unknowns(x0: Any) -> Unknowns:
-    return x0 if isinstance(x0, Unknowns) else Unknowns(_without_tensors(x0))
+def _parameters(x0: Any) -> Parameters:
+    return x0 if isinstance(x0, Parameters) else Parameters(_without_tensors(x0))
 
 
 def _without_tensors(x0: Any) -> Any:
@@ -219,29 +219,29 @@ def _placeholder(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
     return np.zeros(tensor.shape.as_list(), tensor.dtype.as_numpy_dtype)
 
 
-def _start(x0: Any, unknowns: Unknowns) -> list[tf.Tensor]:
+def _start(x0: Any, parameters: Parameters) -> list[tf.Tensor]:
     """The start, leaf by leaf."""
-    if unknowns.variables:
-        return [v.read_value() for v in unknowns.variables]
-    return [tf.convert_to_tensor(leaf) for leaf in unknowns.leaves(x0)]
+    if parameters.variables:
+        return [v.read_value() for v in parameters.variables]
+    return [tf.convert_to_tensor(leaf) for leaf in parameters.leaves(x0)]
 
 
-def _assigned(outputs: Any, unknowns: Unknowns) -> Any:
+def _assigned(outputs: Any, parameters: Parameters) -> Any:
     """The same outputs, after the variables have got the solution."""
-    leaves = split(outputs.x, unknowns.layout)
+    leaves = split(outputs.x, parameters.layout)
     assignments = [
         tf.raw_ops.AssignVariableOp(resource=replica.handle, value=leaf)
-        for v, leaf in zip(unknowns.variables, leaves, strict=True)
+        for v, leaf in zip(parameters.variables, leaves, strict=True)
         for replica in replicas(v)
     ]
     with tf.control_dependencies(assignments):
         return type(outputs)(*tf.nest.map_structure(tf.identity, tuple(outputs)))
 
 
-def _result(outputs: Any, unknowns: Unknowns, method: str) -> MinimizeResult:
+def _result(outputs: Any, parameters: Parameters, method: str) -> MinimizeResult:
     def shown(flat: tf.Tensor) -> Any:
-        leaves = split(flat, unknowns.layout)  # rounded to what the function saw
-        return join(leaves) if unknowns.variables else unknowns.rebuild(leaves)
+        leaves = split(flat, parameters.layout)  # rounded to what the function saw
+        return join(leaves) if parameters.variables else parameters.rebuild(leaves)
 
     return MinimizeResult(
         x=shown(outputs.x),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfminimize._graph import operation
 from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
-from tfminimize._problem.parameters import Unknowns, as_variable
+from tfminimize._problem.parameters import Parameters, as_variable
 from tfminimize._trace.checks import check_connected, dense, scalar
 from tfminimize._trace.user_function import inside_trace
 
@@ -318,7 +318,7 @@ def _iterations(
     result, rows = operation.traced_minimize(
         operation.Solve(
             loss_fn,
-            Unknowns(variables, "trainable_variables"),
+            Parameters(variables, "trainable_variables"),
             method=optimizer.method,
             bounds=optimizer.bounds,
             constraints=optimizer.constraints,

@@ -32,7 +32,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.layout import Layout, Segment
-from tfminimize._problem.parameters import Unknowns, as_variable
+from tfminimize._problem.parameters import Parameters, as_variable
 
 __all__ = ["Bounds", "PackedBounds", "as_packed", "low_then_high", "pack_bounds", "tensor_bounds"]
 
@@ -74,7 +74,7 @@ class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
                 setattr(self, name, side)
 
 
-def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tuple[None, None]:
+def pack_bounds(bounds: Any, parameters: Parameters) -> tuple[Float64, Float64] | tuple[None, None]:
     """The bounds as two packed vectors; two Nones where no bound is finite.
 
     Bounds of a float32 component are rounded inwards to float32, so that its values respect them exactly. The padding
@@ -87,13 +87,13 @@ def pack_bounds(bounds: Any, unknowns: Unknowns) -> tuple[Float64, Float64] | tu
 
     Examples
     --------
-    >>> pack_bounds([(0, None), (None, 1)], Unknowns(np.zeros(2)))
+    >>> pack_bounds([(0, None), (None, 1)], Parameters(np.zeros(2)))
     (array([  0., -inf]), array([inf,  1.]))
     """
-    low, high = _checked(_sides(bounds, unknowns), unknowns.layout)
+    low, high = _checked(_sides(bounds, parameters), parameters.layout)
     if low is None or high is None:
         return None, None
-    return unknowns.layout.pack(low, -1.0), unknowns.layout.pack(high, 1.0)
+    return parameters.layout.pack(low, -1.0), parameters.layout.pack(high, 1.0)
 
 
 class PackedBounds(NamedTuple):
@@ -118,38 +118,38 @@ class PackedBounds(NamedTuple):
         return layout.flatten(self.low), layout.flatten(self.high)
 
 
-def as_packed(bounds: Any, unknowns: Unknowns) -> PackedBounds:
+def as_packed(bounds: Any, parameters: Parameters) -> PackedBounds:
     """The bounds, packed unless they are."""
     if isinstance(bounds, PackedBounds):
         return bounds
-    low, high = pack_bounds(bounds, unknowns)
-    return PackedBounds(low, high, _kept_feasible(bounds, unknowns))
+    low, high = pack_bounds(bounds, parameters)
+    return PackedBounds(low, high, _kept_feasible(bounds, parameters))
 
 
-def tensor_bounds(bounds: Any, unknowns: Unknowns) -> tuple[tf.Tensor, tf.Tensor]:
+def tensor_bounds(bounds: Any, parameters: Parameters) -> tuple[tf.Tensor, tf.Tensor]:
     """The bounds as two flat float64 tensors; of no elements where no bound can be finite.
 
     They depend on the tensors among the bounds, whose values are not checked.
     """
-    sides = _sides(bounds, unknowns)
+    sides = _sides(bounds, parameters)
     if not any(tf.is_tensor(side) for pair in sides for side in pair):
-        low, high = _checked(sides, unknowns.layout)
+        low, high = _checked(sides, parameters.layout)
         none = np.zeros(0)
         return tf.constant(none if low is None else low), tf.constant(none if high is None else high)
     rounded = []
-    for pair, segment in zip(sides, unknowns.layout.segments, strict=True):
+    for pair, segment in zip(sides, parameters.layout.segments, strict=True):
         tensors = tuple(tf.convert_to_tensor(side) for side in pair)
         rounded.append(_rounded_inwards(*tensors) if segment.dtype == "float32" else tensors)
     lows, highs = zip(*rounded, strict=True)
     return tf.concat(lows, 0), tf.concat(highs, 0)
 
 
-def _kept_feasible(bounds: Any, unknowns: Unknowns) -> Any:
+def _kept_feasible(bounds: Any, parameters: Parameters) -> Any:
     """Which elements must not leave their bounds even on the way: a bool, or one for each element."""
     if isinstance(bounds, scipy.optimize.Bounds) or bounds is None:
         return getattr(bounds, "keep_feasible", False)
-    kept = np.zeros(unknowns.layout.size, bool)
-    for entry, segment in zip(_entries(bounds, unknowns), unknowns.layout.segments, strict=True):
+    kept = np.zeros(parameters.layout.size, bool)
+    for entry, segment in zip(_entries(bounds, parameters), parameters.layout.segments, strict=True):
         kept[segment.flat] = np.ravel(getattr(entry, "keep_feasible", False))
     return kept if kept.any() else False
 
@@ -165,15 +165,15 @@ def _are_two_pairs(entry: Any, size: int) -> bool:
     return size == 2 and parts is not None and len(parts) == 2 and all(map(_is_pair, parts))
 
 
-def _sides(bounds: Any, unknowns: Unknowns) -> list[tuple[Any, Any]]:
+def _sides(bounds: Any, parameters: Parameters) -> list[tuple[Any, Any]]:
     """The lower and upper bounds of each leaf, flat float64 arrays, or tensors where they hold tensors."""
-    layout = unknowns.layout
+    layout = parameters.layout
     if bounds is None:
         return [(np.full(s.size, -np.inf), np.full(s.size, np.inf)) for s in layout.segments]
     if isinstance(bounds, scipy.optimize.Bounds) and len(layout.segments) > 1:
-        low, high = _sides_of_leaf(bounds, Segment(unknowns.name, (layout.size,), "float64", 0, 0))
+        low, high = _sides_of_leaf(bounds, Segment(parameters.name, (layout.size,), "float64", 0, 0))
         return [(low[s.flat], high[s.flat]) for s in layout.segments]
-    entries = _entries(bounds, unknowns)
+    entries = _entries(bounds, parameters)
     return [_sides_of_leaf(entry, segment) for entry, segment in zip(entries, layout.segments, strict=True)]
 
 
@@ -336,23 +336,23 @@ def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Flo
     return low, high
 
 
-def _entries(bounds: Any, unknowns: Unknowns) -> list[Any]:
+def _entries(bounds: Any, parameters: Parameters) -> list[Any]:
     """What is given for each leaf."""
-    if unknowns.is_array:
+    if parameters.is_array:
         if isinstance(bounds, Mapping):
             raise ValueError(
                 "bounds is a dict, but x0 is one array: give (low, high), or one such pair for each element."
             )
         return [bounds]
-    if unknowns.variables:
+    if parameters.variables:
         if isinstance(bounds, Mapping) and (not bounds or _keyed_by_reference(bounds)):
-            return _by_reference(bounds, unknowns)
-        if unknowns.template is None:
+            return _by_reference(bounds, parameters)
+        if parameters.template is None:
             parallel = isinstance(bounds, (list, tuple)) and len(bounds) == 1
             return [bounds[0] if parallel else bounds]
-    template = unknowns.template
+    template = parameters.template
     if isinstance(template, Mapping) and isinstance(bounds, (list, tuple)):
-        return _checked_length(bounds, len(unknowns.layout.segments), "x0")
+        return _checked_length(bounds, len(parameters.layout.segments), "x0")
     return _matched(bounds, template, "x0")
 
 
@@ -365,21 +365,21 @@ def _variable_of(key: Any) -> Any:
     return as_variable(key.deref() if hasattr(key, "deref") else key)
 
 
-def _by_reference(bounds: Mapping[Any, Any], unknowns: Unknowns) -> list[Any]:
+def _by_reference(bounds: Mapping[Any, Any], parameters: Parameters) -> list[Any]:
     found: dict[Any, Any] = {}
     for key, entry in bounds.items():
         variable = _variable_of(key)
         if variable is None:
             raise ValueError(f"bounds has the key {key!r}, which is no variable: use variable.ref() as key.")
         found[variable.ref()] = entry
-    known = {v.ref() for v in unknowns.variables}
+    known = {v.ref() for v in parameters.variables}
     for reference in found:
         if reference not in known:
             raise ValueError(
                 f"bounds has an entry for variable '{reference.deref().name}', which is not among the variables of x0: "
                 "remove it, or optimise the variable."
             )
-    return [found.get(v.ref()) for v in unknowns.variables]
+    return [found.get(v.ref()) for v in parameters.variables]
 
 
 def _matched(bounds: Any, template: Any, path: str) -> list[Any]:

@@ -33,7 +33,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 
 __all__ = [
     "ConstraintFunction",
@@ -131,7 +131,7 @@ class Constraints:
     Parameters
     ----------
     constraints : dict, NonlinearConstraint, LinearConstraint, iterable of them or None
-    unknowns : Unknowns
+    parameters : Parameters
 
     Raises
     ------
@@ -152,14 +152,14 @@ class Constraints:
     Examples
     --------
     >>> constraint = scipy.optimize.LinearConstraint([[1, 1], [1, -1]], [2, -1], [2, 1])
-    >>> rows = Constraints(constraint, Unknowns(np.zeros(2))).rows(())
+    >>> rows = Constraints(constraint, Parameters(np.zeros(2))).rows(())
     >>> rows.num_equalities, rows.source, rows.sign, rows.offset
     (1, array([0, 1, 1]), array([ 1.,  1., -1.]), array([-2.,  1.,  1.]))
     """
 
-    def __init__(self, constraints: Any, unknowns: Unknowns) -> None:
-        self._size = unknowns.layout.size
-        self._float_dtype = unknowns.float_dtype
+    def __init__(self, constraints: Any, parameters: Parameters) -> None:
+        self._size = parameters.layout.size
+        self._float_dtype = parameters.float_dtype
         self._items: list[_Constraint] = []
         functions: list[ConstraintFunction] = []
         for name, constraint in _named(constraints):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfminimize._problem.constraints import check_forms, has_constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 
 __all__ = ["WITHOUT_GRADIENT", "WITH_CONSTRAINTS", "check_bounds", "check_constraints", "method_name"]
 
@@ -39,14 +39,14 @@ def method_name(method: Any, constraints: Any) -> Any:
     return name
 
 
-def check_constraints(method: Any, constraints: Any, unknowns: Unknowns) -> None:
-    """Raise ValueError if this method cannot take these constraints, or cannot for these unknowns."""
+def check_constraints(method: Any, constraints: Any, parameters: Parameters) -> None:
+    """Raise ValueError if this method cannot take these constraints, or cannot for these parameters."""
     if not has_constraints(constraints) or callable(method) or method == "slsqp":
         return
     if method not in WITH_CONSTRAINTS:
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
-    if not unknowns.is_array or len(unknowns.layout.segments[0].shape) > 1:
+    if not parameters.is_array or len(parameters.layout.segments[0].shape) > 1:
         raise ValueError(
             f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is no vector: "
             "use method='SLSQP', or give x0 as a one-dimensional array."

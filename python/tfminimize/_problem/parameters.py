@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.layout import Layout
 
-__all__ = ["Unknowns", "as_variable", "replicas"]
+__all__ = ["Parameters", "as_variable", "replicas"]
 
 _FLOATS = ("float64", "float32")
 _FEW = 256
@@ -48,7 +48,7 @@ def _container(variable: tf.Variable) -> Any:
     return None if reference is None else reference()
 
 
-class Unknowns:
+class Parameters:
     """The structure, shapes and dtypes of ``x0``, without its values.
 
     In *functional* use the function takes ``x`` in the structure of ``x0`` (see `tf.nest`); a list or tuple of plain

@@ -9,7 +9,7 @@ from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
 from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.binding import _native
 
 __all__ = ["Problem"]
@@ -18,15 +18,15 @@ __all__ = ["Problem"]
 class Problem:
     """What to do with a program: the method, bounds and constraints, checked and packed."""
 
-    def __init__(self, unknowns: Unknowns, method: Any, bounds: Any, constraints: Any) -> None:
+    def __init__(self, parameters: Parameters, method: Any, bounds: Any, constraints: Any) -> None:
         if isinstance(constraints, Iterator):
             constraints = list(constraints)  # each solve reads them
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
-        methods.check_constraints(self.method, constraints, unknowns)
+        methods.check_constraints(self.method, constraints, parameters)
         self.constraints = constraints
-        self.packed_constraints = Constraints(constraints, unknowns) if self.method == "slsqp" else None
-        packed = as_packed(bounds, unknowns)
+        self.packed_constraints = Constraints(constraints, parameters) if self.method == "slsqp" else None
+        packed = as_packed(bounds, parameters)
         self.packed_bounds: tuple[Any, Any] = packed.low, packed.high
         self.keep_feasible = packed.keep_feasible
         methods.check_bounds(self.method, self.packed_bounds[0])
@@ -37,8 +37,8 @@ class Problem:
             return {} if options is None else options
         return self.native.defaults if options is None and tol is None else self.native.options(options, tol)
 
-    def check_memory(self, unknowns: Unknowns, options: Mapping[str, Any], count: int = 1) -> None:
+    def check_memory(self, parameters: Parameters, options: Mapping[str, Any], count: int = 1) -> None:
         """Raise MemoryError if there is no room for so many solves, before anything is copied."""
         if self.native is not None:
             solver = getattr(_native, self.native.solver)
-            solver.check_memory(*self.native.memory(unknowns.layout.size, options), count)
+            solver.check_memory(*self.native.memory(parameters.layout.size, options), count)

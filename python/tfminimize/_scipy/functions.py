@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, OptimizeWarning
 
 from tfminimize._problem.bounds import pack_bounds
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._scipy import private
 
 __all__ = [
@@ -96,11 +96,11 @@ def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None
         try:
             bounds = Bounds(*private.constraints.old_bound_to_new(bounds))
         except (TypeError, ValueError):
-            return pack_bounds(bounds, Unknowns(x))  # says what is wrong
+            return pack_bounds(bounds, Parameters(x))  # says what is wrong
     if isinstance(bounds, Bounds):
         low, high = (np.asarray(side, np.float64) for side in (bounds.lb, bounds.ub))
         bounds = Bounds(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
-    return pack_bounds(bounds, Unknowns(x))
+    return pack_bounds(bounds, Parameters(x))
 
 
 class FreeVariables:

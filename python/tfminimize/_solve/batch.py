@@ -96,14 +96,14 @@ def solve_batch(
             "batches, or call minimize for each problem."
         )
     checked = problem.options(options, tol)
-    unknowns = program.unknowns
-    starts, count = unknowns.starts(x0s)
+    parameters = program.parameters
+    starts, count = parameters.starts(x0s)
     count = _number_of_problems(count, batched.count)
     num_threads = min(_checked_threads(num_threads), count)
-    problem.check_memory(unknowns, checked, num_threads)
+    problem.check_memory(parameters, checked, num_threads)
     arguments = program.arguments((*_as_tuple(args), *batched.first()))
-    x = np.zeros((count, unknowns.layout.packed_size))
-    for s, start in zip(unknowns.layout.segments, starts, strict=True):
+    x = np.zeros((count, parameters.layout.packed_size))
+    for s, start in zip(parameters.layout.segments, starts, strict=True):
         x[:, s.packed] = start.reshape(len(start), s.size)
     with contextlib.ExitStack() as stack:
         leases = []
@@ -113,7 +113,9 @@ def solve_batch(
         workspaces = [lease.workspace for lease in leases]
         first = len(arguments.tensors) - len(batched.arrays)
         fields, timing = _native.drive_batch(
-            tuple(native.make_solver(problem.native, w, unknowns, problem.packed_bounds, checked) for w in workspaces),
+            tuple(
+                native.make_solver(problem.native, w, parameters, problem.packed_bounds, checked) for w in workspaces
+            ),
             tuple(workspace.objective for workspace in workspaces),
             x,
             [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
@@ -126,9 +128,9 @@ def solve_batch(
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
     if problem.packed_constraints is None:
         del fields["multipliers"]
-    fields["jac"] = unknowns.report_batch(fields["jac"])
+    fields["jac"] = parameters.report_batch(fields["jac"])
     return BatchResult(
-        x=unknowns.report_batch(x),
+        x=parameters.report_batch(x),
         **fields,
         success=fields["status"] == 0,
         backend=workspaces[0].backend.name,

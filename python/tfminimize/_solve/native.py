@@ -9,7 +9,7 @@ import numpy as np
 
 from tfminimize._problem.callback import Observer
 from tfminimize._problem.native_methods import NativeMethod
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
 from tfminimize._solve.program import Lease
 from tfminimize._solve.recompilation import warn_if_compiled_anew
@@ -32,7 +32,7 @@ class KeptSolver(NamedTuple):
 
 
 def make_solver(
-    method: NativeMethod, workspace: Workspace, unknowns: Unknowns, bounds: Bounds, options: Mapping[str, Any]
+    method: NativeMethod, workspace: Workspace, parameters: Parameters, bounds: Bounds, options: Mapping[str, Any]
 ) -> Any:
     """A solver that begins at what the workspace holds: that of the last solve, if it was made for the same."""
     arrays = workspace.jacobian, workspace.offsets, *bounds  # the solver keeps them alive
@@ -52,12 +52,12 @@ def make_solver(
         lower=lower,
         upper=upper,
         offsets=workspace.offsets,
-        num_variables=unknowns.layout.size,
+        num_variables=parameters.layout.size,
         precision=workspace.precision,
         **options,
     )
     num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
-    num_doubles = method.num_doubles(unknowns.layout.packed_size, num_constraints, options)
+    num_doubles = method.num_doubles(parameters.layout.packed_size, num_constraints, options)
     workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
     return solver
 
@@ -65,27 +65,27 @@ def make_solver(
 def solve(
     method: NativeMethod,
     lease: Lease,
-    unknowns: Unknowns,
+    parameters: Parameters,
     bounds: Bounds,
     options: Mapping[str, Any],
     callback: Callable[..., Any] | None,
 ) -> OptimizeResult:
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
-    solver = make_solver(method, workspace, unknowns, bounds, options)
+    solver = make_solver(method, workspace, parameters, bounds, options)
     observer = on_iteration = None
     if callback is not None:
         observer = Observer(callback)
-        on_iteration = lambda: observer(unknowns.report(workspace.x), solver.fun)  # noqa: E731
+        on_iteration = lambda: observer(parameters.report(workspace.x), solver.fun)  # noqa: E731
     on_start = None if workspace.is_checked else workspace.check_sharing_once
     timing = _native.drive(solver, workspace.objective, on_iteration, on_start)
     # TensorFlow compiles a function when it runs for the first time.
     compiling = timing.first if lease.is_first else 0.0
     status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
     result = OptimizeResult(
-        x=unknowns.report(workspace.x),
+        x=parameters.report(workspace.x),
         fun=np.float64(fun),
-        jac=unknowns.report(workspace.gradient),
+        jac=parameters.report(workspace.gradient),
         nit=nit,
         nfev=nfev,
         status=status,
@@ -101,7 +101,7 @@ def solve(
         },
         njev=njev,
         constr_violation=np.float64(constr_violation),
-        **method.result(solver, unknowns.layout),
+        **method.result(solver, parameters.layout),
     )
     hess_inv = result.get("hess_inv")
     if isinstance(hess_inv, InverseHessian) and workspace.kept_solver is not None:

@@ -1,4 +1,4 @@
-"""Program: one function compiled for one structure of unknowns, ready to be evaluated by many solves at once."""
+"""Program: one function compiled for one structure of parameters, ready to be evaluated by many solves at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import Constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
 from tfminimize._trace.hessian_products import ProductTrace
@@ -74,18 +74,18 @@ class Program:
     Safe to use from several threads: a function is traced once, and no two solves share a workspace.
     """
 
-    def __init__(self, fun: Callable[..., Any], unknowns: Unknowns, jit_compile: bool | None) -> None:
+    def __init__(self, fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> None:
         if not callable(fun):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
         if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
             raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, or None to follow the function.")
         require()
-        self.unknowns = unknowns
+        self.parameters = parameters
         self._fun = fun
         self._jit_compile = jit_compile
         self._pools: Recent[_Pool] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
-        self._float_dtype = unknowns.float_dtype
+        self._float_dtype = parameters.float_dtype
 
     def arguments(self, args: Any) -> Arguments:
         """``args`` as this program passes them; an error where it cannot be called."""
@@ -112,7 +112,7 @@ class Program:
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = Workspace(pool.trace, self.unknowns, tensors)
+            workspace = Workspace(pool.trace, self.parameters, tensors)
         else:
             workspace.set_arguments(tensors)
         if constraints is not None and rows is not None:
@@ -125,4 +125,4 @@ class Program:
 
     def _traced(self, arguments: Arguments, constraints: Constraints | None, products: bool) -> Trace:
         kind = ProductTrace if products else Trace
-        return kind(self._fun, self.unknowns, arguments, self._jit_compile, constraints)
+        return kind(self._fun, self.parameters, arguments, self._jit_compile, constraints)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.callback import takes_result
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Lease, Program
 from tfminimize._trace.hessian_products import with_direction
@@ -66,9 +66,9 @@ class Products(_Timed):
     """The Hessian times a vector; without a lease where TensorFlow has no second derivatives."""
 
     def __init__(self, program: Program, args: Any) -> None:
-        self._layout = program.unknowns.layout
+        self._layout = program.parameters.layout
         zeros = np.zeros(self._layout.size)
-        arguments = Arguments(with_direction(args, program.unknowns, zeros), program.unknowns.float_dtype)
+        arguments = Arguments(with_direction(args, program.parameters, zeros), program.parameters.float_dtype)
         self._tensors = arguments.tensors[: -len(self._layout.segments)]
         try:
             super().__init__(program.lease(arguments, products=True))
@@ -86,11 +86,11 @@ class Products(_Timed):
             self.lease.release()
 
 
-def adapted_callback(callback: Callable[..., Any], method: Any, unknowns: Unknowns) -> Callable[..., Any]:
+def adapted_callback(callback: Callable[..., Any], method: Any, parameters: Parameters) -> Callable[..., Any]:
     """The user's callback, given x as the result has it."""
 
     def report(x: NDArray[np.float64]) -> Any:
-        return unknowns.report(unknowns.layout.pack(x))
+        return parameters.report(parameters.layout.pack(x))
 
     wants_result = takes_result(callback)
     with_x_only = f"method {method!r} calls callback(xk), not callback(intermediate_result): rename it to xk."

@@ -41,8 +41,8 @@ def solve(
     options: Mapping[str, Any],
 ) -> OptimizeResult:
     """Minimise in SciPy from the x in the workspace."""
-    unknowns = program.unknowns
-    layout = unknowns.layout
+    parameters = program.parameters
+    layout = parameters.layout
     evaluation = Evaluation(lease)
     bounds = None
     if problem.packed_bounds[0] is not None:
@@ -54,7 +54,7 @@ def solve(
         lease.workspace.start(layout.views(layout.pack(x)))
         method = NATIVE_METHODS["l-bfgs-b"]
         options = method.options(SHORT_DESCENT, None)
-        loss: float = native.solve(method, lease, unknowns, problem.packed_bounds, options, None).fun
+        loss: float = native.solve(method, lease, parameters, problem.packed_bounds, options, None).fun
         return loss
 
     begin = time.perf_counter()
@@ -70,7 +70,7 @@ def solve(
             bounds=bounds,
             constraints=with_same_sizes(problem.constraints),
             tol=tol,
-            callback=None if callback is None else adapted_callback(callback, problem.method, unknowns),
+            callback=None if callback is None else adapted_callback(callback, problem.method, parameters),
             options=options,
         )
     finally:
@@ -85,7 +85,7 @@ def solve(
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
         value = result.get(name)
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
-            result[name] = unknowns.report(layout.pack(value))
+            result[name] = parameters.report(layout.pack(value))
     if lease.is_first:
         warn_if_compiled_anew(lease.workspace, evaluation.seconds, evaluation.count - 1)
     backend = lease.workspace.backend

@@ -16,7 +16,7 @@ from tfminimize._solve.program import Program
 __all__ = ["solve"]
 
 MANY = 1 << 16
-"""Unknowns from which a solve is so long that a look at the memory does not count; fewer are checked by the solver."""
+"""From so many parameters on, a solve is so long that a look at the memory does not count; the solver checks fewer."""
 
 Callback = Callable[..., Any]
 
@@ -36,21 +36,21 @@ def solve(
 
     For variables there may be other ``values`` to start from.
     """
-    unknowns = program.unknowns
+    parameters = program.parameters
     checked = problem.options(options, tol)
     check_callback(callback)
-    if unknowns.layout.size >= MANY:
-        problem.check_memory(unknowns, checked)
+    if parameters.layout.size >= MANY:
+        problem.check_memory(parameters, checked)
     arguments = program.arguments(args)
-    values = unknowns.start(x0) if values is None else unknowns.checked(values)
+    values = parameters.start(x0) if values is None else parameters.checked(values)
     lease = program.lease(arguments, problem.packed_constraints)
     try:
         lease.workspace.start(values)
         if problem.native is not None:
-            result = native.solve(problem.native, lease, unknowns, problem.packed_bounds, checked, callback)
+            result = native.solve(problem.native, lease, parameters, problem.packed_bounds, checked, callback)
         else:
             result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
     finally:
         lease.release()
-    unknowns.assign(result.x)
+    parameters.assign(result.x)
     return result

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
 from tfminimize._problem.layout import Segment
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.binding import _native
-from tfminimize._tf.xla import MachineCode
+from tfminimize._tf.xla import CompiledProgram
 from tfminimize._trace.stand_ins import destroy, scratch_handle
 from tfminimize._trace.trace import Trace, TracedFunction
 
@@ -54,10 +54,10 @@ class Workspace:
         Whether its scratch variables still shared the memory of x after an evaluation.
     """
 
-    def __init__(self, trace: Trace, unknowns: Unknowns, tensors: Sequence[tf.Tensor]) -> None:
+    def __init__(self, trace: Trace, parameters: Parameters, tensors: Sequence[tf.Tensor]) -> None:
         self.backend = backend = trace.backend
         self.precision = float(np.finfo(trace.dtype).eps)
-        self.layout = layout = unknowns.layout
+        self.layout = layout = parameters.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
         self.constraints: Float64 | None = None
@@ -76,8 +76,8 @@ class Workspace:
         components = []
         for i, segment in enumerate(layout.segments):
             staging = None
-            if unknowns.variables and backend.name == "tfe":
-                device = unknowns.variables[i].device
+            if parameters.variables and backend.name == "tfe":
+                device = parameters.variables[i].device
                 self._scratch[i] = scratch_handle(device, segment)
                 weakref.finalize(self, destroy, self._scratch[i]).atexit = False
                 if i not in backend.by_value:
@@ -108,7 +108,7 @@ class Workspace:
         captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
         inputs = [*self.backend.by_value, *self._tensors, *captured]
         call = function.call
-        if isinstance(call, MachineCode):
+        if isinstance(call, CompiledProgram):
             return _native.XlaCall(call.program, inputs)
         names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
         options = {name: getattr(call, name) for name in (*names, "make_error")}

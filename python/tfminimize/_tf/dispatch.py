@@ -28,10 +28,10 @@ from tfminimize._tf.private import (
     summary_ops,
 )
 
-__all__ = ["Dispatchable", "dispatchable", "keeper"]
+__all__ = ["CallPlan", "call_plan", "keeper"]
 
 
-class Dispatchable(NamedTuple):
+class CallPlan(NamedTuple):
     """How to call a concrete function: what `_native.FunctionCall` takes, by the names of its arguments."""
 
     name: bytes
@@ -54,7 +54,7 @@ class Dispatchable(NamedTuple):
     """Why it is called in this way."""
 
 
-def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
+def call_plan(concrete: Any, jit_compile: bool | None) -> CallPlan:
     """The best way to call a concrete function from C++.
 
     A small function is called several times faster if TensorFlow runs its operations in the calling thread, which it
@@ -85,7 +85,7 @@ def dispatchable(concrete: Any, jit_compile: bool | None) -> Dispatchable:
             else:
                 dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
                 _calls.add(optimized, repeatable, num_bytes)
-    return Dispatchable(
+    return CallPlan(
         name=concrete.name,
         dispatch=dispatch,
         config_proto=config_proto,

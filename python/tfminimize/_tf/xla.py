@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfminimize._tf import binding, private
 from tfminimize._tf.effects import is_read_only
 
-__all__ = ["COMPILED", "MachineCode", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
+__all__ = ["COMPILED", "CompiledProgram", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
 
 COMPILED = "XLA compiled the function to machine code"
 """The reason where it did."""
@@ -44,7 +44,7 @@ def is_required() -> bool:
     return private.is_for_xla() and not _is_tried.get()
 
 
-class MachineCode(NamedTuple):
+class CompiledProgram(NamedTuple):
     """A function as XLA has compiled it."""
 
     program: Any
@@ -53,7 +53,7 @@ class MachineCode(NamedTuple):
     """...what it captures, but for constants. A variable is given by its value."""
 
 
-def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
+def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
     """Compile concrete functions for this processor.
 
     Parameters
@@ -85,7 +85,7 @@ def compile_functions(functions: Sequence[Any]) -> list[MachineCode]:
     except RuntimeError as error:
         raise NotCompiled(_refusal(error)) from error
     captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
-    return [MachineCode(*pair) for pair in zip(programs, captured, strict=True)]
+    return [CompiledProgram(*pair) for pair in zip(programs, captured, strict=True)]
 
 
 def _lowered(concrete: Any, xla: Any) -> bytes:

@@ -75,7 +75,7 @@ def bounds_by_variable(var_to_bounds: Any, formulation: Formulation) -> list[Any
             )
         # TensorFlow 1 knows no pairs of elements: two vectors are the low and the high ones.
         found[places[id(variable)]] = low_then_high(bounds, variable.shape.num_elements())
-    pack_bounds(found, formulation.unknowns)
+    pack_bounds(found, formulation.parameters)
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.bounds import PackedBounds
 from tfminimize._problem.constraints import NamedConstraint
-from tfminimize._problem.parameters import Unknowns, as_variable
+from tfminimize._problem.parameters import Parameters, as_variable
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
@@ -33,7 +33,7 @@ class EagerFormulation:
     ----------
     variables : tuple
         As the user gave them, in the order of the flat vector.
-    unknowns : Unknowns
+    parameters : Parameters
     program : Program
         The loss, ready to be compiled for the native solvers.
     """
@@ -55,9 +55,9 @@ class EagerFormulation:
         for variable in variables:
             if as_variable(variable) is None:
                 raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable or Keras ones.")
-        self.unknowns = Unknowns(variables, "var_list", may_be_unused=True)
-        self.variables = self.unknowns.variables
-        self.program = Program(loss, self.unknowns, None)
+        self.parameters = Parameters(variables, "var_list", may_be_unused=True)
+        self.variables = self.parameters.variables
+        self.program = Program(loss, self.parameters, None)
         self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> EagerRun:
@@ -88,7 +88,7 @@ class EagerFormulation:
         called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
         called = [inside_trace(fetch, False) for fetch in called]
         return TracedProblem(
-            self.unknowns,
+            self.parameters,
             (),
             lambda: None,
             self._loss,
@@ -109,7 +109,7 @@ class EagerRun:
 
     def initial(self) -> Float64:
         """The present values of the variables, flat."""
-        return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._formulation.unknowns.start(None)])
+        return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._formulation.parameters.start(None)])
 
     def solve(
         self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
@@ -117,7 +117,7 @@ class EagerRun:
         """Solve on the compiled function, without Python between two evaluations."""
         formulation = self._formulation
         constraints = [NamedConstraint(*constraint) for constraint in formulation.constraints]
-        problem = Problem(formulation.unknowns, method, bounds, constraints)
+        problem = Problem(formulation.parameters, method, bounds, constraints)
         return solve(formulation.program, problem, None, (), tol=tol, callback=callback, options=options)
 
     def functions(self) -> FlatFunctions:
@@ -138,7 +138,7 @@ class EagerRun:
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
-        self._formulation.unknowns.assign(x)
+        self._formulation.parameters.assign(x)
 
 
 def _reader(variable: Any) -> Callable[[], Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._problem.bounds import PackedBounds
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._tf1.functions import FlatFunctions
 
@@ -53,7 +53,7 @@ class Run(Protocol):
 class Formulation(Protocol):
     """A loss, the variables to optimise, and constraints."""
 
-    unknowns: Unknowns
+    parameters: Parameters
 
     @property
     def variables(self) -> Sequence[Any]:

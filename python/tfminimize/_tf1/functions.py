@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.effects import warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
@@ -122,7 +122,7 @@ class TracedProblem:
 
     Parameters
     ----------
-    unknowns : Unknowns
+    parameters : Parameters
         Variables.
     tensors : sequence of tf.Tensor
         The arguments, to be traced for their shapes and dtypes.
@@ -137,7 +137,7 @@ class TracedProblem:
 
     def __init__(
         self,
-        unknowns: Unknowns,
+        parameters: Parameters,
         tensors: Sequence[tf.Tensor],
         feed: Callable[..., None],
         loss: Callable[[], Any],
@@ -145,14 +145,14 @@ class TracedProblem:
         fetches: Callable[[], list[tf.Tensor]],
     ) -> None:
         begin = time.perf_counter()
-        self._unknowns = unknowns
+        self._parameters = parameters
         self._feed = feed
         self._specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         self._fetches = fetches
         none = Arguments((), "float64")
         functions = [ConstraintFunction(name, fun, none) for name, fun in constraints]
-        self._loss = ObjectiveGraph(loss, unknowns, none, jit=False, name="loss", has_others=bool(functions))
-        self._constraints = ObjectiveGraph(None, unknowns, none, functions, jit=False)
+        self._loss = ObjectiveGraph(loss, parameters, none, jit=False, name="loss", has_others=bool(functions))
+        self._constraints = ObjectiveGraph(None, parameters, none, functions, jit=False)
         self._kept: list[Any] = []
         self._stand_ins = self._new_stand_ins()
         self._free_stand_ins = [self._stand_ins]
@@ -169,7 +169,7 @@ class TracedProblem:
         return np.split(rows, list(itertools.accumulate(sizes))[:-1])
 
     def _new_stand_ins(self) -> StandIns:
-        return StandIns([v.handle for v in self._unknowns.variables], self._unknowns.layout.segments)
+        return StandIns([v.handle for v in self._parameters.variables], self._parameters.layout.segments)
 
     @contextlib.contextmanager
     def _own_stand_ins(self) -> Iterator[StandIns]:
@@ -200,10 +200,10 @@ class TracedProblem:
 
     def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
         """The function, traced, with the vector as its first input."""
-        layout = self._unknowns.layout
+        layout = self._parameters.layout
         with private.recording():
             concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
-        check_writes(concrete, self._unknowns)
+        check_writes(concrete, self._parameters)
         stand_ins = self._stand_ins
 
         def assign_and_call(x: tf.Tensor, *inputs: tf.Tensor) -> Any:

@@ -97,7 +97,7 @@ class GraphFormulation(GraphTensors):
         effects = GraphEffects([op.node_def for op in ops], self.graph.as_graph_def().library)
         for op in self.variable_ops:
             if effects.writes(op.name):
-                raise writes_error(op.name, self.unknowns.name)
+                raise writes_error(op.name, self.parameters.name)
         effects.warn_of_random_numbers()
 
     def _feeds(self, feed_dict: Any) -> dict[Any, Any]:
@@ -171,7 +171,7 @@ class Lifted:
                 raise NotLiftable(f"operation '{fetch.name}' is fetched, which has no value but an effect")
         self._formulation = formulation
         names = [op.name for op in formulation.variable_ops]
-        stand_ins = dict(zip(names, formulation.unknowns.variables, strict=True))
+        stand_ins = dict(zip(names, formulation.parameters.variables, strict=True))
         self._graph = LiftedGraph(
             formulation.graph,
             [*formulation.outputs(), *fetches],
@@ -200,7 +200,7 @@ class Lifted:
             return self._loss()
 
         with private.eagerly():
-            self.program = Program(_unconverted(loss_of_fed), formulation.unknowns, None)
+            self.program = Program(_unconverted(loss_of_fed), formulation.parameters, None)
         self._traced: Recent[TracedProblem] = Recent(1)
 
     def assign_others(self, values: Sequence[Any]) -> None:
@@ -215,7 +215,7 @@ class Lifted:
         return self._traced.get(
             key,
             lambda: TracedProblem(
-                self._formulation.unknowns,
+                self._formulation.parameters,
                 tensors,
                 lambda *values: self._graph.feed(values),
                 self._loss,
@@ -226,7 +226,7 @@ class Lifted:
 
     def _differentiable(self, tensor: Any, gradients: Sequence[Any], seed: Any) -> Callable[[], tf.Tensor]:
         """A function that computes a tensor, and whose gradient is the one of the graph."""
-        stand_ins = self._formulation.unknowns.variables
+        stand_ins = self._formulation.parameters.variables
         connected = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
         def compute() -> tf.Tensor:
@@ -306,7 +306,7 @@ class GraphRun:
         """Solve on the lifted graph, without Python between two evaluations."""
         assert self._lifted is not None
         with private.eagerly():
-            problem = Problem(self._formulation.unknowns, method, bounds, self._lifted.constraints)
+            problem = Problem(self._formulation.parameters, method, bounds, self._lifted.constraints)
             args = tuple(self._tensors())
             return solve(
                 self._lifted.program,
@@ -349,7 +349,7 @@ class GraphRun:
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
         formulation = self._formulation
-        parts = formulation.unknowns.layout.split(x)
+        parts = formulation.parameters.layout.split(x)
         values = dict(zip(formulation.new_values, parts, strict=True))
         self._session.run(formulation.assignments, values, **self._run_kwargs)
 

@@ -156,7 +156,7 @@ class ExternalOptimizerInterface(Internals):
             if function is not None and not callable(function):
                 raise ValueError(f"{name} is {function!r}: give a function.")
         fetches = listed(fetches, "fetches")
-        bounds = as_packed(self._bounds, self._formulation.unknowns)
+        bounds = as_packed(self._bounds, self._formulation.parameters)
         self._check(bounds)
         run = self._formulation.start(session, feed_dict, fetches, run_kwargs)
         try:
@@ -223,7 +223,7 @@ class ExternalOptimizerInterface(Internals):
         """Solve in Python, by `_minimize`."""
         functions = run.functions()
         self._of_thread.result, self._of_thread.functions = None, functions
-        layout = self._formulation.unknowns.layout
+        layout = self._formulation.parameters.layout
         begin = time.perf_counter()
         try:
             arguments = self._arguments(run, functions, bounds, step_callback, loss_callback)
@@ -298,20 +298,20 @@ class ExternalOptimizerInterface(Internals):
             {"type": kind, "fun": functools.partial(functions.values, i)}
             for i, (_, kind, _) in enumerate(self._formulation.constraints)
         ]
-        box = scipy.optimize.Bounds(*bounds.flat(self._formulation.unknowns.layout))
+        box = scipy.optimize.Bounds(*bounds.flat(self._formulation.parameters.layout))
         return np.float64(violation(x, box, constraints))
 
     def _pairs(self, bounds: PackedBounds) -> list[tuple[float, float]] | None:
         """One (low, high) for each element of the flat vector; None without ``var_to_bounds``."""
         if self._bounds is None:
             return None
-        low, high = bounds.flat(self._formulation.unknowns.layout)
+        low, high = bounds.flat(self._formulation.parameters.layout)
         return list(zip(low.tolist(), high.tolist(), strict=True))
 
     @property
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
         """As the original packed them, for subclasses that read it."""
-        return self._pairs(as_packed(self._bounds, self._formulation.unknowns))
+        return self._pairs(as_packed(self._bounds, self._formulation.parameters))
 
 
 class ScipyOptimizerInterface(ExternalOptimizerInterface):
@@ -399,7 +399,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
             {"l-bfgs-b": lbfgsb, "slsqp": slsqp}.get(name, name) if isinstance(name, str) else name,
-            self._formulation.unknowns.layout,
+            self._formulation.parameters.layout,
             precision=functions.precision,
             descend=descend,
             callback=lambda xk, *_: step_callback(xk),  # trust-constr has a second argument

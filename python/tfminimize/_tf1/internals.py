@@ -45,7 +45,7 @@ class Internals:
     @property
     def _packing_slices(self) -> list[slice]:
         """The place of each variable in the flat vector."""
-        return [segment.flat for segment in self._formulation.unknowns.layout.segments]
+        return [segment.flat for segment in self._formulation.parameters.layout.segments]
 
     @cached_property
     def _packed_var(self) -> Any:

@@ -37,7 +37,7 @@ class SessionFunctions(FlatFunctions):
         run_kwargs: Mapping[str, Any],
         initial: Sequence[Any],
     ) -> None:
-        dtype = graph.unknowns.layout.least_precise([graph.loss.dtype.base_dtype.name])
+        dtype = graph.parameters.layout.least_precise([graph.loss.dtype.base_dtype.name])
         super().__init__(*graph.counts, float(np.finfo(dtype).eps))
         self._graph = graph
         self._session = session
@@ -95,11 +95,11 @@ class SessionFunctions(FlatFunctions):
             for i, parts, found in zip(which, gradients, values, strict=True):
                 remaining = iter(found)
                 rows[i].append(self._flat([None if g is None else next(remaining) for g in parts]))
-        n = graph.unknowns.layout.size
+        n = graph.parameters.layout.size
         return [np.array(of_one).reshape(-1, n) for of_one in rows]
 
     def _run(self, wanted: Any, x: Float64, seeds: Mapping[Any, Any] | None = None) -> Any:
-        parts = self._graph.unknowns.layout.split(x.copy())  # the graph may keep them
+        parts = self._graph.parameters.layout.split(x.copy())  # the graph may keep them
         self._assign(parts)
         feeds = {read: part for reads, part in zip(self._reads, parts, strict=True) for read in reads}
         return self._session.run(wanted, feeds | self._feeds | dict(seeds or {}), **self._run_kwargs)
@@ -111,7 +111,7 @@ class SessionFunctions(FlatFunctions):
             self._session.run([graph.assignments[i] for i in self._assigned], values, **self._run_kwargs)
 
     def _flat(self, parts: Sequence[Any]) -> Float64:
-        segments = self._graph.unknowns.layout.segments
+        segments = self._graph.parameters.layout.segments
         return np.concatenate(
             [
                 np.zeros(s.size) if part is None else np.asarray(part, np.float64).ravel()

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 
 __all__ = ["GraphTensors", "VariableFeeds", "stand_in", "variable_op"]
@@ -32,7 +32,7 @@ class GraphTensors:
         As the user gave them, in the order of the flat vector.
     variable_ops : list of tf.Operation
         What they consist of.
-    unknowns : Unknowns
+    parameters : Parameters
         Their stand-ins, eager variables.
     loss_gradients : list of tf.Tensor or None
         One for each variable.
@@ -79,7 +79,9 @@ class GraphTensors:
         self.variable_ops = [variable_op(v) for v in self.variables]
         with private.eagerly():
             stand_ins = {op.name: stand_in(op) for op in self.variable_ops}
-            self.unknowns = Unknowns([stand_ins[op.name] for op in self.variable_ops], "var_list", may_be_unused=True)
+            self.parameters = Parameters(
+                [stand_ins[op.name] for op in self.variable_ops], "var_list", may_be_unused=True
+            )
         with self.building():
             self.loss_gradients, self.loss_seed = self._gradients(self.loss)
             self.constraint_gradients = [self._gradients(tensor) for _, _, tensor in self.constraints]

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.effects import GraphEffects, is_read_only
 
 __all__ = [
@@ -129,18 +129,18 @@ def about_datasets() -> str:
     )
 
 
-def check_writes(concrete: Any, unknowns: Unknowns) -> None:
+def check_writes(concrete: Any, parameters: Parameters) -> None:
     """Raise ValueError if a function writes to a variable that is optimised."""
-    for variable in unknowns.variables:
+    for variable in parameters.variables:
         if not is_read_only(concrete.graph, variable.handle):
-            raise writes_error(variable.name, unknowns.name)
+            raise writes_error(variable.name, parameters.name)
 
 
-def writes_error(variable: str, unknowns: str) -> ValueError:
+def writes_error(variable: str, parameters: str) -> ValueError:
     """What to raise where a variable that is optimised is written."""
     return ValueError(
         f"the loss or a constraint writes to variable '{variable}', which is being optimised: remove the assignment "
-        f"from the function, or leave the variable out of {unknowns}."
+        f"from the function, or leave the variable out of {parameters}."
     )
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.trace import Trace
 
@@ -19,9 +19,9 @@ __all__ = ["ProductTrace", "difference_product", "with_direction"]
 Float64 = NDArray[np.float64]
 
 
-def with_direction(args: Any, unknowns: Unknowns, direction: Float64) -> tuple[Any, ...]:
+def with_direction(args: Any, parameters: Parameters, direction: Float64) -> tuple[Any, ...]:
     """The arguments of the loss, and after them the components of a flat vector."""
-    return (*(args if isinstance(args, tuple) else (args,)), *unknowns.layout.split(direction))
+    return (*(args if isinstance(args, tuple) else (args,)), *parameters.layout.split(direction))
 
 
 class ProductTrace(Trace):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
@@ -29,7 +29,7 @@ class ObjectiveGraph:
     fun : callable or None
         ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss. None for the constraint
         functions alone.
-    unknowns : Unknowns
+    parameters : Parameters
     arguments : Arguments
         Those of the loss.
     functions : sequence of ConstraintFunction
@@ -52,7 +52,7 @@ class ObjectiveGraph:
     def __init__(
         self,
         fun: Callable[..., Any] | None,
-        unknowns: Unknowns,
+        parameters: Parameters,
         arguments: Arguments,
         functions: Sequence[ConstraintFunction] = (),
         *,
@@ -60,7 +60,7 @@ class ObjectiveGraph:
         name: str = "fun",
         has_others: bool = False,
     ) -> None:
-        self._unknowns = unknowns
+        self._parameters = parameters
         self._fun = None if fun is None else inside_trace(fun, jit, name)
         self._rebuild_args = arguments.rebuilder()
         self._functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in functions]
@@ -74,7 +74,7 @@ class ObjectiveGraph:
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """The values; a gradient of the loss by each component of x; and a Jacobian of v, ``[k, *shape]``, by each."""
-        sources, names = self._sources(inputs), self._unknowns.layout.names
+        sources, names = self._sources(inputs), self._parameters.layout.names
         with tf.GradientTape(persistent=bool(self._functions), watch_accessed_variables=False) as tape:
             tape.watch(sources)
             outputs, vectors = self._evaluate(inputs, sources)
@@ -101,7 +101,7 @@ class ObjectiveGraph:
         LookupError
             If TensorFlow has no second derivatives of the loss.
         """
-        sources, names = self._sources(inputs), self._unknowns.layout.names
+        sources, names = self._sources(inputs), self._parameters.layout.names
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(sources)
             with tf.GradientTape(watch_accessed_variables=False) as inner:
@@ -120,15 +120,15 @@ class ObjectiveGraph:
 
     def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
         """What the derivatives are taken by: the variables, or the components of x."""
-        return list(self._unknowns.variables) or list(inputs[: len(self._unknowns.layout.segments)])
+        return list(self._parameters.variables) or list(inputs[: len(self._parameters.layout.segments)])
 
     def _x_and_tensors(
         self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]
     ) -> tuple[tuple[Any, ...], Iterator[tf.Tensor]]:
         """The first argument of each function, if it takes x, and the tensors of all ``args``, one after the other."""
-        if self._unknowns.variables:
+        if self._parameters.variables:
             return (), iter(inputs)
-        return (self._unknowns.rebuild(sources),), iter(inputs[len(sources) :])
+        return (self._parameters.rebuild(sources),), iter(inputs[len(sources) :])
 
     def _evaluate(self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """What `values` returns, and the values of each constraint function, as a vector."""
@@ -138,7 +138,7 @@ class ObjectiveGraph:
         self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
         dtypes = [value.dtype.name for value in values]
         self.values_dtype = "float32" if set(dtypes) == {"float32"} else "float64"
-        self.dtype = self._unknowns.layout.least_precise([self.dtype, *dtypes])
+        self.dtype = self._parameters.layout.least_precise([self.dtype, *dtypes])
         vectors = [tf.reshape(value, [-1]) for value in values]
         if vectors:
             outputs.append(tf.concat([tf.cast(vector, self.values_dtype) for vector in vectors], 0))
@@ -148,7 +148,7 @@ class ObjectiveGraph:
         assert self._fun is not None
         loss = scalar(self._fun(*args))
         self.loss_dtype = loss.dtype.name
-        self.dtype = self._unknowns.layout.least_precise([self.loss_dtype])
+        self.dtype = self._parameters.layout.least_precise([self.loss_dtype])
         return loss
 
     def _values(self, i: int, args: tuple[Any, ...]) -> tf.Tensor:
@@ -166,7 +166,7 @@ class ObjectiveGraph:
 
     def _check_connected(self, gradients: Sequence[Any], jacobians: Sequence[Sequence[Any]]) -> None:
         """A component may be in a constraint only; whether one of the others depends on it is not known here."""
-        names = self._unknowns.layout.names
+        names = self._parameters.layout.names
         for (name, *_), shape, parts in zip(self._functions, self.shapes, jacobians, strict=True):
             if 0 not in shape and all(part is None for part in parts):
                 warnings.warn(
@@ -179,7 +179,7 @@ class ObjectiveGraph:
             by_source = zip(gradients, *jacobians, strict=True)
             found = [next((part for part in parts if part is not None), None) for parts in by_source]
             subject = "neither the loss nor a constraint depends" if jacobians else "the loss does not depend"
-            check_connected(found, names, subject, may_be_unused=self._unknowns.may_be_unused)
+            check_connected(found, names, subject, may_be_unused=self._parameters.may_be_unused)
 
 
 def _count_python_functions() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._problem.layout import Segment
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 
 __all__ = ["StandIns", "cannot_share", "destroy", "in_host_memory", "replace", "scratch_handle", "with_assignments"]
@@ -90,18 +90,18 @@ def destroy(handle: tf.Tensor) -> None:
 _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
-def cannot_share(graphs: Sequence[Any], unknowns: Unknowns, jit: bool, is_kept: bool) -> tuple[int, ...]:
+def cannot_share(graphs: Sequence[Any], parameters: Parameters, jit: bool, is_kept: bool) -> tuple[int, ...]:
     """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
 
     A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; a
     variable on another device has other memory anyway; and what may be kept of a variable must not change with x.
     """
-    if not unknowns.variables:
+    if not parameters.variables:
         return ()
     bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
     gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
     has_own = is_kept or gathers
-    return tuple(i for i, v in enumerate(unknowns.variables) if has_own or not in_host_memory(v))
+    return tuple(i for i, v in enumerate(parameters.variables) if has_own or not in_host_memory(v))
 
 
 def in_host_memory(variable: tf.Variable) -> bool:
@@ -112,18 +112,18 @@ def in_host_memory(variable: tf.Variable) -> bool:
 
 
 def with_assignments(
-    concrete: Any, unknowns: Unknowns, by_value: tuple[int, ...], specs: list[tf.TensorSpec], jit: bool
+    concrete: Any, parameters: Parameters, by_value: tuple[int, ...], specs: list[tf.TensorSpec], jit: bool
 ) -> tuple[Any, dict[int, int]]:
     """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them.
 
     Also returns which component of x each stand-in has, by the `id` of its handle.
     """
-    segments = [unknowns.layout.segments[i] for i in by_value]
-    stand_ins = StandIns([unknowns.variables[i].handle for i in by_value], segments)
+    segments = [parameters.layout.segments[i] for i in by_value]
+    stand_ins = StandIns([parameters.variables[i].handle for i in by_value], segments)
 
     def assign_and_call(*inputs: tf.Tensor) -> Any:
         results = stand_ins.call(concrete, inputs[: len(segments)], inputs[len(segments) :])
-        if jit and all(map(in_host_memory, unknowns.variables)):  # XLA takes no variables of another device
+        if jit and all(map(in_host_memory, parameters.variables)):  # XLA takes no variables of another device
             private.mark_for_xla(results[0].op)
         return results
 

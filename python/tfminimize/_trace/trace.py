@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import Constraints
-from tfminimize._problem.parameters import Unknowns
+from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
@@ -44,7 +44,7 @@ class TracedFunction(NamedTuple):
     ``args``, and what the function captures.
     """
 
-    call: dispatch.Dispatchable | xla.MachineCode
+    call: dispatch.CallPlan | xla.CompiledProgram
     """How to call the function."""
     captured_inputs: list[tf.Tensor]
     handles: dict[int, int]
@@ -61,7 +61,7 @@ class Trace:
     ----------
     fun : callable
         ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss.
-    unknowns : Unknowns
+    parameters : Parameters
     arguments : Arguments
         Those of the loss.
     jit_compile : bool or None
@@ -94,26 +94,26 @@ class Trace:
     def __init__(
         self,
         fun: Callable[..., Any],
-        unknowns: Unknowns,
+        parameters: Parameters,
         arguments: Arguments,
         jit_compile: bool | None,
         constraints: Constraints | None = None,
     ) -> None:
         begin = time.perf_counter()
-        given = Constraints((), unknowns) if constraints is None else constraints
-        segments = () if unknowns.variables else unknowns.layout.segments
+        given = Constraints((), parameters) if constraints is None else constraints
+        segments = () if parameters.variables else parameters.layout.segments
         inputs = (*segments, *arguments.tensors, *given.tensors)
         specs = [tf.TensorSpec(one.shape, one.dtype) for one in inputs]
 
         def trace(jit: bool) -> tuple[ObjectiveGraph, list[Any]]:
             has_linear = len(given.matrix) > 0
-            graph = ObjectiveGraph(fun, unknowns, arguments, given.functions, jit=jit, has_others=has_linear)
+            graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
             traced = self._traced(graph, constraints)
             called = [tf.function(f, autograph=False, jit_compile=jit or None) for f in traced]
             with xla.tried(), private.recording():
                 functions = [function.get_concrete_function(*specs) for function in called]
             for concrete in functions:
-                check_writes(concrete, unknowns)
+                check_writes(concrete, parameters)
             return graph, functions
 
         jit = follows_jit(fun) if jit_compile is None else jit_compile
@@ -129,10 +129,10 @@ class Trace:
                 jit, reason = False, str(error)
                 graph, functions = trace(jit)
         if compiled is None:
-            self.functions, self.backend = _for_tensorflow(functions, unknowns, specs, jit, reason)
+            self.functions, self.backend = _for_tensorflow(functions, parameters, specs, jit, reason)
         else:
             seconds = time.perf_counter() - compiling
-            self.functions = [TracedFunction(code, code.captured_inputs, _components(unknowns)) for code in compiled]
+            self.functions = [TracedFunction(code, code.captured_inputs, _components(parameters)) for code in compiled]
             self.backend = Backend("xla", xla.COMPILED, tuple(range(len(segments))), seconds)
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
@@ -147,13 +147,13 @@ class Trace:
         return [graph.derivatives] if constraints is None else [graph.values, graph.derivatives]
 
 
-def _components(unknowns: Unknowns) -> dict[int, int]:
+def _components(parameters: Parameters) -> dict[int, int]:
     """Which component of x each variable is, by the `id` of its handle."""
-    return {id(v.handle): i for i, v in enumerate(unknowns.variables)}
+    return {id(v.handle): i for i, v in enumerate(parameters.variables)}
 
 
 def _for_tensorflow(
-    functions: Sequence[Any], unknowns: Unknowns, specs: list[tf.TensorSpec], jit: bool, reason: str
+    functions: Sequence[Any], parameters: Parameters, specs: list[tf.TensorSpec], jit: bool, reason: str
 ) -> tuple[list[TracedFunction], Backend]:
     """The traced functions, where TensorFlow calls them for this reason."""
     graphs = [concrete.graph.as_graph_def() for concrete in functions]
@@ -161,15 +161,15 @@ def _for_tensorflow(
     keeper = next(filter(None, map(dispatch.keeper, functions)), None)
     if keeper is not None:
         reason += f"; it gets copies of x, as operation {keeper} may keep what it gets"
-    assigned = cannot_share(graphs, unknowns, jit, keeper is not None)
+    assigned = cannot_share(graphs, parameters, jit, keeper is not None)
     found = []
     for concrete in functions:
-        handles = _components(unknowns)
+        handles = _components(parameters)
         if assigned:
-            concrete, own = with_assignments(concrete, unknowns, assigned, specs, jit)
+            concrete, own = with_assignments(concrete, parameters, assigned, specs, jit)
             handles |= own
-        call = dispatch.dispatchable(concrete, jit and not assigned)
+        call = dispatch.call_plan(concrete, jit and not assigned)
         found.append(TracedFunction(call, call.captured_inputs, handles))
     compiles = jit or any(GraphEffects(graph.node, graph.library).has_compiled_parts() for graph in graphs)
-    by_value = assigned if unknowns.variables else tuple(range(len(unknowns.layout.segments)))
+    by_value = assigned if parameters.variables else tuple(range(len(parameters.layout.segments)))
     return found, Backend("tfe", reason, by_value, compiles=compiles)
