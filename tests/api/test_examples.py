@@ -11,7 +11,7 @@ from interpreter import run_python
 
 pytestmark = pytest.mark.subprocess
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def reported_by(benchmark: str, *options: str) -> Any:

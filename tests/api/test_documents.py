@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES_THAT_RUN = ["README.md", "docs/in-graph.md", "docs/migration.md", "docs/serving.md", "docs/user-guide.md"]
 

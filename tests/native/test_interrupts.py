@@ -175,7 +175,7 @@ def test_thread_that_cannot_be_started_leaves_signals_and_files_as_they_were() -
     # Stacks so large that threads do not keep them for the next one, and no memory for another.
     script = f"""
 import os, resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from native_functions import *
 from tfminimize import _native
 function = rosenbrock_objective(8)

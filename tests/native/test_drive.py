@@ -354,7 +354,7 @@ def test_interpreter_ends_while_daemon_threads_solve(kind: str) -> None:
         functions = "circle_host_function(), circle_objective()"
     script = f"""
 import sys, threading, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from native_constrained import *
 from native_functions import *
 from tfminimize import _native

@@ -210,7 +210,7 @@ def test_result_on_another_device_is_copied(kind: str) -> None:
     # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
     script = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

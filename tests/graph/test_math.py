@@ -419,7 +419,7 @@ def test_symbolic_number_of_steps_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def examples() -> ModuleType:
-    path = Path(__file__).parent.parent / "examples" / "math_minimize.py"
+    path = Path(__file__).parents[2] / "examples" / "math_minimize.py"
     spec = importlib.util.spec_from_file_location("math_minimize", path)
     assert spec is not None
     assert spec.loader is not None
