@@ -14,7 +14,7 @@
 namespace tfminimize::solvers {
 namespace {
 
-constexpr std::uint64_t kSnapshotKind = 0x534C535150000002;  // "SLSQP" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x534C535150000003;  // "SLSQP" and the version of the format.
 
 void check(const Problem& problem, const SlsqpOptions& options) {
   const std::size_t n = problem.x.size();
@@ -61,10 +61,9 @@ void Slsqp::State::check_state() const {
   check_saved(is_within_limit(s.reversed_f, kMaxTrials) && is_within_limit(s.reversed_violation, kMaxTrials) &&
                   is_within_limit(s.short_searches, kMaxShortSearches),
               "a count");
-  check_saved(is_bool(s.has_derivatives) && is_bool(s.met_non_finite) && is_bool(s.fell_as_predicted) &&
-                  is_bool(s.follows_pole),
+  check_saved(is_bool(s.has_derivatives) && is_bool(s.met_non_finite) && is_bool(s.is_near_wall) &&
+                  is_bool(s.fell_as_predicted) && is_bool(s.follows_pole) && is_bool(s.changes_little),
               "a flag");
-  check_saved(is_enumerator(s.trial_status, kLastSlsqpStatus), "the status of a trial");
   check_saved(is_within(problem.x, problem.lower, problem.upper), "an x outside of its bounds");
 }
 

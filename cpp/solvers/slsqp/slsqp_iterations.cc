@@ -97,6 +97,10 @@ Request Slsqp::State::after_start_derivatives() {
 Request Slsqp::State::after_iteration() {
   if (s.status != SlsqpStatus::kRunning) return stop(s.status);
   ++s.njev;
+  if (s.changes_little && is_model_doubtful()) {
+    renew_model();
+    return iterate();
+  }
   return update_model() ? iterate() : stop_without_descent();
 }
 
@@ -110,7 +114,11 @@ Request Slsqp::State::iterate() {
     std::copy_n(problem.gradient.data(), n, lagrangian_gradient.data());
     subproblem.subtract_constraint_gradients(lagrangian_gradient.data());
     const StepModel model = update_penalties();
-    if (is_stationary(model)) return end_iteration(SlsqpStatus::kConverged);
+    if (is_stationary(model)) {
+      if (!is_model_doubtful()) return end_iteration(SlsqpStatus::kConverged);
+      renew_model();
+      continue;
+    }
     const bool is_level = std::abs(model.slope) < options.ftol;
     if (is_level && subproblem.is_stuck(options.ftol)) return stop(subproblem.infeasible_status());
     s.previous_f = s.f;
@@ -145,9 +153,15 @@ bool Slsqp::State::is_stationary(const StepModel& model) const {
          !subproblem.relaxed();
 }
 
+/// Makes B the identity again.
+void Slsqp::State::renew_model() {
+  subproblem.reset();
+  s.is_near_wall = false;
+}
+
 /// False if B has been reset too often.
 bool Slsqp::State::reset_model() {
-  subproblem.reset();
+  renew_model();
   return ++s.resets <= kMaxResets;
 }
 
@@ -164,7 +178,8 @@ bool Slsqp::State::update_model() {
 Request Slsqp::State::stop_without_descent() {
   const double tolerance = 10 * options.ftol;
   const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) &&
-                         total_violation() < tolerance && max_violation() <= options.ftol && !subproblem.relaxed();
+                         !s.met_non_finite && total_violation() < tolerance && max_violation() <= options.ftol &&
+                         !subproblem.relaxed();
   if (converged) return stop(SlsqpStatus::kConverged);
   return stop(subproblem.singular() ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent);
 }

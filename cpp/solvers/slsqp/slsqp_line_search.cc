@@ -87,6 +87,7 @@ void Slsqp::State::count_reversed_trials(double f, double merit_change) {
 /// Backtracks from a trial at which something is not finite.
 Request Slsqp::State::backtrack_from_non_finite(SlsqpStatus failure) {
   s.met_non_finite = true;
+  s.is_near_wall = true;
   return s.trials < kMaxTrials ? backtrack(0) : fail_line_search(failure);
 }
 
@@ -114,11 +115,9 @@ Request Slsqp::State::request_derivatives(double f, bool with_derivatives) {
   s.trial_f = f;
   s.has_derivatives = with_derivatives;
   const double f_tolerance = std::max(options.ftol, rounding(f));
-  const bool converged = (std::abs(f - s.previous_f) < f_tolerance || step_length() < options.ftol) &&
-                         total_violation() < options.ftol && !subproblem.relaxed();
-  s.trial_status = converged ? SlsqpStatus::kConverged : SlsqpStatus::kRunning;
-  // The last x of a solve needs no derivatives, unless it was hard to find a finite point.
-  if (converged && !s.met_non_finite) return accept_trial();
+  s.changes_little = (std::abs(f - s.previous_f) < f_tolerance || step_length() < options.ftol) &&
+                     total_violation() < options.ftol && !subproblem.relaxed();
+  if (has_converged()) return accept_trial();  // The last x of a solve needs no derivatives.
   if (with_derivatives) return after_trial_derivatives();
   s.phase = Phase::kTrialDerivatives;
   return Request::kDerivatives;
@@ -135,7 +134,7 @@ Request Slsqp::State::accept_trial() {
   const bool was_short = s.trials == 2 && s.follows_pole && s.fell_as_predicted;
   s.short_searches = was_short ? std::min(s.short_searches + 1, kMaxShortSearches) : 0;
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
-  return end_iteration(s.trial_status);
+  return end_iteration(has_converged() ? SlsqpStatus::kConverged : SlsqpStatus::kRunning);
 }
 
 }  // namespace tfminimize::solvers

@@ -34,7 +34,8 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
-    bool met_non_finite = false;     ///< A trial of this search was not finite.
+    bool met_non_finite = false;     ///< A trial of this search was not finite,
+    bool is_near_wall = false;       ///< or of a search since B was the identity.
     bool fell_as_predicted = false;  ///< The merit function fell at the trial as much as its slope predicted.
     bool follows_pole = false;       ///< The trial follows one at a pole.
     int resets = 1;                  ///< How often B became the identity.
@@ -45,12 +46,12 @@ struct Slsqp::State {
     double merit = 0;                ///< The merit function at the start of the line search,
     double merit_slope = 0;          ///< its directional derivative times the length of the step,
     double slope = 0;                ///< and the same for f.
-    double trial_f = 0;              ///< At a trial that the solver accepts if its derivatives are finite,
-    SlsqpStatus trial_status = SlsqpStatus::kRunning;  ///< and the status that it has then.
-    double largest_f = 0;                              ///< The largest |f| at an iterate.
-    int reversed_f = 0;          ///< Trials in a row at which f changed by the opposite of what its slope says,
-    int reversed_violation = 0;  ///< and at which the violation did.
-    int short_searches = 0;      ///< Searches in a row that backtracked too far, see kMaxShortSearches.
+    double trial_f = 0;              ///< At a trial that the solver accepts if its derivatives are finite.
+    bool changes_little = false;     ///< The step to it, or its change of f, is within the tolerance.
+    double largest_f = 0;            ///< The largest |f| at an iterate.
+    int reversed_f = 0;              ///< Trials in a row at which f changed by the opposite of what its slope says,
+    int reversed_violation = 0;      ///< and at which the violation did.
+    int short_searches = 0;          ///< Searches in a row that backtracked too far, see kMaxShortSearches.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     std::int64_t njev = 0;
@@ -112,6 +113,12 @@ struct Slsqp::State {
   Request iterate();
   StepModel update_penalties();
   bool is_stationary(const StepModel& model) const;
+  /// Whether a small step may be due to B alone. Behind a wall, f is often steep and concave, like a square root at 0.
+  /// Powell's damping then makes B larger with each step, and so the steps shorter.
+  bool is_model_doubtful() const { return s.is_near_wall && subproblem.damped(); }
+  /// Whether the last step was small because x hardly changes any more, and not because of a wall.
+  bool has_converged() const { return s.changes_little && !s.met_non_finite && !is_model_doubtful(); }
+  void renew_model();
   bool reset_model();
   bool update_model();
   Request stop_without_descent();
