@@ -104,31 +104,42 @@ Request Slsqp::State::after_iteration() {
   return update_model() ? iterate() : stop_without_descent();
 }
 
-/// Goes from the derivatives at x to the first trial of a line search, or to the end.
+/// Goes from the derivatives at x to the first trial of a line search, or to the end. What a doubtful B says is no
+/// reason to end: a new B must say it again.
 Request Slsqp::State::iterate() {
   while (true) {
     if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
     ++s.nit;
-    const SlsqpStatus solved = subproblem.solve(step.data(), options);
-    if (solved != SlsqpStatus::kRunning) return stop(solved);
-    std::copy_n(problem.gradient.data(), n, lagrangian_gradient.data());
-    subproblem.subtract_constraint_gradients(lagrangian_gradient.data());
-    const StepModel model = update_penalties();
-    if (is_stationary(model)) {
-      if (!is_model_doubtful()) return end_iteration(SlsqpStatus::kConverged);
+    const SlsqpStatus found = find_step();
+    if (found == SlsqpStatus::kRunning) return begin_line_search();
+    if (found == SlsqpStatus::kConverged ? is_model_doubtful() : s.is_near_wall) {
       renew_model();
-      continue;
+    } else if (found == SlsqpStatus::kConverged) {
+      return end_iteration(found);
+    } else if (found != SlsqpStatus::kNoDescent) {
+      return stop(found);
+    } else if (!reset_model()) {
+      return stop_without_descent();
     }
-    const bool is_level = std::abs(model.slope) < options.ftol;
-    if (is_level && subproblem.is_stuck(options.ftol)) return stop(subproblem.infeasible_status());
-    s.previous_f = s.f;
-    s.merit = s.f + model.penalty;
-    s.slope = model.slope;
-    s.merit_slope = model.slope - subproblem.feasible_share() * model.reducible;
-    const bool stays = subproblem.feasible_share() == 0 && is_level;
-    if (s.merit_slope < 0 && !stays) return begin_line_search();
-    if (!reset_model()) return stop_without_descent();
   }
+}
+
+/// Returns kRunning if the solution of the subproblem is a step that descends, or else the status that says why not.
+SlsqpStatus Slsqp::State::find_step() {
+  const SlsqpStatus solved = subproblem.solve(step.data(), options);
+  if (solved != SlsqpStatus::kRunning) return solved;
+  std::copy_n(problem.gradient.data(), n, lagrangian_gradient.data());
+  subproblem.subtract_constraint_gradients(lagrangian_gradient.data());
+  const StepModel model = update_penalties();
+  if (is_stationary(model)) return SlsqpStatus::kConverged;
+  const bool is_level = std::abs(model.slope) < options.ftol;
+  if (is_level && subproblem.is_stuck(options.ftol)) return subproblem.infeasible_status();
+  s.previous_f = s.f;
+  s.merit = s.f + model.penalty;
+  s.slope = model.slope;
+  s.merit_slope = model.slope - subproblem.feasible_share() * model.reducible;
+  const bool stays = subproblem.feasible_share() == 0 && is_level;
+  return s.merit_slope < 0 && !stays ? SlsqpStatus::kRunning : SlsqpStatus::kNoDescent;
 }
 
 /// Raises the penalties above the new multipliers, and sums up what the step does.
@@ -153,15 +164,17 @@ bool Slsqp::State::is_stationary(const StepModel& model) const {
          !subproblem.relaxed();
 }
 
-/// Makes B the identity again.
+/// Begins anew at x: B, and the penalties that grew with it.
 void Slsqp::State::renew_model() {
   subproblem.reset();
+  std::fill(penalties.begin(), penalties.end(), 0.0);
   s.is_near_wall = false;
 }
 
 /// False if B has been reset too often.
 bool Slsqp::State::reset_model() {
-  renew_model();
+  subproblem.reset();
+  s.is_near_wall = false;
   return ++s.resets <= kMaxResets;
 }
 

@@ -111,6 +111,7 @@ struct Slsqp::State {
   };
 
   Request iterate();
+  SlsqpStatus find_step();
   StepModel update_penalties();
   bool is_stationary(const StepModel& model) const;
   /// Whether a small step may be due to B alone. Behind a wall, f is often steep and concave, like a square root at 0.
