@@ -97,7 +97,7 @@ Request Slsqp::State::after_start_derivatives() {
 Request Slsqp::State::after_iteration() {
   if (s.status != SlsqpStatus::kRunning) return stop(s.status);
   ++s.njev;
-  if (s.changes_little && is_model_doubtful()) {
+  if (s.changes_little && s.is_model_doubtful) {
     renew_model();
     return iterate();
   }
@@ -112,7 +112,7 @@ Request Slsqp::State::iterate() {
     ++s.nit;
     const SlsqpStatus found = find_step();
     if (found == SlsqpStatus::kRunning) return begin_line_search();
-    if (found == SlsqpStatus::kConverged ? is_model_doubtful() : s.is_near_wall) {
+    if (s.is_model_doubtful) {
       renew_model();
     } else if (found == SlsqpStatus::kConverged) {
       return end_iteration(found);
@@ -168,19 +168,20 @@ bool Slsqp::State::is_stationary(const StepModel& model) const {
 void Slsqp::State::renew_model() {
   subproblem.reset();
   std::fill(penalties.begin(), penalties.end(), 0.0);
-  s.is_near_wall = false;
+  s.is_model_doubtful = false;
 }
 
 /// False if B has been reset too often.
 bool Slsqp::State::reset_model() {
   subproblem.reset();
-  s.is_near_wall = false;
+  s.is_model_doubtful = false;
   return ++s.resets <= kMaxResets;
 }
 
 /// Updates B with the change of the gradient of the Lagrangian along the step. False if B must be reset, but has been
 /// too often.
 bool Slsqp::State::update_model() {
+  s.is_model_doubtful = s.is_model_doubtful || s.met_non_finite;
   std::copy_n(problem.gradient.data(), n, gradient_change.data());
   subproblem.subtract_constraint_gradients(gradient_change.data());
   kernels.add(stride, -1, lagrangian_gradient.data(), gradient_change.data());
@@ -190,9 +191,8 @@ bool Slsqp::State::update_model() {
 /// Ends the solve because no direction descends: converged by a looser test, or failed.
 Request Slsqp::State::stop_without_descent() {
   const double tolerance = 10 * options.ftol;
-  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) &&
-                         !s.met_non_finite && total_violation() < tolerance && max_violation() <= options.ftol &&
-                         !subproblem.relaxed();
+  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) && !is_cut_short() &&
+                         total_violation() < tolerance && max_violation() <= options.ftol && !subproblem.relaxed();
   if (converged) return stop(SlsqpStatus::kConverged);
   return stop(subproblem.singular() ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent);
 }

@@ -87,7 +87,6 @@ void Slsqp::State::count_reversed_trials(double f, double merit_change) {
 /// Backtracks from a trial at which something is not finite.
 Request Slsqp::State::backtrack_from_non_finite(SlsqpStatus failure) {
   s.met_non_finite = true;
-  s.is_near_wall = true;
   return s.trials < kMaxTrials ? backtrack(0) : fail_line_search(failure);
 }
 
@@ -117,7 +116,8 @@ Request Slsqp::State::request_derivatives(double f, bool with_derivatives) {
   const double f_tolerance = std::max(options.ftol, rounding(f));
   s.changes_little = (std::abs(f - s.previous_f) < f_tolerance || step_length() < options.ftol) &&
                      total_violation() < options.ftol && !subproblem.relaxed();
-  if (has_converged()) return accept_trial();  // The last x of a solve needs no derivatives.
+  // The last x of a solve needs no derivatives, unless it was hard to find a finite point.
+  if (has_converged() && !s.met_non_finite) return accept_trial();
   if (with_derivatives) return after_trial_derivatives();
   s.phase = Phase::kTrialDerivatives;
   return Request::kDerivatives;

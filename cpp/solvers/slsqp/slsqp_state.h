@@ -34,8 +34,8 @@ struct Slsqp::State {
     SlsqpStatus status = SlsqpStatus::kRunning;
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
-    bool met_non_finite = false;     ///< A trial of this search was not finite,
-    bool is_near_wall = false;       ///< or of a search since B was the identity.
+    bool met_non_finite = false;     ///< A trial of this search was not finite.
+    bool is_model_doubtful = false;  ///< The same of a search by whose step B was updated, since B was the identity.
     bool fell_as_predicted = false;  ///< The merit function fell at the trial as much as its slope predicted.
     bool follows_pole = false;       ///< The trial follows one at a pole.
     int resets = 1;                  ///< How often B became the identity.
@@ -114,11 +114,9 @@ struct Slsqp::State {
   SlsqpStatus find_step();
   StepModel update_penalties();
   bool is_stationary(const StepModel& model) const;
-  /// Whether a small step may be due to B alone. Behind a wall, f is often steep and concave, like a square root at 0.
-  /// Powell's damping then makes B larger with each step, and so the steps shorter.
-  bool is_model_doubtful() const { return s.is_near_wall && subproblem.damped(); }
-  /// Whether the last step was small because x hardly changes any more, and not because of a wall.
-  bool has_converged() const { return s.changes_little && !s.met_non_finite && !is_model_doubtful(); }
+  /// Whether the last step is short because the trial before it was not finite.
+  bool is_cut_short() const { return s.met_non_finite && s.follows_pole; }
+  bool has_converged() const { return s.changes_little && !is_cut_short() && !s.is_model_doubtful; }
   void renew_model();
   bool reset_model();
   bool update_model();

@@ -119,7 +119,6 @@ bool SlsqpSubproblem::update(const double* step, double* change) {
     const double theta = (b_curvature - least) / (b_curvature - curvature);
     for (std::size_t i = 0; i < stride; ++i) change[i] = theta * change[i] + (1 - theta) * b_step_[i];
     curvature = least;
-    damped_ = true;
   }
   if (curvature == 0 || b_curvature == 0) return false;
   rank_one_update(1 / curvature, change);
@@ -135,13 +134,11 @@ void SlsqpSubproblem::rank_one_update(double sigma, double* z) {
 
 void SlsqpSubproblem::reset() {
   b_.set_identity();
-  damped_ = false;
   qp_.forget();
 }
 
 void SlsqpSubproblem::restart() {
   b_.set_identity();
-  damped_ = false;
   qp_.restart();
   std::fill(lambda_.begin(), lambda_.end(), 0.0);
   relaxed_ = false;

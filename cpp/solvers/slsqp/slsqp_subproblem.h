@@ -50,8 +50,6 @@ class SlsqpSubproblem {
   /// M. J. D. Powell's damped update of B, from a step and the change of the gradient of the Lagrangian along it, both
   /// [padded(n + 1)]. Overwrites the change. False if the two do not determine an update.
   bool update(const double* step, double* change);
-  /// Whether an update since B was the identity was damped.
-  bool damped() const { return damped_; }
   /// Makes B the identity again.
   void reset();
   /// Forgets the last solve: as new.
@@ -63,9 +61,8 @@ class SlsqpSubproblem {
     visit_elements(visit, lambda_);
     visit_value(visit, relaxed_);
     visit_value(visit, singular_);
-    visit_value(visit, damped_);
     visit_value(visit, feasible_share_);
-    check_saved(is_bool(relaxed_) && is_bool(singular_) && is_bool(damped_), "a flag");
+    check_saved(is_bool(relaxed_) && is_bool(singular_), "a flag");
     b_.visit_state(visit);
     qp_.visit_state(visit);
     qp_.check_state(program_);
@@ -91,7 +88,6 @@ class SlsqpSubproblem {
   mutable std::vector<double> negative_;  ///< -λ
   bool relaxed_ = false;
   bool singular_ = false;  ///< The equalities depended on each other, and so they were relaxed.
-  bool damped_ = false;
   double feasible_share_ = 1;
 };
 
