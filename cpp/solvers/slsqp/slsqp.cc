@@ -61,8 +61,9 @@ void Slsqp::State::check_state() const {
   check_saved(is_within_limit(s.reversed_f, kMaxTrials) && is_within_limit(s.reversed_violation, kMaxTrials) &&
                   is_within_limit(s.short_searches, kMaxShortSearches),
               "a count");
-  check_saved(is_bool(s.has_derivatives) && is_bool(s.met_non_finite) && is_bool(s.is_model_doubtful) &&
-                  is_bool(s.fell_as_predicted) && is_bool(s.follows_pole) && is_bool(s.changes_little),
+  check_saved(is_bool(s.has_derivatives) && is_bool(s.met_non_finite) && is_bool(s.met_wall) &&
+                  is_bool(s.is_model_doubtful) && is_bool(s.fell_as_predicted) && is_bool(s.follows_pole) &&
+                  is_bool(s.changes_little),
               "a flag");
   check_saved(is_within(problem.x, problem.lower, problem.upper), "an x outside of its bounds");
 }

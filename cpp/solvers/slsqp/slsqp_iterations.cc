@@ -191,7 +191,7 @@ bool Slsqp::State::update_model() {
 /// Ends the solve because no direction descends: converged by a looser test, or failed.
 Request Slsqp::State::stop_without_descent() {
   const double tolerance = 10 * options.ftol;
-  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) && !is_cut_short() &&
+  const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) && !s.met_wall &&
                          total_violation() < tolerance && max_violation() <= options.ftol && !subproblem.relaxed();
   if (converged) return stop(SlsqpStatus::kConverged);
   return stop(subproblem.singular() ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent);

@@ -39,6 +39,7 @@ Request Slsqp::State::begin_line_search() {
   std::copy_n(problem.x.data(), n, start.data());
   std::copy_n(problem.constraints.data(), m, start_constraints.data());
   s.trials = 0;
+  if (s.met_wall) s.resets = 1;
   s.follows_pole = false;
   s.met_non_finite = false;
   s.reversed_f = 0;
@@ -87,6 +88,7 @@ void Slsqp::State::count_reversed_trials(double f, double merit_change) {
 /// Backtracks from a trial at which something is not finite.
 Request Slsqp::State::backtrack_from_non_finite(SlsqpStatus failure) {
   s.met_non_finite = true;
+  s.met_wall = true;
   return s.trials < kMaxTrials ? backtrack(0) : fail_line_search(failure);
 }
 
