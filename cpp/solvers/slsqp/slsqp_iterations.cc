@@ -181,7 +181,7 @@ bool Slsqp::State::reset_model() {
 /// Updates B with the change of the gradient of the Lagrangian along the step. False if B must be reset, but has been
 /// too often.
 bool Slsqp::State::update_model() {
-  s.is_model_doubtful = s.is_model_doubtful || s.met_non_finite;
+  s.is_model_doubtful = s.met_wall;
   std::copy_n(problem.gradient.data(), n, gradient_change.data());
   subproblem.subtract_constraint_gradients(gradient_change.data());
   kernels.add(stride, -1, lagrangian_gradient.data(), gradient_change.data());

@@ -39,7 +39,7 @@ Request Slsqp::State::begin_line_search() {
   std::copy_n(problem.x.data(), n, start.data());
   std::copy_n(problem.constraints.data(), m, start_constraints.data());
   s.trials = 0;
-  if (s.met_wall) s.resets = 1;
+  if (s.met_wall) s.resets = 1;  // A steep B needs many resets on the way.
   s.follows_pole = false;
   s.met_non_finite = false;
   s.reversed_f = 0;

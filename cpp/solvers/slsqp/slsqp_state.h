@@ -35,8 +35,8 @@ struct Slsqp::State {
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
     bool met_non_finite = false;     ///< A trial of this search was not finite,
-    bool met_wall = false;           ///< or of a search before.
-    bool is_model_doubtful = false;  ///< The same of a search by whose step B was updated, since B was the identity.
+    bool met_wall = false;           ///< or of any search.
+    bool is_model_doubtful = false;  ///< B was updated after that: f may be so steep there that B allows no step.
     bool fell_as_predicted = false;  ///< The merit function fell at the trial as much as its slope predicted.
     bool follows_pole = false;       ///< The trial follows one at a pole.
     int resets = 1;                  ///< How often B became the identity.
