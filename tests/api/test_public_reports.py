@@ -99,6 +99,20 @@ def test_a_square_root_is_minimised_to_its_end(jit_compile: bool) -> None:
     assert 0.0 <= ours.fun < 1e-6
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_square_root_in_a_disc_is_minimised_to_its_end(jit_compile: bool) -> None:
+    """The same root, with a second variable and a constraint."""
+    report = Report(
+        lambda x: tf.sqrt(x[1]) - x[0], [1.0, 0.5], [(None, None), (0.0, None)], lambda x: 2.0 - tf.reduce_sum(x**2)
+    )
+    theirs, ours = report.scipys(), report.ours(jit_compile)
+    assert theirs.status == 4
+    assert ours.success
+    np.testing.assert_allclose(ours.x, [math.sqrt(2.0), 0.0], atol=1e-5)
+    np.testing.assert_allclose(ours.fun, -math.sqrt(2.0), atol=1e-5)
+    assert ours.constr_violation <= 1e-6
+
+
 def test_a_variance_model_of_tiny_returns_is_fitted() -> None:
     """https://github.com/bashtage/arch/issues/87: GARCH(1, 1), whose gradient is of the size 1e14."""
     returns = np.array([1e-6, 1.2e-6, 1.4e-6, 1.55e-6] * 10)

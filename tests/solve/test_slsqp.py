@@ -445,6 +445,29 @@ def test_constraint_that_is_not_finite_everywhere() -> None:
     assert result.success
 
 
+# Their derivatives are not finite at x = 0. The minimum within [0, 2] x [0, 2], and where.
+WALLS = {
+    "roots": (lambda x: tf.sqrt(x[1]) - tf.sqrt(x[0]), [2.0, 0.0]),
+    "root and parabola": (lambda x: tf.sqrt(x[1]) + 5.0 * (x[0] + x[1] - 1.0) ** 2, [1.0, 0.0]),
+    "logarithm": (lambda x: x[0] - tf.math.log(x[0]) + tf.sqrt(x[1]), [1.0, 0.0]),
+    "entropy": (lambda x: tf.math.xlogy(x[0], x[0]) - x[0] + 1.0 / x[1] + x[1], [1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", WALLS)
+def test_success_beside_a_wall_is_a_minimum(name: str, dtype: type, jit_compile: bool) -> None:
+    fun, optimum = WALLS[name]
+    minimizer = tfm.Minimizer(fun, method="SLSQP", bounds=[(0.0, 2.0)] * 2, jit_compile=jit_compile)
+    for start in np.random.default_rng(1).uniform(0.05, 1.9, (20, 2)).astype(dtype):
+        result = minimizer.minimize(start)
+        assert result.success, start
+        np.testing.assert_allclose(result.x, optimum, atol=5e-3, err_msg=str(start))
+        x = tf.constant(optimum, tf.float64)
+        assert result.fun < fun(x).numpy() + 1e-4, start
+
+
 def test_iterates_stay_within_the_bounds() -> None:
     low, high = np.array([0.1, -0.7]), np.array([0.3, 0.9])
     outside: list[np.ndarray] = []
