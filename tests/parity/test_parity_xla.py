@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_slsqp import CASES, constraints_of
+from hock_schittkowski import CASES, constraints_of
 
 import tfminimize as tfm
 from tfminimize._api.compare import Comparison

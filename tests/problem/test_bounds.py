@@ -303,7 +303,6 @@ def test_complex_bound_is_an_error(bound: Any) -> None:
         (tfm.Bounds(ub=tf.ragged.constant([[1.0], [2.0]])), "the upper bound for x0, of type RaggedTensor, cannot"),
         ((object(), None), "the lower bound for x0, <object .* cannot be broadcast"),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("entry", [tfm.minimize, tfm.ops.minimize])
 def test_bounds_without_order_or_dense_numbers_are_an_error(entry: Any, bounds: Any, error: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,8 +188,9 @@ def test_batches_take_turns() -> None:
 
 @pytest.mark.subprocess
 def test_watches_for_ctrl_c_end_in_any_order() -> None:
-    script = """
-import signal
+    script = f"""
+import signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_greenlets import *
 before = signal.set_wakeup_fd(-1)
 for order in ORDERS.values():

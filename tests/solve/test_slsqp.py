@@ -5,92 +5,17 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from hock_schittkowski import CASES, Case, constraints_of
 
 import tfminimize as tfm
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
-
-
-class Case(NamedTuple):
-    """A problem of W. Hock and K. Schittkowski, "Test examples for nonlinear programming codes", 1981."""
-
-    fun: Callable[[Any], Any]
-    x0: list[float]
-    optimum: float
-    equalities: Callable[[Any], Any] | None = None
-    inequalities: Callable[[Any], Any] | None = None
-    bounds: list[tuple[float | None, float | None]] | None = None
-
-
-# Written so that NumPy arrays and tensors do.
-CASES = {
-    "HS6": Case(lambda x: (1 - x[0]) ** 2, [-1.2, 1], 0.0, lambda x: 10 * (x[1] - x[0] ** 2)),
-    "HS7": Case(
-        lambda x: tf.math.log(1 + x[0] ** 2) - x[1], [2, 2], -(3**0.5), lambda x: (1 + x[0] ** 2) ** 2 + x[1] ** 2 - 4
-    ),
-    "HS12": Case(
-        lambda x: 0.5 * x[0] ** 2 + x[1] ** 2 - x[0] * x[1] - 7 * x[0] - 7 * x[1],
-        [0, 0],
-        -30.0,
-        None,
-        lambda x: 25 - 4 * x[0] ** 2 - x[1] ** 2,
-    ),
-    "HS14": Case(
-        lambda x: (x[0] - 2) ** 2 + (x[1] - 1) ** 2,
-        [2, 2],
-        9 - 2.875 * 7**0.5,
-        lambda x: x[0] - 2 * x[1] + 1,
-        lambda x: 1 - 0.25 * x[0] ** 2 - x[1] ** 2,
-    ),
-    "HS21": Case(
-        lambda x: 0.01 * x[0] ** 2 + x[1] ** 2 - 100,
-        [-1, -1],
-        -99.96,
-        None,
-        lambda x: 10 * x[0] - x[1] - 10,
-        [(2, 50), (-50, 50)],
-    ),
-    "HS28": Case(
-        lambda x: (x[0] + x[1]) ** 2 + (x[1] + x[2]) ** 2, [-4, 1, 1], 0.0, lambda x: x[0] + 2 * x[1] + 3 * x[2] - 1
-    ),
-    "HS35": Case(
-        lambda x: (
-            9
-            - 8 * x[0]
-            - 6 * x[1]
-            - 4 * x[2]
-            + 2 * x[0] ** 2
-            + 2 * x[1] ** 2
-            + x[2] ** 2
-            + 2 * x[0] * x[1]
-            + 2 * x[0] * x[2]
-        ),
-        [0.5, 0.5, 0.5],
-        1 / 9,
-        None,
-        lambda x: 3 - x[0] - x[1] - 2 * x[2],
-        [(0, None)] * 3,
-    ),
-    "HS71": Case(
-        lambda x: x[0] * x[3] * (x[0] + x[1] + x[2]) + x[2],
-        [1, 5, 5, 1],
-        17.0140173,
-        lambda x: x[0] ** 2 + x[1] ** 2 + x[2] ** 2 + x[3] ** 2 - 40,
-        lambda x: x[0] * x[1] * x[2] * x[3] - 25,
-        [(1, 5)] * 4,
-    ),
-}
-
-
-def constraints_of(case: Case) -> list[dict[str, Any]]:
-    kinds = (("eq", case.equalities), ("ineq", case.inequalities))
-    return [{"type": kind, "fun": fun} for kind, fun in kinds if fun is not None]
 
 
 def by_scipy(case: Case, **kwargs: Any) -> scipy.optimize.OptimizeResult:
