@@ -246,7 +246,7 @@ def _counts() -> Iterator[tuple[str, Variant]]:
     for value in (0, 1, 2, 4, 10**6):
         yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "functions[1]")
     for value in (10**17, 2**60, 2**61, 2**63 - 1):
-        yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "no memory")
+        yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "of memory")
     for value in (4, -1, 2**63 - 1):
         yield f"slsqp: num_equalities {value}", Variant("slsqp", attribute("num_equalities", value), "num_equalities")
 

@@ -56,8 +56,9 @@ class PyDualActiveSetQp {
     solvers::LdltFactors b(n_);
     if (!b.factorize(span(hessian))) throw py::value_error("hessian must be positive definite.");
     const solvers::AlignedArray<double> rows = solvers::zeros(m_ * solvers::padded(n_));
-    for (std::size_t i = 0; i < m_; ++i)
+    for (std::size_t i = 0; i < m_; ++i) {
       std::copy_n(jacobian.data() + i * n_, n_, rows.data() + i * solvers::padded(n_));
+    }
 
     solvers::QuadraticProgram program;
     program.gradient = span(gradient);

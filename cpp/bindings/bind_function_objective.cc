@@ -23,6 +23,9 @@ std::vector<MakeFunction> makers(const py::capsule& context, const Calls& calls)
   for (std::size_t i = 0; i < calls.size(); ++i) {
     if (!calls[i]) throw py::type_error("calls[" + std::to_string(i) + "] is None; it must be a Call.");
     const char* const prefix = calls.size() == 1 ? "" : i == 0 ? "values: " : "derivatives: ";
+    if (calls[i]->is_tensorflows() != calls.front()->is_tensorflows()) {
+      throw py::value_error("The calls are of two kinds; give FunctionCalls or XlaCalls only.");
+    }
     result.push_back(calls[i]->maker(context, prefix));
   }
   return result;
@@ -99,9 +102,10 @@ class PyFunctionObjective final : public PyObjective {
   /// What `get` returns for each function.
   template <typename Get>
   py::tuple for_each(const Get& get) {
-    py::list result;
-    for (const auto& function : core_.functions()) result.append(get(*function));
-    return py::tuple(result);
+    py::list list;
+    for (const auto& function : core_.functions()) list.append(get(*function));
+    py::tuple result(list);
+    return result;
   }
 
   py::capsule context_;

@@ -69,6 +69,7 @@ class PyHostObjective final : public PyObjective {
 
   double value_and_gradient(const py::array& x, const Buffers& to) const {
     const GilHeld gil;
+    if (!to.constraints.empty()) throw py::value_error("The HostObjective has one function only, without constraints.");
     const py::object result = fun_(x);
     const auto [value, gradient] = to_pair(result, "The function", "its value and its gradient");
     if (!to.gradient.empty()) copy_values(gradient, "gradient", to.gradient, "x has ");

@@ -108,6 +108,11 @@ class PySolverOf final : public PySolver {
   Core& change() { return static_cast<Core&>(PySolver::change()); }
 };
 
+[[noreturn]] inline void fail_option(const py::handle& name, const py::handle& value, const char* wanted) {
+  throw py::type_error(name.cast<std::string>() + " is a " + Py_TYPE(value.ptr())->tp_name + "; it must be " + wanted +
+                       ".");
+}
+
 /// An option of a solver: its name and where it stands.
 template <typename Options>
 class Option {
@@ -129,10 +134,7 @@ class Option {
   template <typename T>
   void set_member(T& member, const py::handle& value) const {
     py::detail::make_caster<T> caster;
-    if (!caster.load(value, true)) {
-      throw py::type_error(py::handle(name_).cast<std::string>() + " is a " + Py_TYPE(value.ptr())->tp_name +
-                           "; it must be " + (std::is_integral_v<T> ? "an integer." : "a number."));
-    }
+    if (!caster.load(value, true)) fail_option(name_, value, std::is_integral_v<T> ? "an integer" : "a number");
     member = caster;
   }
 

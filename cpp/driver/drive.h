@@ -15,8 +15,8 @@ struct Callbacks {
   std::function<void(double f)> on_start;  ///< After the first evaluation, before the solver moves x.
   std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
   InterruptPoll poll;
-  /// Whether on_iteration() reads derivatives. They are then evaluated for it, if the solver has not asked for them; if
-  /// it does so next, it gets these.
+  /// Whether on_iteration() reads derivatives. They are then evaluated for it, if the solver has not asked for them. If
+  /// the solver asks for them next, they are not evaluated again.
   bool reads_derivatives = false;
 };
 

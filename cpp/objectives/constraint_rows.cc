@@ -9,7 +9,11 @@ namespace tfminimize {
 namespace {
 
 void check_rows(std::vector<ConstraintRow> rows, std::size_t num_values) {
+  constexpr std::size_t kMaxRows = std::size_t{1} << 32;  // sizes stay far from an overflow
   for (const ConstraintRow& row : rows) {
+    if (row.row >= kMaxRows) {
+      throw std::invalid_argument("A row has the number " + std::to_string(row.row) + "; it must be less than 2^32.");
+    }
     if (row.source >= num_values) {
       throw std::invalid_argument("Row " + std::to_string(row.row) + " is made of value " + std::to_string(row.source) +
                                   ", and there are only " + std::to_string(num_values) + ".");
@@ -46,7 +50,7 @@ void ConstraintRows::fail_constraints(std::size_t size) const {
 
 void ConstraintRows::check_rows_of_jacobian(const Buffers& to, const Components& components) const {
   components.check_size(to.stride);
-  if (to.jacobian.size() < required_rows_ * to.stride) {
+  if (required_rows_ > 0 && to.jacobian.size() / to.stride < required_rows_) {
     throw std::invalid_argument("The Jacobian has " + std::to_string(to.jacobian.size()) +
                                 " elements, and the rows end at " + std::to_string(required_rows_ * to.stride) + ".");
   }

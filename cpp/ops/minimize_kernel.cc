@@ -227,7 +227,7 @@ class Solve {
                                                make, std::move(rows));
   }
 
-  /// What an evaluation computes is not needed any more, nor is x.
+  /// Called last: it overwrites x and all results.
   void look_for_compilations(const Timing& timing, std::int64_t nfev, const solvers::Problem& problem,
                              Objective& objective) {
     const auto evaluate = [&] { objective.evaluate(problem.x, buffers_of(problem)); };
@@ -322,8 +322,9 @@ class Nested {
 
   void check_depth() const {
     constexpr int kMaxDepth = 32;
-    if (depth() > kMaxDepth)
+    if (depth() > kMaxDepth) {
       fail("functions solve inside of one another, nested ", kMaxDepth, " deep: one calls itself.");
+    }
   }
 
  private:

@@ -22,9 +22,9 @@ double seconds_of(const Call& call) {
 
 /// Logs a warning if the evaluations of a solve were mostly compilations, as they are where a size depends on x.
 ///
-/// If they took long enough, then two more tell: one at the last x, which is compiled already, and one beside it, where
-/// x stays. `seconds` is what `count` evaluations took, those apart that compile the function anyway.
-/// recompilation.py says it of the solves that Python begins.
+/// If they took long enough, then two more evaluations decide: one at the last x, which is compiled already, and one at
+/// a point close by, where x is left. `seconds` is what `count` evaluations took, without the one that compiles the
+/// function anyway. recompilation.py says it of the solves that Python begins.
 template <typename Evaluate>
 void log_if_compiled_anew(double seconds, std::int64_t count, Span<double> x, const std::string& node,
                           const Evaluate& evaluate) {

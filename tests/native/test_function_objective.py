@@ -182,7 +182,7 @@ def loss_and_gradient(x):
     with tf.device("CPU:1"):
         return [tf.reduce_sum(x ** 2), 2 * x]
 concrete = loss_and_gradient.get_concrete_function(tf.TensorSpec([4], tf.float64))
-call = dispatchable(concrete, False)
+call = call_plan(concrete, False)
 assert "runs on" in call.reason and "CPU:1" in call.reason, call.reason
 function = objective(concrete, vector_layout(4), call=call)
 x, g = vectors(4, 3.0)
@@ -216,7 +216,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from native_functions import *
 from native_constrained import *
-from tfminimize._tf.dispatch import dispatchable
+from tfminimize._tf.dispatch import call_plan
 {ELSEWHERE[kind]}
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)

@@ -88,7 +88,7 @@ def test_large_solver_goes_with_its_result(monkeypatch: pytest.MonkeyPatch) -> N
     kept = minimizer.minimize(STARTS[0])
     (pool,) = minimizer._program._pools.values()
     pool.free[0].kept_solver = None
-    monkeypatch.setattr(native, "MOST_DOUBLES_KEPT", 0)
+    monkeypatch.setattr(native, "MAX_DOUBLES_KEPT", 0)
     result = minimizer.minimize(STARTS[0])
     assert pool.free[0].kept_solver is None
     minimizer.minimize(STARTS[1])

@@ -159,6 +159,12 @@ NOT_RANDOM: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_global_seed() -> None:
+    """Other tests set one, of which TensorFlow then warns in data sets."""
+    tf.random.set_seed(None)
+
+
 @every_solve
 @pytest.mark.parametrize(("part", "operation"), RANDOM.values(), ids=RANDOM)
 def test_random_numbers_in_the_loss_are_said_once(part: Any, operation: str, solve: Any) -> None:

@@ -104,6 +104,8 @@ METHODS = [
 COUNTS = {"L-BFGS-B": (35, 46), "SLSQP": (35, 50)}
 
 
+# COBYLA's own tolerance leaves it far from the solution; in float32 it says so.
+@pytest.mark.filterwarnings("ignore:method 'cobyla' has stopped with success:RuntimeWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "options", "dimension", "tolerance"), METHODS)
 def test_method(mode: Mode, method: str, options: dict[str, Any], dimension: int, tolerance: float) -> None:

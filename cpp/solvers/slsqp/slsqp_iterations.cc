@@ -104,8 +104,8 @@ Request Slsqp::State::after_iteration() {
   return update_model() ? iterate() : stop_without_descent();
 }
 
-/// Goes from the derivatives at x to the first trial of a line search, or to the end. What a doubtful B says is no
-/// reason to end: a new B must say it again.
+/// Goes from the derivatives at x to the first trial of a line search, or to the end. A doubtful B cannot end the
+/// solve: a new B must confirm it.
 Request Slsqp::State::iterate() {
   while (true) {
     if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);

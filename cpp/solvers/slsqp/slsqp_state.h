@@ -35,8 +35,8 @@ struct Slsqp::State {
     Phase phase = Phase::kStart;
     bool has_derivatives = false;
     bool met_non_finite = false;     ///< A trial of this search was not finite,
-    bool met_wall = false;           ///< or of any search.
-    bool is_model_doubtful = false;  ///< B was updated after that: f may be so steep there that B allows no step.
+    bool met_wall = false;           ///< or of an earlier one.
+    bool is_model_doubtful = false;  ///< B was updated near a wall, where f may be so steep that B allows no step.
     bool fell_as_predicted = false;  ///< The merit function fell at the trial as much as its slope predicted.
     bool follows_pole = false;       ///< The trial follows one at a pole.
     int resets = 1;                  ///< How often B became the identity.
@@ -140,8 +140,10 @@ struct Slsqp::State {
   double max_violation() const;
   double step_length() const { return std::sqrt(kernels.dot(stride, step.data(), step.data())); }
   double merit(double f) const;
-  /// How much rounding may change f, if f is less precise than SciPy's.
+  /// How much rounding may change f, if f is less precise than SciPy's. Near a wall it counts in any case: with an ftol
+  /// below it, a new B would always find a change and be doubtful again.
   double rounding(double f) const {
+    if (s.met_wall) return 4 * options.precision * std::abs(f);
     const bool coarse = options.precision > std::numeric_limits<double>::epsilon();
     return coarse ? options.precision * std::abs(f) : 0;
   }

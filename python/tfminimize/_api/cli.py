@@ -36,7 +36,7 @@ PROBLEMS: dict[str, Callable[[], testing.Problem]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m tfminimize", description="L-BFGS-B for TensorFlow functions.")
+    parser = argparse.ArgumentParser("python -m tfminimize", description="L-BFGS-B and SLSQP for TensorFlow functions.")
     commands = parser.add_subparsers(dest="command", required=True)
     info_parser = commands.add_parser("info", help="what was built and what is found")
     compare_parser = commands.add_parser("compare", help="built-in problems through SciPy and through tfminimize")

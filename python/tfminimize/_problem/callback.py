@@ -10,10 +10,10 @@ import numpy as np
 
 from tfminimize._problem.result import OptimizeResult
 
-__all__ = ["Observer", "check_callback", "takes_result"]
+__all__ = ["UserCallback", "check_callback", "takes_result"]
 
 
-class Observer:
+class UserCallback:
     """Calls the user's callback after an iteration, and remembers whether it asked for the end.
 
     Parameters

@@ -89,7 +89,9 @@ def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None
     >>> read_bounds([(0, np.nan)], np.zeros(2))
     (array([0., 0.]), array([inf, inf]))
     """
-    if bounds is not None and not isinstance(bounds, Bounds):
+    if bounds is None:
+        return None, None
+    if not isinstance(bounds, Bounds):
         bounds = list(bounds)
         if not bounds:
             return None, None

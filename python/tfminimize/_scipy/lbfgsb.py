@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import Observer
+from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize._problem.result import STOPPED, InverseHessian, OptimizeResult
@@ -87,13 +87,13 @@ def lbfgsb(
     warn_of_hessian("lbfgsb", hess, hessp)
     settings, differences = _settings(options)
     functions = read_functions(fun, x0, args, jac, bounds)
-    observer = None if callback is None else Observer(callback)
+    user_callback = None if callback is None else UserCallback(callback)
     if functions.is_fixed and not functions.has_derivatives:
         return all_fixed(functions, functions.rows(differences), 0.0, 2)
 
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"])
-        return _solve(HostSolve(functions, differences, observer, shown), functions, settings)
+        return _solve(HostSolve(functions, differences, user_callback, shown), functions, settings)
 
     return over_free_elements(functions, solve)
 
@@ -203,10 +203,10 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
     solver = _native.Lbfgsb(run.x, run.gradient, lower=lower, upper=upper, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
-    def halt() -> bool:
-        return run.observe(solver) or bool(solver.nit < maxiter and function.nfev > maxfun)
+    def on_iteration() -> bool:
+        return run.call_back(solver) or bool(solver.nit < maxiter and function.nfev > maxfun)
 
-    result = run.run(solver, _native.HostObjective(function.fun_and_grad), halt)
+    result = run.run(solver, _native.HostObjective(function.fun_and_grad), on_iteration)
     status = solver.status_code
     if status == STOPPED and not run.is_stopped:
         result.update(status=1, message=_TOO_MANY_EVALUATIONS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import Observer
+from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._scipy import private
@@ -158,7 +158,7 @@ class HostSolve:
     functions : ArrayFunctions
     differences : dict
         ``eps``, ``finite_diff_rel_step`` and ``workers``.
-    observer : Observer or None
+    user_callback : UserCallback or None
         It gets ``shown(x)``.
 
     Attributes
@@ -174,7 +174,7 @@ class HostSolve:
         self,
         functions: ArrayFunctions,
         differences: Mapping[str, Any],
-        observer: Observer | None,
+        user_callback: UserCallback | None,
         shown: Shown,
     ) -> None:
         begin = time.perf_counter()
@@ -194,23 +194,23 @@ class HostSolve:
         n = functions.x.size
         self.x, self.gradient = _native.aligned_zeros(n), _native.aligned_zeros(n)
         self.x[:] = functions.x
-        self.observer = observer
+        self.user_callback = user_callback
         self._shown = shown
 
-    def observe(self, solver: _native.Lbfgsb | _native.Slsqp) -> bool:
+    def call_back(self, solver: _native.Lbfgsb | _native.Slsqp) -> bool:
         """Call the user's callback, if there is one; return whether it ends the solve."""
-        return self.observer is not None and self.observer(self._shown(self.x), solver.fun)
+        return self.user_callback is not None and self.user_callback(self._shown(self.x), solver.fun)
 
     @property
     def is_stopped(self) -> bool:
         """Whether the user's callback has ended the solve."""
-        return self.observer is not None and self.observer.stopped
+        return self.user_callback is not None and self.user_callback.stopped
 
     def run(
-        self, solver: _native.Lbfgsb | _native.Slsqp, objective: Any, halt: Callable[[], bool] | None
+        self, solver: _native.Lbfgsb | _native.Slsqp, objective: Any, on_iteration: Callable[[], bool] | None
     ) -> OptimizeResult:
         """Drive a solver to its end."""
-        timing = _native.drive(solver, objective, halt)
+        timing = _native.drive(solver, objective, on_iteration)
         return OptimizeResult(
             x=self.x.copy(),
             fun=np.float64(solver.fun),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import Observer
+from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.options import SLSQP_DEFAULTS, slsqp_options
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._scipy.functions import known_as, sorted_options, with_least
@@ -95,7 +95,7 @@ def slsqp(
     native, loose = sorted_options(options, SLSQP_DEFAULTS, _LOOSE)
     settings = slsqp_options(with_least(native, maxiter=0), options.get("tol"))
     functions = read_functions(fun, x0, args, jac, bounds, constraints)
-    observer = None if callback is None else Observer(callback)
+    user_callback = None if callback is None else UserCallback(callback)
     if functions.is_fixed:
         rows = functions.rows(loose)
         fixed = all_fixed(functions, rows, settings["ftol"], 10)
@@ -104,7 +104,7 @@ def slsqp(
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Slsqp.check_memory(functions.x.size, 0)
         verbosity = loose["iprint"] if loose["disp"] else 0
-        return _solve(HostSolve(functions, loose, observer, shown), functions, settings, verbosity)
+        return _solve(HostSolve(functions, loose, user_callback, shown), functions, settings, verbosity)
 
     return over_free_elements(functions, solve)
 
@@ -123,13 +123,13 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
     if verbosity >= 2:
         print(f"{'NIT':>5} {'FC':>5} {'OBJFUN':>16} {'GNORM':>16}")
 
-    def halt() -> bool:
+    def on_iteration() -> bool:
         if verbosity >= 2:
             norm = np.linalg.norm(run.gradient)
             print(f"{solver.nit:5d} {function.nfev:5d} {solver.fun:16.6E} {norm:16.6E}")
-        return run.observe(solver)
+        return run.call_back(solver)
 
-    result = run.run(solver, objective, halt if run.observer is not None or verbosity >= 2 else None)
+    result = run.run(solver, objective, on_iteration if run.user_callback is not None or verbosity >= 2 else None)
     result.update(multipliers=solver.multipliers(), constr_violation=np.float64(solver.constr_violation))
     if verbosity >= 1:
         _print_summary(result)

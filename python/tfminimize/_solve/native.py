@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfminimize._problem.callback import Observer
+from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
@@ -18,7 +18,7 @@ from tfminimize._tf.binding import _native
 
 __all__ = ["KeptSolver", "make_solver", "solve"]
 
-MOST_DOUBLES_KEPT = 1 << 17
+MAX_DOUBLES_KEPT = 1 << 17
 """A solver of at most so many doubles stays with the workspace: making one takes as long as a few iterations."""
 
 Bounds = tuple[Any, Any]
@@ -58,7 +58,7 @@ def make_solver(
     )
     num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
     num_doubles = method.num_doubles(parameters.layout.packed_size, num_constraints, options)
-    workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MOST_DOUBLES_KEPT else None
+    workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MAX_DOUBLES_KEPT else None
     return solver
 
 
@@ -73,10 +73,10 @@ def solve(
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
-    observer = on_iteration = None
+    user_callback = on_iteration = None
     if callback is not None:
-        observer = Observer(callback)
-        on_iteration = lambda: observer(parameters.report(workspace.x), solver.fun)  # noqa: E731
+        user_callback = UserCallback(callback)
+        on_iteration = lambda: user_callback(parameters.report(workspace.x), solver.fun)  # noqa: E731
     on_start = None if workspace.is_checked else workspace.check_sharing_once
     timing = _native.drive(solver, workspace.objective, on_iteration, on_start)
     # TensorFlow compiles a function when it runs for the first time.
@@ -90,7 +90,7 @@ def solve(
         nfev=nfev,
         status=status,
         success=status == 0,
-        message=STOPPED_BY_CALLBACK if observer is not None and observer.stopped else message,
+        message=STOPPED_BY_CALLBACK if user_callback is not None and user_callback.stopped else message,
         backend=workspace.backend.name,
         backend_reason=workspace.backend.reason,
         timing={

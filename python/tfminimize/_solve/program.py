@@ -22,7 +22,7 @@ __all__ = ["Lease", "Program"]
 MAX_TRACES = 8
 """Traces kept for different ``args`` and constraints; the one not used for longest goes."""
 
-MOST_DOUBLES_FREE = 1 << 21
+MAX_DOUBLES_FREE = 1 << 21
 """The size of the workspaces that one trace keeps for the next solves, in doubles; one of any size is always kept."""
 
 SMALLEST = 1 << 13
@@ -64,7 +64,7 @@ class Lease:
     def release(self) -> None:
         """Give the workspace back, for the next solve; but not all of many that are large."""
         free, size = self._pool.free, max(self.workspace.size, SMALLEST)
-        if (len(free) + 1) * size <= MOST_DOUBLES_FREE or not free:
+        if (len(free) + 1) * size <= MAX_DOUBLES_FREE or not free:
             free.append(self.workspace)
 
 

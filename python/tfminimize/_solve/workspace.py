@@ -30,7 +30,7 @@ class Workspace:
 
     In variable use TensorFlow's functions read *scratch variables* in place of the user's, which are not touched:
     resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
-    `tracing`), resources that the functions assign before they read them. Machine code reads x itself, and of other
+    `stand_ins`), resources that the functions assign before they read them. Machine code reads x itself, and of other
     variables the values that they had when the solve began.
 
     Attributes

@@ -236,7 +236,11 @@ class ExternalOptimizerInterface(Internals):
             result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
             result.x = layout.rounded(x.ravel())
             if "constr_violation" not in result:
-                result.constr_violation = self._violation(functions, bounds, result.x)
+                # The method's own account, if it gives one.
+                own = result.get("maxcv")
+                result.constr_violation = (
+                    self._violation(functions, bounds, result.x) if own is None else np.float64(own)
+                )
         except BaseException:
             functions.restore()
             raise

@@ -83,7 +83,7 @@ class ObjectiveGraph:
         if gradients:
             self._check_connected(gradients, jacobians)
             outputs += map(dense, gradients, sources, names)
-        if jacobians:
+        if self._has_values(vectors):
             rows = [(vector.shape[0],) for vector in vectors]
             for *parts, source, name in zip(*jacobians, sources, names, strict=True):
                 outputs.append(tf.concat([dense(p, source, name, k) for p, k in zip(parts, rows, strict=True)], 0))
@@ -140,9 +140,13 @@ class ObjectiveGraph:
         self.values_dtype = "float32" if set(dtypes) == {"float32"} else "float64"
         self.dtype = self._parameters.layout.least_precise([self.dtype, *dtypes])
         vectors = [tf.reshape(value, [-1]) for value in values]
-        if vectors:
+        if self._has_values(vectors):
             outputs.append(tf.concat([tf.cast(vector, self.values_dtype) for vector in vectors], 0))
         return outputs, vectors
+
+    def _has_values(self, vectors: Sequence[tf.Tensor]) -> bool:
+        """Whether v is an output. After a loss, a v without elements is left out."""
+        return any(vector.shape[0] for vector in vectors) or (self._fun is None and bool(vectors))
 
     def _loss(self, *args: Any) -> tf.Tensor:
         assert self._fun is not None
