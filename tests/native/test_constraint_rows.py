@@ -109,6 +109,9 @@ def test_rows_are_replaced_by_others_that_fit() -> None:
     for wrong in ([_native.Row(0, 2)], [_native.Row(0, 0), _native.Row(0, 1)]):
         with pytest.raises(ValueError, match="Row 0"):
             function.set_rows(wrong)
+    for number in (2**32, 2**61, 2**64 - 1):
+        with pytest.raises(ValueError, match=f"has the number {number}; it must be less than"):
+            function.set_rows([_native.Row(number, 0)])
     function.evaluate(*arrays)
     np.testing.assert_array_equal(arrays.constraints, [11.0, 4.0])
     function.set_rows([_native.Row(0, 1, -1.0, 0.5)])

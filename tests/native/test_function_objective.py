@@ -24,9 +24,20 @@ from native_constrained import (
     trace_constrained,
 )
 from native_constrained import rosenbrock as rosenbrock_of_two
-from native_functions import Layout, objective, rosenbrock, rosenbrock_objective, solve, trace, vector_layout, vectors
+from native_functions import (
+    Layout,
+    function_call,
+    objective,
+    rosenbrock,
+    rosenbrock_objective,
+    solve,
+    trace,
+    vector_layout,
+    vectors,
+)
 
 from tfminimize import _native
+from tfminimize._tf import private, xla
 from tfminimize._tf.dispatch import call_plan
 
 WAYS = ["function", "partitioned_call", "fastest"]
@@ -173,6 +184,35 @@ def test_bare_loops_are_timed_one_for_each_function(kind: Kind) -> None:
         assert seconds > 0
     with pytest.raises(ValueError, match="count is 0; it must be at least 1"):
         function.repeat(x, 0)
+
+
+def compiled(n: int) -> _native.XlaCall:
+    (program,) = xla.compile_functions([trace(lambda x: tf.reduce_sum(x**2), vector_layout(n))])
+    return _native.XlaCall(program.program, [0])
+
+
+def test_bare_loop_of_machine_code_writes_to_no_array_of_before() -> None:
+    n = 1000
+    function = _native.FunctionObjective(
+        private.context_capsule(), [compiled(n)], [_native.Component(0, (n,), "float64")]
+    )
+    x, g = vectors(n, 1.0)
+    assert function.evaluate(x, g) == n
+    x[:] = 3.0
+    function.repeat(x, 3)
+    np.testing.assert_array_equal(g, 2.0)
+    function.evaluate(x, g)
+    np.testing.assert_array_equal(g, 6.0)
+
+
+def test_calls_of_two_kinds_are_refused() -> None:
+    concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(3))
+    calls = [compiled(3), function_call(call_plan(concrete, False), [0])]
+    for both in (calls, calls[::-1]):
+        with pytest.raises(ValueError, match="of two kinds"):
+            _native.FunctionObjective(
+                private.context_capsule(), both, [_native.Component(0, (3,), "float64")], num_values=1
+            )
 
 
 ELSEWHERE = {

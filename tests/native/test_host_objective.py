@@ -97,6 +97,12 @@ def test_one_function_writes_only_what_is_asked_for() -> None:
     np.testing.assert_array_equal(g, [1.0, 2.0, 3.0])
 
 
+def test_one_function_writes_no_constraints() -> None:
+    function, arrays = one((1.5, [1.0, 2.0, 3.0])), memory(3, 2)
+    with pytest.raises(ValueError, match="one function only, without constraints"):
+        function.evaluate(*arrays)
+
+
 def test_solve_counts_as_the_solver_does() -> None:
     inner, counts = circle_host_function(), {"values": 0, "derivatives": 0}
     arrays = memory(2, 2)

@@ -424,3 +424,18 @@ def test_fixed_variables_stay() -> None:
     everything = minimize_bowl({"type": "ineq", "fun": lambda x: x[1] - x[0]}, bounds=[(3, 3), (4, 4)])
     assert everything.success
     np.testing.assert_array_equal(everything.x, [3.0, 4.0])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("others", [[], [scipy.optimize.LinearConstraint([1, 1], 0, 1)]], ids=["alone", "with a line"])
+def test_constraint_without_values(others: list[Any], jit_compile: bool) -> None:
+    constraints = [{"type": "ineq", "fun": lambda x: x[:0]}, *others]
+    result = tfm.minimize(
+        lambda x: tf.reduce_sum((x - 1.0) ** 2),
+        np.array([0.3, 0.2]),
+        method="SLSQP",
+        constraints=constraints,
+        jit_compile=jit_compile,
+    )
+    assert result.success
+    np.testing.assert_allclose(result.x, 0.5 if others else 1.0, atol=1e-5)
