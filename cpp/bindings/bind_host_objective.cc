@@ -103,7 +103,7 @@ void register_host_objective(py::module_& m) {
   py::class_<PyHostObjective, PyObjective>(
       m, "HostObjective", py::is_final(),
       R"(A Python function x -> (value, gradient); or two, x -> (value, constraints [m]) and
-x -> (gradient [n], Jacobian [m, n]), of which the second is never called before the solver needs it.
+x -> (gradient [n], Jacobian [m, n]). The second is never called before the solver needs it.
 
 They are given x itself as a read-only array, which changes when the solver moves on: keep a copy, not the array.)")
       .def(py::init<py::function, std::optional<py::function>>(), py::arg("fun"), py::arg("derivatives") = py::none());

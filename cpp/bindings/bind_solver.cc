@@ -11,7 +11,7 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// A number of things, of which there are `limit`, as Python passes it.
+/// A number that Python passes, from 0 to `limit`.
 std::size_t to_count(std::int64_t value, const std::string& name, std::size_t limit, const char* counted) {
   if (value < 0 || static_cast<std::uint64_t>(value) > limit) {
     throw py::value_error(name + " is " + std::to_string(value) + "; it must be from 0 to the number of " + counted +

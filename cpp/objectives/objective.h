@@ -52,9 +52,9 @@ class Objective {
   /// on later evaluations. May be called at any time, from any thread.
   virtual void cancel() {}
 
-  /// Begins a batch, many of which may run beside each other: from now on an evaluation uses no thread but that which
-  /// calls, as far as it can, and select() chooses the values of these inputs. Throws std::invalid_argument for inputs
-  /// that it does not have, and then changes nothing.
+  /// Begins a batch. Many batches may run at once, so from now on an evaluation uses only the thread that calls it, as
+  /// far as it can. select() chooses the values of these inputs. Throws std::invalid_argument for inputs that the
+  /// objective does not have, and then changes nothing.
   virtual void begin_batch(const std::vector<BatchedInput>& inputs) {
     if (!inputs.empty()) throw std::invalid_argument("This objective has no inputs besides x.");
   }

@@ -134,7 +134,7 @@ def minimize(
     num_steps : int
         How many steps, 1 or more.
     optimizer : LBFGSB, SLSQP or object with apply_gradients
-        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers, a step of which is an iteration. Or any
+        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers; their step is an iteration. Or any
         object with ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or one of
         your own. It is called while TensorFlow traces it, as are all functions given here.
     convergence_criterion : optional
@@ -328,7 +328,7 @@ def _iterations(
             name="solver",
         )
     )
-    # Row 0 is the start, which stands for a step only where there is none: SLSQP counts an iteration that finds none.
+    # Row 0 is the start. It counts as a step only if there is no other: SLSQP counts an iteration that finds none.
     taken = tf.size(result.history) - 1
     indices = tf.minimum(tf.range(num_steps if full_length else tf.maximum(taken, 1)) + 1, taken)
     return tf.nest.pack_sequence_as(structure, [tf.gather(t, indices) for t in rows])
