@@ -18,7 +18,7 @@ from tfminimize._tf import binding
 from tfminimize._tf.build_info import __version__, build_info
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 
-# A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
+# A SavedModel that holds the operation can be loaded from now on. If the operation cannot, what needs it says why.
 with contextlib.suppress(ImportError):
     binding.ops()
 
@@ -45,5 +45,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """What is for users; the modules are there too."""
+    """List the names for users."""
     return sorted(__all__)

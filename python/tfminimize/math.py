@@ -1,4 +1,4 @@
-"""`minimize` with the interface of `tfp.math.minimize`: some steps of an optimizer, and a trace of them."""
+"""`minimize` with the interface of `tfp.math.minimize`: runs steps of an optimizer and returns a trace of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Minimisation as an operation of a graph: in a `tf.function`, a SavedModel, or a graph of TensorFlow 1."""
+"""Minimisation as a graph operation: in a `tf.function`, a SavedModel, or a graph of TensorFlow 1."""
 
 from __future__ import annotations
 

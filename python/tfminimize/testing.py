@@ -1,4 +1,4 @@
-"""Documented test functions, in TensorFlow, with a start and a published minimum.
+"""Documented test functions in TensorFlow, each with a start and, if it is known, the minimum.
 
 Examples
 --------
@@ -33,9 +33,9 @@ class Problem:
     x0 : ndarray or dict of ndarray
         The start.
     bounds : optional
-        As `tfminimize.minimize` takes them.
+        In any form that `tfminimize.minimize` takes.
     minimum : float, optional
-        The least loss, where it is known.
+        The least loss, if it is known.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Problem:
 def rosenbrock(n: int) -> Problem:
     """Rosenbrock's valley in n dimensions, from (-1.2, 1, -1.2, 1, ...); minimum 0 at (1, ..., 1).
 
-    The extension by a sum over neighbours, as `scipy.optimize.rosen`.
-    For n from 4 to 7 a local minimum lies near (-1, 1, ..., 1), see Kok & Sandrock (2009),
+    The sum over neighbours, like `scipy.optimize.rosen`.
+    For n from 4 to 7 there is a local minimum near (-1, 1, ..., 1), see Kok & Sandrock (2009),
     doi:10.1162/evco.2009.17.3.437.
 
     Examples
@@ -62,7 +62,7 @@ def rosenbrock(n: int) -> Problem:
 
 
 def bounded_rosenbrock(n: int) -> Problem:
-    """Rosenbrock's valley with the elements of x between -2 and 0.5, so that most bounds hold at the minimum.
+    """Rosenbrock's valley with each element of x between -2 and 0.5; most upper bounds are active at the minimum.
 
     Examples
     --------

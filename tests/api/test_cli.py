@@ -49,7 +49,7 @@ def test_repeats_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_problem_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "himmelblau"])
-    assert "no problem is called himmelblau" in capsys.readouterr().err
+    assert "there is no problem himmelblau" in capsys.readouterr().err
 
 
 def test_problem_that_needs_scikit_learn_says_so_in_one_line(

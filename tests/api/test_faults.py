@@ -35,7 +35,7 @@ def variable() -> tf.Variable:
         (lambda x: tf.cast(tf.reduce_sum(x), tf.int32), "dtype int32"),
         (lambda x: tf.cast(tf.reduce_sum(x), tf.float16), "dtype float16"),
         (lambda x: None, "returned None"),
-        (lambda x: (tf.reduce_sum(x), x), "returned a tuple: return the loss only"),
+        (lambda x: (tf.reduce_sum(x), x), "returned a tuple: return only the loss"),
         (lambda x: "high", "dtype string|no tensor"),
         (lambda x: tf.boolean_mask(x, x > 0.0), "not static"),
         (lambda x: tf.constant(1.0), "does not depend on x0"),
@@ -227,7 +227,7 @@ def test_unhashable_argument_is_an_error() -> None:
 
 
 def test_array_of_objects_as_argument_is_an_error() -> None:
-    with pytest.raises(ValueError, match="args holds an array of dtype object, which is no tensor"):
+    with pytest.raises(ValueError, match="args holds an array of dtype object, which is not a tensor"):
         tfm.minimize(lambda x, a: tf.reduce_sum(x**2), X0, args=(np.array([None]),))
 
 

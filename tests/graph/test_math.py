@@ -377,7 +377,7 @@ def test_variable_that_the_loss_does_not_depend_on_keeps_its_value() -> None:
         ({"loss_fn": 3.0}, "loss_fn is 3.0: give a function"),
         ({"loss_fn": lambda: None}, "loss_fn returned None"),
         ({"loss_fn": lambda: tf.constant(1)}, "the loss has dtype int32"),
-        ({"loss_fn": lambda: (1.0, "a")}, "which is no tensor"),
+        ({"loss_fn": lambda: (1.0, "a")}, "which is not a tensor"),
         ({"loss_fn": lambda: tf.constant(1.0)}, "does not depend on a variable"),
         ({"num_steps": 0}, "num_steps is 0: give an integer, 1 or greater"),
         ({"num_steps": 2.5}, "num_steps is 2.5"),
@@ -385,7 +385,7 @@ def test_variable_that_the_loss_does_not_depend_on_keeps_its_value() -> None:
         ({"optimizer": "adam"}, "optimizer is 'adam': give .* an object with apply_gradients"),
         ({"optimizer": Descent}, "optimizer is the class Descent"),
         ({"trainable_variables": []}, "trainable_variables is empty"),
-        ({"trainable_variables": [1.0]}, r"holds 1.0 \(leaf 0\), which is no variable"),
+        ({"trainable_variables": [1.0]}, r"holds 1.0 \(leaf 0\), which is not a variable"),
         ({"trace_fn": None}, "trace_fn is None"),
         ({"trace_fn": lambda q: None}, "trace_fn returned None: return tensors"),
         (

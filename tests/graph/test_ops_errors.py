@@ -148,7 +148,7 @@ def test_start_of_words_is_refused() -> None:
 
 def test_callback_in_a_graph_is_refused() -> None:
     solve = tf.function(lambda: tfm.minimize(rosenbrock, X0, callback=print).x, autograph=False)
-    with pytest.raises(ValueError, match="callback cannot be called from inside of a graph: remove it"):
+    with pytest.raises(ValueError, match="callback cannot be called from inside a graph: remove it"):
         solve()
 
 

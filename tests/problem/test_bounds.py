@@ -186,7 +186,7 @@ def test_malformed_bounds_of_an_array_are_errors(bounds: Any, sentence: str) -> 
         (5, "x0 has 2 parts"),
         ([(0, 1), 3], "are 3: give"),
         ([(0, 1), (0, [1, 2, 3])], r"cannot be broadcast to the shape \(2,\)"),
-        ({"w": (0, 1)}, "which is no variable|are .* but x0 has 2 parts"),
+        ({"w": (0, 1)}, "which is not a variable|are .* but x0 has 2 parts"),
     ],
 )
 def test_malformed_bounds_of_variables_are_errors(bounds: Any, sentence: str) -> None:

@@ -1,1 +1,1 @@
-"""What users call: `minimize`, `Minimizer`, `compare` and the command line. Everything below is put together here."""
+"""The functions that users call: `minimize`, `Minimizer`, `compare` and the command line."""

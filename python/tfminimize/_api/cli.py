@@ -35,17 +35,17 @@ PROBLEMS: dict[str, Callable[[], testing.Problem]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return the exit code."""
     parser = argparse.ArgumentParser("python -m tfminimize", description="L-BFGS-B and SLSQP for TensorFlow functions.")
     commands = parser.add_subparsers(dest="command", required=True)
-    info_parser = commands.add_parser("info", help="what was built and what is found")
-    compare_parser = commands.add_parser("compare", help="built-in problems through SciPy and through tfminimize")
+    info_parser = commands.add_parser("info", help="show how tfminimize was built and what it finds here")
+    compare_parser = commands.add_parser("compare", help="solve built-in problems with SciPy and with tfminimize")
     compare_parser.add_argument(
         "problems", nargs="*", metavar="problem", help=f"any of {', '.join(PROBLEMS)}; default: all"
     )
-    compare_parser.add_argument("--repeats", type=int, default=7, help="solves that are timed on each side")
+    compare_parser.add_argument("--repeats", type=int, default=7, help="number of timed solves on each side")
     compare_parser.add_argument(
-        "--jit", action=argparse.BooleanOptionalAction, help="XLA on both sides, or the graph; default: both"
+        "--jit", action=argparse.BooleanOptionalAction, help="use XLA on both sides, or on neither; default: time both"
     )
     for each in (info_parser, compare_parser):
         each.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--repeats is {options.repeats}: give 1 or more.")
     unknown = set(options.problems) - set(PROBLEMS)
     if unknown:
-        parser.error(f"no problem is called {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
+        parser.error(f"there is no problem {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
     if "digits" in options.problems and not _has_sklearn():
         parser.error("the problem 'digits' needs scikit-learn: run `pip install scikit-learn`, or choose another.")
     modes = (False, True) if options.jit is None else (options.jit,)
@@ -89,7 +89,7 @@ def _info(as_json: bool) -> int:
 
 
 def _works(load: Callable[[], Any]) -> str:
-    """Whether a binary finds what it needs in TensorFlow, or why not."""
+    """Return "ok" if a binary loads, or the reason why it does not."""
     try:
         load()
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Comparison: the same problem through SciPy, as TensorFlow users write it, and through tfminimize."""
+"""Solves the same problem with SciPy, as TensorFlow users do it, and with tfminimize."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ __all__ = ["Comparison", "compare", "table"]
 Float64 = NDArray[np.float64]
 
 WIDTH = 80
-"""Of the table."""
+"""Width of the table in characters."""
 
 TURN = 5
-"""Solves of one side in a row: in a loop, most solves find the processor's caches as their like has left them."""
+"""Each side solves this often in a row, so that most solves find warm caches, as they would in a loop."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One problem solved both ways. `print` shows it as a table.
+    """One problem solved by both. `print` shows a table.
 
     Attributes
     ----------
@@ -51,20 +51,20 @@ class Comparison:
     jit_compile : bool
         Whether XLA compiled the function, on both sides.
     ours, scipy : scipy.optimize.OptimizeResult
-        The last of the runs. SciPy's ``x`` and ``jac`` are flat vectors.
+        The results of the last runs. SciPy's ``x`` and ``jac`` are flat vectors.
     our_seconds, scipy_seconds : float
-        Medians of the times of a whole solve, tracing and compiling excluded. SciPy's linear algebra (BLAS) has one
-        thread: those that it would start by default wait in a busy loop, on the cores that TensorFlow needs.
+        Median time of a whole solve, without tracing and compiling. SciPy's linear algebra (BLAS) runs in one thread:
+        by default it starts more, which wait in a busy loop on the cores that TensorFlow needs.
     default_blas_threads : int
-        How many it has by default.
+        The number of threads that BLAS has by default.
     scipy_default_seconds : float
-        SciPy's median with so many; that with one if these are the same.
+        SciPy's median with this number of threads.
     x_difference : float
-        The greatest absolute difference of an element of x.
+        The greatest absolute difference between elements of the two x.
     our_violation, scipy_violation : float
-        The greatest violation of a constraint or bound at the two answers, both measured in the same way.
+        The greatest violation of a constraint or bound at each x, measured in the same way.
     constrained : bool
-        Whether there are constraints, besides bounds.
+        Whether there are constraints other than bounds.
     """
 
     name: str
@@ -83,22 +83,22 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than SciPy with one thread of BLAS."""
+        """How many times faster we are than SciPy with one BLAS thread."""
         return self.scipy_seconds / self.our_seconds
 
     @property
     def fun_difference(self) -> float:
-        """Our loss less SciPy's."""
+        """Our loss minus SciPy's."""
         return float(self.ours.fun - self.scipy.fun)
 
     @property
     def nit_difference(self) -> int:
-        """Our number of iterations less SciPy's."""
+        """Our number of iterations minus SciPy's."""
         return int(self.ours.nit - self.scipy.nit)
 
     @property
     def nfev_difference(self) -> int:
-        """Our number of evaluations less SciPy's."""
+        """Our number of evaluations minus SciPy's."""
         return int(self.ours.nfev - self.scipy.nfev)
 
     @property
@@ -107,7 +107,7 @@ class Comparison:
         return bool(self.ours.status == self.scipy.status)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the vectors, for machines."""
+        """Return everything except the vectors, ready for JSON."""
         sides = {
             side: {name: _plain(result[name]) for name in ("fun", "nit", "nfev", "status", "success", "message")}
             for side, result in (("tfminimize", self.ours), ("scipy", self.scipy))
@@ -154,23 +154,22 @@ def compare(
     repeats: int = 7,
     name: str | None = None,
 ) -> Comparison:
-    """Solve the same problem through `scipy.optimize.minimize` and through tfminimize, in turns, in one process.
+    """Solve the same problem with `scipy.optimize.minimize` and with tfminimize, in turns, in one process.
 
     SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
-    of the results, and two such functions for each constraint, one of the values and one of the Jacobian; for variables
-    they assign them before each evaluation. Variables are as before in the end.
+    of the results, and two such functions for each constraint: one for the values, one for the Jacobian. If ``x0`` is
+    made of variables, these functions assign them before each evaluation; at the end they have their old values.
 
-    SciPy's linear algebra has one thread. With as many as it takes by default, if that is another number, it is timed
-    besides.
+    SciPy's linear algebra runs in one thread, and if its default number differs, SciPy is also timed with that.
 
     Parameters
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
-        As in `tfminimize.minimize`; ``jit_compile`` holds for both sides. Constraints need ``method="SLSQP"`` or None.
+        As in `tfminimize.minimize`; ``jit_compile`` applies to both sides. Constraints need ``method="SLSQP"`` or None.
     repeats : int, default 7
-        Solves on each side that are timed, after one that is not; five in a row.
+        Number of timed solves on each side, in turns of five; one more before them is not timed.
     name : str, optional
-        What to call the problem; default: the name of ``fun``.
+        The name to show. Default: that of ``fun``.
 
     Returns
     -------
@@ -217,7 +216,7 @@ def compare(
     flat_bounds, flat_constraints = _flat_bounds(bounds, parameters), functions.constraints(constraints)
     blas = ThreadpoolController().select(user_api="blas")
     threads = max((library["num_threads"] for library in blas.info()), default=1)
-    sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # without the second if it is the first
+    sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # the same side twice counts once
     seconds: dict[Any, list[float]] = {side: [] for side in sides}
     results: dict[Any, OptimizeResult] = {}
     try:
@@ -253,13 +252,13 @@ def compare(
 
 
 def table(comparisons: Iterable[Comparison]) -> rich.console.Group:
-    """The comparisons as tables for the terminal: SciPy's figures, ours, and how many times faster."""
+    """Return tables for the terminal with SciPy's figures, ours, and how many times faster we are."""
     return rich.console.Group(*(rich.padding.Padding(_table(c), (0, 0, 1, 0)) for c in comparisons))
 
 
 def _table(c: Comparison) -> rich.table.Table:
     compiled = ", XLA" if c.jit_compile else ""
-    gap = 0 if c.constrained else 1  # besides that of the box: one more column must fit
+    gap = 0 if c.constrained else 1  # makes room for one more column
     shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
     shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} unknowns, backend {c.ours.backend}", "left"
     shown.add_column("", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`minimize`, and the small cache that keeps it from tracing the same function twice."""
+"""`minimize`, and the small cache that saves it from tracing the same function twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tfminimize._trace.user_function import check_context
 __all__ = ["clear_cache", "minimize"]
 
 MAX_PROGRAMS = 8
-"""Functions that stay compiled; the one not used for longest goes."""
+"""This many functions stay compiled; the least recently used one is dropped first."""
 
 _programs: Recent[Program] = Recent(MAX_PROGRAMS)
 
@@ -39,8 +39,8 @@ def minimize(
 ) -> OptimizeResult | operation.MinimizeResult:
     """Minimise a TensorFlow function of one or more arrays or variables.
 
-    `scipy.optimize.minimize` for TensorFlow: the gradient is TensorFlow's, the solver calls the compiled function
-    without Python in between.
+    This is `scipy.optimize.minimize` for TensorFlow: TensorFlow computes the gradient, and the solver calls the
+    compiled function without Python in between.
 
     Parameters
     ----------
@@ -49,36 +49,36 @@ def minimize(
         ``fun(*args)`` if ``x0`` is made of variables, which it then reads. A Python function or a `tf.function`.
     x0 : array, number, tensor or nested structure of them; or variable(s)
         *Functional use*: the start. ``fun`` gets tensors in the structure of ``x0`` (see `tf.nest`; a list of plain
-        numbers is one array), float32 where ``x0`` is float32, else float64.
+        numbers is one array). They are float32 if ``x0`` is, otherwise float64.
         *Variable use*: a `tf.Variable`, a Keras 3 variable, or a structure of them, float64 or float32, also mixed.
-        Their values are the start. They are not touched during the solve and assigned once at its end, converged or
-        not; after an exception they are as before.
+        Their values are the start. The solve assigns them once, at its end, whether it converged or not; after an
+        exception they keep their values.
     args : tuple, optional
         Further arguments of ``fun``. Tensors, arrays and NumPy scalars are passed as tensors of their own dtype, Python
-        floats as tensors of the dtype of x: new values of the same shape do not retrace. All else (Python integers,
-        strings, variables, models) is handed over as it is; a new value is a new trace, as with `tf.function`.
+        floats as tensors of the dtype of x: new values of the same shape do not retrace. Everything else (Python
+        integers, strings, variables, models) is passed as it is; a new value retraces, as with `tf.function`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function;
-        Newton-CG gets exact products of the Hessian with vectors, from TensorFlow (where TensorFlow has no second
-        derivatives of the loss, differences of its gradient).
-        None is SLSQP if there are constraints, L-BFGS-B otherwise.
+        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+        Newton-CG gets exact Hessian-vector products from TensorFlow, or differences of the gradient if TensorFlow has
+        no second derivatives of the loss.
+        None means SLSQP if there are constraints, otherwise L-BFGS-B.
     bounds : optional
         For one array or each leaf: ``(low, high)``, both broadcast to its shape; or one such pair of numbers for each
-        element in C order, or an array ``[n, 2]``; or `scipy.optimize.Bounds`. For leaves or variables these stand in
+        element in C order, or an array ``[n, 2]``; or `scipy.optimize.Bounds`. For leaves or variables, put these in
         the structure of ``x0``, in a list parallel to its leaves, or in a dict of ``variable.ref()``. They are numbers,
-        arrays or tensors; None and infinities mean no bound. A start outside is projected.
+        arrays or tensors; None and infinities mean no bound. A start outside the bounds is projected.
     constraints : dict, NonlinearConstraint, LinearConstraint or list of them, optional
         For SLSQP, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means ``c(x, *args) = 0``, ``"ineq"``
         ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint` ``lb <= c(x) <= ub``, for every element of what c
-        returns. c is a TensorFlow function that is called like ``fun``: in variable use ``c(*args)``. Its Jacobian is
-        TensorFlow's. A `scipy.optimize.LinearConstraint` has an A of one column for each element of x, of all leaves or
-        variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. (Other methods of
-        SciPy's that take constraints get them as they are: functions of one NumPy vector.)
+        returns. c is a TensorFlow function that is called like ``fun``: in variable use ``c(*args)``. TensorFlow
+        computes its Jacobian. In a `scipy.optimize.LinearConstraint`, A has one column for each element of x, over all
+        leaves or variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. (SciPy's
+        other methods get their constraints unchanged: functions of one NumPy vector.)
     tol : float, optional
         Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
     callback : callable, optional
-        ``callback(xk)``, or ``callback(intermediate_result)`` with a parameter of just this name, after each iteration.
-        x is a copy of what ``result.x`` would be. `StopIteration` ends the solve with status 99.
+        Called after each iteration: ``callback(xk)``, or ``callback(intermediate_result)`` if its parameter has just
+        this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``; as in SciPy.
@@ -89,30 +89,29 @@ def minimize(
     -------
     tfminimize.OptimizeResult
         A `scipy.optimize.OptimizeResult` with SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success,
-        message``, of L-BFGS-B ``hess_inv``, of SLSQP ``multipliers``. ``x`` and ``jac`` have the structure of ``x0``
-        (NumPy arrays), for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``; ``hess_inv`` acts
-        on flat vectors. ``multipliers`` has one
-        element for each equality, then one for each inequality, as in SciPy: a constraint with two limits has two, the
-        lower ones first. Four fields are our own: ``constr_violation`` is the greatest violation of a constraint or
-        bound, ``backend`` says what evaluated the function (``"xla"``: machine code, without TensorFlow; ``"tfe"``:
-        TensorFlow), ``backend_reason`` why, and ``timing`` how many seconds went to ``trace``, ``compile`` (the first
-        evaluation of a new trace), ``evaluate`` and ``solver``.
+        message``; L-BFGS-B adds ``hess_inv``, SLSQP ``multipliers``. ``x`` and ``jac`` have the structure of ``x0``
+        (NumPy arrays); for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``. ``hess_inv`` acts
+        on flat vectors. ``multipliers`` has one element for each equality, then one for each inequality, as in SciPy: a
+        constraint with two limits has two, the lower ones first. Four fields are our own: ``constr_violation`` is the
+        greatest violation of a constraint or bound, ``backend`` says what evaluated the function (``"xla"``: machine
+        code, without TensorFlow; ``"tfe"``: TensorFlow), ``backend_reason`` says why, and ``timing`` says how many
+        seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate`` and ``solver``.
     tfminimize.ops.MinimizeResult
-        Inside of a `tf.function` or a graph of TensorFlow 1: the call is `tfminimize.ops.minimize`, an operation of the
-        graph, and the result is made of tensors. There is no ``callback`` then.
+        In a `tf.function` or a graph of TensorFlow 1: the call is then `tfminimize.ops.minimize`, which adds an
+        operation to the graph and returns tensors. It takes no ``callback``.
 
     Raises
     ------
     ValueError, TypeError
         Before anything runs, with a sentence that names the value and the remedy.
     Exception
-        Whatever ``fun`` or ``callback`` raises, unchanged.
+        Any exception of ``fun`` or ``callback``, unchanged.
 
     Notes
     -----
-    The last eight compiled functions are kept, so that calling `minimize` in a loop with the same ``fun`` traces once;
-    `clear_cache` drops them with the memory they hold. As with `tf.function`, Python values that ``fun`` reads, other
-    than ``x`` and ``args``, are those of the time of the trace.
+    `minimize` keeps the last eight compiled functions, so calling it in a loop with the same ``fun`` traces once;
+    `clear_cache` drops them and frees their memory. As with `tf.function`, Python values that ``fun`` reads, other than
+    ``x`` and ``args``, keep the values that they had during the trace.
 
     Examples
     --------
@@ -145,7 +144,7 @@ def minimize(
     if not tf.executing_eagerly():
         if callback is not None:
             raise ValueError(
-                "a callback cannot be called from inside of a graph: remove it, and read the losses of all iterations "
+                "a callback cannot be called from inside a graph: remove it, and read the losses of all iterations "
                 "from result.history; or call minimize outside of tf.function."
             )
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
@@ -157,7 +156,7 @@ def minimize(
 
 
 def clear_cache() -> None:
-    """Forget the functions that `minimize` has compiled, and free the memory that is kept for them.
+    """Drop the functions that `minimize` has compiled, and free their memory.
 
     Examples
     --------
@@ -167,7 +166,7 @@ def clear_cache() -> None:
 
 
 def _program(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:
-    """The program for these, from the cache if it is there; an unhashable ``fun`` is compiled each time."""
+    """Return the program from the cache, or a new one; an unhashable ``fun`` is compiled each time."""
     key = (fun, parameters.key(), jit_compile)
     try:
         hash(key)
@@ -177,9 +176,9 @@ def _program(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool 
 
 
 _REASONS = {
-    "jac": "the gradient is made by TensorFlow",
-    "hess": "derivatives are made by TensorFlow",
-    "hessp": "derivatives are made by TensorFlow",
+    "jac": "TensorFlow computes the gradient",
+    "hess": "TensorFlow computes the derivatives",
+    "hessp": "TensorFlow computes the derivatives",
 }
 
 
@@ -189,7 +188,7 @@ def _refuse(unsupported: Mapping[str, Any]) -> None:
             if value is None:  # SciPy's default, which asks for nothing
                 continue
             raise TypeError(
-                f"minimize takes no {name}=: {_REASONS[name]}. Remove it; for a function on NumPy arrays use "
+                f"minimize takes no {name}=: {_REASONS[name]}. Remove it; for a function of NumPy arrays use "
                 "scipy.optimize.minimize(..., method=tfminimize.scipy.lbfgsb)."
             )
         raise TypeError(f"minimize got an unexpected keyword argument {name!r}.")

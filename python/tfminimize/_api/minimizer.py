@@ -1,4 +1,4 @@
-"""Minimizer: compile a function once, minimise it many times."""
+"""Minimizer: compiles a function once and minimises it many times."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Callback = Callable[..., Any]
 
 
 class Minimizer:
-    """A function compiled once, to be minimised many times.
+    """Compiles a function once and minimises it many times.
 
-    Several threads may call `minimize` at once: each solve has memory of its own. (Two solves for the same variables
-    give two results; the variables keep those of the one that ends last.)
+    Several threads may call `minimize` at once: each solve has its own memory. (After two solves for the same
+    variables, the variables hold the result of the one that ended last.)
 
     Parameters
     ----------
     fun : callable
         The loss: ``fun(x, *args)`` in functional use, ``fun(*args)`` if ``x0`` is made of variables. A Python function
-        or a `tf.function`; it is traced, so Python values that it reads are those of the trace.
+        or a `tf.function`; it is traced, so Python values that it reads keep their values of then.
     x0 : array, number, tensor or nested structure of them; or variable(s)
-        The structure, shapes and dtypes; and the default start.
+        Gives the structure, shapes and dtypes, and the default start.
     args : tuple, optional
-        Further arguments; `minimize` may replace them. Arrays, tensors and floats of the same shapes and dtypes do not
-        retrace; see `tfminimize.minimize`.
+        Further arguments of ``fun``, which `minimize` may replace. Arrays, tensors and floats of the same shapes and
+        dtypes do not retrace; see `tfminimize.minimize`.
     method : str or callable, default "L-BFGS-B"
         L-BFGS-B and SLSQP are native. Any other runs in SciPy, on the compiled function.
     bounds, constraints : optional
-        As in `tfminimize.minimize`. The ``args`` of a constraint stay those given here; to change them from solve to
-        solve, let its function read a `tf.Variable`.
+        As in `tfminimize.minimize`. The ``args`` of a constraint cannot be replaced; to change them between
+        solves, let its function read a `tf.Variable`.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
 
@@ -95,17 +95,17 @@ class Minimizer:
         Parameters
         ----------
         x0 : optional
-            The start, in the structure, shapes and dtypes of the constructor's, which is the default. Variables are
-            always read: their present values are the start.
+            The start, in the structure, shapes and dtypes of the constructor's x0, which is the default. Variables
+            always start from their present values.
         args : tuple, optional
-            Default: those of the constructor. Other shapes, dtypes or Python values trace once more.
+            Default: those of the constructor. New shapes, dtypes or Python values retrace.
         tol, callback, options : optional
             As in `tfminimize.minimize`.
 
         Returns
         -------
         tfminimize.OptimizeResult
-            As `tfminimize.minimize` does. ``timing["trace"]`` is the time that this call traced: usually 0.
+            As in `tfminimize.minimize`. ``timing["trace"]`` is the time that this call spent tracing: usually 0.
         """
         if self._program.parameters.variables:
             self._program.parameters.check_same_variables(x0)
@@ -125,21 +125,20 @@ class Minimizer:
         options: Mapping[str, Any] | None = None,
         progress: bool = False,
     ) -> BatchResult:
-        """Minimise B independent problems, which differ in their start, in some arguments, or in both.
+        """Minimise B independent problems that differ in their start, in some arguments, or in both.
 
-        A pool of threads solves them, each with a solver of its own; all share the compiled function. The results do
-        not depend on the number of threads. They are those of `minimize` for one problem after the other, except that
-        XLA may round differently where `minimize` lets it compute a large function in several threads.
+        A pool of threads solves them, each with its own solver; all share the compiled function. The results do not
+        depend on the number of threads. They equal those of `minimize` for each problem, except that XLA may round
+        differently if `minimize` lets it compute a large function in several threads.
 
         Parameters
         ----------
         x0s : optional
-            The starts, in the structure of the constructor's x0, every leaf an array with a leading dimension of B; or
-            one start of the shapes of x0 that all problems share. Default: the start of the constructor; for variables
-            their present values.
+            The starts, in the structure of the constructor's x0, each leaf with a leading dimension of B; or one start,
+            in the shapes of x0, for all problems. Default: the constructor's x0, or the present values of variables.
         args : tuple, optional
             The arguments that all problems share. Default: those of the constructor without the last
-            ``len(batched_args)``, in whose place the batched ones are.
+            ``len(batched_args)``, which the batched ones replace.
         batched_args : tuple, optional
             Arrays, tensors or nested structures of them, with a leading dimension of B. ``fun`` is called as
             ``fun(x, *args, *slices)``, for variables as ``fun(*args, *slices)``.
@@ -155,10 +154,10 @@ class Minimizer:
         tfminimize.BatchResult
             ``fun``, ``nit``, ``nfev``, ``njev``, ``status``, ``success`` and ``constr_violation`` are arrays ``[B]``,
             ``message`` is a list of B, ``multipliers`` (of SLSQP) an array ``[B, m]``. ``x`` and ``jac`` have the
-            structure of x0 with arrays ``[B, ...]`` in the place of its leaves; variables keep their values.
-            ``errors`` is a dict from the index of a problem in which ``fun`` raised an exception to that exception:
-            it keeps its start, has status -1, and NaN for its other results. ``timing`` has the seconds of ``trace``,
-            ``compile``, of ``evaluate`` and ``solver``, summed over all threads, and the ``total`` that passed.
+            structure of x0, with leaves ``[B, ...]``; variables keep their values. If ``fun`` raised an exception in a
+            problem, ``errors`` maps the problem's index to it; ``x`` is then the start, ``status`` -1, and all else
+            NaN. ``timing`` has the seconds of ``trace`` and ``compile``, those of ``evaluate`` and ``solver`` summed
+            over all threads, and the ``total`` that passed.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A TensorFlow problem as users hand it to SciPy: functions on flat NumPy vectors around `tf.function`s."""
+"""Wraps a TensorFlow problem for SciPy as users do: functions of flat NumPy vectors around `tf.function`s."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConst
 
 
 class NumpyFunctions:
-    """Makes such functions: each call makes tensors of x, or assigns the variables, and reads the outputs back.
+    """Makes NumPy functions that turn x into tensors, or assign the variables, and read the outputs back.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class NumpyFunctions:
         self._float_dtype = parameters.float_dtype
 
     def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
-        """The loss with its gradient, a flat vector."""
+        """Return a function that returns the loss and its gradient, a flat vector."""
         graph = ObjectiveGraph(fun, self._parameters, arguments, jit=self._jit)
         call = self._on_vectors(graph.derivatives, arguments)
 
@@ -48,7 +48,7 @@ class NumpyFunctions:
         return loss_and_gradient
 
     def constraints(self, constraints: Any) -> list[Any]:
-        """The constraints in the same forms, with one function for the values and one for the Jacobian of each."""
+        """Return the constraints in the same forms, each with a function for its values and one for its Jacobian."""
         every: Iterable[Any] = [constraints] if isinstance(constraints, Forms) else constraints or ()
         return [self._constraint(constraint) for constraint in every]
 

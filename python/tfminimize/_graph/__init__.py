@@ -1,1 +1,1 @@
-"""Minimisation as an operation of a graph, its gradient by the implicit function theorem, and `tfp.math.minimize`."""
+"""Minimisation as a graph operation, its gradient by the implicit function theorem, and `tfp.math.minimize`."""

@@ -1,4 +1,4 @@
-"""A problem as functions of one flat vector x, which the operation `TfminimizeMinimize` calls inside of a graph."""
+"""Turns a problem into functions of one flat vector x, which the operation `TfminimizeMinimize` calls in a graph."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["Functions", "TraceFunction"]
 
 @dataclass(frozen=True)
 class TraceFunction:
-    """What is called after each iteration.
+    """A function that the solver calls after each iteration.
 
     Attributes
     ----------
     fun : callable
-        ``fun(x, loss, gradients, state)``, with the leaves of x (none in variable use: the variables have the values of
-        the iterate), the loss, the gradients leaf by leaf, and the state: a list of tensors. It returns a bool tensor,
-        whether to end the solve; a new state of the same shapes and dtypes; and a list of tensors of static shape.
+        ``fun(x, loss, gradients, state)`` gets the leaves of x (none in variable use: the variables hold the iterate),
+        the loss, the gradient of each leaf, and the state, a list of tensors. It returns a bool tensor, true to end the
+        solve; a new state of the same shapes and dtypes; and a list of tensors of static shape.
     state : sequence of tf.Tensor
-        That of the first call.
+        The state for the first call.
     at_start : bool
-        Whether it is called at the start too; whether it wants to end the solve is then not read.
+        Whether the solver also calls it at the start, where it cannot end the solve.
     """
 
     fun: Callable[[list[tf.Tensor], tf.Tensor, list[tf.Tensor], list[tf.Tensor]], tuple[Any, Any, Any]]
@@ -42,10 +42,10 @@ class TraceFunction:
 
 
 class Functions:
-    """The functions of one problem, traced where the operation is added to a graph.
+    """The functions of one problem, traced when the operation is added to a graph.
 
-    All of them take x ``[n]``, that of a trace also the loss, the gradient and the state, and then ``captures``. The
-    body of each is one call of the real function, so that TensorFlow optimises and compiles that as it does elsewhere.
+    Each takes x ``[n]`` and ``captures``; between them the trace function takes the loss, the gradient and the state.
+    Each body only calls the real function, so that TensorFlow optimises and compiles it as it does elsewhere.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ class Functions:
     Attributes
     ----------
     functions, trace_functions : list of ConcreteFunction
-        As the operation takes them.
+        In the form that the operation takes.
     trace_dtypes, trace_shapes : list
-        Of what is traced.
+        Those of the traced tensors.
     captures : list of tf.Tensor
     variables : list of int
-        Which captures are the handles of the variables of x; empty in functional use.
+        Indices of the captures that are handles of the variables of x; empty in functional use.
     read_only : list of int
-        Which captures are resources that the functions only read.
+        Indices of the captures that are resources and only read.
     num_equalities, num_constraints : int
     dtype : str
         The least precise of x, the loss and the constraints.
@@ -102,7 +102,7 @@ class Functions:
         self.captures = [*handles.values(), *self._tensors, *others]
         self.variables = list(range(len(handles)))
         self.functions = [self._called(f) for f in inner]
-        # What is optimised is not written by a solve, only by the assignment after it.
+        # A solve does not write to the variables of x: they are assigned after it.
         traced_graphs = [f.graph for f in (*inner, inner_trace) if f is not None]
         warn_of_random_numbers(f.graph.as_graph_def() for f in inner)
         self.read_only = [
@@ -119,7 +119,7 @@ class Functions:
             self.trace_dtypes, self.trace_shapes = [t.dtype for t in traced], [t.shape for t in traced]
 
     def _flat(self, graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
-        """The functions of x: the loss with its gradient; with constraints the values, and these with derivatives."""
+        """Return the functions of x: loss and gradient; with constraints, the values, and values with derivatives."""
 
         def loss_and_gradient(x: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
             loss, *gradients = graph.derivatives(*self._leaves(x), *tensors)
@@ -151,7 +151,7 @@ class Functions:
         return [tf.TensorSpec([self._parameters.layout.size], FLAT), *first]
 
     def _traced(self, function: Callable[..., Any], first: Sequence[tf.TensorSpec] = ()) -> Any:
-        """The real function, with the tensors of ``args`` as inputs."""
+        """Trace the real function, which takes the tensors of ``args`` as inputs."""
         tensors = [tf.TensorSpec(t.shape, t.dtype) for t in self._tensors]
         compiled = tf.function(function, autograph=False, jit_compile=self._jit or None)
         with private.recording():
@@ -160,7 +160,7 @@ class Functions:
         return concrete
 
     def _called(self, inner: Any, first: Sequence[tf.TensorSpec] = ()) -> Any:
-        """A function of all captures that only calls the real one."""
+        """Trace a function that takes all captures and only calls the real one."""
         own = len(self._specs(first))
         first_tensor = own + len(self.variables)
         tensors = list(range(first_tensor, first_tensor + len(self._tensors)))

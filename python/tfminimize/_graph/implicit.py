@@ -1,26 +1,26 @@
-"""Implicit differentiation: how a solution moves with what the functions read.
+"""Implicit differentiation: how a solution moves when the inputs of the functions change.
 
-A solution x*, with the multipliers λ of the active constraints c_A, solves for the *free* elements of x, those that are
-at no bound, the equations
+Let *free* elements of x be those that are not at a bound. For them, a solution x* and the multipliers λ of the active
+constraints c_A satisfy the equations
 
     ∇f(x) - J_A(x)ᵀ λ = 0
     c_A(x) = 0
 
-Their derivative is a linear system with the Hessian H of the Lagrangian f - λᵀc, restricted to the free elements; the
-implicit function theorem gives from it the derivatives of x* and λ by everything else: the inputs of f and c, and the
-bounds of the elements that are not free (Nocedal and Wright, "Numerical Optimization", 2006, section 12.8). An adjoint
-system, of the same symmetric matrix, gives the gradient of any function of x* and λ, at the cost of one solve:
+Differentiating them gives a linear system with the Hessian H of the Lagrangian f - λᵀc, restricted to the free
+elements. By the implicit function theorem it gives the derivatives of x* and λ by everything else: the inputs of f and
+c, and the bounds of the other elements (Nocedal and Wright, "Numerical Optimization", 2006, section 12.8). The adjoint
+system has the same symmetric matrix, and one solve of it gives the gradient of any function of x* and λ:
 
     H w + J_Aᵀ v = ∂/∂x*
     -J_A w       = ∂/∂λ
 
-It is solved in the null space of J_A. There a symmetric matrix is left, which is positive definite at a strict local
-minimum. Up to `MAX_DIRECT` elements it is formed and factored; beyond, conjugate residuals only multiply by it.
+We solve it in the null space of J_A, where the matrix is symmetric, and positive definite at a strict local minimum. Up
+to `MAX_DIRECT` elements we form and factor this matrix; with more, conjugate residuals only multiply by it.
 
-Where the solution does not move smoothly there is no derivative: then these are finite numbers that mean little. Where
-the matrix is singular, as along a valley of equally good solutions, they are those of the smallest movement. Where a
-solve has not converged they are those at the x where it stopped. A constraint or a bound that holds with equality but
-has no multiplier, so that it would make no difference if it were not there, counts as absent.
+If the solution does not move smoothly, it has no derivative, and we return finite numbers that mean little. If the
+matrix is singular, as along a valley of equally good solutions, we return the derivatives of the smallest movement. If
+a solve has not converged, they are those at the x where it stopped. A constraint or bound that holds with equality but
+has no multiplier makes no difference to the solution, and counts as absent.
 """
 
 from __future__ import annotations
@@ -40,39 +40,38 @@ from tfminimize._trace.stand_ins import StandIns, replace
 __all__ = ["MAX_DIRECT", "Solution", "Upstream", "gradient_of_op", "pullback"]
 
 MAX_DIRECT = 100
-"""Up to so many elements the Hessian is formed."""
+"""The Hessian is formed for at most this many elements."""
 
 MAX_ITERATIONS = 15000
-"""Of conjugate residuals."""
+"""The most iterations of conjugate residuals."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 
 TOLERANCE = 1e-12
-"""Of conjugate residuals: the residual, or its gradient, relative to what they are made of."""
+"""Conjugate residuals end when the residual, or its gradient, is this small relative to its parts."""
 
 NO_SECOND = (
-    "the gradient of a solution of tfminimize can be taken once only; a second derivative through the solution would "
-    "need third derivatives of the loss. Take it from the gradient by finite differences, or stop it by "
-    "tf.stop_gradient."
+    "a solution of tfminimize can be differentiated only once: a second derivative would need third derivatives of the "
+    "loss. Take finite differences of the gradient, or stop it by tf.stop_gradient."
 )
 
 
 class Solution(NamedTuple):
-    """What a solve has found, as float64 tensors, and what it was asked."""
+    """The results of a solve, with the bounds and constraints that it had; tensors are float64."""
 
     x: tf.Tensor
     """Shape (n,)."""
     multipliers: tf.Tensor
     """Shape (m,), with c = 0 or c >= 0 and ∇f = Jᵀλ; m = 0 without constraints."""
     num_equalities: int
-    """The first so many constraints are equalities."""
+    """How many constraints are equalities; these come first."""
     low: tf.Tensor | None
-    """Lower bounds, shape (n,), infinite where there is none; None without bounds."""
+    """Lower bounds, shape (n,), infinite for elements without one; None without bounds."""
     high: tf.Tensor | None
 
 
 class Upstream(NamedTuple):
-    """The gradient of something by what a solve returns; None for zeros."""
+    """The gradient of something by the results of a solve; None for zeros."""
 
     x: tf.Tensor | None = None
     """Shape (n,)."""
@@ -87,7 +86,7 @@ class Upstream(NamedTuple):
 def pullback(
     derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Sequence[tf.Tensor], upstream: Upstream
 ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
-    """The gradient of something by the inputs of the functions and by the bounds.
+    """Return the gradient of something by the inputs of the functions and by the bounds.
 
     Parameters
     ----------
@@ -98,14 +97,14 @@ def pullback(
     inputs : sequence of tf.Tensor
         Of any dtype; handles of variables stand for the variables.
     upstream : Upstream
-        The gradient by what the solve returns.
+        The gradient by the results of the solve.
 
     Returns
     -------
     inputs : list of tf.Tensor or None
-        None for an input that nothing depends on.
+        None for an input that does not matter.
     low, high : tf.Tensor, shape (n,)
-        Zero for a bound where the solution is not.
+        Zero for elements that are not at the bound.
 
     Examples
     --------
@@ -120,16 +119,16 @@ def pullback(
     """
     system = _Conditions(derivatives, solution, inputs)
     dependent = [tensor for tensor in (*solution, *inputs, *upstream) if tf.is_tensor(tensor)]
-    # It would lack how w and v move.
+    # A second derivative would ignore that w and v move.
     *by_inputs, by_low, by_high = private.without_gradient(lambda: system.pullback(upstream), NO_SECOND, dependent)
     return by_inputs, by_low, by_high
 
 
 def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    """The gradient by each input of the op in `cpp/ops/minimize_op.cc`.
+    """Return the gradient by each input of the op in `cpp/ops/minimize_op.cc`.
 
-    The solution does not depend on the start, the tolerances or the state of a trace. What is traced, and the history,
-    count as constants.
+    The solution does not depend on the start, the tolerances or the state of a trace function. The traced tensors and
+    the history count as constants.
     """
     by_name = dict(zip(("x", "fun", "jac"), upstream, strict=False), multipliers=upstream[_MULTIPLIERS])
     num_captures = len(op.get_attr("Tcaptures"))
@@ -139,7 +138,7 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     x = op.outputs[0]
     solution = Solution(x, op.outputs[_MULTIPLIERS], op.get_attr("num_equalities"), low, high)
     called = private.function_of(op, op.get_attr("functions")[-1].name)
-    # The variables of the op may have other values than x.
+    # The op's variables may have values other than x.
     variables = [captures[i] for i in op.get_attr("variables")]
     types = zip(op.get_attr("variable_shapes"), op.get_attr("variable_dtypes"), strict=True)
     layout = Layout(("x", tf.TensorShape(shape).as_list(), dtype.name) for shape, dtype in types)
@@ -149,7 +148,7 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     def derivatives(x: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
         places = zip(stand_ins.handles, layout.segments, strict=True)
         seen = [private.with_gradient(functools.partial(_same, h), _as_part_of_x, [x[s.flat]]) for h, s in places]
-        return list(called(x, *replace(inputs, variables, seen)))  # a tape sees that they are x
+        return list(called(x, *replace(inputs, variables, seen)))  # so that a tape sees that they are x
 
     try:
         with tf.control_dependencies(assigned):
@@ -157,14 +156,14 @@ def gradient_of_op(op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     except LookupError as error:
         raise LookupError(
             "the gradient of a solution needs second derivatives of the loss and of the constraints, and an operation "
-            f"in them has none ({error}): use another one there; or, for no gradient, solve outside of the tape."
+            f"in them has none ({error}): use another one; or, if you need no gradient, solve outside the tape."
         ) from error
     by_bounds = [None, None] if low is None else [by_low, by_high]
     return [None, *by_bounds, *([None] * (first - 3)), *by_captures]
 
 
 _MULTIPLIERS = 8
-"""Which output of the op they are."""
+"""The index of the multipliers among the outputs of the op."""
 
 
 def _same(value: Any) -> Any:
@@ -182,16 +181,16 @@ class _Conditions:
     ----------
     zeros : tf.Tensor, shape (n,)
     multipliers : tf.Tensor, shape (m,)
-        Corrected for x, zero for what is not active.
+        Corrected for x; zero for inactive constraints.
     active : tf.Tensor, shape (m,)
-        1 for an active constraint, else 0.
+        1 for an active constraint, otherwise 0.
     free, at_low, at_high : tf.Tensor, shape (n,)
-        Whether an element of x is free or at a bound, in the same way.
+        1 for an element of x that is free, or at that bound, otherwise 0.
     """
 
     def __init__(self, derivatives: Callable[..., Sequence[tf.Tensor]], solution: Solution, inputs: Any) -> None:
-        # One tensor may be several of the inputs, and each of them has a gradient of its own. A handle is one only; and
-        # an identity of it would count as something that may write to the variable.
+        # One tensor may be several inputs, each with its own gradient, so we copy them. A handle is never given twice,
+        # and TensorFlow would take a copy of it for something that may write to the variable.
         given = (solution.x, *inputs)
         x, *_ = self._sources = [t if t.dtype == tf.resource else tf.identity(t) for t in given]
         self.zeros = tf.zeros_like(x)
@@ -202,7 +201,7 @@ class _Conditions:
         self._is_constrained = len(self._outputs) == 4
 
     def pullback(self, upstream: Upstream) -> list[tf.Tensor | None]:
-        """The gradient by each of the inputs, and by the lower and the upper bounds."""
+        """Return the gradient by each of the inputs, and by the lower and the upper bounds."""
         self._find_active()
         u = direct = self.zeros if upstream.x is None else upstream.x
         jac = self.zeros if upstream.jac is None else upstream.jac
@@ -217,7 +216,7 @@ class _Conditions:
             gradient=jac - w,
             jacobian=tf.tensordot(self.multipliers, w, 0),
         )
-        # NaN, unless what comes from upstream is finite.
+        # 0 if the upstream gradient is finite, otherwise NaN.
         is_wrong = 0 * (tf.reduce_sum(direct) + tf.reduce_sum(jac) + tf.reduce_sum(r) + fun)
         by_bound = _finite(direct + by_x)
         found = [*by_inputs, by_bound * self.at_low, by_bound * self.at_high]
@@ -234,13 +233,13 @@ class _Conditions:
         self.at_low, self.at_high = _at_bounds(x, slope, solution.low, solution.high)
         self.free = 1 - self.at_low - self.at_high
         self._rows = _finite(self.active[:, None] * jacobian * self.free)
-        # The solver's multipliers are those at the x before the last step; these are those at x.
+        # The solver's multipliers belong to the x before the last step; this corrects them for x.
         self.multipliers += self.active * _RowSpace(self._rows).pseudoinverse_transposed(self.free * slope)
 
     def transposed(
         self, loss: Any = None, values: Any = None, gradient: Any = None, jacobian: Any = None
     ) -> list[tf.Tensor | None]:
-        """The transposed derivative of the functions by x and each of the inputs, times these vectors."""
+        """Multiply these vectors by the transposed derivative of the functions, for x and each of the inputs."""
         given = [loss, values, gradient, jacobian] if self._is_constrained else [loss, gradient]
         pairs = [(output, part) for output, part in zip(self._outputs, given, strict=True) if part is not None]
         targets, parts = zip(*pairs, strict=True)
@@ -249,13 +248,13 @@ class _Conditions:
         return [self.zeros if dense[0] is None else dense[0], *dense[1:]]
 
     def times_hessian(self, w: tf.Tensor) -> tf.Tensor:
-        """The Hessian of the Lagrangian, of the free elements, times a vector."""
+        """Multiply the Hessian of the Lagrangian, restricted to the free elements, by a vector."""
         w *= self.free
         product, *_ = self.transposed(gradient=w, jacobian=-tf.tensordot(self.multipliers, w, 0))
         return self.free * product
 
     def solve(self, u: tf.Tensor, r: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The solution (w, v) of the adjoint system."""
+        """Return the solution (w, v) of the adjoint system."""
         nothing = tf.reduce_all(u == 0) & tf.reduce_all(r == 0)
         w, v = tf.cond(nothing, lambda: (self.zeros, tf.zeros_like(r)), lambda: self._solve(u, r))
         return w, v
@@ -284,7 +283,7 @@ class _Conditions:
 
 
 class _RowSpace:
-    """The space that the rows of a matrix ``[m, n]`` span, and what is orthogonal to it; the rows may be dependent."""
+    """The space spanned by the rows of a matrix ``[m, n]``, and its complement; the rows may be dependent."""
 
     def __init__(self, matrix: tf.Tensor) -> None:
         self._lengths = _or_one(tf.norm(matrix, axis=1))
@@ -294,21 +293,21 @@ class _RowSpace:
         self._basis = tf.transpose(_zero_where(is_zero, right))
 
     def orthogonal(self, y: tf.Tensor) -> tf.Tensor:
-        """The part of a vector, or of each row ``[..., n]``, that is orthogonal to all rows of the matrix."""
+        """Return the part of a vector, or of each row ``[..., n]``, that is orthogonal to all rows of the matrix."""
         return y - tf.tensordot(tf.linalg.matvec(self._basis, y), self._basis, 1)
 
     def pseudoinverse(self, y: tf.Tensor) -> tf.Tensor:
-        """The shortest w with A w = y, as far as it can be."""
+        """Return the shortest w that solves A w = y, in least squares if nothing solves it."""
         found = self._inverse * tf.linalg.matvec(self._left, y / self._lengths, transpose_a=True)
         return tf.linalg.matvec(self._basis, found, transpose_a=True)
 
     def pseudoinverse_transposed(self, u: tf.Tensor) -> tf.Tensor:
-        """The v with Aᵀ v = u, as far as it can be."""
+        """Return the shortest v that solves Aᵀ v = u, in least squares if nothing solves it."""
         return tf.linalg.matvec(self._left, self._inverse * tf.linalg.matvec(self._basis, u)) / self._lengths
 
 
 def _least_squares(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """The shortest solution of a symmetric system, singular or not."""
+    """Return the shortest least-squares solution of a symmetric system, singular or not."""
     values, vectors = tf.linalg.eigh(matrix)
     size = tf.abs(values)
     is_zero = size <= 16 * matrix.shape[0] * EPSILON * tf.reduce_max(size)
@@ -317,14 +316,14 @@ def _least_squares(matrix: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def _conjugate_residuals(times: Callable[[tf.Tensor], tf.Tensor], right: tf.Tensor) -> tf.Tensor:
-    """A least-squares solution of a positive semidefinite system; of another one, what was found so far.
+    """Solve a positive semidefinite system in least squares; stop early if it turns out to be indefinite.
 
-    The variant of conjugate gradients that minimises the residual (Y. Saad, "Iterative Methods for Sparse Linear
-    Systems", 2003, section 6.8), so that it also ends well where a singular system has no solution.
+    This variant of conjugate gradients minimises the residual (Y. Saad, "Iterative Methods for Sparse Linear Systems",
+    2003, section 6.8), so it also ends well if a singular system has no solution.
     """
 
     def goes_on(solution: tf.Tensor, r: tf.Tensor, p: tf.Tensor, ar: tf.Tensor, ap: tf.Tensor) -> tf.Tensor:
-        # Both are false for NaN. The first also says that the curvature along r is positive.
+        # All are false for NaN. The first also checks that the curvature along r is positive.
         is_steep = _dot(r, ar) > EPSILON * tf.norm(r) * tf.norm(ar)
         norm = tf.norm(ap) / tf.norm(p)
         return is_steep & (tf.norm(r) > TOLERANCE * tf.norm(right)) & (tf.norm(ar) > TOLERANCE * norm * tf.norm(r))
@@ -345,7 +344,7 @@ def _conjugate_residuals(times: Callable[[tf.Tensor], tf.Tensor], right: tf.Tens
 
 
 def _at_bounds(x: tf.Tensor, slope: tf.Tensor, low: Any, high: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the slope presses x against a bound, as 1, else 0: for the lower and the upper bounds."""
+    """Return, for the lower and the upper bounds, 1 where the slope presses x against the bound, otherwise 0."""
     if low is None:
         return tf.zeros_like(x), tf.zeros_like(x)
     rounding = 4 * EPSILON * tf.maximum(tf.abs(x), 1.0)

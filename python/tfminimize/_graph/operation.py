@@ -1,4 +1,4 @@
-"""Minimisation as an operation of a graph: in a `tf.function`, a SavedModel, or a graph of TensorFlow 1."""
+"""Minimisation as a graph operation: in a `tf.function`, a SavedModel, or a graph of TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class MinimizeResult(NamedTuple):
     x : tensor or structure of tensors
         The solution in the structure, shapes and dtypes of ``x0``; for variables a flat float64 vector ``[n]``.
     fun : tf.Tensor, float64, shape ()
-        The loss there.
+        The loss at x.
     jac : tensor or structure of tensors
-        The gradient there, like ``x``.
+        The gradient at x, in the form of ``x``.
     nit, nfev, njev : tf.Tensor, int64, shape ()
         Iterations, evaluations of the loss and of its gradient.
     status : tf.Tensor, int32, shape ()
-        SciPy's number: 0 converged; 1 a limit was reached, 2 failed (L-BFGS-B); 2 to 10 (SLSQP, 9 is the limit).
+        SciPy's number. 0: converged. L-BFGS-B: 1 reached a limit, 2 failed. SLSQP: 2 to 10, where 9 is the limit.
     success : tf.Tensor, bool, shape ()
         Whether ``status`` is 0.
     constr_violation : tf.Tensor, float64, shape ()
         The greatest violation of a constraint.
     multipliers : tf.Tensor or None
-        Of SLSQP: float64, one for each constraint, in the order of `tfminimize.minimize`.
+        For SLSQP: float64, one for each constraint, in the order of `tfminimize.minimize`.
     history : tf.Tensor, float64, shape (nit + 1,)
-        The loss at the start and after each iteration. One less where SLSQP counts a last iteration that finds no step.
+        The loss at the start and after each iteration. It has one element less if SLSQP's last iteration found no step.
     """
 
     x: Any
@@ -69,7 +69,7 @@ class Solve:
 
     fun: Callable[..., Any]
     x0: Any
-    """May be an `Parameters` of variables, under the name that messages give them."""
+    """May be `Parameters` of variables, with the name for messages."""
     args: Any = ()
     method: Any = "L-BFGS-B"
     bounds: Any = None
@@ -93,38 +93,38 @@ def minimize(
     jit_compile: bool | None = None,
     name: str = "minimize",
 ) -> MinimizeResult:
-    """Minimise a TensorFlow function by one operation of the graph that is being built, or at once in eager mode.
+    """Add an operation that minimises a TensorFlow function to the current graph, or run it at once in eager mode.
 
     Parameters
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
-        As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, where they need static shapes; in ``args``,
-        also of constraints; and in ``bounds``, in every form (but `scipy.optimize.Bounds` makes arrays of its tensors:
-        use `tfminimize.Bounds`). ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, what XLA cannot compile is
-        an error.
+        As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, with static shapes; in ``args``, also those
+        of constraints; and in ``bounds``, in every form (except `scipy.optimize.Bounds`, which turns its tensors into
+        arrays: use `tfminimize.Bounds`). ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, a function that
+        XLA cannot compile is an error.
     name : str
-        Of the operation.
+        The name of the operation.
 
     Returns
     -------
     MinimizeResult
-        Variables are assigned before any of its tensors is there.
+        Variables are assigned before any of its tensors is available.
 
     Raises
     ------
     ValueError, TypeError
         While the graph is built, with a sentence that names the value and the remedy.
     tf.errors.OpError
-        While it runs: what ``fun`` raises, with its node.
+        While the graph runs: an error in ``fun``, with the node that raised it.
 
     Notes
     -----
-    `tf.GradientTape` and `tf.gradients` differentiate ``x``, ``fun``, ``jac`` and ``multipliers`` by what ``fun`` and
-    the constraints read (``args``, other tensors, variables) and by bounds that are tensors, through the equations that
-    a solution solves (see `tfminimize.implicit`): for any number of iterations at the price of about one Hessian, or of
-    Hessian-vector products where x has more than 100 elements. The gradient is as accurate as the solution, so set
-    tight tolerances. Where ``success`` is false, or several solutions are equally good, it is finite but may mean
-    little. The loss needs second derivatives; the gradient has none itself.
+    `tf.GradientTape` and `tf.gradients` differentiate ``x``, ``fun``, ``jac`` and ``multipliers`` by everything that
+    ``fun`` and the constraints read (``args``, other tensors, variables) and by bounds that are tensors. They use the
+    equations that hold at a solution, so that the cost does not depend on the number of iterations: it is about one
+    Hessian, or some Hessian-vector products if x has more than 100 elements. The gradient is as accurate as the
+    solution, so set tight tolerances. If ``success`` is false, or several solutions are equally good, the gradient is
+    finite but may mean little. The loss needs second derivatives; the gradient cannot be differentiated again.
 
     In eager mode each call traces ``fun``: call it in a `tf.function`, or use `tfminimize.minimize`, to trace once.
 
@@ -140,18 +140,18 @@ def minimize(
 
 
 def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
-    """`minimize`, and what ``trace`` returned in each iteration, stacked along a new first axis."""
+    """Minimise; also return the traced tensors of all iterations, stacked along a new first axis."""
     module = binding.ops()
     if tf.executing_eagerly():
-        pack_bounds(given.bounds, _parameters(given.x0))  # an error now, as their values are known
-        # The gradient needs the functions, which the graph of a function knows, and a tape in eager mode does not.
+        pack_bounds(given.bounds, _parameters(given.x0))  # raises now, while the values are known
+        # The gradient needs the functions; the graph of a function knows them, a tape in eager mode does not.
         found = tf.function(lambda: traced_minimize(given), autograph=False).get_concrete_function()()
         return MinimizeResult(*found[0]), list(found[1])
     if not callable(given.fun):
         raise ValueError(f"fun is {given.fun!r}: give a function that returns the loss.")
     if is_required():
         raise ValueError(
-            "XLA cannot compile a solve inside of a function: remove jit_compile=True from the function around it, and "
+            "XLA cannot compile a solve inside a function: remove jit_compile=True from the function around it, and "
             "give it to tfminimize.ops.minimize, which compiles the loss."
         )
     with tf.name_scope(given.name):
@@ -201,7 +201,7 @@ def _parameters(x0: Any) -> Parameters:
 
 
 def _without_tensors(x0: Any) -> Any:
-    """``x0`` with an array in the place of each tensor: only shapes and dtypes matter, and it may be symbolic."""
+    """Replace each symbolic tensor in ``x0`` by an array: only shapes and dtypes matter here."""
     leaves = tf.nest.flatten(x0)
     if not any(tf.is_tensor(leaf) for leaf in leaves):
         return x0
@@ -220,14 +220,14 @@ def _placeholder(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _start(x0: Any, parameters: Parameters) -> list[tf.Tensor]:
-    """The start, leaf by leaf."""
+    """Return the leaves of the start."""
     if parameters.variables:
         return [v.read_value() for v in parameters.variables]
     return [tf.convert_to_tensor(leaf) for leaf in parameters.leaves(x0)]
 
 
 def _assigned(outputs: Any, parameters: Parameters) -> Any:
-    """The same outputs, after the variables have got the solution."""
+    """Return the outputs, available once the variables hold the solution."""
     leaves = split(outputs.x, parameters.layout)
     assignments = [
         tf.raw_ops.AssignVariableOp(resource=replica.handle, value=leaf)

@@ -10,7 +10,7 @@ __all__ = ["LBFGSB", "SLSQP", "NativeOptimizer"]
 
 
 class NativeOptimizer:
-    """A method with its bounds, constraints and options, but for the number of iterations."""
+    """A method with its bounds, constraints and options, without the number of iterations."""
 
     method: str
     bounds: Any
@@ -33,13 +33,13 @@ class LBFGSB(NativeOptimizer):
     Parameters
     ----------
     bounds : optional
-        As in `tfminimize.minimize`, for ``trainable_variables``: one ``(low, high)`` for each variable, in a parallel
-        list or a dict of ``variable.ref()``.
+        As in `tfminimize.minimize`: one ``(low, high)`` for each of ``trainable_variables``, in a parallel list or a
+        dict of ``variable.ref()``.
     maxcor, ftol, gtol, maxls : optional
-        SciPy's options, with SciPy's defaults. Steps end early where ``ftol`` or ``gtol`` says that the loss has
-        converged; with both of them 0, only where no lower loss can be found.
+        SciPy's options and defaults. Steps end early if the loss has converged by ``ftol`` or ``gtol``; if both are 0,
+        only when the solver finds no lower loss.
     maxfun : int, optional
-        Steps end at so many evaluations too. The default is no limit.
+        Steps also end after this many evaluations. The default is no limit.
 
     Raises
     ------
@@ -80,10 +80,9 @@ class SLSQP(NativeOptimizer):
     Parameters
     ----------
     bounds, constraints : optional
-        As in `tfminimize.minimize`, for ``trainable_variables``; the functions of the constraints take no arguments
-        but their ``args``.
+        As in `tfminimize.minimize`, for ``trainable_variables``. Constraint functions take only their ``args``.
     ftol : float, optional
-        SciPy's option, with SciPy's default: steps end early where the loss and the constraints have converged to it.
+        SciPy's option and default: steps end early if the loss and the constraints have converged to it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`minimize` with the interface of `tfp.math.minimize`: some steps of an optimizer, and a trace of them."""
+"""`minimize` with the interface of `tfp.math.minimize`: runs steps of an optimizer and returns a trace of them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["MinimizeTraceableQuantities", "minimize"]
 
 
 class MinimizeTraceableQuantities(NamedTuple):
-    """What a trace function may look at: one step of an optimizer.
+    """One step of an optimizer, as a trace function sees it.
 
     Attributes
     ----------
     step : tf.Tensor
         int32 scalar, from 0.
     loss : tf.Tensor
-        The loss at the parameters before this step; for a native solver, at those after it.
+        The loss before this step, or after it for a native solver.
     gradients : list of tf.Tensor
-        Its gradients there, one for each parameter, dense; zeros where the loss does not depend on one.
+        The gradients at the same point, one for each parameter, dense; zeros if the loss does not depend on one.
     parameters : list of tf.Tensor
         The values of the variables after this step, in the order of ``trainable_variables``.
     has_converged : tf.Tensor
-        bool, in the shape of the loss: what the convergence criterion says. False without one.
+        bool, in the shape of the loss: whether the convergence criterion is met. False without one.
     convergence_criterion_state : nested structure of tf.Tensor
-        What the criterion keeps from step to step; an empty tuple without one.
+        The state of the criterion; an empty tuple without one.
     """
 
     step: tf.Tensor
@@ -47,7 +47,7 @@ class MinimizeTraceableQuantities(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What one step of an optimizer has seen and done."""
+    """Loss, gradients and parameters of one step of an optimizer."""
 
     loss: tf.Tensor
     gradients: list[tf.Tensor]
@@ -58,7 +58,7 @@ _Trace = Callable[[MinimizeTraceableQuantities], Any]
 
 
 class _Convergence:
-    """What ends the steps: a criterion, or none, and what makes a scalar of its opinion of each loss."""
+    """Decides when the steps end, by an optional criterion and a function that reduces its answers for a batch."""
 
     def __init__(self, criterion: Any, reduce: Callable[[tf.Tensor], Any]) -> None:
         methods = [getattr(criterion, name, None) for name in ("bootstrap", "one_step")]
@@ -75,19 +75,19 @@ class _Convergence:
         self._reduce = reduce
 
     def start(self, step: _Step) -> tuple[tf.Tensor, Any]:
-        """``(has_converged, state)`` after the first step."""
+        """Return ``(has_converged, state)`` after the first step."""
         state = () if self._criterion is None else self._criterion.bootstrap(*step)
         return tf.zeros_like(step.loss, tf.bool), tf.nest.map_structure(tf.convert_to_tensor, state)
 
     def proceed(self, i: tf.Tensor, step: _Step, has_converged: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        """The same after step ``i``, which is not the first."""
+        """Return ``(has_converged, state)`` after a later step ``i``."""
         if self._criterion is None:
             return has_converged, state
         has_converged, state = self._criterion.one_step(i, *step, state)
         return has_converged, state
 
     def ends(self, has_converged: tf.Tensor) -> tf.Tensor:
-        """Whether there are no further steps."""
+        """Return whether the steps end here."""
         ends = tf.convert_to_tensor(self._reduce(has_converged), tf.bool)
         if not ends.shape.is_compatible_with([]):
             raise ValueError(
@@ -97,14 +97,14 @@ class _Convergence:
         return tf.ensure_shape(ends, [])
 
     def zeros(self, step: _Step) -> tuple[tf.Tensor, Any]:
-        """What `start` returns, with zeros for all values; ``step`` is made of `tf.TensorSpec`."""
+        """Return zeros in the shapes and dtypes that `start` returns; ``step`` is made of `tf.TensorSpec`."""
         concrete = tf.function(self.start, autograph=False).get_concrete_function(step)
         has_converged, state = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), concrete.structured_outputs)
         return has_converged, state
 
 
 def _trace_loss(traceable_quantities: MinimizeTraceableQuantities) -> tf.Tensor:
-    """The loss, which is what is traced by default."""
+    """Return the loss: the default trace."""
     return traceable_quantities.loss
 
 
@@ -120,49 +120,47 @@ def minimize(
     jit_compile: bool | None = None,
     name: str = "minimize",
 ) -> Any:
-    """Minimise a loss that reads variables, by some steps of an optimizer.
+    """Minimise a loss that reads variables by a number of steps of an optimizer.
 
-    The interface of `tfp.math.minimize`. All steps are one TensorFlow function: it runs at once where operations run
-    eagerly, and is part of the graph inside of a `tf.function` or a graph of TensorFlow 1, where fetching what depends
-    on the trace makes it run.
+    The interface is that of `tfp.math.minimize`. All steps are one TensorFlow function. In eager mode it runs at once;
+    in a `tf.function` or a graph of TensorFlow 1 it becomes part of the graph and runs when its trace is needed.
 
     Parameters
     ----------
     loss_fn : callable
-        ``loss_fn()`` returns the loss, a tensor of floats. If it is no scalar, it is a batch of losses, whose sum is
-        minimised. A Python function or a `tf.function`.
+        ``loss_fn()`` returns the loss, a tensor of floats: a scalar, or a batch of losses to minimise the sum of. It is
+        a Python function or a `tf.function`.
     num_steps : int
-        How many steps, 1 or more.
+        The number of steps, 1 or more.
     optimizer : LBFGSB, SLSQP or object with apply_gradients
-        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers; their step is an iteration. Or any
-        object with ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or one of
-        your own. It is called while TensorFlow traces it, as are all functions given here.
+        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers, which take an iteration for a step. Any other
+        object needs ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or your own.
+        TensorFlow traces it, like all functions given here.
     convergence_criterion : optional
-        Ends the steps early; one of `tfp.optimizer.convergence_criteria` or any object with
+        Ends the steps early: one of `tfp.optimizer.convergence_criteria` or any object with
         ``bootstrap(loss, grads, parameters)``, which returns its state after the first step, and
         ``one_step(step, loss, grads, parameters, state)``, which returns ``(has_converged, state)`` after a later one.
     batch_convergence_reduce_fn : callable, default tf.reduce_all
-        Makes of ``has_converged``, in the shape of the loss, the scalar that ends the steps.
+        Reduces ``has_converged``, in the shape of the loss, to a scalar that ends the steps if it is true.
     trainable_variables : variables, optional
-        A list of `tf.Variable` or Keras variables. None: all trainable variables that the loss reads, in the order in
-        which they were made.
+        A list of `tf.Variable` or Keras variables. Default: all trainable variables that the loss reads, in the order
+        of their creation.
     trace_fn : callable, optional
-        ``trace_fn(traceable_quantities)`` returns the tensors to trace, in any structure, from a
-        `MinimizeTraceableQuantities` and from what else it reads: a variable has its value after the step. A function
-        that has to have three arguments is called, as in older versions of TensorFlow Probability, with
-        ``(loss, gradients, parameters)``. The default is the loss.
+        ``trace_fn(traceable_quantities)`` gets a `MinimizeTraceableQuantities` and returns the tensors to trace, in any
+        structure. Variables that it reads have their values after the step. A function that needs three arguments gets
+        ``(loss, gradients, parameters)``, as in older versions of TensorFlow Probability. Default: the loss.
     return_full_length_trace : bool, default True
-        Whether the trace has ``num_steps`` elements even if the steps end early: the last one is then repeated.
+        Whether to repeat the last element of the trace up to ``num_steps`` if the steps end early.
     jit_compile : bool, optional
-        True compiles all steps with XLA as one program; for a native solver, each of its functions. None leaves
-        ``loss_fn`` what it is, False turns its own ``jit_compile`` off.
+        True compiles all steps with XLA as one program, or each function of a native solver. None leaves the
+        ``jit_compile`` of ``loss_fn`` as it is, False turns it off.
     name : str, default "minimize"
-        The scope of the operations.
+        The name scope of the operations.
 
     Returns
     -------
     tf.Tensor or nested structure of them
-        What ``trace_fn`` returns, each tensor with a leading dimension of ``num_steps``.
+        The tensors of ``trace_fn``, each with a leading dimension of ``num_steps``.
 
     Raises
     ------
@@ -171,11 +169,11 @@ def minimize(
 
     Notes
     -----
-    A native solver ends the steps when it has converged, as a criterion does; the trace shows the iterates, with loss
-    and gradients there, and its tensors need static shapes. (A criterion is asked to ``bootstrap`` at the start, before
-    the first step.) It optimises float32 and float64 variables and a scalar loss. No Python runs between evaluations.
+    A native solver also ends the steps when it has converged. Its trace shows the iterates with their loss and
+    gradients, and the traced tensors need static shapes. (It calls a criterion's ``bootstrap`` at the start, before the
+    first step.) It optimises float32 and float64 variables and a scalar loss. No Python runs between evaluations.
 
-    Against `tfp.math.minimize`, gradients and parameters come in the order of ``trainable_variables``; a variable that
+    Unlike `tfp.math.minimize`, gradients and parameters come in the order of ``trainable_variables``; a variable that
     the loss does not depend on has a zero gradient and keeps its value, with a warning; ``trace_fn`` and the criterion
     are traced in eager mode too, which makes the steps many times faster. To let them see values, for an optimizer with
     ``apply_gradients``, set `tf.config.run_functions_eagerly(True)`.
@@ -225,7 +223,7 @@ def minimize(
     with tf.name_scope(name):  # a native solver is an operation between the parts that XLA compiles
         steps_taken = tf.function(run, autograph=False, jit_compile=(jit_compile and not is_native) or None)
         if tf.executing_eagerly() and not tf.config.functions_run_eagerly():
-            # Called as it is, TensorFlow would warn that calls in a row are traced anew.
+            # Calling the tf.function itself would warn that each call retraces.
             return steps_taken.get_concrete_function()()
         return steps_taken()
 
@@ -233,7 +231,7 @@ def minimize(
 def _gradient_step(
     loss_fn: Callable[[], Any], optimizer: Any, trainable_variables: Sequence[Any] | None
 ) -> Callable[[], _Step]:
-    """A step of an optimizer that takes gradients; traced once, however often it is called."""
+    """Return a step of an optimizer that takes gradients; it is traced only once."""
 
     def step() -> _Step:
         with tf.GradientTape(watch_accessed_variables=trainable_variables is None) as tape:
@@ -255,8 +253,8 @@ def _gradient_step(
 def _steps(
     take_step: Callable[[], _Step], num_steps: int, convergence: _Convergence, trace: _Trace, full_length: bool
 ) -> Any:
-    """The trace of steps, until there are enough of them or they have converged."""
-    # The first step is taken before the loop: it tells what the criterion keeps, and what the trace is made of.
+    """Take steps until there are enough or they have converged, and return their trace."""
+    # The first step is taken before the loop: it shows the structure of the criterion's state and of the trace.
     step = take_step()
     has_converged, state = convergence.start(step)
     first = _traced(trace, tf.constant(0), step, has_converged, state)
@@ -275,7 +273,7 @@ def _steps(
         return i + 1, has_converged, state, [a.write(i, t) for a, t in zip(arrays, values, strict=True)]
 
     taken, _, _, arrays = tf.while_loop(unfinished, take_next, (tf.constant(1), has_converged, state, arrays))
-    indices = tf.minimum(tf.range(num_steps), taken - 1)  # the last of those that were taken is repeated
+    indices = tf.minimum(tf.range(num_steps), taken - 1)  # repeats the last step
     values = [a.gather(indices) for a in arrays]
     return tf.nest.pack_sequence_as(first, values if full_length else [t[:taken] for t in values])
 
@@ -291,7 +289,7 @@ def _iterations(
     full_length: bool,
     jit_compile: bool | None,
 ) -> Any:
-    """The trace of the iterations of a native solver: one operation, which calls the trace function."""
+    """Run a native solver, one operation that calls the trace function, and return the trace of its iterations."""
     loss_spec, variables = _look(inside_trace(loss_fn, jit_compile is not False), trainable_variables)
     values: list[Any] = [as_variable(v) for v in variables]
     structure: Any = None
@@ -328,14 +326,14 @@ def _iterations(
             name="solver",
         )
     )
-    # Row 0 is the start. It counts as a step only if there is no other: SLSQP counts an iteration that finds none.
+    # Row 0 is the start. It stands for a step only if the solver found none.
     taken = tf.size(result.history) - 1
     indices = tf.minimum(tf.range(num_steps if full_length else tf.maximum(taken, 1)) + 1, taken)
     return tf.nest.pack_sequence_as(structure, [tf.gather(t, indices) for t in rows])
 
 
 def _look(loss_fn: Callable[[], Any], trainable_variables: Sequence[Any] | None) -> tuple[tf.TensorSpec, Sequence[Any]]:
-    """What the loss is, and which variables it reads unless they are given."""
+    """Return the spec of the loss, and the variables: those given, or all that it reads."""
     found: Sequence[Any] = ()
 
     def loss() -> tf.Tensor:
@@ -361,7 +359,7 @@ def _traced(trace: _Trace, i: tf.Tensor, step: _Step, has_converged: tf.Tensor, 
 
 
 def _check_static(traced: Any) -> None:
-    """Raise ValueError for a shape that a native solver cannot trace."""
+    """Raise ValueError if a shape is not static: a native solver cannot trace it."""
     for tensor in tf.nest.flatten(traced):
         if not tensor.shape.is_fully_defined():
             raise ValueError(
@@ -371,13 +369,13 @@ def _check_static(traced: Any) -> None:
 
 
 def _floats(loss: Any) -> tf.Tensor:
-    """The loss as a tensor of floats, of any shape."""
+    """Return the loss as a tensor of floats, of any shape."""
     if loss is None:
         raise ValueError("loss_fn returned None: return the loss, a tensor of floats.")
     try:
         loss = tf.convert_to_tensor(loss)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"loss_fn returned {loss!r}, which is no tensor: return the loss only.") from error
+        raise ValueError(f"loss_fn returned {loss!r}, which is not a tensor: return only the loss.") from error
     if not loss.dtype.is_floating:
         raise ValueError(f"the loss has dtype {loss.dtype.name}: return a tensor of floats.")
     return loss
@@ -396,7 +394,7 @@ def _number_of_steps(num_steps: Any) -> int:
 
 
 def _checked(trainable_variables: Any) -> list[Any]:
-    """The variables, of TensorFlow or of Keras, as a flat list."""
+    """Return the variables, of TensorFlow or Keras, as a flat list."""
     variables: list[Any] = tf.nest.flatten(trainable_variables)
     if not variables:
         raise ValueError(
@@ -407,7 +405,7 @@ def _checked(trainable_variables: Any) -> list[Any]:
         variable = as_variable(value)
         if variable is None:
             raise ValueError(
-                f"trainable_variables holds {value!r} (leaf {i}), which is no variable: give variables only."
+                f"trainable_variables holds {value!r} (leaf {i}), which is not a variable: give only variables."
             )
         if variable.ref() in seen:
             raise ValueError(f"variable '{variable.name}' is in trainable_variables twice: give each variable once.")
@@ -427,12 +425,12 @@ def _check_optimizer(optimizer: Any) -> None:
 
 
 def _trace_function(trace_fn: Callable[..., Any]) -> _Trace:
-    """The trace function as one of the traceable quantities."""
+    """Return the trace function as a function of one argument, the traceable quantities."""
     if not callable(trace_fn):
         raise ValueError(f"trace_fn is {trace_fn!r}: give a function of the traceable quantities.")
     try:
         signature = inspect.signature(trace_fn)
-    except (TypeError, ValueError):  # a builtin that does not say what it takes
+    except (TypeError, ValueError):  # a builtin without a signature
         return trace_fn
     if _takes(signature, 1):
         return trace_fn

@@ -370,7 +370,7 @@ def _by_reference(bounds: Mapping[Any, Any], parameters: Parameters) -> list[Any
     for key, entry in bounds.items():
         variable = _variable_of(key)
         if variable is None:
-            raise ValueError(f"bounds has the key {key!r}, which is no variable: use variable.ref() as key.")
+            raise ValueError(f"bounds has the key {key!r}, which is not a variable: use variable.ref() as key.")
         found[variable.ref()] = entry
     known = {v.ref() for v in parameters.variables}
     for reference in found:

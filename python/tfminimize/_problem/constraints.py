@@ -218,7 +218,7 @@ class Constraints:
     def _add_dict(self, name: str, constraint: Mapping[str, Any]) -> ConstraintFunction:
         for key in constraint:
             if key == "jac" and constraint[key] is not None:
-                raise ValueError(f"{name} has a 'jac', but the derivatives are made by TensorFlow: remove it.")
+                raise ValueError(f"{name} has a 'jac', but TensorFlow computes the derivatives: remove it.")
             if key not in ("type", "fun", "args", "jac"):
                 raise ValueError(f"{name} has the key {key!r}, which means nothing: it may have 'type', 'fun', 'args'.")
         high = 0.0 if constraint["type"].lower() == "eq" else np.inf
@@ -230,12 +230,12 @@ class Constraints:
 
     def _add_nonlinear(self, name: str, constraint: Any) -> ConstraintFunction:
         if constraint.jac not in ("2-point", None):
-            raise ValueError(f"{name} has a jac, but the derivatives are made by TensorFlow: remove it.")
+            raise ValueError(f"{name} has a jac, but TensorFlow computes the derivatives: remove it.")
         if not isinstance(constraint.hess, scipy.optimize.HessianUpdateStrategy):
             raise ValueError(f"{name} has a hess, but SLSQP uses no Hessian: remove it.")
         for option in ("finite_diff_rel_step", "finite_diff_jac_sparsity"):
             if getattr(constraint, option) is not None:
-                raise ValueError(f"{name} has {option}, but the derivatives are made by TensorFlow: remove it.")
+                raise ValueError(f"{name} has {option}, but TensorFlow computes the derivatives: remove it.")
         self._add_limits(name, constraint)
         return self._function(name, constraint.fun, ())
 

@@ -67,7 +67,7 @@ def bounds_by_variable(var_to_bounds: Any, formulation: Formulation) -> list[Any
         given = key.deref() if hasattr(key, "deref") else key
         variable = as_variable(given)
         if variable is None:
-            raise ValueError(f"var_to_bounds has the key {key!r}, which is no variable: give a variable, or its ref().")
+            raise ValueError(f"var_to_bounds has the key {key!r}, not a variable: give a variable, or its ref().")
         if id(variable) not in places:
             raise ValueError(
                 f"var_to_bounds has bounds for variable '{variable.name}', which is not optimised: remove them, or add "

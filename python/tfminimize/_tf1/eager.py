@@ -54,7 +54,7 @@ class EagerFormulation:
         variables = _read_variables(loss) if var_list is None else list(var_list)
         for variable in variables:
             if as_variable(variable) is None:
-                raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable or Keras ones.")
+                raise ValueError(f"var_list holds {variable!r}, not a variable: give tf.Variable or Keras ones.")
         self.parameters = Parameters(variables, "var_list", may_be_unused=True)
         self.variables = self.parameters.variables
         self.program = Program(loss, self.parameters, None)

@@ -143,7 +143,7 @@ class GraphFormulation(GraphTensors):
             return self.graph.as_graph_element(fetch)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"fetches holds {fetch!r}, which is no tensor or operation of the loss's graph: {error.args[0]}"
+                f"fetches holds {fetch!r}, which is not a tensor or operation of the loss's graph: {error.args[0]}"
             ) from None
 
 

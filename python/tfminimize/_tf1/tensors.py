@@ -70,7 +70,7 @@ class GraphTensors:
             raise ValueError("the graph has no trainable variables: give those to optimise in var_list.")
         for variable in self.variables:
             if not isinstance(variable, tf.Variable):
-                raise ValueError(f"var_list holds {variable!r}, which is no variable: give tf.Variable objects.")
+                raise ValueError(f"var_list holds {variable!r}, which is not a variable: give tf.Variable objects.")
             if variable.graph is not self.graph:
                 raise ValueError(
                     f"variable '{variable.name}' in var_list is of another graph than the loss '{self.loss.name}': "
@@ -106,8 +106,8 @@ class GraphTensors:
             return self.graph.as_graph_element(value, allow_tensor=True, allow_operation=False)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} is {value!r}, which is no tensor of the loss's graph ({error.args[0]}): give a tensor, or its "
-                "name, such as 'x:0'."
+                f"{name} is {value!r}, which is not a tensor of the loss's graph ({error.args[0]}): give a tensor, or "
+                "its name, such as 'x:0'."
             ) from None
 
     @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""From a Python function to TensorFlow functions of loss, gradient, constraints and Jacobian, each traced once."""
+"""Traces a Python function: makes TensorFlow functions of loss, gradient, constraints and Jacobian."""

@@ -1,4 +1,4 @@
-"""What the user's functions may return and do: checks while they are traced, each with a sentence of its own."""
+"""Checks of what the user's functions return and do, made while they are traced."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 
 
 def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
-    """The loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
+    """Return the loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
     if isinstance(loss, (tuple, list, dict)):
         raise ValueError(
-            f"fun returned a {type(loss).__name__}: return the loss only, a real scalar tensor; "
-            "the gradient is made by TensorFlow."
+            f"fun returned a {type(loss).__name__}: return only the loss, a real scalar tensor; "
+            "TensorFlow computes the gradient."
         )
     loss = _tensor(loss, "fun", "the loss, a real scalar tensor")
     if loss.dtype not in (tf.float64, tf.float32):
@@ -44,44 +44,44 @@ def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
 
 
 def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
-    """What a constraint function returns, as a real tensor of static shape."""
+    """Return the values of a constraint function as a real tensor of static shape."""
     try:
         value = fun(*args)
     except (AttributeError, NotImplementedError) as error:
         if not _is_numpy_on_a_tensor(error):
             raise
         raise ValueError(
-            f"{name} has a function for NumPy arrays, but it gets tensors ({error}): write it with TensorFlow, such as "
+            f"{name} has a function for NumPy arrays, but it gets tensors ({error}): write it with TensorFlow, like "
             "tf.reduce_sum(x); or use scipy.optimize.minimize(..., method=tfminimize.scipy.slsqp) for NumPy functions."
         ) from error
     value = _tensor(value, f"the function of {name}", "the values, a real tensor")
     if value.dtype == tf.bool:
         raise ValueError(
-            f"the function of {name} returned a comparison (dtype bool): return c(x) itself, which is to be zero, or "
-            "zero or greater."
+            f"the function of {name} returned a comparison (dtype bool): return c(x) itself, which the solver keeps "
+            "zero, or zero or greater."
         )
     if value.dtype not in (tf.float64, tf.float32):
         raise ValueError(f"{name} has values of dtype {value.dtype.name}: return real ones, float64 or float32.")
     if not value.shape.is_fully_defined():
         raise ValueError(
-            f"{name} has values of shape {value.shape}, which is not static: fix it by tf.ensure_shape, or return as "
-            "many values in every call."
+            f"{name} has values of shape {value.shape}, which is not static: fix it by tf.ensure_shape, or return "
+            "equally many values in every call."
         )
     return value
 
 
 def _tensor(value: Any, function: str, wanted: str) -> tf.Tensor:
-    """What a function returned, as a tensor."""
+    """Return a function's result as a tensor."""
     if value is None:
         raise ValueError(f"{function} returned None: return {wanted}.")
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{function} returned {value!r}, which is no tensor: return {wanted}.") from error
+        raise ValueError(f"{function} returned {value!r}, which is not a tensor: return {wanted}.") from error
 
 
 def dense(gradient: Any, source: Any, name: str, rows: tuple[int, ...] = ()) -> tf.Tensor:
-    """A gradient by what has this name, or a Jacobian of so many rows, as one tensor; zeros for None."""
+    """Return a gradient, or a Jacobian with these rows, as a dense tensor; zeros for None."""
     shape = tf.TensorShape([*rows, *source.shape])
     if gradient is None:
         return tf.zeros(shape, source.dtype)
@@ -101,7 +101,7 @@ def check_connected(
     *,
     may_be_unused: bool = False,
 ) -> None:
-    """Raise ValueError if none of the gradients by what has these names is there; warn if one is not."""
+    """Raise ValueError if all gradients are None; warn about each one that is, by the name of its source."""
     missing = [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
     if len(missing) == len(gradients):
         them = "them" if len(missing) > 1 else "it"
@@ -119,7 +119,7 @@ def check_connected(
 
 
 def about_datasets() -> str:
-    """What to say about a missing gradient if the function that is being traced reads a `tf.data.Dataset`."""
+    """Return an explanation of a missing gradient if the traced function reads a `tf.data.Dataset`, otherwise ""."""
     graph = tf.compat.v1.get_default_graph().as_graph_def()
     if not GraphEffects(graph.node, graph.library).has_datasets():
         return ""
@@ -137,7 +137,7 @@ def check_writes(concrete: Any, parameters: Parameters) -> None:
 
 
 def writes_error(variable: str, parameters: str) -> ValueError:
-    """What to raise where a variable that is optimised is written."""
+    """Return the error about a function that writes to a variable that is optimised."""
     return ValueError(
         f"the loss or a constraint writes to variable '{variable}', which is being optimised: remove the assignment "
         f"from the function, or leave the variable out of {parameters}."
@@ -145,7 +145,7 @@ def writes_error(variable: str, parameters: str) -> ValueError:
 
 
 def _is_numpy_on_a_tensor(error: Exception) -> bool:
-    """Whether NumPy, or a method that only arrays have, was tried on a tensor of the trace."""
+    """Whether the error comes from NumPy, or a method of arrays, used on a symbolic tensor."""
     if isinstance(error, AttributeError):
         return bool(tf.is_tensor(getattr(error, "obj", None)))
     return "symbolic tf.Tensor" in str(error)

@@ -1,4 +1,4 @@
-"""Products of the Hessian with a vector, from TensorFlow: a function of x and the vector, compiled like the loss."""
+"""Hessian-vector products: a TensorFlow function of x and the vector, compiled like the loss, or differences."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Float64 = NDArray[np.float64]
 
 
 def with_direction(args: Any, parameters: Parameters, direction: Float64) -> tuple[Any, ...]:
-    """The arguments of the loss, and after them the components of a flat vector."""
+    """Append the components of a flat vector to the arguments of the loss."""
     return (*(args if isinstance(args, tuple) else (args,)), *parameters.layout.split(direction))
 
 
 class ProductTrace(Trace):
-    """The product of the Hessian with a vector as one TensorFlow function; see `ObjectiveGraph.hessian_product`.
+    """The Hessian-vector product as one TensorFlow function; see `ObjectiveGraph.hessian_product`.
 
     The components of the vector are the last ``arguments``.
 
@@ -43,9 +43,9 @@ class ProductTrace(Trace):
 def difference_product(
     gradient: Callable[[Float64], Float64], precision: float
 ) -> Callable[[Float64, Float64], Float64]:
-    """The Hessian times a vector by central differences of a gradient with this rounding unit.
+    """Return a function that multiplies the Hessian by a vector, by central differences of the gradient.
 
-    The step has the length that balances rounding and curvature, precision^(1/3), in proportion to the size of x.
+    The step balances rounding, in units of ``precision``, and truncation: precision^(1/3) times the size of x.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The Jacobian of a vector by the cheaper of reverse and forward mode, inside of a trace."""
+"""The Jacobian of a vector inside a trace, by reverse or forward mode, whichever is cheaper."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import tensorflow as tf
 __all__ = ["jacobian"]
 
 MAX_UNROLLED = 4
-"""Up to so many rows a backward pass each is the cheapest: it needs no vectorisation, which takes long to trace."""
+"""Up to this many rows, one backward pass for each is cheapest: vectorisation takes long to trace."""
 
 MIN_RATIO = 3
-"""Forward mode makes two passes where reverse mode makes one, so rows have to outnumber columns clearly."""
+"""Forward mode needs two passes and reverse mode one, so it pays only with this many times more rows than columns."""
 
 
 def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
-    """The derivatives of a vector by several sources, of shape ``[k, *shape]`` each.
+    """Return the derivatives of a vector by several sources, each of shape ``[k, *shape]``.
 
     Parameters
     ----------
     tape : tf.GradientTape
-        A persistent tape, closed, that watched the sources while ``value`` was computed.
+        A persistent, closed tape that watched the sources while ``value`` was computed.
     value : tf.Tensor, shape (k,)
     sources : sequence of tf.Tensor or tf.Variable
 
     Returns
     -------
     list of tf.Tensor or None
-        None where ``value`` does not depend on a source.
+        None if ``value`` does not depend on the source.
 
     Examples
     --------
@@ -51,12 +51,12 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
         try:
             return _forward(tape, value, sources)
         except (LookupError, NotImplementedError, TypeError, ValueError):
-            pass  # an operation without a second derivative: the other way gives the same numbers
+            pass  # an operation has no second derivative; reverse mode gives the same numbers
     return _reverse(tape, value, sources)
 
 
 def _has_loops(value: tf.Tensor) -> bool:
-    """Whether there is a loop in the graph; the gradient of one has no derivative that could be vectorised."""
+    """Whether the graph has a loop: TensorFlow cannot vectorise the derivative of its gradient."""
     graph = getattr(value, "graph", None)
     return graph is not None and any(op.type in ("While", "StatelessWhile") for op in graph.get_operations())
 
@@ -72,20 +72,20 @@ def _unrolled(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -
 
 
 def _reverse(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
-    """One backward pass, vectorised over the rows."""
+    """Run one backward pass, vectorised over the rows."""
     try:
         found = tape.jacobian(value, sources)
-    except ValueError:  # it holds what cannot be vectorised
+    except ValueError:  # some operation cannot be vectorised
         found = tape.jacobian(value, sources, experimental_use_pfor=False)
     return [None if part is None else tf.convert_to_tensor(part) for part in found]
 
 
 class _NotLinear(ValueError):
-    """A backward pass cannot be differentiated."""
+    """The backward pass cannot be differentiated."""
 
 
 def _forward(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
-    """The derivative of the backward pass ``u -> Jᵀu``, which is linear in u, vectorised over the columns.
+    """Differentiate the backward pass ``u -> Jᵀu``, which is linear in u, vectorised over the columns.
 
     `tf.autodiff.ForwardAccumulator` gives the same, but runs the function a second time.
     """

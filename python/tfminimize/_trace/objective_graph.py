@@ -1,4 +1,4 @@
-"""What is built while a function is traced: the loss, the constraint functions, and their derivatives."""
+"""Builds the loss, the constraint functions and their derivatives in the graph that is being traced."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["ObjectiveGraph"]
 class ObjectiveGraph:
     """The loss and the constraint functions of one problem, in the graph that is being traced.
 
-    `values`, `derivatives` and `hessian_product` are what `tf.function` traces. They take the components of x in
-    functional use, the tensors of the loss's ``args``, and those of the constraint functions'.
+    `tf.function` traces `values`, `derivatives` and `hessian_product`. Their inputs are the components of x (only in
+    functional use), the tensors of the loss's ``args``, and those of the constraint functions' ``args``.
 
     Parameters
     ----------
@@ -31,19 +31,19 @@ class ObjectiveGraph:
         functions alone.
     parameters : Parameters
     arguments : Arguments
-        Those of the loss.
+        The loss's ``args``.
     functions : sequence of ConstraintFunction
     jit : bool
-        Whether XLA is to compile what is traced.
+        Whether XLA is to compile the functions.
     name : str
-        How messages call ``fun``.
+        The name of ``fun`` in messages.
     has_others : bool
-        Whether there are other constraints, so that nothing here need depend on x.
+        Whether there are other constraints; then nothing here needs to depend on x.
 
     Attributes
     ----------
     shapes : tuple of tuple of int
-        Those that the constraint functions return; like the attributes below, known after the trace.
+        The shapes that the constraint functions return; like the attributes below, known after the trace.
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
@@ -69,11 +69,11 @@ class ObjectiveGraph:
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """The loss, a scalar, and if there are constraint functions, all their values v as one vector ``[k]``."""
+        """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``."""
         return self._evaluate(inputs, self._sources(inputs))[0]
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """The values; a gradient of the loss by each component of x; and a Jacobian of v, ``[k, *shape]``, by each."""
+        """Return `values`, the gradients by the components of x, and the Jacobians of v, each ``[k, *shape]``."""
         sources, names = self._sources(inputs), self._parameters.layout.names
         with tf.GradientTape(persistent=bool(self._functions), watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -90,7 +90,7 @@ class ObjectiveGraph:
         return outputs
 
     def hessian_product(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """The slope of the loss along a vector p, and the Hessian times p by each component of x.
+        """Return the slope of the loss along a vector p, and the components of the Hessian times p.
 
         The last of the loss's arguments are the components of p. The Hessian times p is the gradient of gᵀp, where g is
         the gradient of the loss: Pearlmutter (1994), "Fast exact multiplication by the Hessian",
@@ -119,19 +119,19 @@ class ObjectiveGraph:
         return [slope, *map(dense, products, sources, names)]
 
     def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
-        """What the derivatives are taken by: the variables, or the components of x."""
+        """Return the variables, or the components of x, to differentiate by."""
         return list(self._parameters.variables) or list(inputs[: len(self._parameters.layout.segments)])
 
     def _x_and_tensors(
         self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]
     ) -> tuple[tuple[Any, ...], Iterator[tf.Tensor]]:
-        """The first argument of each function, if it takes x, and the tensors of all ``args``, one after the other."""
+        """Return x as the first argument, if the functions take it, and the tensors of all ``args`` in order."""
         if self._parameters.variables:
             return (), iter(inputs)
         return (self._parameters.rebuild(sources),), iter(inputs[len(sources) :])
 
     def _evaluate(self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """What `values` returns, and the values of each constraint function, as a vector."""
+        """Return the outputs of `values`, and each constraint function's values as a vector."""
         x, tensors = self._x_and_tensors(inputs, sources)
         outputs = [] if self._fun is None else [self._loss(*x, *self._rebuild_args(tensors))]
         values = [self._values(i, (*x, *rebuild(tensors))) for i, (_, _, rebuild) in enumerate(self._functions)]
@@ -145,7 +145,7 @@ class ObjectiveGraph:
         return outputs, vectors
 
     def _has_values(self, vectors: Sequence[tf.Tensor]) -> bool:
-        """Whether v is an output. After a loss, a v without elements is left out."""
+        """Whether v is an output. After a loss, an empty v is left out."""
         return any(vector.shape[0] for vector in vectors) or (self._fun is None and bool(vectors))
 
     def _loss(self, *args: Any) -> tf.Tensor:
@@ -156,20 +156,20 @@ class ObjectiveGraph:
         return loss
 
     def _values(self, i: int, args: tuple[Any, ...]) -> tf.Tensor:
-        """What a constraint function returns."""
+        """Return the values of one constraint function."""
         name, fun, _ = self._functions[i]
         before = _count_python_functions()
         values = constraint_values(name, fun, args)
         size = values.shape.num_elements()
         if self._fun is not None and size > 1 and _count_python_functions() > before:
             raise ValueError(
-                f"{name} returns {size} values of a tf.py_function, whose derivative TensorFlow can take only once a "
+                f"{name} returns {size} values of a tf.py_function, which TensorFlow can differentiate only once a "
                 "call: give one constraint for each value."
             )
         return values
 
     def _check_connected(self, gradients: Sequence[Any], jacobians: Sequence[Sequence[Any]]) -> None:
-        """A component may be in a constraint only; whether one of the others depends on it is not known here."""
+        """Check that each component of x is used, unless there are other constraints, which may use any of them."""
         names = self._parameters.layout.names
         for (name, *_), shape, parts in zip(self._functions, self.shapes, jacobians, strict=True):
             if 0 not in shape and all(part is None for part in parts):
@@ -187,5 +187,5 @@ class ObjectiveGraph:
 
 
 def _count_python_functions() -> int:
-    """How often the graph that is being built calls `tf.py_function`."""
+    """Count the calls of `tf.py_function` in the graph that is being built."""
     return sum(op.type == "EagerPyFunc" for op in tf.compat.v1.get_default_graph().get_operations())

@@ -1,4 +1,4 @@
-"""Recent: what is made once for each key, and the last few of these kept."""
+"""Recent: a cache of the last few values, safe for threads."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """Values by their keys, each made when it is first asked for; the one not used for longest goes.
+    """Makes a value when its key is first asked for, and keeps the most recently used ones.
 
-    If several threads ask for the same value, one makes it and the others wait. Nobody waits for the value of another
-    key. Making a value may run code of the user's, which may ask for values too, also for the one that is being made.
-    So a thread that traces a function never waits, as others may wait for that trace: it makes a value of its own.
+    If several threads ask for the same value, one makes it and the others wait; no thread waits for another key.
+    Making a value may run the user's code, which may ask for values too, even for the one that is being made. So a
+    thread that is tracing never waits, because others may wait for its trace: it makes its own value.
 
     Parameters
     ----------
     most : int
-        How many values are kept.
+        How many values to keep.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: OrderedDict[Hashable, Value] = OrderedDict()
         self._being_made: dict[Hashable, threading.RLock] = {}
-        # Held for moments only; but the garbage collector may run code of the user's in any of them.
+        # Held only for moments, but the garbage collector may run the user's code in any of them.
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def values(self) -> list[Value]:
-        """All that is kept."""
+        """Return all kept values."""
         return list(self._kept.values())
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key: the one that is kept, or what ``make()`` returns."""
+        """Return the kept value of a key, or the result of ``make()``."""
         with self._lock:
             try:
                 value = self._kept[key]
@@ -53,11 +53,11 @@ class Recent(Generic[Value]):
         return self._made(key, make)
 
     def clear(self) -> None:
-        """Forget all values."""
+        """Drop all values."""
         forgotten = self._kept
         with self._lock:
             self._kept = OrderedDict()
-        forgotten.clear()  # without the lock: this may run code of the user's
+        forgotten.clear()  # without the lock: this may run the user's code
 
     def _made(self, key: Hashable, make: Callable[[], Value]) -> Value:
         with self._lock:
@@ -76,7 +76,7 @@ class Recent(Generic[Value]):
             turn.release()
 
     def _keep(self, key: Hashable, value: Value) -> None:
-        forgotten = None  # goes when the lock is free
+        forgotten = None  # destroyed after the lock is released
         with self._lock:
             self._kept[key] = value
             if len(self._kept) > self._most:

@@ -1,4 +1,4 @@
-"""Stand-ins: what functions read in the place of the variables that are optimised, which a solve does not touch."""
+"""Stand-ins: functions read these instead of the optimised variables, which a solve does not touch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["StandIns", "cannot_share", "destroy", "in_host_memory", "replace", "
 
 
 class StandIns:
-    """Variables with the values that they are assigned, for functions that read other variables.
+    """Resources that replace variables in functions, so that a solve can assign them.
 
     Parameters
     ----------
     replaced : sequence of tf.Tensor
-        The handles of the other variables.
+        The handles of the variables.
     segments : sequence of Segment
-        The components of x that these hold.
+        The components of x that they hold.
     in_graph : bool
-        Whether the graph that is being built makes new ones whenever it runs. If not, they are made here, on the
-        devices of the others, and destroyed with this object.
+        Whether the graph that is being built makes new stand-ins whenever it runs. If not, they are made here, on the
+        devices of the variables, and destroyed with this object.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class StandIns:
             self.handles.append(handle)
 
     def assign(self, values: Iterable[tf.Tensor]) -> list[Any]:
-        """The operations that give them these values."""
+        """Return operations that assign these values."""
         pairs = zip(self.handles, values, strict=True)
         return [tf.raw_ops.AssignVariableOp(resource=handle, value=value) for handle, value in pairs]
 
     def call(self, concrete: Any, values: Iterable[tf.Tensor], inputs: Sequence[tf.Tensor]) -> Any:
-        """What a function returns where the variables have these values, in the graph that is being traced."""
+        """Call a function in the graph that is being traced, with these values in its variables."""
         self.assign(values)
         return tf.raw_ops.StatefulPartitionedCall(
             args=[*inputs, *replace(concrete.captured_inputs, self._replaced, self.handles)],
@@ -62,16 +62,16 @@ class StandIns:
 
 
 def replace(tensors: Sequence[tf.Tensor], old: Sequence[tf.Tensor], new: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """The same tensors, with new ones in the place of old ones."""
+    """Replace old tensors by new ones."""
     by_id = {id(tensor): other for tensor, other in zip(old, new, strict=True)}
     return [by_id.get(id(tensor), tensor) for tensor in tensors]
 
 
 def scratch_handle(device: str, segment: Segment) -> tf.Tensor:
-    """The handle of a new resource for a component of x.
+    """Return the handle of a new resource for a component of x.
 
-    A raw resource, not a `tf.Variable`: no creator scope, distribution strategy, tape or collection of the user's
-    sees it. It lives until `destroy`.
+    It is a raw resource, not a `tf.Variable`, so that none of the user's creator scopes, distribution strategies, tapes
+    or collections sees it. It lives until `destroy`.
     """
     with tf.init_scope(), tf.device(device):
         return _new_handle(segment)
@@ -82,7 +82,7 @@ def _new_handle(segment: Segment) -> tf.Tensor:
 
 
 def destroy(handle: tf.Tensor) -> None:
-    """Destroy a resource. This may be called at any time, such as while somebody builds a graph."""
+    """Destroy a resource. This may be called at any time, even while a graph is being built."""
     with private.eagerly():
         tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
 
@@ -91,10 +91,10 @@ _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
 def cannot_share(graphs: Sequence[Any], parameters: Parameters, jit: bool, is_kept: bool) -> tuple[int, ...]:
-    """The variables whose stand-ins cannot share the memory of x, so that the functions have to assign them.
+    """Return the variables whose stand-ins cannot share the memory of x and have to be assigned.
 
-    A gather on a variable makes TensorFlow move it to memory of its own ("copy on read"), unless XLA compiles it; a
-    variable on another device has other memory anyway; and what may be kept of a variable must not change with x.
+    A gather on a variable makes TensorFlow move it to new memory ("copy on read"), unless XLA compiles it; a variable
+    on another device has other memory anyway; and tensors that an operation may keep must not change with x.
     """
     if not parameters.variables:
         return ()
@@ -108,22 +108,22 @@ def in_host_memory(variable: tf.Variable) -> bool:
     """Whether a variable lives in the memory that the solver uses."""
     device, host = map(tf.DeviceSpec.from_string, (variable.device, private.host_device()))
     is_first_cpu = (device.device_type, device.device_index) == ("CPU", 0)
-    return is_first_cpu and bool(host.make_merged_spec(device) == host)  # that of no other process
+    return is_first_cpu and bool(host.make_merged_spec(device) == host)  # not that of another process
 
 
 def with_assignments(
     concrete: Any, parameters: Parameters, by_value: tuple[int, ...], specs: list[tf.TensorSpec], jit: bool
 ) -> tuple[Any, dict[int, int]]:
-    """The function with these variables as its first inputs, which it assigns to stand-ins before it reads them.
+    """Return a function that takes these variables by value and assigns them to stand-ins before it reads them.
 
-    Also returns which component of x each stand-in has, by the `id` of its handle.
+    Also returns the component of x that each stand-in holds, by the `id` of its handle.
     """
     segments = [parameters.layout.segments[i] for i in by_value]
     stand_ins = StandIns([parameters.variables[i].handle for i in by_value], segments)
 
     def assign_and_call(*inputs: tf.Tensor) -> Any:
         results = stand_ins.call(concrete, inputs[: len(segments)], inputs[len(segments) :])
-        if jit and all(map(in_host_memory, parameters.variables)):  # XLA takes no variables of another device
+        if jit and all(map(in_host_memory, parameters.variables)):  # XLA takes no variables on other devices
             private.mark_for_xla(results[0].op)
         return results
 

@@ -1,4 +1,4 @@
-"""Trace: the TensorFlow functions of one problem, and how each is best called."""
+"""Trace: the TensorFlow functions of one problem, and how to call each."""
 
 from __future__ import annotations
 
@@ -23,39 +23,38 @@ __all__ = ["Backend", "Trace", "TracedFunction"]
 
 
 class Backend(NamedTuple):
-    """What evaluates a trace."""
+    """How a trace is evaluated."""
 
     name: str
     """"xla": machine code, called without TensorFlow; "tfe": TensorFlow."""
     reason: str
-    """A sentence that says why."""
+    """Why: a sentence."""
     by_value: tuple[int, ...]
-    """The components of x that are the first inputs of its functions."""
+    """Indices of the components of x that are passed by value, as the first inputs."""
     seconds: float = 0.0
-    """What compiling to machine code took."""
+    """How long compiling to machine code took."""
     compiles: bool = False
-    """Whether TensorFlow lets XLA compile it, or a part of it, while it runs."""
+    """Whether TensorFlow has XLA compile it, or a part of it, while it runs."""
 
 
 class TracedFunction(NamedTuple):
     """One TensorFlow function of x, traced and ready to be called from C++.
 
     Its inputs are, in order, the components of x that are passed by value (in functional use all), the tensors of
-    ``args``, and what the function captures.
+    ``args``, and the captured inputs.
     """
 
     call: dispatch.CallPlan | xla.CompiledProgram
     """How to call the function."""
     captured_inputs: list[tf.Tensor]
     handles: dict[int, int]
-    """From the `id` of a captured handle to the component that takes its place."""
+    """Maps the `id` of a captured handle to the index of the component that replaces it."""
 
 
 class Trace:
     """The loss and its gradient, and the constraints, as TensorFlow functions, for one set of shapes and dtypes.
 
-    All of them take the same inputs: components by value, the tensors of the loss's ``args``, and those of the
-    constraints'.
+    All take the same inputs: components by value, the tensors of the loss's ``args``, and those of the constraints'.
 
     Parameters
     ----------
@@ -63,32 +62,32 @@ class Trace:
         ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss.
     parameters : Parameters
     arguments : Arguments
-        Those of the loss.
+        The loss's ``args``.
     jit_compile : bool or None
         None follows ``fun``.
     constraints : Constraints or None
-        None for a method that takes none.
+        None for a method without constraints.
 
     Raises
     ------
     ValueError
-        If the loss is not a real scalar, or a constraint not real or of no static shape; if nothing depends on what is
-        optimised, or something writes to it.
+        If the loss is not a real scalar, or a constraint is not real or has no static shape; if nothing depends on x,
+        or a function writes to its variables.
 
     Attributes
     ----------
     functions : list of TracedFunction
-        `ObjectiveGraph.derivatives`; with constraints, even an empty list of them, the values before it.
+        `ObjectiveGraph.derivatives`; unless ``constraints`` is None, `ObjectiveGraph.values` before it.
     backend : Backend
     shapes : tuple of tuple of int
-        Those that the constraint functions return.
+        The shapes that the constraint functions return.
     num_values : int
-        How many values these have.
+        How many values these have in all.
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
     seconds : float
-        What tracing took.
+        How long tracing took.
     """
 
     def __init__(
@@ -143,19 +142,19 @@ class Trace:
 
     @staticmethod
     def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
-        """What is traced, in the order of `functions`."""
+        """Return the Python functions to trace, in the order of `functions`."""
         return [graph.derivatives] if constraints is None else [graph.values, graph.derivatives]
 
 
 def _components(parameters: Parameters) -> dict[int, int]:
-    """Which component of x each variable is, by the `id` of its handle."""
+    """Map the `id` of each variable's handle to the index of its component of x."""
     return {id(v.handle): i for i, v in enumerate(parameters.variables)}
 
 
 def _for_tensorflow(
     functions: Sequence[Any], parameters: Parameters, specs: list[tf.TensorSpec], jit: bool, reason: str
 ) -> tuple[list[TracedFunction], Backend]:
-    """The traced functions, where TensorFlow calls them for this reason."""
+    """Prepare traced functions for TensorFlow to call, for the reason given."""
     graphs = [concrete.graph.as_graph_def() for concrete in functions]
     warn_of_random_numbers(graphs)
     keeper = next(filter(None, map(dispatch.keeper, functions)), None)

@@ -1,4 +1,4 @@
-"""How a function of the user's is called while it is traced."""
+"""Calls the user's functions while they are traced."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["check_context", "follows_jit", "inside_trace"]
 
 def follows_jit(fun: Callable[..., Any]) -> bool:
     """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
-    # A decorator made by functools.wraps has the attributes of the function inside.
+    # functools.wraps copies the attributes of a function to its decorator.
     return isinstance(fun, tf.types.experimental.PolymorphicFunction) and bool(fun._jit_compile)
 
 
 def check_context() -> None:
-    """Raise RuntimeError where functions cannot be compiled and called: while a graph is built, or all run eagerly."""
+    """Raise RuntimeError while a graph is being built, or if functions run eagerly: nothing can be compiled then."""
     if not tf.executing_eagerly():
         raise RuntimeError(
             "a Minimizer was called while a graph is being built: call it outside of tf.function, or "
@@ -34,10 +34,7 @@ def check_context() -> None:
 
 
 def inside_trace(fun: Callable[..., Any], jit: bool, name: str = "fun") -> Callable[..., Any]:
-    """What to call while tracing: the function with its own rules for AutoGraph, and no XLA inside if it is off.
-
-    Messages call it by this name.
-    """
+    """Return the function to call while tracing: with its own AutoGraph setting, and without XLA unless ``jit``."""
     called: Callable[..., Any] = fun
     if isinstance(fun, tf.types.experimental.PolymorphicFunction):
         if follows_jit(fun) and not jit:
@@ -58,10 +55,10 @@ def inside_trace(fun: Callable[..., Any], jit: bool, name: str = "fun") -> Calla
 
 
 def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str, error: TypeError) -> None:
-    """Raise TypeError with a sentence that explains an error, if the function does not take so many arguments."""
+    """Raise a TypeError that explains the error if the function does not take this many arguments."""
     try:
         signature = inspect.signature(fun, follow_wrapped=False)
-    except (TypeError, ValueError):  # a builtin that does not say what it takes
+    except (TypeError, ValueError):  # a builtin without a signature
         return
     try:
         signature.bind(*args)
@@ -69,9 +66,9 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
         own = getattr(fun, "__name__", type(fun).__name__)
         given = ", ".join(map(_described, args))
         remedy = (
-            "It gets x, or nothing where x0 is made of variables, and then the elements of args"
+            "It gets x (unless x0 is made of variables), then the elements of args"
             if args
-            else "The unknowns are variables, which it reads by itself: let it take no arguments"
+            else "The unknowns are variables, which it reads itself: let it take no arguments"
         )
         raise TypeError(f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}.") from error
 

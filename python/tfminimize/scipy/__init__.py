@@ -1,4 +1,4 @@
-"""The native solvers in SciPy's hands: for functions on NumPy arrays, with SciPy's signatures."""
+"""The native solvers for functions of NumPy arrays, with SciPy's signatures."""
 
 from __future__ import annotations
 
