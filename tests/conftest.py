@@ -1,6 +1,6 @@
-"""TensorFlow is imported once, before the tests turn warnings into errors: its own are not ours to fix.
+"""Imports TensorFlow before pytest turns warnings into errors: we cannot fix its own.
 
-Nor are those of the libraries below, which few tests need.
+Nor can we fix those of the libraries below, which few tests need.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from interpreter import run_python
 
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would the processes that they start.
+# A shell that starts the tests in the background makes them and their child processes ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Memory is measured in a process of its own: tests that ran before, and what they keep alive, would blur it."""
+    """Measure memory in a new process, because earlier tests and the objects that they keep alive would blur it."""
     if pyfuncitem.get_closest_marker("resident_memory") is None or pyfuncitem.config.getoption("alone"):
         return None
     options = ["--alone", "-q", "-p", "no:cacheprovider"]
@@ -60,7 +60,7 @@ def functions_run_eagerly() -> Iterator[None]:
 
 @pytest.fixture
 def session() -> Iterator[Any]:
-    """A session of a graph of its own; both are the defaults."""
+    """A session of a new graph; both are the defaults."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         yield session
 
@@ -76,7 +76,7 @@ def tensorflow_probability() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = importlib.import_module("tensorflow_probability")
-        _ = module.math.minimize, module.optimizer.lbfgs_minimize  # loaded, with warnings, by their first use
+        _ = module.math.minimize, module.optimizer.lbfgs_minimize  # their first use loads them, with warnings
     return module
 
 
@@ -89,4 +89,4 @@ def gpflow(tensorflow_probability: ModuleType) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "gpflow":
             raise
-        pytest.skip("GPflow cannot be installed beside NumPy 2 without --no-deps, as `make test` does it")
+        pytest.skip("GPflow can be installed with NumPy 2 only by --no-deps, as `make test` does")

@@ -19,7 +19,7 @@ class Case(NamedTuple):
     bounds: list[tuple[float | None, float | None]] | None = None
 
 
-# Written so that NumPy arrays and tensors do.
+# Works for NumPy arrays and for tensors.
 CASES = {
     "HS6": Case(lambda x: (1 - x[0]) ** 2, [-1.2, 1], 0.0, lambda x: 10 * (x[1] - x[0] ** 2)),
     "HS7": Case(

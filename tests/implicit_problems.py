@@ -1,4 +1,4 @@
-"""Random problems that depend smoothly on parameters, and finite differences of their whole solve."""
+"""Random problems that depend smoothly on parameters, and finite differences of their solutions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import tfminimize as tfm
 Float64 = np.ndarray[Any, np.dtype[np.float64]]
 
 STEP = 0.03
-"""Of the differences: what a solve leaves of its tolerance is divided by it."""
+"""The step of the differences, which divides the error that a solve leaves."""
 
 LOW, HIGH = -0.25, 0.25
 
 
 class Parameters(NamedTuple):
-    """What is random in a problem of n unknowns; `a` and `b` are what solutions are differentiated by."""
+    """Random data of a problem with n unknowns; solutions are differentiated by `a` and `b`."""
 
     a: Float64
     b: Float64
@@ -37,7 +37,7 @@ def parameters(seed: int, n: int) -> Parameters:
 
 
 def loss(x: Any, a: Any, b: Any, matrix: Any) -> Any:
-    """Strictly convex; its third derivatives are not zero."""
+    """A strictly convex loss with nonzero third derivatives."""
     smooth = (
         tf.reduce_sum(tf.math.expm1(0.3 * a * x)) + b[0] * tf.reduce_sum(tf.sin(0.3 * x)) + b[1] ** 2 * x[0] * x[-1] / 4
     )
@@ -49,7 +49,7 @@ def equality(x: Any, a: Any, b: Any) -> Any:
 
 
 def inequalities(x: Any, a: Any, b: Any) -> Any:
-    """Inside of a sphere, and on one side of a surface."""
+    """Constraints: inside a sphere, and on one side of a surface."""
     return tf.stack([0.25 + 0.05 * b[0] - tf.reduce_sum((x - 0.1 * a) ** 2), x[0] + a[1] * x[1] ** 2 + 0.2])
 
 
@@ -86,11 +86,11 @@ SOLVES = {
     "bounded": tf.function(_bounded),
     "constrained": tf.function(_constrained),
 }
-"""The kinds of problems, each traced once for a number of unknowns."""
+"""Solves by kind of problem, each traced once for a number of unknowns."""
 
 
 def active_set(result: tfm.ops.MinimizeResult) -> list[bool]:
-    """Which bounds and which inequalities hold with equality."""
+    """Return which bounds and inequalities hold with equality."""
     x = result.x.numpy()
     active = [x == LOW, x == HIGH]
     if result.multipliers is not None:
@@ -100,13 +100,13 @@ def active_set(result: tfm.ops.MinimizeResult) -> list[bool]:
 
 
 def central_difference(values: Callable[[float], Any]) -> Any:
-    """The derivative at 0, of sixth order."""
+    """Return the derivative at 0 by differences of sixth order."""
     first, second, third = ((values(k * STEP) - values(-k * STEP)) / (2 * k * STEP) for k in (1, 2, 3))
     return 1.5 * first - 0.6 * second + 0.1 * third
 
 
 class Problem(NamedTuple):
-    """A problem with the derivatives, in some directions of (a, b), of ``weights`` times its solution."""
+    """A problem, and the derivatives of ``weights`` times its solution in some directions of (a, b)."""
 
     parameters: Parameters
     directions: list[tuple[Float64, Float64]]
@@ -115,7 +115,7 @@ class Problem(NamedTuple):
 
 @functools.cache
 def problems(kind: str, n: int, count: int) -> tuple[Problem, ...]:
-    """Random problems whose solution moves smoothly, and has something active unless it is unconstrained."""
+    """Random problems with smooth solutions; unless unconstrained, a bound or constraint is active."""
     return tuple(itertools.islice(_problems(kind, n), count))
 
 

@@ -1,4 +1,4 @@
-"""The two ways to use the interface, so that a test written once runs in a session and in TensorFlow 2."""
+"""The ways to use the interface, so that one test runs in sessions and in TensorFlow 2."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import tensorflow as tf
 import tfminimize as tfm
 
 MODES = ("v1", "v1-reference", "tf2")
-"""A graph with resource variables, one with reference variables, and eager execution."""
+"""A graph with resource variables, one with reference variables, and eager mode."""
 
 
 class Mode:
-    """What differs between a session and TensorFlow 2."""
+    """Hides the differences between a session and TensorFlow 2."""
 
     def __init__(self, name: str, dtype: str, session: Any = None) -> None:
         self.name = name
@@ -30,11 +30,11 @@ class Mode:
         return tf.compat.v1.Variable(value, name=name, use_resource=self.name == "v1")
 
     def expression(self, function: Callable[[], tf.Tensor]) -> Any:
-        """What the interface takes: a tensor of the graph, or the function that computes one."""
+        """Return what the interface takes: a tensor of the graph, or the function that computes one."""
         return function if self.session is None else function()
 
     def key(self, variable: Any) -> Any:
-        """The variable as the key of a dict."""
+        """Return the variable as a key for a dict."""
         return variable.ref() if self.session is None else variable
 
     def initialize(self) -> None:
@@ -49,7 +49,7 @@ class Mode:
         )
 
     def value(self, expression: Any) -> Any:
-        """The value of a variable or of an expression."""
+        """Return the value of a variable or an expression."""
         if self.session is not None:
             return self.session.run(expression)
         return (expression() if callable(expression) else expression).numpy()

@@ -1,4 +1,4 @@
-"""Python started anew, for what a process can show only once."""
+"""Runs programs in a new Python process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 KERNELS = ("Haswell", "Prescott")
-"""Kernels of BLAS whose roundings differ."""
+"""BLAS kernels that round differently."""
 
 
 def run_python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> str:
-    """What Python prints, which can import the modules of this folder. An error shows what it said.
+    """Run Python, which can import the modules of this folder, and return what it prints; show its errors.
 
-    The limit only ends what would wait for ever.
+    The limit only ends programs that would wait forever.
     """
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -34,12 +34,12 @@ def run_python(*arguments: str | Path, cwd: Path | None = None, **environment: s
 
 
 def run_program(program: str, *arguments: str | Path) -> str:
-    """What a program prints, given as its text."""
+    """Run the text of a program and return what it prints."""
     return run_python("-c", textwrap.dedent(program), *arguments)
 
 
 def run_with_each_kernel(script: str) -> dict[str, Future[str]]:
-    """What a script of this folder prints with each kernel of BLAS, all at once in the background."""
+    """Run a script of this folder with each BLAS kernel, all in parallel, and return what each prints."""
     pool = ThreadPoolExecutor(len(KERNELS))
     return {
         kernel: pool.submit(run_python, TESTS / script, OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS="1")

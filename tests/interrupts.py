@@ -15,7 +15,7 @@ from interpreter import run_program
 
 @contextlib.contextmanager
 def ctrl_c(seconds: float = 0.3) -> Iterator[None]:
-    """Press Ctrl-C after so many seconds, and check that it ends what runs."""
+    """Press Ctrl-C after this many seconds, and check that it ends the block."""
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
@@ -24,7 +24,7 @@ def ctrl_c(seconds: float = 0.3) -> Iterator[None]:
 
 
 def interrupt_twice(setup: str, solve: str, after: str, seconds: float = 0.5) -> None:
-    """Check in a process of its own that Ctrl-C ends a solve that takes many minutes, and then another one."""
+    """Check in a new process that Ctrl-C ends a solve that takes many minutes, and then another one."""
     run_program(f"""
 import signal, time
 import numpy as np, tensorflow as tf

@@ -1,7 +1,7 @@
-"""Graphs whose operation holds what no program of ours writes, and what becomes of running them.
+"""Runs graphs with malformed operations, which no program of ours writes, and reports what happens.
 
-Run as a program, it tries the variants of its arguments in turn, and prints a line before and after each: whoever reads
-it knows which one ended the process.
+As a program, it tries the variants named by its arguments in turn, and prints a line before and after each, so that
+the reader knows which one ended the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tfminimize._graph.operation import Solve, traced_minimize
 OP = "TfminimizeMinimize"
 INPUTS = ("x0", "lower", "upper", "ftol", "gtol")
 MEMORY = 24 << 30
-"""Bytes that a process may ask for: what wants more fails at once and does not fill the machine."""
+"""Bytes that a process may allocate: a variant that wants more fails at once and does not fill the machine."""
 
 Mutation = Callable[[Any, Any], None]
 """Changes a GraphDef, and in it the NodeDef of the operation."""
@@ -75,10 +75,10 @@ def base(name: str) -> bytes:
 
 
 def _up_to_the_operation(graph_def: Any) -> bytes:
-    """Without what reads the results, which another error may come from."""
+    """Return the graph without the nodes that read the results, which might raise other errors."""
     (solve,) = (node.name for node in graph_def.node if node.op == OP)
     after = {solve}
-    for node in list(graph_def.node):  # in the order in which they were made
+    for node in list(graph_def.node):  # in the order of their creation
         if any(name.lstrip("^").split(":")[0] in after for name in node.input):
             after.add(node.name)
             graph_def.node.remove(node)
@@ -108,7 +108,7 @@ def run_in_function(graph_def: Any) -> None:
 
 
 def outcome(graph_def: Any) -> str:
-    """An empty string for a graph that runs, in a session and as a function, or else its error."""
+    """Run a graph in a session and as a function; return its error, or an empty string."""
     errors = []
     for run in (run_in_session, run_in_function):
         try:
@@ -123,7 +123,7 @@ def outcome(graph_def: Any) -> str:
     return errors[0] + errors[1] if "UNEXPECTED" in errors[1] else errors[0]
 
 
-# What can be changed.
+# Changes to the operation.
 
 
 def attribute(name: str, value: Any) -> Mutation:
@@ -182,7 +182,7 @@ def without_input(index: int) -> Mutation:
 
 
 def called(attribute_name: str, index: int, function: Callable[..., Any], *specs: Any) -> Mutation:
-    """Puts another function in the place of one."""
+    """Replaces one function by another."""
 
     def mutate(graph_def: Any, node: Any) -> None:
         concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
@@ -202,7 +202,7 @@ def all_of(*mutations: Mutation) -> Mutation:
 
 
 def calls_itself(graph_def: Any, node: Any) -> None:
-    """The loss solves the problem that it is the loss of."""
+    """Makes the loss solve its own problem."""
 
     def loss(x: Any, a: Any) -> Any:
         found = tfm.ops.minimize(lambda y, a: _loss(y, a), x, args=(a,))
@@ -252,7 +252,7 @@ def _counts() -> Iterator[tuple[str, Variant]]:
 
 
 def _kinds() -> Iterator[tuple[str, Variant]]:
-    """Each attribute as another kind of value, and left out."""
+    """Return variants with each attribute left out, or of another kind."""
     values: list[Any] = [7, True, "text", 0.5, tf.float32, [3], [tf.float32], [HUGE], ["no_such_function"], []]
     for name in _attribute_names():
         for value in values:
@@ -436,13 +436,13 @@ def _traces() -> Iterator[tuple[str, Variant]]:
 
 @cache
 def variants() -> dict[str, Variant]:
-    """All that are tried, by name."""
+    """All variants by name."""
     parts = (_counts, _variables, _inputs, _functions, _assigned_shape, _traces, _kinds)
     return {name: variant for part in parts for name, variant in part()}
 
 
 def run_variants(names: Iterable[str]) -> dict[str, str]:
-    """The outcome of each, from a process of its own, which is started again where one ends it."""
+    """Return the outcome of each variant, run in a process that is started again whenever a variant ends it."""
     left, found = list(names), {}
     while left:
         child = subprocess.run(

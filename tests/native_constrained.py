@@ -1,4 +1,4 @@
-"""Constrained problems as the extension takes them, for the tests of the extension itself."""
+"""Constrained problems in the form that the extension takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfminimize._tf.dispatch import call_plan
 
 
 class Memory(NamedTuple):
-    """The arrays of a solve, in the order in which the solver and its objective take them."""
+    """The arrays of a solve, in the order that the solver and its objective take."""
 
     x: Any
     gradient: Any
@@ -30,7 +30,7 @@ def memory(n: int, m: int, start: Any = 0.0) -> Memory:
 
 
 class Traced(NamedTuple):
-    """The two concrete functions of a loss and of a vector of k values that constraints are made of."""
+    """Return the two concrete functions of a loss and of k values for constraints."""
 
     values: Any
     derivatives: Any
@@ -77,7 +77,7 @@ def constrained_objective(
     dispatch: str | None = None,
     **options: Any,
 ) -> _native.FunctionObjective:
-    """The objective that calls traced functions; without `rows`, every value is a constraint."""
+    """Return an objective that calls traced functions; without `rows`, every value is a constraint."""
     inputs = [*range(len(layout)), *arguments]
     calls = [call_plan(concrete, False) for concrete in (traced.values, traced.derivatives)]
     return _native.FunctionObjective(
@@ -99,7 +99,7 @@ def rosenbrock(x: Any) -> Any:
 
 
 def circle_and_line(x: tf.Tensor) -> tf.Tensor:
-    """On the circle of radius √2, beyond the line x + y = 1: there Rosenbrock's function has its minimum, at (1, 1)."""
+    """Constraints: the circle of radius √2, beyond the line x + y = 1; Rosenbrock's function is least at (1, 1)."""
     return tf.stack([tf.reduce_sum(x**2) - 2.0, tf.reduce_sum(x) - 1.0])
 
 

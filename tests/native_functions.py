@@ -1,4 +1,4 @@
-"""TensorFlow functions as the extension takes them, for the tests of the extension itself."""
+"""TensorFlow functions in the form that the extension takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Layout = Sequence[tuple[int, tuple[int, ...], str]]
 
 
 def value_and_gradients(fun: Callable[..., tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
-    """The function that returns the loss and its gradients by all arguments."""
+    """Return a function that returns the loss and its gradients by all arguments."""
 
     def call(*x: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -32,7 +32,7 @@ def value_and_gradients(fun: Callable[..., tf.Tensor]) -> Callable[..., list[tf.
 
 
 def trace(fun: Callable[..., tf.Tensor], layout: Layout, jit_compile: bool = False) -> Any:
-    """The concrete function of loss and gradients, with the components as arguments."""
+    """Trace loss and gradients as a function of the components."""
     specs = [tf.TensorSpec(shape, dtype) for _, shape, dtype in layout]
     function = tf.function(value_and_gradients(private.autograph(fun)), jit_compile=jit_compile or None)
     return function.get_concrete_function(*specs)
@@ -48,7 +48,7 @@ def objective(
     jit_compile: bool = False,
     call: CallPlan | None = None,
 ) -> _native.FunctionObjective:
-    """The objective that calls a concrete function whose first arguments are the components."""
+    """Return an objective that calls a concrete function; its first arguments are the components."""
     call = call or call_plan(concrete, jit_compile)
     staging = staging or [None] * len(layout)
     inputs = [*range(len(layout)), *call.captured_inputs] if inputs is None else inputs
@@ -61,7 +61,7 @@ def objective(
 
 
 def function_call(call: CallPlan, inputs: Sequence[Any], dispatch: str | None = None) -> _native.FunctionCall:
-    """A function as it is best called, or in another way."""
+    """Return a function for the extension, called in the best or another way."""
     return _native.FunctionCall(
         call.name,
         inputs,
@@ -72,13 +72,13 @@ def function_call(call: CallPlan, inputs: Sequence[Any], dispatch: str | None = 
         optimized=call.optimized,
         repeatable=call.repeatable,
         keeps_inputs=call.keeps_inputs,
-        # The function lives in TensorFlow's context as long as its Python object, and that as long as this.
+        # TensorFlow's context holds the function as long as its Python object lives, which this object holds.
         make_error=lambda code, message: call.make_error(code, message),
     )
 
 
 def vectors(n: int, start: Any = 0.0) -> tuple[Any, Any]:
-    """An x and a gradient."""
+    """Return vectors for x and its gradient."""
     x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
     x[:] = start
     return x, g
@@ -98,7 +98,7 @@ def rosenbrock_objective(n: int, **options: Any) -> _native.FunctionObjective:
 
 
 def solve(function: _native.Objective, n: int, start: Any, **options: Any) -> Any:
-    """The solution by the native solver."""
+    """Return the native solver's solution."""
     x, g = vectors(n, start)
     _native.drive(_native.Lbfgsb(x, g, **options), function)
     return np.array(x)
@@ -110,12 +110,12 @@ def rosenbrock_and_gradient(x: Any) -> tuple[float, Any]:
 
 
 def host_rosenbrock() -> _native.HostObjective:
-    """Of two variables, as one Python function."""
+    """Rosenbrock's function of two variables as one Python function."""
     return _native.HostObjective(rosenbrock_and_gradient)
 
 
 def separate_rosenbrock() -> _native.HostObjective:
-    """The same as two functions."""
+    """Rosenbrock's function of two variables as two functions."""
     return _native.HostObjective(
         lambda x: (rosenbrock_and_gradient(x)[0], ()), lambda x: (rosenbrock_and_gradient(x)[1], ())
     )

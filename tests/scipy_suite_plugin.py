@@ -1,4 +1,4 @@
-"""A pytest plugin that puts our L-BFGS-B and our SLSQP in the place of SciPy's, for SciPy's own tests."""
+"""A pytest plugin that runs SciPy's own tests with our L-BFGS-B and SLSQP instead of SciPy's."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SLSQP_SHOWS_RESULT = Version(scipy.__version__) >= Version("1.17")
 
 
 def _observer(callback: Any, shows_result: bool = True) -> Callable[..., None] | None:
-    """What calls the user's callback, of which SciPy hands over a wrapper."""
+    """Returns a function that calls the user's callback; SciPy passes us a wrapper of it."""
     if callback is None:
         return None
 
     def observe(intermediate_result: OptimizeResult) -> None:
-        # SciPy asks the wrapper afterwards whether it stopped the solve.
+        # Afterwards SciPy asks the wrapper whether it stopped the solve.
         try:
             callback(intermediate_result if shows_result else intermediate_result.x)
         except StopIteration:
@@ -46,7 +46,7 @@ def _minimize_lbfgsb(
     callback: Any = None,
     **options: Any,
 ) -> OptimizeResult:
-    """SciPy's private function, by our public one."""
+    """Replaces SciPy's private function by our public one."""
     CALLS["L-BFGS-B"] += 1
     return tfminimize.scipy.lbfgsb(fun, x0, args, jac, bounds=bounds, callback=_observer(callback), **options)
 
@@ -61,7 +61,7 @@ def _minimize_slsqp(
     callback: Any = None,
     **options: Any,
 ) -> OptimizeResult:
-    """SciPy's private function, which `fmin_slsqp` calls too, by our public one."""
+    """Replaces SciPy's private function, which `fmin_slsqp` calls too, by our public one."""
     CALLS["SLSQP"] += 1
     return tfminimize.scipy.slsqp(
         func,

@@ -133,4 +133,4 @@ def test_stand_ins_of_variables_leave_nothing_behind() -> None:
     make_and_destroy(100)
     before = resident_bytes()
     make_and_destroy(1000)
-    assert resident_bytes() - before < 8_000_000  # 37 kB each where every one has a name of its own
+    assert resident_bytes() - before < 8_000_000  # 37 kB each if each had its own name

@@ -72,7 +72,7 @@ def test_constraints_in_every_form_are_the_same_on_both_sides() -> None:
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_constraints_read_variables_in_variable_use(jit: bool) -> None:
-    v, w = tf.Variable([1.0, 2.0]), tf.Variable(0.5)  # SciPy's SLSQP takes nothing but float64
+    v, w = tf.Variable([1.0, 2.0]), tf.Variable(0.5)  # SciPy's SLSQP takes only float64
     comparison = tfm.compare(
         lambda: tf.reduce_sum((v - 3.0) ** 2) + w**2,
         [v, w],

@@ -1,4 +1,4 @@
-"""Functions that are decorated, bound or partly called: they mean what they mean to `tf.function`."""
+"""Decorated, bound and partial functions: `minimize` treats them as `tf.function` does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGET = 3.0
 
 @tf.custom_gradient
 def custom(x: tf.Tensor) -> Any:
-    """Without the decorator, it returns a function too, and has no gradient."""
+    """A decorated loss; undecorated, it also returns a function and has no gradient."""
     rest = tf.stop_gradient(x) - TARGET
     return tf.reduce_sum(rest**2), lambda upstream: upstream * 2.0 * rest
 
@@ -29,7 +29,7 @@ def plain(x: tf.Tensor) -> tf.Tensor:
 
 
 def pulled_down(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """What is added moves the minimum by -1."""
+    """Adds a term that moves the minimum by -1."""
 
     @functools.wraps(fun)
     def wrapper(x: tf.Tensor) -> tf.Tensor:

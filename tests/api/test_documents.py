@@ -1,4 +1,4 @@
-"""Every block of Python in the README and the documents runs as it is written, and gives what the text says."""
+"""Every Python block in the README and the docs runs as written and gives the results that the text states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGES_THAT_RUN = ["README.md", "docs/in-graph.md", "docs/migration.md", "docs/se
 
 
 def run_page(page: str, section: str | None = None) -> dict[str, Any]:
-    """Run the blocks of a page, or of one of its sections, from top to bottom; the names that they define."""
+    """Run the blocks of a page, or of one section, from top to bottom, and return the names that they define."""
     text = (ROOT / page).read_text(encoding="utf-8")
     start = text.index(f"\n## {section}\n") if section else 0
     end = text.find("\n## ", start + 1) if section else -1

@@ -1,4 +1,4 @@
-"""The examples run, and the benchmarks report what their tables have."""
+"""The examples run, and the benchmarks report the rows of their tables."""
 
 from __future__ import annotations
 

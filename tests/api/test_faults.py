@@ -19,7 +19,7 @@ X0 = np.array([-1.2, 1.0])
 
 
 class OwnError(Exception):
-    """An exception of the user's."""
+    """An exception from user code."""
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_nan_at_the_start_is_no_success_and_leaves_variables(variable: tf.Variab
 
 def test_nan_in_the_middle_gives_the_best_finite_point() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
-        # Falls until it is not a number.
+        # Falls until it becomes NaN.
         return tf.reduce_sum((x - 5.0) ** 2) + 0.0 * tf.reduce_sum(tf.sqrt(3.0 - x))
 
     solver = tfm.Minimizer(fun, np.zeros(2))
@@ -440,7 +440,7 @@ def test_exception_in_a_method_of_scipys_leaves_variables_untouched(variable: tf
 
 
 def test_evaluation_does_not_write_to_x() -> None:
-    # TensorFlow may reuse the memory of an input that nobody else holds; that of x is held by the solver.
+    # TensorFlow may reuse the memory of an input that nobody else holds, but the solver holds that of x.
     def fun(x: tf.Tensor) -> tf.Tensor:
         y = x + 1.0
         for _ in range(5):

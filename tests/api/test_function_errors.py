@@ -1,4 +1,4 @@
-"""Errors about the user's functions: they name the function, the variable or the constraint, and the remedy."""
+"""Errors about the user's functions name the function, the variable or the constraint, and the remedy."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_loop_over_a_data_set_has_no_gradient_and_a_remedy() -> None:
 
 
 def growing(after: int) -> Callable[[Any], Any]:
-    """A constraint with one more value from a call on."""
+    """A constraint that has one more value from a certain call on."""
     calls = []
 
     def constraint(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A model of GPflow, trained by us and by GPflow's own optimiser."""
+"""Trains a GPflow model with tfminimize and with GPflow's own optimiser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def make_model(gpflow: ModuleType) -> Any:
-    """Regression of a noisy sine and a trend at 200 points."""
+    """A model of 200 points of a noisy sine with a trend."""
     generator = np.random.default_rng(0)
     x = np.sort(generator.uniform(0.0, 10.0, (200, 1)), axis=0)
     y = np.sin(2.0 * x) + 0.3 * x + 0.1 * generator.normal(size=(200, 1))
@@ -41,7 +41,7 @@ def test_objective_is_that_of_gpflows_optimiser(gpflow: ModuleType, model: Any) 
 
 
 def test_parameters_stay_in_their_ranges(model: Any) -> None:
-    """The variables are unconstrained, the parameters are positive by GPflow's own transformation."""
+    """The variables are unconstrained; GPflow transforms them to positive parameters."""
     tfm.minimize(model.training_loss, model.trainable_variables)
     for parameter in model.trainable_parameters:
         assert parameter.numpy() > 0

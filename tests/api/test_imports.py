@@ -1,4 +1,4 @@
-"""Importing the package changes nothing that others use."""
+"""Importing the package has no side effects on other packages."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_build_info_names_what_was_built() -> None:
 
 @pytest.mark.subprocess
 def test_import_works_without_the_extension() -> None:
-    # What needs the extension raises one clear error.
+    # Functions that need the extension raise one clear error.
     program = """
         import sys
         sys.modules["tfminimize._native"] = None
@@ -109,7 +109,7 @@ def test_rosenbrock_is_scipys() -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    version = Version(tfm.__version__)  # also one of a pre-release
+    version = Version(tfm.__version__)  # may be a pre-release
     assert len(version.release) == 3
 
 

@@ -1,4 +1,4 @@
-"""Public bug reports: SciPy's SLSQP fails on them with every kernel of OpenBLAS that was tried; ours does not."""
+"""Problems from public bug reports: SciPy's SLSQP fails on them with every OpenBLAS kernel we tried; ours does not."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_square_root_is_minimised_to_its_end(jit_compile: bool) -> None:
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_square_root_in_a_disc_is_minimised_to_its_end(jit_compile: bool) -> None:
-    """The same root, with a second variable and a constraint."""
+    """The square root of the test above, with a second variable and a constraint."""
     report = Report(
         lambda x: tf.sqrt(x[1]) - x[0], [1.0, 0.5], [(None, None), (0.0, None)], lambda x: 2.0 - tf.reduce_sum(x**2)
     )
@@ -114,7 +114,7 @@ def test_a_square_root_in_a_disc_is_minimised_to_its_end(jit_compile: bool) -> N
 
 
 def test_a_variance_model_of_tiny_returns_is_fitted() -> None:
-    """https://github.com/bashtage/arch/issues/87: GARCH(1, 1), whose gradient is of the size 1e14."""
+    """https://github.com/bashtage/arch/issues/87: GARCH(1, 1), with a gradient of about 1e14."""
     returns = np.array([1e-6, 1.2e-6, 1.4e-6, 1.55e-6] * 10)
     mean, variance = returns.mean(), returns.var()
 
@@ -135,7 +135,7 @@ def test_a_variance_model_of_tiny_returns_is_fitted() -> None:
     theirs, ours = report.scipys(), report.ours()
     assert theirs.status == 4
     np.testing.assert_array_equal(theirs.x, report.x0)
-    # No worse than the best model of a constant variance, whose likelihood has a formula.
+    # No worse than the best model with constant variance, whose likelihood has a formula.
     constant = 0.5 * returns.size * (math.log(2.0 * math.pi * variance) + 1.0)
     assert ours.success
     assert ours.fun < constant + 1e-3

@@ -67,7 +67,7 @@ def test_hess_inv_knows_nothing_of_padding() -> None:
     result = tfm.minimize(lambda: rosenbrock(variables[0]) + rosenbrock(variables[1]), variables)
     assert result.hess_inv.shape == (7, 7)
     assert result.hess_inv.sk.shape[1] == 7
-    # The padding of the packed vector lies between the two: no step is all zero there.
+    # The packed vector has padding between the two, where every step is zero.
     assert (np.abs(result.hess_inv.sk).max(axis=0) > 0).all()
 
 
@@ -148,7 +148,7 @@ def test_loss_stays_double_as_a_tensor(method: str) -> None:
 )
 @pytest.mark.parametrize("method", [tfm.scipy.lbfgsb, tfm.scipy.slsqp])
 def test_methods_for_scipy_have_the_violation(method: Any, bounds: Any) -> None:
-    # In the last two, differences leave out what is fixed.
+    # In the last two, finite differences leave out fixed variables.
     result = method(scipy.optimize.rosen, X0, bounds=bounds)
     assert isinstance(result, tfm.OptimizeResult)
     assert isinstance(result.constr_violation, np.float64)

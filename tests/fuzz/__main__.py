@@ -1,6 +1,6 @@
 """Fuzzes the public interface and the operation: `python tests/fuzz [--seconds 120] [--seed N] [--inputs N]`.
 
-Each target has a process of its own, so that a crash is a failure with the input that caused it.
+Each target runs in its own process, so that a crash is reported with the input that caused it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fuzz(target: str, seed: int, seconds: float, inputs: int) -> bool:
         given = [seed, time.time() + seconds, inputs, log]
         command = [sys.executable, "-X", "faulthandler", str(HERE / f"{target}.py"), *map(str, given)]
         try:
-            # One input may take long; one that never ends is a failure.
+            # An input may take long, but one that never ends is a failure.
             code = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=seconds + 600).returncode
         except subprocess.TimeoutExpired:
             code = -1

@@ -1,4 +1,4 @@
-"""Every entry point, with calls of any kind."""
+"""Fuzzes every entry point."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def operation(call: Call, start: Any) -> Any:
 
 
 def interface(call: Call, start: Any) -> Any:
-    """In TensorFlow 2; args and structures that are no variables are not for it."""
+    """Call the interface in TensorFlow 2; it takes neither args nor structures of arrays."""
     read = strategies.variables(start)
     unbound = strategies.loss(call, start)
     options = {} if call.options is None else call.options
@@ -89,7 +89,7 @@ def interface(call: Call, start: Any) -> Any:
 
 
 def in_scipy(call: Call, start: Any) -> Any:
-    """On NumPy arrays, in the hands of `scipy.optimize.minimize`."""
+    """Call `scipy.optimize.minimize` with our method and a function of NumPy arrays."""
     method = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp}.get(call.method, call.method)
 
     def fun(x: Any) -> Any:
@@ -119,7 +119,7 @@ def in_scipy(call: Call, start: Any) -> Any:
 
 
 def smaller(call: Call, broken: oracle.Broken) -> tuple[Call, oracle.Broken]:
-    """The same fault with ordinary ingredients, where they keep it: a few runs, where hypothesis makes hundreds."""
+    """Replace ingredients by ordinary ones while the call still fails: a few runs, where hypothesis needs hundreds."""
     for field, values in {"method": ["L-BFGS-B"], "entry": ["minimize"], **strategies.GOOD}.items():
         simpler = replace(call, **{field: values[0]}, spoiled=tuple(s for s in call.spoiled if s != field))
         try:
@@ -130,11 +130,11 @@ def smaller(call: Call, broken: oracle.Broken) -> tuple[Call, oracle.Broken]:
 
 
 class Found(Exception):
-    """A call that breaks the promise, made small, and how it does."""
+    """A small call that breaks the promise, and how it does."""
 
 
 def main(seed: int, end: float, inputs: int, log: Path) -> None:
-    """Draws calls until that time or number, one at least; what breaks a promise is made small."""
+    """Draw at least one call, until that time or number, and shrink each one that breaks the promise."""
     count = 0
 
     @hypothesis.settings(

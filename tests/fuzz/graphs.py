@@ -1,4 +1,4 @@
-"""The operation, with attributes and inputs of any kind: it runs or says what is wrong, and the process lives."""
+"""Fuzzes the operation's attributes and inputs: it must run, or say what is wrong, and never crash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPES = tuple(
 
 
 def random_attribute(random: random.Random, graph_def: Any, node: Any) -> None:
-    """Changes one attribute: to a value of its kind, or one entry of its list; or gives it that of another."""
+    """Changes one attribute: to a value of its kind, in one entry of its list, or to the value of another attribute."""
     name = random.choice(sorted(node.attr))
     attr = node.attr[name]
     functions = [f.signature.name for f in graph_def.library.function]
@@ -40,7 +40,7 @@ def random_attribute(random: random.Random, graph_def: Any, node: Any) -> None:
 
 
 def random_input(random: random.Random, graph_def: Any, node: Any) -> None:
-    """Exchanges two inputs, or gives a tensor of another value, shape or dtype."""
+    """Swaps two inputs, or changes the value, shape or dtype of one."""
     if random.random() < 0.3:
         i, j = random.randrange(len(node.input)), random.randrange(len(node.input))
         node.input[i], node.input[j] = node.input[j], node.input[i]

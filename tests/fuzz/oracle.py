@@ -1,4 +1,4 @@
-"""Whether a call did what is promised: SciPy's answer, or one sentence before anything has changed."""
+"""Decides whether a call kept the promise: SciPy's answer, or one sentence before anything has changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RAW = (
     "positional argument",
     "not subscriptable",
 )
-"""What no sentence of ours says."""
+"""Words that none of our messages contains."""
 
 
 class Broken(AssertionError):
@@ -35,13 +35,13 @@ class Broken(AssertionError):
 
 
 def check(call: Call, run: Callable[[Call, Any], Any]) -> None:
-    """Runs a call by its entry point; raises Broken unless the outcome is right."""
+    """Run a call by its entry point; raise Broken unless the outcome is right."""
     start = strategies.x0(call)
     read = strategies.variables(start)
     before = [v.numpy() for v in read]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SciPy's methods have many
+            warnings.simplefilter("ignore")  # SciPy's methods warn a lot
             result = run(call, start)
     except (Exception, KeyboardInterrupt) as error:
         _check_error(call, error)
@@ -58,9 +58,9 @@ def _check_error(call: Call, error: BaseException) -> None:
     if isinstance(error, UsersError | KeyboardInterrupt):
         return
     if isinstance(error, tf.errors.OpError) and "UsersError: in the third evaluation" in text:
-        return  # TensorFlow makes an error of its own of what a tf.numpy_function raises
+        return  # TensorFlow wraps exceptions of a tf.numpy_function in its own error
     if call.entry == "scipy" and isinstance(error, TypeError) and text.startswith("callback.<locals>"):
-        return  # the callback takes other arguments than SciPy gives it
+        return  # the callback's arguments are not those that SciPy passes
     frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     notes = [*getattr(error, "__notes__", ()), str(getattr(error, "ag_error_metadata", ""))]
     if "autograph_generated" in str(frames) or USERS_FILE in str([*frames, *notes, text]):
@@ -83,16 +83,16 @@ def _check_error(call: Call, error: BaseException) -> None:
 
 
 def _is_refused(call: Call) -> bool:
-    """Whether a call with nothing wrong in it asks for what the method or the entry point does not have."""
-    no_constraints = call.method != "SLSQP" and call.constraints != "none"  # some of SciPy's take them for one vector
+    """Whether a call without faults asks for something that the method or the entry point does not offer."""
+    no_constraints = call.method != "SLSQP" and call.constraints != "none"  # some of SciPy's take them for a vector
     no_bounds = call.method in ("BFGS", "CG", "Newton-CG") and call.bounds != "none"
     no_callback = call.callback != "none" and call.entry in ("ops", "ops in a function")
-    no_bounds = no_bounds or (call.x0 == "scalar" and call.bounds == "Bounds")  # which makes vectors of its numbers
+    no_bounds = no_bounds or (call.x0 == "scalar" and call.bounds == "Bounds")  # Bounds turns numbers into vectors
     return no_constraints or no_bounds or no_callback or call.loss == "tf.function" or call.dtype != "float64"
 
 
 def _check_result(call: Call, result: Any) -> None:
-    """A solve to the end in float64 finds what SciPy finds."""
+    """Check that a converged solve in float64 agrees with SciPy."""
     if call.method not in strategies.IN_GRAPH or call.dtype != "float64" or call.callback == "stop":
         return
     if isinstance(call.options, dict) and call.options.get("maxiter") == 3:
@@ -109,10 +109,10 @@ def _check_result(call: Call, result: Any) -> None:
 
 
 def reference(call: Call) -> Any:
-    """SciPy's own result on the same function of a flat vector."""
+    """Return SciPy's result on the same function of a flat vector."""
     n = strategies.size(call)
     shift = {"tensor": 0.5, "number": 0.25}.get(call.args, 0.0)
-    # Where an entry point has no args, there is no shift.
+    # Entry points without args have no shift.
     shift = 0.0 if call.entry in ("interface", "scipy") else shift
 
     def value_and_gradient(x: Any) -> Any:

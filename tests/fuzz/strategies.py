@@ -1,6 +1,6 @@
-"""Calls of the public interface, drawn by hypothesis: good ones, and ones with an ingredient or two that is wrong.
+"""Draws calls of the public interface: good ones, and ones with one or two wrong ingredients.
 
-A call is made of plain values, so that its repr says how to repeat it.
+A call consists of plain values, so that its repr is enough to repeat it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ IN_GRAPH = ("L-BFGS-B", "SLSQP")
 
 
 class UsersError(Exception):
-    """What the user's own functions raise."""
+    """The exception that the user's functions raise."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call; each field is the name of an ingredient below, or a number."""
+    """A call; each field is a number or the name of an ingredient below."""
 
     entry: str
     method: Any
@@ -41,7 +41,7 @@ class Call:
     jit_compile: Any
     start: float
     spoiled: tuple[str, ...] = ()
-    """The fields that hold something wrong."""
+    """The fields with wrong ingredients."""
 
 
 GOOD: dict[str, tuple[Any, ...]] = {
@@ -84,9 +84,9 @@ def calls(draw: Any) -> Call:
     natively = fields["entry"] in ("batch", "ops", "ops in a function", "scipy")
     fields["method"] = draw(st.sampled_from(IN_GRAPH if natively else METHODS))
     fields["start"] = draw(st.sampled_from((0.0, 1.0, -2.5, 1e-8, 300.0)))
-    if fields["entry"] == "interface":  # it has variables only, and neither args nor these constraints
+    if fields["entry"] == "interface":  # it takes only variables, and neither args nor these constraints
         fields.update(x0=draw(st.sampled_from(("variable", "variables"))), args="none", constraints="none")
-    if fields["entry"] == "scipy" and fields["constraints"] != "none":  # SciPy's functions are of NumPy arrays
+    if fields["entry"] == "scipy" and fields["constraints"] != "none":  # SciPy's functions take NumPy arrays
         fields["constraints"] = "half-plane"
     spoiled = draw(st.lists(st.sampled_from(sorted(WRONG)), max_size=2, unique=True))
     fields.update({name: draw(st.sampled_from(WRONG[name])) for name in spoiled})
@@ -94,7 +94,7 @@ def calls(draw: Any) -> Call:
 
 
 def leaves(call: Call) -> int:
-    """How many arrays a good x0 is."""
+    """How many arrays a good x0 has."""
     return {"dict": 2, "nested": 2, "variables": 2}.get(call.x0, 1)
 
 
@@ -151,7 +151,7 @@ def flat(*parts: Any) -> Any:
 
 
 def loss(call: Call, start: Any) -> Any:
-    """The user's function: of x and args, or of args only for variables."""
+    """The user's function, of x and args, or only of args for variables."""
     read = variables(start)
     evaluations = [0]
 
@@ -212,7 +212,7 @@ LIMITS = {
     "array": (-2.0, 0.25),
     "one-sided": (0.1, np.inf),
 }
-"""What each good form of bounds means, for every element."""
+"""The limits of each element for each good form of bounds."""
 
 
 def bounds(call: Call) -> Any:
@@ -244,7 +244,7 @@ def bounds(call: Call) -> Any:
 
 
 def constraints(call: Call, start: Any) -> Any:
-    """Of a flat x; for variables they read those."""
+    """Constraint functions of a flat x, or of the variables."""
     read = variables(start)
 
     def of_x(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Gradients of a solution by what the loss, the constraints and the bounds read."""
+"""Gradients of a solution by the inputs of the loss, the constraints and the bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def double(value: Any) -> tf.Tensor:
 
 
 def value_and_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A scalar that is computed from a solution, and its gradients by the arguments, in one graph."""
+    """Return a scalar of a solution, and its gradients by the arguments, from one graph."""
 
     @tf.function
     def in_graph(*args: tf.Tensor) -> Any:
@@ -40,12 +40,12 @@ def value_and_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gradient(function: Callable[..., Any], *args: tf.Tensor) -> list[np.ndarray]:
-    """The gradients alone."""
+    """Return only the gradients."""
     return [None if part is None else part.numpy() for part in value_and_gradients(function)(*args)[1]]
 
 
 def check_gradient(function: Callable[..., Any], *args: Any) -> np.ndarray:
-    """The gradient by the last argument, which is that of finite differences."""
+    """Return the gradient by the last argument, after checking it by finite differences."""
     *others, last = map(double, args)
     solve = value_and_gradients(function)
 
@@ -299,7 +299,7 @@ def test_every_element_at_a_bound_does_not_move() -> None:
 
 @pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate residuals"])
 class TestNoDerivative:
-    """Where there is none, what comes out is finite."""
+    """Solutions without a derivative have a finite gradient."""
 
     @pytest.fixture(autouse=True)
     def _num_direct(self, num_direct: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where the gradient of a solution can be taken: eagerly, in graphs and loops, again and again, and where it cannot."""
+"""Gradients of a solution in eager mode, in graphs and in loops, and the cases that are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def value(a: Any) -> tf.Tensor:
 
 
 def expected_jacobian(a: np.ndarray = A) -> np.ndarray:
-    """The problem is separable: dx/da = -∂²f/∂x∂a / ∂²f/∂x² where x is free."""
+    """The exact gradient: the problem is separable, so dx/da = -∂²f/∂x∂a / ∂²f/∂x² where x is free."""
     x = solve(tf.constant(a)).numpy()
     e = np.exp(x * a)
     slope = -(e * (1 + x * a) - 2) / (e * a**2 + 2)
@@ -139,7 +139,7 @@ print(*tape.gradient(found, a).numpy())
 
 
 def test_two_levels() -> None:
-    """The inner problem's parameter is what the outer one optimises."""
+    """The outer problem optimises the parameter of the inner one."""
     target = np.array([0.1, 0.2, 0.25])
 
     def outer(a: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`tfm.math.minimize` beside `tfp.math.minimize`: trace for trace, with the same optimizers in the same run."""
+"""`tfm.math.minimize` gives the traces of `tfp.math.minimize` with the same optimizers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ tf1 = tf.compat.v1
 
 
 class Descent:
-    """An optimizer of the user's own; the returned operation is what TensorFlow Probability asks for."""
+    """A user-defined optimizer; TensorFlow Probability needs the returned operation."""
 
     def apply_gradients(self, grads_and_vars: Any) -> tf.Operation:
         return tf.group(*[variable.assign_sub(0.1 * gradient) for gradient, variable in grads_and_vars])
@@ -66,7 +66,7 @@ def assert_same(actual: Any, expected: Any) -> None:
 
 
 def two_variables(make_optimizer: Callable[[], Any]) -> Any:
-    """A loss of a matrix and a vector, of two dtypes, and a trace of everything."""
+    """Trace every quantity for a loss of a matrix and a vector of different dtypes."""
     a = tf.Variable([[1.0, 2.0], [3.0, -1.0]], name="a")
     b = tf.Variable([0.5, -0.5], dtype=tf.float64, name="b")
 
@@ -104,7 +104,7 @@ def test_traces_are_those_of_tensorflow_probability(
     )
     captured, theirs = actual.pop("captured"), expected.pop("captured")
     np.testing.assert_array_equal(captured[0], actual["parameters"][0])
-    if mode != "session":  # in which they read a variable at any time of a step, be it before or after its change
+    if mode != "session":  # there it may read a variable before or after its update
         assert_same(captured, theirs)
     assert_same(actual, expected)
     assert actual["loss"].shape == (num_steps,)
@@ -122,11 +122,11 @@ def test_traces_under_xla_are_those_of_tensorflow_probability(tensorflow_probabi
         for minimize in (tfm.math.minimize, tensorflow_probability.math.minimize)
     )
     for a, e in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-6)  # two programs of XLA's: the last digits are its own
+        np.testing.assert_allclose(a, e, rtol=1e-6)  # XLA compiles two programs, which round differently
 
 
 def batch(make_optimizer: Callable[[], Any]) -> Any:
-    """A batch of losses, of which each converges at a step of its own."""
+    """A batch of losses that converge at different steps."""
     x = tf.Variable([0.0, 0.0, 0.0])
 
     def trace_fn(q: Any) -> Any:

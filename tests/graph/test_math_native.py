@@ -24,7 +24,7 @@ def everything(q: tfm.math.MinimizeTraceableQuantities) -> Any:
 
 
 def way(method: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The losses and iterates of `tfm.minimize`, iteration by iteration."""
+    """Return the loss and the iterate of each iteration of `tfm.minimize`."""
     losses, iterates = [], []
 
     def callback(intermediate_result: Any) -> None:
@@ -63,7 +63,7 @@ def test_steps_are_the_iterations_of_the_solver(method: str, full_length: bool, 
     assert quantities["loss"].shape == ((60,) if full_length else (nit,))
     kept = np.minimum(np.arange(60 if full_length else nit), nit - 1)
     np.testing.assert_array_equal(quantities["step"], kept)
-    tolerance = 1e-6 if jit_compile else 1e-9  # XLA's arithmetic is its own
+    tolerance = 1e-6 if jit_compile else 1e-9  # XLA rounds differently
     np.testing.assert_allclose(quantities["loss"], losses[kept], rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(captured, iterates[kept], rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(quantities["parameters"][0], captured)
@@ -158,7 +158,7 @@ def test_criterion_ends_the_steps(tensorflow_probability: ModuleType) -> None:
     np.testing.assert_array_equal(trace["has_converged"], [*[False] * (taken - 1), True])
     np.testing.assert_allclose(x, iterates[taken - 1], rtol=1e-9)
 
-    # What the criterion says of the losses, from the start on.
+    # Apply the criterion to the losses, from the start.
     start = tf.constant(float(rosenbrock(tf.constant(START))), tf.float64)
     state = criterion.bootstrap(start, None, [])
     for i, loss in enumerate(losses[:taken], start=1):

@@ -82,13 +82,13 @@ def test_threads_that_solve_for_variables_of_their_own() -> None:
 
 
 def long_loop(x: Any) -> Any:
-    """One evaluation that would take minutes."""
+    """A loss that takes minutes to evaluate."""
     count = tf.while_loop(lambda i: i < 10**9, lambda i: i + 1, [tf.constant(0)])[0]
     return tf.reduce_sum(x**2) + 0 * tf.cast(count, tf.float64)
 
 
 def noting(loss: Any, event: threading.Event) -> Any:
-    """The same loss, which tells that it is being evaluated."""
+    """The same loss; it signals when its evaluation begins."""
 
     def noted(x: Any) -> Any:
         with tf.control_dependencies([tf.numpy_function(event.set, [], [])]):
@@ -98,7 +98,7 @@ def noting(loss: Any, event: threading.Event) -> Any:
 
 
 def cancel_in_the_midst(run: Any, started: threading.Event, cancel: Any) -> None:
-    """Check that cancelling ends a solve, which by itself would go on for minutes."""
+    """Check that cancelling ends a solve that would take minutes."""
     with ThreadPoolExecutor(1) as pool:
         solve = pool.submit(run)
         assert started.wait(300)
@@ -178,7 +178,7 @@ class TestVersion1:
 
 
 class Fit(tf.Module):
-    """Solves with data of its own, with what it is given, and with the present value of a variable."""
+    """Solves with its own data, with its argument, and with the present value of a variable."""
 
     def __init__(self) -> None:
         self.shift = tf.Variable(0.25, dtype=tf.float64)

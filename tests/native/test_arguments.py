@@ -1,4 +1,4 @@
-"""What is passed to the extension in a wrong way is refused in a sentence, and never crashes."""
+"""The extension refuses wrong arguments with a sentence and never crashes."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_argument_of_another_dtype_is_refused() -> None:
 
 @pytest.mark.subprocess
 def test_binding_names_what_is_missing() -> None:
-    # In a fresh interpreter, as binding is done once.
+    # In a new interpreter, because binding happens only once.
     script = (
         "from tfminimize import _native\n"
         "try:\n    _native.bind_tensorflow('libtensorflow_nowhere.so', 'x', print)\n"

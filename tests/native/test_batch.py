@@ -1,4 +1,4 @@
-"""The pool of threads over solvers and objectives, as the extension has it."""
+"""The extension's pool of threads, which solves a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def solvers(count: int, n: int = 2) -> Solvers:
 
 
 def with_target() -> _native.FunctionObjective:
-    """An objective of x, whose input 1 is a vector a: the squared distance of a and x."""
+    """Return an objective: the squared distance between x and a vector a, its input 1."""
     specs = [tf.TensorSpec([2], tf.float64)] * 2
     fun = tf.function(lambda x, a: value_and_gradients(lambda y: tf.reduce_sum((y - a) ** 2))(x))
     return objective(fun.get_concrete_function(*specs), COMPONENTS, inputs=[0, tf.zeros(2, tf.float64)])

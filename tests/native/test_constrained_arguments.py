@@ -1,4 +1,4 @@
-"""Constrained TensorFlow functions that do not fit, to each other or to the solver, are refused in a sentence."""
+"""Constrained TensorFlow functions that do not fit each other or the solver are refused with a sentence."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ WAYS = ["function", "partitioned_call", "fastest"]
 
 
 def both(traced: Traced, *arguments: Any) -> tuple[list[Any], list[Any]]:
-    """What Python's own calls of the two functions return."""
+    """Return the results of calling the two functions from Python."""
     return [[t.numpy() for t in f(*map(tf.constant, arguments))] for f in (traced.values, traced.derivatives)]
 
 
@@ -124,7 +124,7 @@ def test_rows_are_replaced_by_others_that_fit() -> None:
 
 
 def test_linear_constraints_are_in_no_row() -> None:
-    # The line x + y >= 1 is the solver's own.
+    # The solver itself computes the linear constraint x + y >= 1.
     traced = trace_constrained(rosenbrock, lambda x: circle_and_line(x)[:1], PLANE)
     arrays = memory(2, 2, START)
     arrays.jacobian[1, :2] = 1.0
@@ -288,7 +288,7 @@ def test_derivatives_at_the_end_belong_to_x(ftol: float) -> None:
 
 
 def failing(check_values: bool) -> _native.FunctionObjective:
-    """Functions of which one fails where a logarithm has no value."""
+    """Functions, one of which fails where a logarithm is undefined."""
 
     def constraints(x: Any) -> Any:
         return tf.debugging.check_numerics(tf.math.log(x), "logarithm of my constraint") if check_values else x

@@ -1,4 +1,4 @@
-"""Both ways of calling a function, on every kind of graph: same numbers, same side effects."""
+"""Both ways of calling a function give the same numbers and side effects on every kind of graph."""
 
 from __future__ import annotations
 
@@ -400,7 +400,7 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
 def test_constants_of_functions_that_are_gone_are_given_back() -> None:
     matrix = np.random.default_rng(0).normal(size=(100_000, N))
     x, g = vectors(N, 0.5)
-    # In use, and not to be repeated: only what has as many inputs and outputs has to wait for its end.
+    # One is in use and cannot be repeated: only functions with the same numbers of inputs and outputs wait for it.
     counting = objective(trace(count_unread, vector_layout(N)), vector_layout(N), dispatch="partitioned_call")
     counting.evaluate(x, g)
 
@@ -409,7 +409,7 @@ def test_constants_of_functions_that_are_gone_are_given_back() -> None:
         call = call_plan(concrete, False)
         objective(concrete, vector_layout(N), call=call, dispatch="partitioned_call").evaluate(x, g)
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # What is free, but lies between what is not, counts as resident otherwise.
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise free blocks between used ones count as resident
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     resident = [trace_and_evaluate() for _ in range(20)]
@@ -420,7 +420,7 @@ def test_constants_of_functions_that_are_gone_are_given_back() -> None:
 
 
 def written(fun: Any) -> dict[str, bool]:
-    """Which of the variables a function writes, as far as can be told before it runs."""
+    """Return the variables that a function may write, judged before it runs."""
     graph = trace(fun, vector_layout(N)).graph
     variables = {"weights": weights, "counter": counter, "history": history}
     return {name: not private.is_marked_read_only(graph, v.handle) for name, v in variables.items()}

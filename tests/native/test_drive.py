@@ -1,4 +1,4 @@
-"""The loop over solver and objective: callbacks, interrupts, exceptions, and what comes after them."""
+"""The loop over solver and objective: callbacks, interrupts, exceptions, and solves after them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     """A solver and an objective whose minimum is at (1, 1)."""
 
     solver: Callable[..., Any]
-    """Of ``start`` and options."""
+    """Makes a solver and an objective from ``start`` and options."""
     objective: Callable[[], _native.Objective]
     stopped: Any
     not_finite: tuple[Any, int]
@@ -180,7 +180,7 @@ def test_callback_reads_the_solver_but_does_not_change_it(kind: Kind) -> None:
 
 
 class Waiting:
-    """Keeps an evaluation in its midst."""
+    """Holds an evaluation until it is told to go on."""
 
     def __init__(self) -> None:
         self.inside, self.done = threading.Event(), threading.Event()

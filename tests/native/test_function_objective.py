@@ -247,7 +247,7 @@ assert abs(solve_circle(function) - 1).max() < 1e-5
 @pytest.mark.parametrize("kind", ELSEWHERE)
 @pytest.mark.subprocess
 def test_result_on_another_device_is_copied(kind: str) -> None:
-    # A second processor device stands for an accelerator; devices must be made before TensorFlow is used.
+    # A second CPU device stands for an accelerator; devices must be made before TensorFlow is used.
     script = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -459,7 +459,7 @@ def test_error_has_the_type_and_the_message_of_pythons_own_call(dispatch: str) -
     with pytest.raises(tf.errors.InvalidArgumentError) as found:
         function.evaluate(x, g)
     assert "logarithm of my x" in found.value.message
-    if dispatch != "partitioned_call":  # which does not say where it failed
+    if dispatch != "partitioned_call":  # its error does not say where it failed
         assert found.value.message == expected.value.message.split(" [Op:")[0]
     x[:] = 1.0
     assert function.evaluate(x, g) == 0.0

@@ -1,4 +1,4 @@
-"""Python functions as objectives: one of value and gradient, or two, of values and of derivatives."""
+"""Python functions as objectives: one for value and gradient, or two, for values and for derivatives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Host = _native.HostObjective
 
 
 def one(result: Any) -> Host:
-    """A function that returns what it is given."""
+    """Makes an objective of a function that returns these results."""
     return Host(lambda x: result)
 
 
 def two(result: Any = None, derivatives: Any = None) -> Host:
-    """Functions of three variables and two constraints that return what they are given."""
+    """Makes an objective, of three variables and two constraints, of functions that return these results."""
     good = 1.5, [1.0, 2.0]
     good_derivatives = [1.0, 2.0, 3.0], [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     return Host(
@@ -29,7 +29,7 @@ def two(result: Any = None, derivatives: Any = None) -> Host:
 
 
 def squares(see: Any, functions: int) -> Host:
-    """x'x, as one function or as two; ``see(x)`` is called with what they get."""
+    """Makes an objective of x'x, by one function or two, which call ``see(x)``."""
     if functions == 1:
         return Host(lambda x: (float(see(x) @ x), 2 * x))
     return Host(lambda x: (float(see(x) @ x), ()), lambda x: (2 * see(x), ()))

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals during a solve, and what is left behind."""
+"""Ctrl-C and other signals during a solve, and the state after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def solver(n: int, start: Any, **options: Any) -> _native.Lbfgsb:
     return _native.Lbfgsb(x, g, **options)
 
 
-# What the solve that Ctrl-C ends minimises.
+# The losses of the solves that Ctrl-C ends.
 WITHOUT_CONSTRAINTS: dict[str, str] = {
     "many evaluations": "function = rosenbrock_objective(20_000)",
     "a loop in one evaluation": """
@@ -90,7 +90,7 @@ slow = trace_constrained(rosenbrock, lambda x: sphere_and_plane(x) + endless(x[:
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_keyboard_interrupt_that_a_callback_catches_cancels_no_evaluation(method: str) -> None:
-    def loop(x: tf.Tensor) -> tf.Tensor:  # what TensorFlow can cancel
+    def loop(x: tf.Tensor) -> tf.Tensor:  # TensorFlow can cancel this
         turns = tf.while_loop(lambda i, s: i < 2000, lambda i, s: (i + 1, tf.sin(s)), [0, tf.stop_gradient(x)])
         return tf.reduce_sum((x - 1) ** 4) + 0 * turns[1][0]
 
@@ -172,7 +172,7 @@ def test_event_loop_is_still_woken_by_signals() -> None:
 
 @pytest.mark.subprocess
 def test_thread_that_cannot_be_started_leaves_signals_and_files_as_they_were() -> None:
-    # Stacks so large that threads do not keep them for the next one, and no memory for another.
+    # Stacks too large to be kept for the next thread, and too little memory for another.
     script = f"""
 import os, resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})

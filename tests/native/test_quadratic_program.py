@@ -1,7 +1,7 @@
-"""The solver of the quadratic subproblems of SLSQP, by itself, on ten thousand random programs.
+"""SLSQP's solver of quadratic subproblems on ten thousand random programs.
 
-Each answer is certified by its Karush-Kuhn-Tucker residuals, which for a strictly convex program prove that it is the
-only one, and compared with that of Clarabel, an interior-point method. Where there is none, HiGHS must agree.
+The Karush-Kuhn-Tucker residuals certify each answer: for a strictly convex program they prove that it is the only one.
+It is compared with that of Clarabel, an interior-point method. If there is no answer, HiGHS must agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfminimize._native import QpStatus
 Vector = NDArray[np.float64]
 Random = np.random.Generator
 
-TOLERANCE = 1e-9  # Of the residuals, relative to the size of what is added up.
+TOLERANCE = 1e-9  # Of the residuals, relative to the size of their terms.
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Program:
     num_equalities: int = 0
     lower: Vector | None = None
     upper: Vector | None = None
-    point: Vector = field(default_factory=lambda: np.zeros(0))  # At which the constraints hold.
+    point: Vector = field(default_factory=lambda: np.zeros(0))  # A point that satisfies the constraints.
 
     @property
     def bounds(self) -> tuple[Vector, Vector]:
@@ -81,7 +81,7 @@ def random_size(rng: Random, largest: int = 12) -> int:
 
 
 def random_hessian(rng: Random, n: int, condition: float = 1e4) -> Vector:
-    """A matrix with random eigenvectors, of this condition."""
+    """Return a matrix with random eigenvectors and this condition number."""
     q, _ = np.linalg.qr(rng.standard_normal((n, n)))
     eigenvalues = condition ** rng.random(n)
     hessian = (q * eigenvalues) @ q.T
@@ -93,7 +93,7 @@ def random_gradient(rng: Random, n: int) -> Vector:
 
 
 def feasible(rng: Random, jacobian: Vector, num_equalities: int = 0, active: float = 0.5) -> Program:
-    """A program with a feasible point, at which about this part of the inequalities is active."""
+    """Return a program with a feasible point, where about this share of the inequalities is active."""
     m, n = jacobian.shape
     slack = np.where(rng.random(m) < active, 0, rng.random(m))
     slack[:num_equalities] = 0
@@ -104,7 +104,7 @@ def feasible(rng: Random, jacobian: Vector, num_equalities: int = 0, active: flo
 
 
 def add_bounds(rng: Random, program: Program, touching: float = 0.3) -> Program:
-    """Bounds around the feasible point, some of them at it, some infinite, some equal."""
+    """Return bounds around the feasible point; some touch it, some are infinite, some are equal."""
     n = program.point.size
     room = np.where(rng.random((2, n)) < touching, 0, rng.random((2, n)))
     room[rng.random((2, n)) < 0.3] = np.inf
@@ -140,7 +140,7 @@ def everything(rng: Random) -> Program:
 
 
 def degenerate_vertex(rng: Random) -> Program:
-    """More constraints meet in a point than there are dimensions; rows of small integers depend on each other."""
+    """Return a program where more constraints than dimensions meet in a point; rows of small integers are dependent."""
     n = random_size(rng, 8)
     program = feasible(rng, rng.integers(-2, 3, (2 * n + random_size(rng, 10), n)).astype(float))
     program.point = rng.integers(-2, 3, n).astype(float)
@@ -149,7 +149,7 @@ def degenerate_vertex(rng: Random) -> Program:
 
 
 def dependent_rows(rng: Random) -> Program:
-    """Rows that are others again, multiples and sums of others, and zero; equalities among them."""
+    """Return a program with repeated rows, multiples and sums of rows, and zero rows, equalities among them."""
     m, n = random_size(rng, 8), random_size(rng)
     rows = rng.standard_normal((m, n))
     copies = rows[rng.integers(0, m, 3)] * rng.integers(1, 4, (3, 1))
@@ -171,14 +171,14 @@ def large(rng: Random) -> Program:
 
 
 def maybe_infeasible(rng: Random) -> Program:
-    """Nobody has looked whether anything satisfies these constraints."""
+    """Return a program with constraints that may or may not have a solution."""
     program = equalities(rng)
     program.constraints = 2 * rng.standard_normal(program.constraints.size)
     return add_bounds(rng, program) if rng.random() < 0.5 else program
 
 
 def infeasible(rng: Random) -> Program:
-    """A sum of the rows, with positive factors, says 0 >= something positive (the lemma of J. Farkas)."""
+    """Return a program where a sum of rows with positive factors says 0 >= a positive number (Farkas' lemma)."""
     m = random_size(rng, 12) + 1
     jacobian = rng.standard_normal((m, random_size(rng)))
     constraints = rng.standard_normal(m)
@@ -192,7 +192,7 @@ def infeasible(rng: Random) -> Program:
 
 
 def contradicting_equalities(rng: Random) -> Program:
-    """One of the equalities is a sum of others, up to its constant."""
+    """Return a program where one equality is a sum of others, except for its constant."""
     n = random_size(rng, 11) + 1
     m = int(rng.integers(2, n + 1))
     jacobian = rng.standard_normal((m, n))
@@ -227,7 +227,7 @@ def programs(family: Callable[[Random], Program], count: int) -> list[Program]:
     return [family(np.random.default_rng([seed, len(family.__name__)])) for seed in range(count)]
 
 
-# What an answer must be.
+# Checks of an answer.
 
 
 def _multipliers(solution: Solution) -> tuple[Vector, Vector, Vector]:
@@ -235,14 +235,14 @@ def _multipliers(solution: Solution) -> tuple[Vector, Vector, Vector]:
 
 
 def relative(residual: Vector, size: Vector | float) -> float:
-    """The largest |residual| / size; where both are zero, zero."""
+    """Return the largest |residual| / size; 0 / 0 counts as 0."""
     return float(np.max(np.abs(residual) / np.maximum(size, np.finfo(float).tiny), initial=0))
 
 
 def kkt_residual(program: Program, solution: Solution) -> float:
-    """The largest violation of a condition of optimality, each relative to the size of its terms.
+    """Return the largest violation of a condition of optimality, each relative to the size of its terms.
 
-    The feasible points are of order 1, and no element of s counts as smaller: it may be zero but for rounding.
+    Feasible points are of order 1, so each element of s counts as at least 1: it may be zero except for rounding.
     """
     hessian, gradient, constraints, jacobian = program.hessian, program.gradient, program.constraints, program.jacobian
     s, multipliers = solution.s, solution.multipliers
@@ -270,7 +270,7 @@ def kkt_residual(program: Program, solution: Solution) -> float:
 
 
 def highs(program: Program) -> scipy.optimize.OptimizeResult:
-    """Whether the constraints can be satisfied; status 0 if so, 2 if not."""
+    """Return 0 if the constraints can be satisfied, otherwise 2."""
     e = program.num_equalities
     return scipy.optimize.linprog(
         np.zeros(program.gradient.size),
@@ -305,15 +305,15 @@ def clarabel_solution(program: Program) -> clarabel.DefaultSolution:
 
 
 def assert_clarabel_agrees(program: Program, solution: Solution) -> bool:
-    """Compare with Clarabel's solution, if it has one: it gives up on a few ill-conditioned programs."""
+    """Compare with Clarabel's solution, unless it gives up, as on a few ill-conditioned programs."""
     expected = clarabel_solution(program)
     if expected.status != clarabel.SolverStatus.Solved:
-        # It sees a contradiction in no program that has a solution.
+        # It never finds a contradiction in a program that has a solution.
         assert expected.status in (clarabel.SolverStatus.InsufficientProgress, clarabel.SolverStatus.MaxIterations)
         return False
     accuracy = 1e-6 * (1 + abs(program.value(solution.s)))
     assert program.value(solution.s) == pytest.approx(program.value(np.array(expected.x)), abs=accuracy)
-    # How far apart two points are, of which one is optimal and the other nearly.
+    # The distance between an optimal point and a nearly optimal one.
     difference = solution.s - expected.x
     assert difference @ program.hessian @ difference / 2 < accuracy
     return True
@@ -360,7 +360,7 @@ def test_program_is_solved_if_anything_satisfies_its_constraints() -> None:
 
 
 def disturb(rng: Random, program: Program, change: float, rows: bool) -> None:
-    """Make another program of one, more or less like it; with `rows`, by the Hessian and some rows as well."""
+    """Return a program more or less like this one; with `rows`, change the Hessian and some rows as well."""
     n, m = program.gradient.size, program.constraints.size
     program.gradient = program.gradient + change * rng.standard_normal(n)
     program.constraints = program.constraints + change * rng.random(m)
@@ -375,7 +375,7 @@ def disturb(rng: Random, program: Program, change: float, rows: bool) -> None:
 @pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("family", [inequalities, everything, degenerate_vertex, dependent_rows, maybe_infeasible])
 def test_solver_that_has_been_used_gives_the_same_answers(family: Callable[[Random], Program], rows: bool) -> None:
-    """Whatever it remembers of a program may help with the next, but not change its answer."""
+    """What a solver remembers of one program may help with the next, but must not change its answer."""
     rng = np.random.default_rng(1)
     fast = 0
     for seed, program in enumerate(programs(family, 60)):
@@ -397,7 +397,7 @@ def test_solver_that_has_been_used_gives_the_same_answers(family: Callable[[Rand
 
 
 def test_solution_at_a_vertex() -> None:
-    # The point of x + y >= 1, x <= y, that is nearest to (1, -1), with the multipliers on paper.
+    # The point with x + y >= 1, x <= y nearest to (1, -1); the multipliers were computed by hand.
     program = Program(np.eye(2), np.array([-1.0, 1.0]), np.array([-1.0, 0.0]), np.array([[1.0, 1.0], [-1.0, 1.0]]))
     solution = program.solve()
     np.testing.assert_allclose(solution.s, [0.5, 0.5], rtol=1e-14)

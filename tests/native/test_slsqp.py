@@ -1,4 +1,4 @@
-"""The SLSQP of the extension by itself: its arrays, reverse communication, state, and what it refuses."""
+"""The extension's SLSQP: arrays, reverse communication, state, and refused arguments."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_x_is_projected_into_the_bounds() -> None:
 
 
 def test_linear_constraint_is_computed_by_the_solver() -> None:
-    # min x² + y² on x + y = 2, as a linear constraint that nobody evaluates.
+    # min x² + y² on x + y = 2, as a linear constraint that the solver computes.
     arrays = memory(2, 1, [5.0, -1.0])
     arrays.jacobian[0, :2] = 1.0
     solver = _native.Slsqp(*arrays, 1, offsets=np.array([-2.0]))

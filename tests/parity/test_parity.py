@@ -1,8 +1,8 @@
 """The native solver takes SciPy's path: the same status, iterations, evaluations and answer, with default options.
 
-SciPy does not reproduce itself to the last bit: its BLAS chooses a kernel by the processor, and on a problem that
-magnifies rounding errors other kernels give other iterations. So SciPy is run with several kernels, and what they
-disagree on is no measure.
+SciPy does not reproduce itself to the last bit: its BLAS chooses a kernel for the processor, and on a problem that
+magnifies rounding errors different kernels take different iterations. So we run SciPy with several kernels and leave
+out the problems on which they disagree.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Results = dict[str, tuple[int, int, int, float]]
 
 @pytest.fixture(scope="module")
 def scipy_results() -> list[Results]:
-    """SciPy's results, one set for each BLAS kernel."""
+    """Return SciPy's results, one set for each BLAS kernel."""
     runs = run_with_each_kernel("s2mpj.py").values()
     return [{name: tuple(values) for name, values in json.loads(run.result()).items()} for run in runs]
 
@@ -42,7 +42,7 @@ def our_results() -> Results:
 
 @pytest.fixture(scope="module")
 def stable(scipy_results: list[Results]) -> list[str]:
-    """The problems on which SciPy takes the same path with every kernel."""
+    """Return the problems on which SciPy takes the same path with every kernel."""
     first, *others = scipy_results
     return [name for name in COMPARED if all(other[name][:3] == first[name][:3] for other in others)]
 
@@ -59,7 +59,7 @@ def test_fun_is_within_the_spread_of_scipy(
     for name in stable:
         values = [results[name][3] for results in scipy_results]
         spread = max(values) - min(values)
-        # Two kernels are a small sample of a spread; convergence itself leaves ftol = 2.2e-9.
+        # Two kernels show only part of the spread; convergence itself leaves ftol = 2.2e-9.
         tolerance = 10 * spread + 2.2e-9 * max(1.0, abs(values[0]))
         if abs(our_results[name][3] - values[0]) > tolerance:
             differing[name] = (our_results[name][3], values)
@@ -84,7 +84,7 @@ def test_where_scipy_meets_non_finite_values_ours_goes_on(our_results: Results, 
 
 
 def points(problem: Problem, method: object) -> list[Vector]:
-    """Where the function is evaluated, in order."""
+    """Return the points where the function is evaluated, in order."""
     seen = []
 
     def record(x: Vector) -> tuple[float, Vector]:
@@ -123,7 +123,7 @@ def test_every_maxcor_takes_the_path_of_scipy(maxcor: int, bounds: list[tuple[fl
 
 
 def curvature_residual(result: scipy.optimize.OptimizeResult) -> float:
-    """How far the latest pair is from B⁻¹y = s."""
+    """Return by how much the latest pair violates B⁻¹y = s."""
     s, y = result.hess_inv.sk[-1], result.hess_inv.yk[-1]
     return float(np.linalg.norm(result.hess_inv @ y - s) / np.linalg.norm(s))
 

@@ -1,7 +1,7 @@
 """The native SLSQP takes SciPy's path: the same status, iterations and answer, with default options.
 
-SciPy does not reproduce itself to the last bit, see test_parity.py. So SciPy is run with two BLAS kernels, and where
-they part, neither is a measure.
+SciPy does not reproduce itself to the last bit (see test_parity.py), so we run it with two BLAS kernels and leave out
+the problems on which they disagree.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from s2mpj_constrained import HOCK_SCHITTKOWSKI, NAMES, Outcome, load, solve
 
 import tfminimize as tfm
 
-# What comes with Python 3.10. Its solver is another program, with other rounding, and without BLAS: what depends on
-# rounding cannot be told there from what does not.
+# The SciPy for Python 3.10. Its solver is another program, which rounds differently and does not use BLAS, so kernels
+# do not show there which problems depend on rounding.
 pytestmark = [
     pytest.mark.parity,
     pytest.mark.skipif(
@@ -36,7 +36,7 @@ Outcomes = dict[str, Outcome]
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcomes]:
-    """Ours, and SciPy's with each kernel."""
+    """Return our results, and SciPy's with each kernel."""
     runs = run_with_each_kernel("s2mpj_constrained.py")
     found = {"ours": {name: solve(load(name), tfm.scipy.slsqp) for name in NAMES}}
     for kernel, run in runs.items():
@@ -46,7 +46,7 @@ def outcomes() -> dict[str, Outcomes]:
 
 @pytest.fixture(scope="module")
 def stable(outcomes: dict[str, Outcomes]) -> list[str]:
-    """The problems that SciPy solves on the same path with every kernel."""
+    """Return the problems that SciPy solves on the same path with every kernel."""
     first, *others = (outcomes[kernel] for kernel in KERNELS)
     return [
         name
@@ -101,7 +101,7 @@ def test_answer_is_nowhere_worse(outcomes: dict[str, Outcomes], name: str) -> No
     if all(outcome.solved for outcome in scipys):
         assert ours.solved
         worst = max(outcome.fun for outcome in scipys)
-        # Where SciPy's kernels part, two of them are a small sample of its spread.
+        # If SciPy's kernels disagree, two of them show only part of its spread.
         assert ours.fun <= worst + 1e-4 * max(1.0, abs(worst))
 
 

@@ -1,4 +1,4 @@
-"""Several arrays or variables take the path that SciPy takes on one vector of all their elements."""
+"""On several arrays or variables we take the path that SciPy takes on one vector of all elements."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import tfminimize as tfm
 pytestmark = pytest.mark.parity
 
 SIZES = [1, 3, 8, 2, 5]
-"""Of the leaves, over and over: most of them need padding."""
+"""Sizes of the leaves, repeated; most need padding."""
 
 Entry = Callable[[Any, Any, Any, dict[str, Any]], Any]
 
 
 def parts(size: int) -> list[slice]:
-    """Leaves of these sizes; one that is left over has the rest."""
+    """Return leaves of these sizes, and one with the rest."""
     slices, start = [], 0
     while start < size:
         stop = min(start + SIZES[len(slices) % len(SIZES)], size)
@@ -106,7 +106,7 @@ ENTRIES = [
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 @pytest.mark.parametrize("limits", [None, (-2.0, 2.0), (-2.0, 0.7), (-0.5, np.inf)], ids=str)
 def test_leaves_take_the_path_of_one_vector(entry: Entry, method: str, limits: Any) -> None:
-    size = {"L-BFGS-B": 7, "SLSQP": 11}[method]  # at which the path does not hang on the rounding of the gradient
+    size = {"L-BFGS-B": 7, "SLSQP": 11}[method]  # where the path does not depend on the rounding of the gradient
     x0 = np.resize([-1.2, 1.0], size)
     leaves = [x0[part] for part in parts(x0.size)]
     bounds = None if limits is None else [limits] * len(leaves)
@@ -180,7 +180,7 @@ def test_box_on_float32_leaves_takes_the_path_of_a_box() -> None:
         fun = of_leaves(lambda x: tf.reduce_sum((x - 3.0) ** 2) / 2)
         return int(tfm.minimize(fun, x0, bounds=bounds).nfev)
 
-    # With a box the first trial is the whole step, which is the minimum here; without, it has length 1.
+    # With a box the first trial takes the whole step, here to the minimum; without one it has length 1.
     assert first_steps([(-9, 9)] * 2) == 2
     assert first_steps([(-1e300, 1e300)] * 2) == 2
     assert first_steps([(-9, 9), (-9, None)]) > 2
@@ -200,7 +200,7 @@ def as_tensorflow(problem: Problem) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def with_jacobian(fun: Callable[..., Any], jac: Callable[..., Any]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A TensorFlow function from one of NumPy arrays and its derivatives, which has one value or several."""
+    """Make a TensorFlow function, of one or several values, from a NumPy function and its derivatives."""
 
     @tf.custom_gradient
     def call(x: tf.Tensor) -> Any:
@@ -215,7 +215,7 @@ def with_jacobian(fun: Callable[..., Any], jac: Callable[..., Any]) -> Callable[
     return lambda x: call(x)
 
 
-# They have equalities, inequalities, bounds or several of these, and SciPy's path does not hang on rounding.
+# They have equalities, inequalities, bounds or several of these, and SciPy's path does not depend on rounding.
 CONSTRAINED = ["HS41", "HS43", "HS53", "HS71", "HS77", "HS86", "HS104", "HS113", "HS117", "HS119"]
 
 

@@ -1,6 +1,6 @@
-"""Through XLA's machine code too, L-BFGS-B and SLSQP take the path of SciPy, which calls the same function of XLA.
+"""With XLA's machine code, L-BFGS-B and SLSQP take the path of SciPy on the same XLA function.
 
-XLA rounds otherwise than the graph does, and so otherwise than what the other parity tests compare with.
+XLA rounds differently from the graph, which the other parity tests use.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _ones(x: tf.Tensor) -> tf.Tensor:
 
 @pytest.fixture(scope="module")
 def comparisons() -> dict[str, Comparison]:
-    """Each problem solved both ways; "method" is L-BFGS-B."""
+    """Return each problem solved both ways; "method" is L-BFGS-B."""
 
     def compared(case: Case) -> Comparison:
         def fun(x: tf.Tensor) -> tf.Tensor:
@@ -167,7 +167,7 @@ def test_status_is_that_of_scipy(comparisons: dict[str, Comparison]) -> None:
 
 
 def test_fun_is_that_of_scipy(comparisons: dict[str, Comparison]) -> None:
-    # Convergence itself leaves ftol = 2.2e-9, and where f is flat, gtol = 1e-5 leaves more.
+    # Convergence itself leaves ftol = 2.2e-9, or more if f is flat and gtol = 1e-5 ends the solve.
     differing = {n: c for n, c in comparisons.items() if abs(c.fun_difference) > 1e-7 * max(1.0, abs(c.scipy.fun))}
     assert differing == {}
 

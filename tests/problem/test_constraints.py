@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def values_of_scipy(constraints: list[Any], x: np.ndarray) -> tuple[int, np.ndarray]:
-    """The number of equalities and the values of all rows, as SciPy's SLSQP has them."""
+    """Return the number of equalities and the values of all rows in the order of SciPy's SLSQP."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         old = standardize_constraints(constraints, x, "slsqp")
@@ -68,7 +68,7 @@ def test_rows_are_those_of_scipy_in_its_order(constraints: list[Any]) -> None:
     values = [np.atleast_1d(f.fun(BOWL_X0, *f.arguments.rebuilder()(f.arguments.tensors))) for f in ours.functions]
     rows = ours.rows([v.shape for v in values])
     raw = np.concatenate([np.zeros(0), *values, ours.matrix @ BOWL_X0])
-    # SciPy fails on a constraint without any limit, which is none.
+    # SciPy fails on a constraint without any limit, so it gets none.
     expected = values_of_scipy([c for c in constraints if not any(c is u for u in unlimited)], BOWL_X0)
     assert rows.num_equalities == expected[0]
     np.testing.assert_allclose(rows.sign * raw[rows.source] + rows.offset, expected[1], atol=1e-15)
@@ -85,7 +85,7 @@ def test_multipliers_have_the_order_of_scipy() -> None:
 
     ours = slsqp(constraints(tf.reduce_sum))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that equalities and inequalities are mixed, and a row has no limit
+        warnings.simplefilter("ignore")  # about mixing equalities and inequalities, and a row without a limit
         theirs = scipy.optimize.minimize(
             lambda x: ((x - 1.0) ** 2).sum(),
             BOWL_X0,
@@ -102,7 +102,7 @@ def test_multipliers_have_the_order_of_scipy() -> None:
 
 
 def in_every_form() -> list[tuple[str, Any]]:
-    """x0 + x1 + x2 = 1 and x0 - x1 >= 0.5, written in different ways."""
+    """Ways to write x0 + x1 + x2 = 1 and x0 - x1 >= 0.5."""
     equal = {"type": "eq", "fun": lambda x: tf.reduce_sum(x) - 1.0}
     greater = {"type": "ineq", "fun": lambda x: x[0] - x[1] - 0.5}
     both = [[1, 1, 1], [1, -1, 0]]
@@ -131,7 +131,7 @@ def in_every_form() -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("form", [pytest.param(form, id=name) for name, form in in_every_form()])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_every_form_gives_the_same_solution(form: Any, jit_compile: bool) -> None:
-    # min |x - 1|² on the plane: the projection of (1, 1, 1) onto it, x0 - x1 = 1/2 being active.
+    # min |x - 1|² on the plane: the projection of (1, 1, 1) onto it, where x0 - x1 = 1/2 is active.
     result = slsqp(form, jit_compile=jit_compile)
     assert result.success
     np.testing.assert_allclose(result.x, [7 / 12, 1 / 12, 1 / 3], atol=1e-6)

@@ -1,4 +1,4 @@
-"""What is wrong with constraints: one clear error or warning each."""
+"""Each fault in constraints gives one clear error or warning."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_unusable_function_of_a_constraint_is_an_error(fun: Any, sentence: str) 
 
 
 class OwnError(Exception):
-    """An exception of the user's."""
+    """An exception from user code."""
 
 
 @pytest.mark.parametrize("error", [OwnError("mine"), AttributeError("mine"), NotImplementedError("mine")])

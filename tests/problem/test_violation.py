@@ -1,4 +1,4 @@
-"""The violation of bounds and constraints is what SciPy says of each of them."""
+"""The violation of bounds and constraints agrees with SciPy's residuals."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_custom_method_takes_scipys_path(kwargs: dict[str, Any]) -> None:
     ids=str,
 )
 def test_finite_differences_are_scipys(kwargs: dict[str, Any]) -> None:
-    # On a convex quadratic: elsewhere the noise of differences makes of a rounding another path.
+    # On a convex quadratic: elsewhere the noise of differences turns rounding into another path.
     ours, theirs = both(lambda x: (np.arange(1, 6) * (x - 1) ** 2).sum(), np.zeros(5), **kwargs)
     assert_same_path(ours, theirs)
 

@@ -1,4 +1,4 @@
-"""Our methods in the hands of SciPy and of its users: what comes of it is what SciPy's own methods give."""
+"""SciPy's global optimisers give the same results with our methods as with SciPy's."""
 
 from __future__ import annotations
 

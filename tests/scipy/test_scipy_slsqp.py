@@ -22,7 +22,7 @@ import tfminimize as tfm
 
 X0 = np.array([-1.2, 1.0, -1.2, 0.3])
 
-# Each holds somewhere near the valley, none is implied by the others.
+# Each is active somewhere near the valley, and none follows from the others.
 BALL = {"type": "ineq", "fun": lambda x, r: r - x @ x, "jac": lambda x, r: -2 * x, "args": (2.5,)}
 PLANE = {"type": "eq", "fun": lambda x: x[0] + x[1] - 1.2}
 SYSTEM = NonlinearConstraint(lambda x: [x[0] ** 2 + x[1], x[2] * x[3], x[0] - x[1]], [-1, 0.5, -0.5], [np.inf, 0.5, 3])
@@ -40,10 +40,10 @@ def both(fun: Any = rosen, x0: Any = X0, **kwargs: Any) -> tuple[OptimizeResult,
 def assert_same_path(ours: OptimizeResult, theirs: OptimizeResult) -> None:
     for field in ("nit", "nfev", "njev", "status", "message", "success"):
         assert ours[field] == theirs[field], field
-    # SciPy's quadratic subproblem is right to some 1e-7 only, and the valley magnifies that.
+    # SciPy solves the quadratic subproblem only to some 1e-7, and the valley magnifies that.
     np.testing.assert_allclose(ours.x, theirs.x, atol=1e-4)
     np.testing.assert_allclose(ours.fun, theirs.fun, rtol=1e-5, atol=1e-10)
-    # Its curvature is about 1,000: where x agrees to 1e-5, jac does to 1e-2.
+    # Its curvature is about 1,000: if x agrees to 1e-5, jac agrees to 1e-2.
     np.testing.assert_allclose(ours.jac, theirs.jac, rtol=1e-3, atol=1e-2)
     if "multipliers" in theirs:  # since SciPy 1.16
         np.testing.assert_allclose(ours.multipliers, theirs.multipliers, rtol=1e-3, atol=1e-3)
@@ -77,7 +77,7 @@ def test_options_mean_what_they_mean_in_scipy(kwargs: dict[str, Any]) -> None:
 
 
 def bowl(x: np.ndarray) -> Any:
-    # On a convex quadratic: elsewhere the noise of differences makes of a rounding another path.
+    # On a convex quadratic: elsewhere the noise of differences turns rounding into another path.
     return (np.arange(1, x.size + 1) * (x - 1) ** 2).sum()
 
 
@@ -99,7 +99,7 @@ def test_finite_differences_are_scipys(kwargs: dict[str, Any]) -> None:
 @pytest.mark.parametrize("jac", ["2-point", "3-point", "cs"])
 @pytest.mark.parametrize("bounds", [None, [(-2, 2), (0.5, 0.5), (-2, 2), (1, 1)]])
 def test_relative_differences_are_scipys(jac: str, bounds: Any) -> None:
-    # SciPy does not hand the names over to a custom method.
+    # SciPy does not pass the names on to a custom method.
     theirs = scipy.optimize.minimize(bowl, np.zeros(4), method="SLSQP", jac=jac, bounds=bounds, constraints=PLANE)
     assert_same_path(tfm.scipy.slsqp(bowl, np.zeros(4), jac=jac, bounds=bounds, constraints=PLANE), theirs)
 

@@ -12,7 +12,7 @@ from packaging.version import Version
 pytestmark = pytest.mark.parity
 
 EXCEPTIONS: dict[str, str] = {}
-"""Tests of SciPy's that check what is deliberately different here, each with the reason. None does in SciPy 1.17."""
+"""SciPy's tests of behaviour that deliberately differs here, each with the reason. SciPy 1.17 has none."""
 
 if Version(scipy.__version__) < Version("1.16"):
     EXCEPTIONS["::TestSLSQP::test_parameters_stay_within_bounds"] = (
@@ -34,7 +34,7 @@ def test_scipys_own_tests_pass_with_our_methods_in_the_place_of_scipys(tmp_path:
     deselected = [f"--deselect={name}" for name in EXCEPTIONS]
     options = ["-q", "-c", os.devnull, "--rootdir", tmp_path, "-p", "no:cacheprovider", "-p", "scipy_suite_plugin"]
     printed = run_python("-m", "pytest", *options, *deselected, "--pyargs", *SUITE, cwd=tmp_path)
-    # The methods were really exchanged.
+    # The methods were really replaced.
     solves = {name: int(calls) for name, calls in re.findall(r"solves by (\S+) of tfminimize: (\d+)", printed)}
     assert solves["L-BFGS-B"] > 100
     assert solves["SLSQP"] > 400

@@ -25,7 +25,7 @@ def curves() -> np.ndarray:
 
 
 def assert_rows(batch: Any, results: list[Any]) -> None:
-    """The rows are, bit for bit, what solves in turn give."""
+    """Check that the rows equal, bit for bit, the results of single solves."""
     for name in ("x", "jac", "fun", "nit", "nfev", "njev", "status", "success", "constr_violation"):
         np.testing.assert_array_equal(batch[name], np.array([result[name] for result in results]), err_msg=name)
     assert batch.message == [result.message for result in results]

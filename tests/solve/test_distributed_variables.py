@@ -1,4 +1,4 @@
-"""Variables that a distribution strategy mirrors: every copy gets the solution."""
+"""Every copy of a variable mirrored by a distribution strategy gets the solution."""
 
 from __future__ import annotations
 

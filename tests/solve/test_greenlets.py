@@ -1,4 +1,4 @@
-"""Solves in greenlets (gevent, trieste): their functions and callbacks switch to each other in any order."""
+"""Solves in greenlets (gevent, trieste), whose functions and callbacks switch to each other in any order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from interpreter import run_program
 import tfminimize as tfm
 
 STARTS = [np.array([-1.2, 1.0]), np.array([2.0, -1.0]), np.array([0.5, 3.0])]
-# Which of the greenlets that still run is next, again and again.
+# Repeatedly: which of the running greenlets is next.
 ORDERS = {
     "in turn": (0, 1, 2),
     "last out first": (0, 1, 2, 2, 2, 2, 2, 1, 1, 1),
@@ -34,7 +34,7 @@ def pause() -> None:
 
 
 def interleaved(tasks: list[Callable[[], Any]], order: tuple[int, ...]) -> list[Any]:
-    """What the tasks return, each of them in a greenlet."""
+    """Run each task in a greenlet and return their results."""
     results: list[Any] = [None] * len(tasks)
 
     def run(i: int) -> None:
@@ -143,7 +143,7 @@ def test_solve_that_fails_leaves_the_others_alone() -> None:
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_another_solve_runs_while_tensorflow_calls_python(method: str) -> None:
-    # TensorFlow itself asks that of two calls of Python the last ends first.
+    # TensorFlow itself requires nested Python calls to end in reverse order.
     solver = tfm.Minimizer(make_python_loss(pause), STARTS[0], method=method)
     tasks = [lambda x0=x0: solver.minimize(x0) for x0 in STARTS[:2]]
     results = interleaved(tasks, (0, *[1] * 10_000))

@@ -1,4 +1,4 @@
-"""A solve that no memory can hold is refused in a sentence, before anything is copied."""
+"""A solve that needs more memory than there is is refused with a sentence, before anything is copied."""
 
 from __future__ import annotations
 

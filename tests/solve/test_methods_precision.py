@@ -19,7 +19,7 @@ X0 = np.array([-1.2, 1.0, 0.5])
 
 
 def far(x: tf.Tensor) -> tf.Tensor:
-    """Its minimum is at (1000, 10000, 1), where float32 tells apart points 0.001 from each other."""
+    """A loss with its minimum at (1000, 10000, 1), where neighbouring float32 numbers are 0.001 apart."""
     z = x / tf.constant([1e3, 1e4, 1.0], x.dtype) - 1.0
     return tf.reduce_sum(z**4 + z**2)
 
@@ -181,7 +181,7 @@ def test_success_at_no_minimum_is_a_warning_of_the_interface(
     v = tf.Variable(x0)
     with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
         result = tfm.ScipyOptimizerInterface(lambda: loss(v), [v], method=method).minimize(loss_callback=callback)
-    assert not with_callback or len(losses) == result.nfev  # the check is none of the user's evaluations
+    assert not with_callback or len(losses) == result.nfev  # the check does not count as an evaluation
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         v = tf.compat.v1.Variable(x0)
         optimizer = tfm.ScipyOptimizerInterface(loss(v), [v], method=method)

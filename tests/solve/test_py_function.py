@@ -1,4 +1,4 @@
-"""Solves inside of tf.py_function: TensorFlow deletes the executor of each such call when it ends."""
+"""Solves inside tf.py_function, where TensorFlow deletes the executor of each call when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A solver that serves solve after solve."""
+"""Solvers that are used again and again."""
 
 from __future__ import annotations
 

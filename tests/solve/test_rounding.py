@@ -1,4 +1,4 @@
-"""Rounding of the loss, and gradients that are wrong: what L-BFGS-B says of either."""
+"""L-BFGS-B tells rounding of the loss from wrong gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMED = "check the sign and the value of the gradient"
 
 
 def misfit(dtype: str, scale: float, seed: int, size: int = 100) -> Loss:
-    """A sum of squares, written as a small difference of large terms."""
+    """A sum of squares, as a small difference of large terms."""
     rng = np.random.default_rng(seed)
     matrix = (scale * rng.normal(size=(2 * size, size))).astype(dtype)
     data = tf.constant(matrix @ rng.normal(size=size).astype(dtype))
@@ -103,7 +103,7 @@ def test_gradient_of_the_wrong_sign_is_no_success_in_an_operation(dtype: str) ->
 def test_pole_is_no_success(power: int, dtype: str, bounds: Any) -> None:
     solver = tfm.Minimizer(lambda x: -tf.reduce_sum(tf.abs(x) ** -power), np.ones(3, dtype), bounds=bounds)
     batch = solver.minimize_batch(np.random.default_rng(power).uniform(0.1, 2, (100, 3)).astype(dtype))
-    # Without bounds a step may jump over the pole to where f hardly falls any more.
+    # Without bounds a step may jump over the pole to a region where f hardly falls.
     assert not (batch.success & (batch.fun < -1e8)).any()
     assert bounds is None or not batch.success.any()
 

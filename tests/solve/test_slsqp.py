@@ -1,4 +1,4 @@
-"""The native SLSQP as users call it: its results beside SciPy's, options, callbacks, threads and what goes wrong."""
+"""The native SLSQP through `minimize`: SciPy's results, options, callbacks, threads and faults."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def test_threads_share_a_minimizer() -> None:
         np.testing.assert_array_equal(x, expected)
 
 
-# Problems that have no solution, or none that can be found
+# Problems without a solution, or with one that cannot be found
 
 
 def minimize_bowl(constraints: Any, **kwargs: Any) -> scipy.optimize.OptimizeResult:
@@ -359,7 +359,7 @@ def test_constraint_that_is_not_finite_at_the_start(value: float) -> None:
 
 
 def test_constraint_that_is_not_finite_everywhere() -> None:
-    # x0 >= 1 by its logarithm, from a start from where full steps leave its domain.
+    # log(x0) >= 0 from a start where full steps leave the logarithm's domain.
     result = tfm.minimize(
         lambda x: (x[0] + 3.0) ** 2 + x[1] ** 2,
         [20.0, 1.0],

@@ -21,7 +21,7 @@ def equality(fun: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def _reverse(y: Any) -> Any:
-    """The same value, with a gradient of the wrong sign."""
+    """Returns x with a gradient of the wrong sign."""
     return tf.custom_gradient(lambda value: (value, lambda upstream: -upstream))(y)
 
 

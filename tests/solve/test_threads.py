@@ -47,7 +47,7 @@ def test_threads_on_the_same_variables() -> None:
     solver = tfm.Minimizer(lambda: tfm.testing.rosenbrock(10).fun(v * target), v)
     expected = solver.minimize()
     v.assign(start)
-    # The first to end assigns the variables, so that those that start later may start at the solution.
+    # The first solve to end assigns the variables, so later ones may start at the solution.
     results = in_threads(lambda i: solver.minimize())
     assert any(result.nfev == expected.nfev for result in results)
     assert all(result.success for result in results)

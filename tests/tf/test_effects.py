@@ -1,4 +1,4 @@
-"""What the loss does besides computing: it may read variables anywhere, and write none of those that are optimised."""
+"""Side effects of the loss: it may read variables anywhere, but not write those that are optimised."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ NOT_RANDOM: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(autouse=True)
 def no_global_seed() -> None:
-    """Other tests set one, of which TensorFlow then warns in data sets."""
+    """Unset the global seed: other tests set one, and TensorFlow then warns in data sets."""
     tf.random.set_seed(None)
 
 
@@ -207,7 +207,7 @@ def sized_by_x(x: tf.Tensor) -> tf.Tensor:
 
 
 def compiled_for_each_x() -> Any:
-    """Its own, as TensorFlow keeps what is compiled."""
+    """A new function for each test, because TensorFlow keeps compiled functions."""
     return tf.function(lambda x: sized_by_x(x), jit_compile=True)
 
 
@@ -232,7 +232,7 @@ def test_batch_says_once_that_its_function_is_compiled_anew_for_every_x(method: 
 
 
 def logged(solve: str) -> str:
-    """What a solve logs in a process that shows warnings."""
+    """Return what a solve logs in a process that shows warnings."""
     script = f"""
 import numpy as np, tensorflow as tf, tfminimize as tfm
 def sized_by_x(x):

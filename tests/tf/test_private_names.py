@@ -1,4 +1,4 @@
-"""The private names of TensorFlow and SciPy stand in one module each, and are looked up only when they are used."""
+"""Private names of TensorFlow and SciPy are in one module each and looked up only when used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine code of XLA behind Minimizer: what it is used for, what stays with TensorFlow, and that x is shared."""
+"""Minimizer uses XLA's machine code, leaves the rest to TensorFlow, and shares x with either."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def both(fun: Callable[..., Any], x0: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """The result through machine code, and that of the graph."""
+    """Return the results by machine code and by the graph."""
     ours = tfm.minimize(fun, x0, jit_compile=True, **kwargs)
     assert (ours.backend, ours.backend_reason) == ("xla", xla.COMPILED)
     theirs = tfm.minimize(fun, x0, jit_compile=False, **kwargs)
@@ -60,12 +60,12 @@ def test_x_and_data_are_read_where_they_are() -> None:
     lease = solver._program.lease(solver.arguments)
     memory, objective = lease.workspace, lease.workspace.objective
     assert objective.input_address(memory.x, 0) == (memory.x.ctypes.data,)
-    address = data.__dlpack__()  # keeps the tensor's memory where it is
+    address = data.__dlpack__()  # pins the tensor's memory
     assert objective.input_address(memory.x, 1) == (np.from_dlpack(_Exported(address)).ctypes.data,)
 
 
 class _Exported:
-    """A capsule of DLPack, as NumPy takes it."""
+    """A DLPack capsule in the form that NumPy takes."""
 
     def __init__(self, capsule: Any) -> None:
         self._capsule = capsule
@@ -176,7 +176,7 @@ def test_what_xla_compiles_gives_the_values_of_the_graph(fun: Callable[..., Any]
 
 
 def refused(fun: Callable[..., Any], x0: Any = (1.0, 2.0), **kwargs: Any) -> str:
-    """Why TensorFlow runs a function; the solve works all the same."""
+    """Return why TensorFlow runs a function, after checking that the solve works anyway."""
     result = tfm.minimize(fun, x0, jit_compile=True, **kwargs)
     assert result.backend == "tfe"
     assert result.fun < 1e-6
@@ -223,7 +223,7 @@ def test_variable_without_static_shape_stays_with_tensorflow(prints: bool) -> No
 
 
 def test_list_that_grows_stays_with_tensorflow() -> None:
-    # XLA itself takes the first for a sum of one value, and ends the process at the gradient of the second.
+    # XLA treats the first as a sum of one value, and the gradient of the second makes it end the process.
     def two(x: tf.Tensor) -> tf.Tensor:
         squares = tf.TensorArray(tf.float64, 1, dynamic_size=True)
         return tf.reduce_sum(squares.write(0, x[0] ** 2).write(1, x[1] ** 2).stack())
@@ -349,7 +349,7 @@ def test_memory_is_constant() -> None:
     compile_new(20)
     before = pages()
     compile_new(40)
-    # What TensorFlow's own interface keeps for each, half a megabyte, would be 5,000 pages.
+    # TensorFlow's own interface keeps half a megabyte for each, 5,000 pages in all.
     assert pages() - before < 1500
     solver = tfm.Minimizer(rosenbrock, np.zeros(3), jit_compile=True)
     solver.minimize()

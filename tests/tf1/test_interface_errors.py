@@ -1,4 +1,4 @@
-"""What the interface refuses, with the sentence that names the culprit; nothing is changed then."""
+"""The interface refuses bad input with a sentence that names it, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the interface of TensorFlow 1.15 was tested for, in sessions and in TensorFlow 2.
+"""The tests of TensorFlow 1.15's interface, in sessions and in TensorFlow 2.
 
-The expected values, and the counts of iterations and evaluations, are those that its design gives with SciPy 1.17.
+The expected values and counts of iterations and evaluations are those of its design with SciPy 1.17.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tfminimize as tfm
 
 
 class OneNewtonStep(tfm.ExternalOptimizerInterface):
-    """Minimises losses whose Hessian is the identity; asks for more than it needs."""
+    """Minimises losses whose Hessian is the identity, with more evaluations than it needs."""
 
     num_losses = 2
     num_steps = 5
@@ -90,9 +90,9 @@ def test_unconstrained(mode: Mode) -> None:
 
 METHODS = [
     pytest.param("Nelder-Mead", {}, 5, 1e-4, id="Nelder-Mead"),
-    # With xtol=1e-5, as the original had it, rounding to float32 decides whether it ends a step too early.
+    # With the original xtol=1e-5, rounding to float32 decides whether it ends a step too early.
     pytest.param("Newton-CG", {"eps": 1e-3, "xtol": 1e-6}, 5, 1e-3, id="Newton-CG"),
-    # What TNC called maxiter is maxfun today.
+    # TNC's maxiter is called maxfun today.
     pytest.param("TNC", {"gtol": -5, "maxfun": 1000}, 5, 1e-1, id="TNC"),
     pytest.param("COBYLA", {"maxiter": 9000}, 2, 1e-1, id="COBYLA"),
     pytest.param("SLSQP", {}, 5, 1e-3, id="SLSQP"),
@@ -104,7 +104,7 @@ METHODS = [
 COUNTS = {"L-BFGS-B": (35, 46), "SLSQP": (35, 50)}
 
 
-# COBYLA's own tolerance leaves it far from the solution; in float32 it says so.
+# COBYLA's own tolerance leaves it far from the solution, and in float32 it reports that.
 @pytest.mark.filterwarnings("ignore:method 'cobyla' has stopped with success:RuntimeWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "options", "dimension", "tolerance"), METHODS)

@@ -1,4 +1,4 @@
-"""What graphs of TensorFlow 1 are made of: all of this is lifted out of the session and solved natively."""
+"""Features of TensorFlow 1 graphs that are lifted out of the session and solved natively."""
 
 from __future__ import annotations
 
@@ -276,5 +276,5 @@ def test_traces_for_other_shapes_do_not_accumulate(session: Any) -> None:
         gc.collect()
         return sum(isinstance(found, tf.Operation) for found in gc.get_objects())
 
-    num_operations(range(1, 13))  # and what tests before this one have left is collected
+    num_operations(range(1, 13))  # and collects garbage from earlier tests
     assert num_operations(range(13, 25)) == num_operations(range(25, 37))

@@ -1,4 +1,4 @@
-"""Subclasses that read private attributes of TensorFlow 1's class, in the style of zfit's and ADCME's."""
+"""Subclasses that read private attributes of TensorFlow 1's class, like zfit's and ADCME's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def problem(mode: Mode) -> tuple[Any, Any, Any]:
 
 
 class Minuit(tfm.ExternalOptimizerInterface):
-    """As zfit did it: the minimiser wants a name, a start and limits for each parameter, one after the other."""
+    """Like zfit: the minimiser wants a name, a start and limits for each parameter in turn."""
 
     def _minimize(self, initial_val: Any, loss_grad_func: Any, packed_bounds: Any, **unused: Any) -> Any:
         self.names = [variable.name.split(":")[0] for variable in self._vars]
@@ -46,7 +46,7 @@ def test_subclass_reads_variables_slices_and_bounds(mode: Mode) -> None:
 
 
 class OwnLoop(tfm.ExternalOptimizerInterface):
-    """Has a `minimize` of its own, on the functions that the original makes."""
+    """Overrides `minimize` and uses the functions that the original makes."""
 
     def minimize(self, session: Any = None, feed_dict: Any = None, fetches: Any = None, **unused: Any) -> Any:
         self.fetched: list[Any] = []
@@ -93,7 +93,7 @@ def test_packed_variable_has_the_present_values(mode: Mode) -> None:
 
 
 class Adcme(tfm.ExternalOptimizerInterface):
-    """As ADCME did it: the variables follow the optimiser, for the callback to read them."""
+    """Like ADCME: the variables follow the optimiser, so that the callback can read them."""
 
     def follow(self, session: Any) -> Any:
         self._session = session
@@ -146,6 +146,6 @@ def test_session_that_evaluates_gets_the_variables_back() -> None:
         optimizer = tfm.ExternalOptimizerInterface(loss, [v])
         session.run(tf.compat.v1.global_variables_initializer())
         evaluate = optimizer._make_eval_func(optimizer._loss, session, None, None)
-        with pytest.warns(UserWarning, match="draws random numbers"):  # which keep the loss in the session
+        with pytest.warns(UserWarning, match="draws random numbers"):  # which keeps the loss in the session
             assert evaluate(np.array([3.0, 4.0])) == [25.0]
         np.testing.assert_array_equal(session.run(v), [1.0, 2.0])

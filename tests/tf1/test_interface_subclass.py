@@ -1,4 +1,4 @@
-"""Subclasses of the interface as they were written for TensorFlow 1."""
+"""Subclasses of the interface, written as for TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tfminimize as tfm
 
 
 class GradientDescent(tfm.ExternalOptimizerInterface):
-    """Follows the gradient; all that the hook is given is kept."""
+    """Follows the gradient and keeps all arguments of the hook."""
 
     def _minimize(
         self,

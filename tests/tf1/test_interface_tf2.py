@@ -115,7 +115,7 @@ def test_forms_of_bounds(form: Any) -> None:
 
 def test_bounds_by_the_variable_where_it_is_hashable() -> None:
     class Hashable:
-        """What holds a variable as those of Keras do, and can be a key."""
+        """Wraps a variable as Keras does, and is hashable."""
 
         def __init__(self, value: tf.Variable) -> None:
             self.value = value

@@ -1,4 +1,4 @@
-"""One interface in several solves at once: in threads, and in a callback of a solve."""
+"""Several solves of one interface at once: in threads, and in a callback of a solve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 class Quartic:
-    """A graph whose loss has its minimum where a variable that is not optimised is."""
+    """A graph with a loss that is least at the value of a variable that is not optimised."""
 
     def __init__(self, gathered: bool = False) -> None:
         with tf.Graph().as_default() as self.graph:

@@ -1,4 +1,4 @@
-"""What a function keeps of x is a copy, wherever the function keeps it and however the solver calls it."""
+"""If a function keeps x, it keeps a copy, wherever it does so and however the solver calls it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 400
 
 
 class Keeper(NamedTuple):
-    """Keeps tensors, and gives back the first element of each in this order."""
+    """Keeps tensors and returns the first element of each, in order."""
 
     keep: Callable[[tf.Tensor], Any]
     kept: Callable[[int], list[float]]
@@ -94,7 +94,7 @@ KEEPERS: dict[str, Callable[[tf.DType], Keeper]] = {
 
 
 class Recorder:
-    """Keeps what it is given in two ways: as it is, and by adding it up, which shares no memory."""
+    """Keeps its arguments, and their sums, which share no memory."""
 
     def __init__(self, make: Callable[[tf.DType], Keeper] = stack, dtype: Any = tf.float64) -> None:
         self._keeper = make(tf.as_dtype(dtype))

@@ -1,4 +1,4 @@
-"""A solve between `tf.summary.trace_on` and `trace_export` leaves the user's graphs where they are."""
+"""A solve between `tf.summary.trace_on` and `trace_export` does not disturb the user's graphs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARK = "mark_of_the_user"
 
 
 def traced(folder: Path, between: Callable[[], Any], profiler: bool = False) -> tuple[bool, bool]:
-    """Whether what functions of the user's, before and after, left in the trace is in its export."""
+    """Whether the export contains the graphs of the user's functions from before and after."""
 
     def user(name: str) -> None:
         tf.function(lambda x: tf.identity(x * 2.0, name=f"{MARK}_{name}"))(tf.ones(3))

@@ -1,4 +1,4 @@
-"""What is traced, with and without constraints, and what takes the place of variables."""
+"""Traces with and without constraints, and stand-ins for variables."""
 
 from __future__ import annotations
 

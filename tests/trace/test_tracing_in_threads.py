@@ -1,4 +1,4 @@
-"""Tracing runs code of the user's, which may solve other problems: nothing waits for ever, and nothing in vain."""
+"""Tracing runs the user's code, which may solve other problems: no thread waits forever or in vain."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_losses_that_solve_each_other_in_two_threads(solve: str) -> None:
 
 
 class SlowLoss:
-    """A loss whose trace for a shape waits until it may go on."""
+    """A loss whose trace for a certain shape waits until it may go on."""
 
     def __init__(self, slow_size: int) -> None:
         self.traces: list[int] = []
@@ -174,7 +174,7 @@ def test_thread_that_traces_a_tf_function_waits_for_no_trace() -> None:
 
     other = in_background(tf.function(traced))
     assert second.wait(LONG)
-    assert loss.is_tracing.wait(LONG)  # it has begun a trace of its own
+    assert loss.is_tracing.wait(LONG)  # it has begun its own trace
     assert not slow.done()
     loss.may_go_on.set()
     assert other.result(LONG).numpy() < 1e-9
