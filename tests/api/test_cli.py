@@ -10,7 +10,7 @@ import tfminimize._api.cli as cli
 from tfminimize.__main__ import main
 
 
-def test_info_names_what_was_built_and_what_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_names_the_build_and_the_installation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--json"]) == 0
     information = json.loads(capsys.readouterr().out)
     assert information["found"]["tensorflow"] == tf.__version__
@@ -52,7 +52,7 @@ def test_unknown_problem_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no problem himmelblau" in capsys.readouterr().err
 
 
-def test_problem_that_needs_scikit_learn_says_so_in_one_line(
+def test_problem_without_scikit_learn_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)

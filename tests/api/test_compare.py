@@ -104,7 +104,7 @@ def test_violation_is_measured_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_scipy_has_one_thread_of_blas_and_its_default_besides(threads: int) -> None:
+def test_scipy_is_timed_with_one_and_the_default_number_of_blas_threads(threads: int) -> None:
     seen: list[int] = []
 
     def method(*args: Any, **kwargs: Any) -> scipy.optimize.OptimizeResult:

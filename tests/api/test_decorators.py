@@ -156,7 +156,7 @@ def test_decorated_loss_of_variables_in_every_entry_point(i: int) -> None:
         np.testing.assert_allclose(v.numpy(), TARGET, rtol=1e-3)
 
 
-def test_name_scope_is_there() -> None:
+def test_name_scope_is_kept() -> None:
     model.scopes.clear()
     tfm.minimize(model.scoped, np.zeros(2))
     assert all("named_model" in name for name in model.scopes)

@@ -126,7 +126,7 @@ def test_write_in_a_nested_function_is_found(variable: tf.Variable) -> None:
         tfm.minimize(fun, variable)
 
 
-def test_disconnected_variable_keeps_its_value_and_is_warned_of_once(variable: tf.Variable) -> None:
+def test_disconnected_variable_keeps_its_value_and_gives_one_warning(variable: tf.Variable) -> None:
     idle = tf.Variable([5.0, 6.0], name="idle")
     with pytest.warns(UserWarning, match="does not depend on variable 'idle:0'"):
         solver = tfm.Minimizer(lambda: rosenbrock(variable), [variable, idle])
@@ -173,12 +173,12 @@ def test_unusable_tol_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["jac", "hess", "hessp"])
-def test_derivatives_of_the_users_are_an_error(name: str) -> None:
+def test_derivatives_from_the_user_are_an_error(name: str) -> None:
     with pytest.raises(TypeError, match=f"takes no {name}=.*made by TensorFlow"):
         tfm.minimize(rosenbrock, X0, **{name: True})
 
 
-def test_derivatives_that_are_none_are_what_scipy_takes_too() -> None:
+def test_derivatives_that_are_none_are_accepted_as_in_scipy() -> None:
     assert tfm.minimize(rosenbrock, X0, jac=None, hess=None, hessp=None).success
 
 
@@ -216,7 +216,7 @@ def test_constraints_of_scipys_methods_with_a_structure_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("fun", [None, 3, tf.constant(1.0)])
-def test_function_that_is_none_is_an_error(fun: Any) -> None:
+def test_function_that_is_not_callable_is_an_error(fun: Any) -> None:
     with pytest.raises(ValueError, match="give a function that returns the loss"):
         tfm.minimize(fun, X0)
 
@@ -411,7 +411,7 @@ def test_keyboard_interrupt_in_the_callback_comes_through(variable: tf.Variable)
     np.testing.assert_array_equal(variable.numpy(), X0)
 
 
-def test_keyboard_interrupt_in_a_function_of_pythons_comes_through(variable: tf.Variable) -> None:
+def test_keyboard_interrupt_in_a_python_function_comes_through(variable: tf.Variable) -> None:
     # The function may run in the main thread, where Ctrl-C finds it.
     def nothing(x: np.ndarray) -> np.ndarray:
         if interrupted and x[0] > -1.1:
@@ -430,7 +430,7 @@ def test_keyboard_interrupt_in_a_function_of_pythons_comes_through(variable: tf.
     assert solver.minimize().success
 
 
-def test_exception_in_a_method_of_scipys_leaves_variables_untouched(variable: tf.Variable) -> None:
+def test_exception_in_a_scipy_method_leaves_variables_untouched(variable: tf.Variable) -> None:
     def callback(xk: np.ndarray) -> None:
         raise OwnError("mine")
 
@@ -470,7 +470,7 @@ def test_solution_is_scipys_within_bounds_after_many_faults(variable: tf.Variabl
     np.testing.assert_allclose(result.x, theirs.x, rtol=1e-7)
 
 
-def test_forked_process_leaves_the_wait_for_interrupts_to_its_parent() -> None:
+def test_forked_process_leaves_waiting_for_interrupts_to_its_parent() -> None:
     script = """
 import os, signal, time
 import numpy as np, tensorflow as tf, tfminimize as tfm

@@ -47,7 +47,7 @@ def test_wrong_number_of_arguments_of_a_constraint_shows_its_signature() -> None
         )
 
 
-def test_wrong_number_of_arguments_of_an_inner_call_names_what_was_called() -> None:
+def test_wrong_number_of_arguments_of_an_inner_call_names_the_inner_function() -> None:
     def loss(x: tf.Tensor) -> tf.Tensor:
         return loss_of_two(x)  # type: ignore[call-arg]
 

@@ -171,7 +171,7 @@ def test_memory_and_variables_go_with_the_minimizer() -> None:
     assert dead() is None
 
 
-def test_args_of_every_kind_reach_the_function() -> None:
+def test_all_kinds_of_args_reach_the_function() -> None:
     scale = tf.Variable(2.0, dtype=tf.float64)
 
     def fun(x: tf.Tensor, options: dict[str, Any], power: int, weight: float, scale: tf.Variable) -> tf.Tensor:
@@ -230,7 +230,7 @@ def test_single_argument_needs_no_tuple() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_minimizer_says_that_it_cannot_be_copied(copied: Any) -> None:
+def test_copying_a_minimizer_is_an_error(copied: Any) -> None:
     with pytest.raises(TypeError, match="holds a compiled function and cannot be copied"):
         copied(tfm.Minimizer(tf.reduce_sum, np.zeros(2)))
 

@@ -44,7 +44,7 @@ def test_version_is_that_of_the_build() -> None:
     assert tfm.build_info()["version"] == tfm.__version__
 
 
-def test_build_info_names_what_was_built() -> None:
+def test_build_info_describes_the_build() -> None:
     assert {"version", "tensorflow", "compiler", "flags", "build_type", "pybind11"} <= set(tfm.build_info())
 
 
@@ -113,13 +113,13 @@ def test_version_is_that_of_the_package() -> None:
     assert len(version.release) == 3
 
 
-def test_dir_shows_what_is_for_users() -> None:
+def test_dir_lists_public_names() -> None:
     assert dir(tfm) == sorted(tfm.__all__)
     assert all(hasattr(tfm, name) for name in tfm.__all__)
 
 
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
-def test_module_with_a_public_name_shows_users_what_is_for_them(name: str) -> None:
+def test_public_modules_list_only_public_names(name: str) -> None:
     module = getattr(tfm, name)
     assert name in tfm.__all__
     for public in module.__all__:
@@ -127,7 +127,7 @@ def test_module_with_a_public_name_shows_users_what_is_for_them(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["math", "ops", "scipy"])
-def test_facade_holds_only_names_for_users(name: str) -> None:
+def test_facade_holds_only_public_names(name: str) -> None:
     module = getattr(tfm, name)
     assert {public for public in vars(module) if not public.startswith("_")} - {"annotations"} == set(module.__all__)
 

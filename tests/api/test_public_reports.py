@@ -59,7 +59,7 @@ def _jacobian(fun: Function, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_start_beside_a_pole_of_the_tangent_is_left(jit_compile: bool) -> None:
+def test_a_solve_leaves_a_start_near_a_pole_of_the_tangent(jit_compile: bool) -> None:
     """https://github.com/scipy/scipy/issues/12361; the start is in https://github.com/jacobwilliams/slsqp/issues/17."""
     a, b = -1.2136516906077681, -1.228916217819073
     report = Report(

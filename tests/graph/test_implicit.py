@@ -138,7 +138,7 @@ def test_structures_captured_tensors_and_several_uses_of_one() -> None:
     check_gradient(value, [0.5, 0.8])
 
 
-def test_what_a_solution_does_not_depend_on_has_no_gradient() -> None:
+def test_unused_inputs_have_no_gradient() -> None:
     def value(start: Any, a: Any, b: Any) -> Any:
         return tf.reduce_sum(tfm.ops.minimize(smooth, start, args=(a,), options=TIGHT).x)
 
@@ -373,7 +373,7 @@ class TestNoDerivative:
 
         assert np.isfinite(gradient(value, double(0.5))).all()
 
-    def test_gradient_from_upstream_that_is_not_a_number_stays_so(self) -> None:
+    def test_upstream_gradient_of_nan_stays_nan(self) -> None:
         def value(a: Any) -> Any:
             x = tfm.ops.minimize(smooth, np.zeros(2), args=(a,)).x
             return tf.reduce_sum(x) * tf.sqrt(double(-1.0))

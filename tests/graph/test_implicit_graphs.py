@@ -173,7 +173,7 @@ def test_second_derivative_is_refused(solved: Callable[..., Any], in_function: b
 
 
 @pytest.mark.parametrize("name", ["history", "constr_violation"])
-def test_what_is_no_derivative_has_no_gradient(name: str) -> None:
+def test_results_without_a_derivative_have_no_gradient(name: str) -> None:
     @tf.function
     def gradient(a: tf.Tensor) -> Any:
         with tf.GradientTape() as tape:

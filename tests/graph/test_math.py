@@ -194,7 +194,7 @@ def test_criterion_that_keeps_structured_state(tensorflow_probability: ModuleTyp
     assert 10 <= len(traces[0][0]) < 300
 
 
-def test_reduction_of_no_criterion_is_asked_too(tensorflow_probability: ModuleType) -> None:
+def test_reduction_is_called_without_a_criterion(tensorflow_probability: ModuleType) -> None:
     actual, expected = (
         in_eager_mode(
             minimize,
@@ -226,7 +226,7 @@ def test_trace_function_of_three_arguments() -> None:
     np.testing.assert_allclose(grads[1], 2.0 * np.outer(0.8 ** np.arange(4), [1.0, 2.0]), rtol=1e-6)
 
 
-def test_trace_functions_are_told_apart_by_what_they_have_to_be_given() -> None:
+def test_trace_functions_are_told_apart_by_their_required_arguments() -> None:
     def trace(trace_fn: Any) -> Any:
         x = tf.Variable(1.0)
         return tfm.math.minimize(lambda: x**2, 2, Descent(), trace_fn=trace_fn)
@@ -245,7 +245,7 @@ def test_trace_functions_are_told_apart_by_what_they_have_to_be_given() -> None:
     assert set(trace(lambda q: q._asdict())) == set(tfm.math.MinimizeTraceableQuantities._fields)
 
 
-def test_default_is_the_loss_of_all_variables_that_are_read() -> None:
+def test_default_is_the_loss_and_all_variables_that_it_reads() -> None:
     x, y, unread = tf.Variable(1.0), tf.Variable(2.0), tf.Variable(3.0)
     frozen = tf.Variable(4.0, trainable=False)
     losses = tfm.math.minimize(lambda: x**2 + y**2 + frozen, 3, Descent())
@@ -291,7 +291,7 @@ def test_loss_function_is_converted_by_autograph() -> None:
     assert float(tfm.math.minimize(loss_fn, 100, Descent())[-1]) < 0.2
 
 
-def test_one_optimizer_goes_on_where_it_was() -> None:
+def test_optimizer_continues_from_its_state() -> None:
     x, y = tf.Variable(1.0), tf.Variable(1.0)
     halves, whole = keras.optimizers.Adam(0.1), keras.optimizers.Adam(0.1)
     first = tfm.math.minimize(lambda: x**2, 5, halves)
@@ -314,7 +314,7 @@ def test_tensors_of_the_function_outside_are_read() -> None:
         np.testing.assert_allclose(trace[0], target**3)
 
 
-def test_inside_of_a_function_that_xla_compiles() -> None:
+def test_inside_a_function_compiled_by_xla() -> None:
     x, y = tf.Variable(0.0), tf.Variable(0.0)
     compiled = tf.function(lambda: tfm.math.minimize(lambda: (x - 5.0) ** 2, 20, Descent()), jit_compile=True)
     np.testing.assert_allclose(compiled(), tfm.math.minimize(lambda: (y - 5.0) ** 2, 20, Descent()), rtol=1e-6)
@@ -331,7 +331,7 @@ def test_run_functions_eagerly_lets_all_functions_see_values() -> None:
     np.testing.assert_array_equal(losses, np.float32(seen))
 
 
-def test_calls_in_a_row_are_no_news_to_tensorflow(caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_in_a_row_do_not_warn_of_retracing(caplog: pytest.LogCaptureFixture) -> None:
     logger = tf.get_logger()
     logger.addHandler(caplog.handler)
     try:
@@ -349,7 +349,7 @@ def test_operations_are_named() -> None:
         assert tfm.math.minimize(lambda: x**2, 3, Descent(), name="fit").name.startswith("fit/")
 
 
-def test_loss_that_fails_is_tensorflows_error_and_stops_the_steps() -> None:
+def test_error_in_the_loss_comes_through_and_stops_the_steps() -> None:
     x = tf.Variable(1.0)
 
     def loss_fn() -> tf.Tensor:
@@ -397,7 +397,7 @@ def test_variable_that_the_loss_does_not_depend_on_keeps_its_value() -> None:
         ({"trace_fn": lambda a, b: a}, r"trace_fn has the arguments \(a, b\)"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+def test_bad_arguments_are_refused_before_anything_runs(changes: dict[str, Any], message: str) -> None:
     x = tf.Variable(1.0)
     arguments: dict[str, Any] = {"loss_fn": lambda: x**2, "num_steps": 3, "optimizer": Descent(), **changes}
     with pytest.raises(ValueError, match=message):
@@ -433,7 +433,7 @@ def examples() -> ModuleType:
     [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP],
     ids=["keras", "v1", "lbfgsb", "slsqp"],
 )
-def test_examples_of_tensorflow_probability_give_what_they_say(
+def test_examples_of_tensorflow_probability_give_the_documented_results(
     examples: ModuleType, make_optimizer: Callable[[], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     x, losses = examples.scalar_function(make_optimizer)

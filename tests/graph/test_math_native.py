@@ -98,7 +98,7 @@ def test_start_without_a_lower_loss_is_one_step() -> None:
 
 @pytest.mark.parametrize("full_length", [True, False])
 @pytest.mark.parametrize("optimizer", [tfm.LBFGSB(bounds=[(10, 11)]), tfm.SLSQP(bounds=[(10, 11)])])
-def test_start_that_the_bounds_make_the_solution_is_one_step(optimizer: Any, full_length: bool) -> None:
+def test_start_that_bounds_make_optimal_is_one_step(optimizer: Any, full_length: bool) -> None:
     x = tf.Variable(0.0)
     losses, path = tfm.math.minimize(
         lambda: (x - 4.0) ** 2,
@@ -130,7 +130,7 @@ def test_graphs_and_sessions_give_what_eager_mode_gives() -> None:
         np.testing.assert_array_equal(x, eager)
 
 
-def test_fetching_what_depends_on_the_trace_runs_the_steps() -> None:
+def test_fetching_a_tensor_that_depends_on_the_trace_runs_the_steps() -> None:
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf.Variable(0.0)
         losses = tfm.math.minimize(lambda: (x - 5.0) ** 2, 10, tfm.LBFGSB())
@@ -167,7 +167,7 @@ def test_criterion_ends_the_steps(tensorflow_probability: ModuleType) -> None:
         assert bool(converged) == (i == taken)
 
 
-def test_reduction_is_asked_after_each_step() -> None:
+def test_reduction_is_called_after_each_step() -> None:
     x = tf.Variable(START)
     losses = tfm.math.minimize(
         lambda: rosenbrock(x),
@@ -231,7 +231,7 @@ def test_keras_model_is_trained() -> None:
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_runs_one_after_the_other_in_one_function() -> None:
+def test_two_runs_in_one_function() -> None:
     x = tf.Variable(START)
 
     @tf.function
@@ -248,7 +248,7 @@ def test_runs_one_after_the_other_in_one_function() -> None:
         np.testing.assert_array_equal(end, x)
 
 
-def test_in_a_loop_of_a_graph_with_tensors_of_it() -> None:
+def test_loop_in_a_graph_with_its_tensors() -> None:
     x = tf.Variable([0.0, 0.0], dtype=tf.float64)
 
     @tf.function
@@ -285,7 +285,7 @@ def test_error_in_the_trace_function_leaves_the_variables() -> None:
     np.testing.assert_array_equal(x, START)
 
 
-def test_optimizers_show_what_they_were_given() -> None:
+def test_repr_of_an_optimizer_shows_its_arguments() -> None:
     assert repr(tfm.LBFGSB(bounds=(0, 1), maxcor=5)).startswith("LBFGSB(bounds=(0, 1), maxcor=5, ftol=")
     assert repr(tfm.LBFGSB(bounds=np.array([[0, 1], [2, 3]]))).startswith("LBFGSB(bounds=array([[0, 1],")
     assert repr(tfm.LBFGSB(maxfun=9)).endswith("maxls=20, maxfun=9)")
@@ -301,7 +301,7 @@ def test_optimizers_show_what_they_were_given() -> None:
         (lambda: tfm.SLSQP(ftol="small"), "ftol is 'small'"),
     ],
 )
-def test_options_are_checked_where_they_are_given(make: Callable[[], Any], message: str) -> None:
+def test_options_are_checked_by_the_constructor(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -321,7 +321,7 @@ def test_options_are_checked_where_they_are_given(make: Callable[[], Any], messa
         ({"batch_convergence_reduce_fn": lambda t: tf.stack([t, t])}, r"of shape \(2,\): return a scalar"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+def test_bad_arguments_are_refused_before_anything_runs(changes: dict[str, Any], message: str) -> None:
     x = tf.Variable(START, name="x")
     arguments: dict[str, Any] = {
         "loss_fn": lambda: rosenbrock(x),

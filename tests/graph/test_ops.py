@@ -266,7 +266,7 @@ def test_eager_mode() -> None:
     assert result.x.device.endswith("CPU:0")
 
 
-def test_minimize_is_the_operation_inside_of_a_function() -> None:
+def test_minimize_inside_a_function_is_the_operation() -> None:
     @tf.function
     def solve(x0: Any, a: Any) -> Any:
         return tfm.minimize(lambda x, a: rosenbrock(x) * a, x0, args=(a,), bounds=(None, 0.9), tol=1e-12)

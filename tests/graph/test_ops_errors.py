@@ -21,7 +21,7 @@ def in_graph(*args: Any, **keywords: Any) -> Any:
     return tf.function(lambda: tfm.ops.minimize(*args, **keywords), autograph=False)()
 
 
-def test_error_in_the_loss_is_tensorflows_with_both_nodes() -> None:
+def test_error_in_the_loss_names_both_nodes() -> None:
     def loss(x: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_less(x[0], tf.constant(-1.1, tf.float64), name="is_left")]):
             return rosenbrock(x)
@@ -78,7 +78,7 @@ def test_loss_that_is_not_finite_at_the_start_ends_with_a_status() -> None:
         ({"x0": []}, ValueError, "x0 is empty"),
     ],
 )
-def test_what_is_wrong_is_said_while_the_graph_is_built(
+def test_bad_arguments_are_refused_while_the_graph_is_built(
     keywords: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -111,7 +111,7 @@ def test_symbolic_bounds_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("solve", [tfm.minimize, tfm.ops.minimize])
-def test_solve_that_xla_would_have_to_compile_is_refused(solve: Any) -> None:
+def test_solve_inside_a_function_compiled_by_xla_is_refused(solve: Any) -> None:
     compiled = tf.function(lambda: solve(rosenbrock, X0).x, jit_compile=True)
     for call in (compiled, compiled.get_concrete_function, tf.function(lambda: compiled(), autograph=False)):
         with pytest.raises(ValueError, match="remove jit_compile=True from the function around it"):
@@ -157,7 +157,7 @@ def test_minimizer_in_a_graph_is_refused() -> None:
         tf.function(lambda: tfm.Minimizer(rosenbrock, X0), autograph=False)()
 
 
-def test_loss_that_writes_what_is_optimised_is_refused() -> None:
+def test_loss_that_writes_an_optimised_variable_is_refused() -> None:
     v = tf.Variable(X0)
 
     def loss() -> Any:

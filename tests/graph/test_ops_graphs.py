@@ -110,7 +110,7 @@ def cancel_in_the_midst(run: Any, started: threading.Event, cancel: Any) -> None
 
 
 @pytest.mark.parametrize(("loss", "method"), [(rosenbrock, "L-BFGS-B"), (long_loop, "L-BFGS-B"), (long_loop, "SLSQP")])
-def test_cancelled_function_ends_in_the_midst(loss: Any, method: str) -> None:
+def test_cancelled_function_ends_early(loss: Any, method: str) -> None:
     x0 = LONG_X0 if loss is rosenbrock else X0
     options = {"ftol": 0, "maxiter": 10**6} | ({"gtol": 0, "maxfun": 10**9} if method == "L-BFGS-B" else {})
     started = threading.Event()
@@ -135,7 +135,7 @@ class TestVersion1:
                 np.testing.assert_allclose(x, np.multiply(value, [1, 2]) + np.array([3, 4]), atol=1e-6)
                 assert success
 
-    def test_variables_are_assigned_before_the_result_is_there(self) -> None:
+    def test_variables_are_assigned_before_the_result_is_available(self) -> None:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
             v = tf.compat.v1.get_variable("v", initializer=np.array([3.0, 4.0]), use_resource=True)
             result = tfm.ops.minimize(lambda: tf.reduce_sum((v - 1) ** 2), v)

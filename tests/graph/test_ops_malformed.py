@@ -19,6 +19,6 @@ def test_malformed_operation_is_refused_by_name(name: str, outcomes: dict[str, s
 
 
 @pytest.mark.parametrize("name", ["plain", "bounds", "variables", "slsqp", "trace", "jit"])
-def test_graphs_that_the_malformed_ones_are_made_from_run(name: str) -> None:
+def test_unchanged_graphs_run(name: str) -> None:
     unchanged = malformed_graphs.Variant(name, lambda graph_def, node: None, "")
     assert malformed_graphs.outcome(malformed_graphs.mutated(unchanged)) == ""

@@ -273,7 +273,7 @@ def test_argument_of_another_dtype_is_refused() -> None:
 
 
 @pytest.mark.subprocess
-def test_binding_names_what_is_missing() -> None:
+def test_binding_names_missing_symbols() -> None:
     # In a new interpreter, because binding happens only once.
     script = (
         "from tfminimize import _native\n"

@@ -36,7 +36,7 @@ def both(traced: Traced, *arguments: Any) -> tuple[list[Any], list[Any]]:
 
 
 @pytest.mark.parametrize("dispatch", WAYS)
-def test_results_are_those_of_pythons_own_calls(dispatch: str) -> None:
+def test_results_are_those_of_calls_from_python(dispatch: str) -> None:
     layout = vector_layout(9)
     matrix = tf.constant(np.random.default_rng(1).normal(size=(4, 9)))
     traced = trace_constrained(
@@ -123,7 +123,7 @@ def test_rows_are_replaced_by_others_that_fit() -> None:
     assert function.values(arrays.x, np.zeros(0)) == 101.0
 
 
-def test_linear_constraints_are_in_no_row() -> None:
+def test_linear_constraints_have_no_row() -> None:
     # The solver itself computes the linear constraint x + y >= 1.
     traced = trace_constrained(rosenbrock, lambda x: circle_and_line(x)[:1], PLANE)
     arrays = memory(2, 2, START)
@@ -255,7 +255,7 @@ def test_arguments_are_replaced_for_both_functions() -> None:
             function.set_input(position, radius)
 
 
-def test_values_and_derivatives_come_at_once_where_both_are_expected() -> None:
+def test_values_and_derivatives_are_evaluated_at_once_if_both_are_expected() -> None:
     counters = tf.Variable([0, 0], dtype=tf.int64)
 
     def counted(which: int, fun: Any) -> Any:
@@ -304,7 +304,7 @@ def failing(check_values: bool) -> _native.FunctionObjective:
 
 
 @pytest.mark.parametrize("check_values", [True, False], ids=["in values", "in derivatives"])
-def test_error_has_the_type_and_the_message_of_pythons_own_call(check_values: bool) -> None:
+def test_error_has_the_type_and_message_of_a_call_from_python(check_values: bool) -> None:
     function, arrays = failing(check_values), memory(2, 2, -1.0)
     for _ in range(4):
         with pytest.raises(tf.errors.InvalidArgumentError) as found:

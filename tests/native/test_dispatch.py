@@ -126,7 +126,7 @@ PURE = {
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_both_ways_give_the_numbers_of_pythons_own_call(name: str) -> None:
+def test_both_ways_give_the_numbers_of_a_call_from_python(name: str) -> None:
     concrete = trace(PURE[name], vector_layout(N))
     call = call_plan(concrete, False)
     assert call.dispatch == "fastest", call.reason
@@ -220,7 +220,7 @@ def test_printing(capfd: pytest.CaptureFixture[str]) -> None:
     assert printed == [f"value {i * N}" for i in range(12)]
 
 
-def test_random_numbers_are_those_of_pythons_own_calls() -> None:
+def test_random_numbers_are_those_of_calls_from_python() -> None:
     def loss(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(x**2) + tf.random.normal([], dtype=F64, seed=3)
 
@@ -248,7 +248,7 @@ def test_random_generator_goes_on() -> None:
 
 
 @pytest.mark.parametrize("way", ["function", "partitioned_call", "fastest"])
-def test_what_the_function_keeps_of_x_does_not_move_with_x(way: str) -> None:
+def test_tensors_that_a_function_keeps_do_not_change_with_x(way: str) -> None:
     kept, listed, arrays = tf.Variable(np.zeros(N)), [], []
 
     def keep(v: Any) -> Any:
@@ -276,7 +276,7 @@ def test_what_the_function_keeps_of_x_does_not_move_with_x(way: str) -> None:
     np.testing.assert_array_equal([v[3] for v in arrays], np.arange(10.0))
 
 
-def test_reason_is_told() -> None:
+def test_reason_is_given() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(N), jit_compile=True)
     call = call_plan(concrete, True)
     assert (call.dispatch, call.optimized) == ("function", b"")
@@ -373,7 +373,7 @@ def test_functions_are_removed_with_their_objects() -> None:
 
 
 @pytest.mark.resident_memory
-def test_memory_of_functions_that_are_gone_is_given_back() -> None:
+def test_memory_of_deleted_functions_is_freed() -> None:
     live = objective(trace(PURE["logistic"], vector_layout(N)), vector_layout(N))
     x, g = vectors(N, 0.5)
     expected = live.evaluate(x, g)
@@ -397,7 +397,7 @@ def test_memory_of_functions_that_are_gone_is_given_back() -> None:
 
 
 @pytest.mark.resident_memory
-def test_constants_of_functions_that_are_gone_are_given_back() -> None:
+def test_constants_of_deleted_functions_are_freed() -> None:
     matrix = np.random.default_rng(0).normal(size=(100_000, N))
     x, g = vectors(N, 0.5)
     # One is in use and cannot be repeated: only functions with the same numbers of inputs and outputs wait for it.

@@ -262,7 +262,7 @@ def test_exception_of_a_callback_comes_through_and_the_objective_works_again(
     np.testing.assert_array_equal(solution(kind, function), solution(kind))
 
 
-def test_truth_of_the_callback_may_raise() -> None:
+def test_callback_result_without_a_truth_value_raises() -> None:
     with pytest.raises(ValueError, match="ambiguous"):
         _native.drive(lbfgsb(2, START), rosenbrock_objective(2), lambda: np.zeros(2))
 

@@ -69,7 +69,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 @every_kind
-def test_objective_outlives_what_it_was_made_of(kind: Kind) -> None:
+def test_objective_outlives_its_functions(kind: Kind) -> None:
     function = kind.make()
     gc.collect()
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_tensorflow_reads_the_memory_of_x(kind: Kind) -> None:
     assert set(function.input_address(x, 0)) == {x.ctypes.data}
 
 
-def test_tensorflow_reads_each_component_where_it_is() -> None:
+def test_tensorflow_reads_each_component_in_place() -> None:
     layout: Layout = [(0, (2, 3), "float64"), (8, (5,), "float64")]
     function = objective(trace(lambda a, b: tf.reduce_sum(a**2) + tf.reduce_sum(b), layout), layout)
     x, _ = vectors(13)
@@ -191,7 +191,7 @@ def compiled(n: int) -> _native.XlaCall:
     return _native.XlaCall(program.program, [0])
 
 
-def test_bare_loop_of_machine_code_writes_to_no_array_of_before() -> None:
+def test_bare_loop_of_machine_code_writes_to_no_earlier_array() -> None:
     n = 1000
     function = _native.FunctionObjective(
         private.context_capsule(), [compiled(n)], [_native.Component(0, (n,), "float64")]
@@ -355,7 +355,7 @@ def test_second_user_at_the_same_time_is_refused(kind: Kind) -> None:
 
 @pytest.mark.parametrize("dispatch", WAYS)
 @pytest.mark.parametrize("n", [2, 9, 1000])
-def test_value_and_gradient_are_those_of_pythons_own_call(dispatch: str, n: int) -> None:
+def test_value_and_gradient_are_those_of_a_call_from_python(dispatch: str, n: int) -> None:
     concrete = trace(rosenbrock, vector_layout(n))
     function = objective(concrete, vector_layout(n), dispatch=dispatch)
     x, g = vectors(n)
@@ -450,7 +450,7 @@ def make_failing(check: str) -> Any:
 
 
 @pytest.mark.parametrize("dispatch", WAYS)
-def test_error_has_the_type_and_the_message_of_pythons_own_call(dispatch: str) -> None:
+def test_error_has_the_type_and_message_of_a_call_from_python(dispatch: str) -> None:
     concrete = make_failing("logarithm of my x")
     function = objective(concrete, vector_layout(3), dispatch=dispatch)
     x, g = vectors(3, -1.0)

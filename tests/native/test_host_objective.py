@@ -89,7 +89,7 @@ def test_values_and_derivatives_are_evaluated_apart() -> None:
     assert calls == ["values", "derivatives"]
 
 
-def test_one_function_writes_only_what_is_asked_for() -> None:
+def test_one_function_writes_only_requested_outputs() -> None:
     function, (x, g) = one((1.5, [1.0, 2.0, 3.0])), vectors(3)
     assert function.values(x) == 1.5
     np.testing.assert_array_equal(g, 0.0)

@@ -333,7 +333,7 @@ def test_feasible_program_is_solved(family: Callable[[Random], Program], count: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "count"), INFEASIBLE.items(), ids=lambda item: getattr(item, "__name__", ""))
-def test_infeasible_program_is_found_out(family: Callable[[Random], Program], count: int) -> None:
+def test_infeasible_program_is_detected(family: Callable[[Random], Program], count: int) -> None:
     for seed, program in enumerate(programs(family, count)):
         singular = QpStatus.SINGULAR_EQUALITIES
         possible = (singular,) if family is contradicting_equalities else (QpStatus.INFEASIBLE, singular)
@@ -344,7 +344,7 @@ def test_infeasible_program_is_found_out(family: Callable[[Random], Program], co
 
 
 @pytest.mark.slow
-def test_program_is_solved_if_anything_satisfies_its_constraints() -> None:
+def test_program_is_solved_if_it_is_feasible() -> None:
     statuses = []
     for seed, program in enumerate(programs(maybe_infeasible, UNKNOWN[maybe_infeasible])):
         solution = program.solve()

@@ -78,7 +78,9 @@ def test_counts_are_those_of_scipy_on_nine_of_ten_problems(
     assert len(everywhere) >= 0.9 * len(COMPARED)
 
 
-def test_where_scipy_meets_non_finite_values_ours_goes_on(our_results: Results, scipy_results: list[Results]) -> None:
+def test_solver_goes_on_after_non_finite_values_unlike_scipys(
+    our_results: Results, scipy_results: list[Results]
+) -> None:
     for name in MEETS_NON_FINITE & set(NAMES):
         assert our_results[name][3] < scipy_results[0][name][3]
 

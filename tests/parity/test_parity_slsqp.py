@@ -95,7 +95,7 @@ def test_iterations_are_those_of_scipy_on_most_problems(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answer_is_nowhere_worse(outcomes: dict[str, Outcomes], name: str) -> None:
+def test_answer_is_never_worse(outcomes: dict[str, Outcomes], name: str) -> None:
     ours = outcomes["ours"][name]
     scipys = [outcomes[kernel][name] for kernel in KERNELS]
     if all(outcome.solved for outcome in scipys):
@@ -106,7 +106,7 @@ def test_answer_is_nowhere_worse(outcomes: dict[str, Outcomes], name: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(FALSE_SUCCESS))
-def test_false_success_of_scipy_is_none_of_ours(outcomes: dict[str, Outcomes], name: str) -> None:
+def test_problem_that_scipy_ends_too_early_is_solved(outcomes: dict[str, Outcomes], name: str) -> None:
     scipys, ours = outcomes[KERNELS[0]][name], outcomes["ours"][name]
     assert scipys.solved
     assert ours.solved

@@ -222,7 +222,7 @@ def test_limits_and_matrices_are_data() -> None:
     assert traces == 2
 
 
-def test_other_constraints_are_not_mistaken_for_those_before() -> None:
+def test_new_constraints_are_not_mistaken_for_earlier_ones() -> None:
     def first(x: tf.Tensor) -> tf.Tensor:
         return x[0] - 2.0
 

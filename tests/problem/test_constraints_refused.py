@@ -218,7 +218,7 @@ def test_lambda_with_control_flow_is_still_converted() -> None:
         (scipy.optimize.Bounds(0, 1), "give bounds as bounds="),
     ],
 )
-def test_what_is_no_constraint_is_refused_by_scipys_methods_too(method: str, constraints: Any, message: str) -> None:
+def test_bad_constraint_is_refused_for_scipys_methods_too(method: str, constraints: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tfm.Minimizer(bowl, np.zeros(2), method=method, constraints=constraints)
 

@@ -43,7 +43,7 @@ def test_no_evaluations_are_as_many_as_scipy_makes(maxfun: int) -> None:
     assert_same(*both("L-BFGS-B", options={"maxfun": maxfun}))
 
 
-def test_callback_is_called_once_where_no_iteration_is_asked_for() -> None:
+def test_callback_is_called_once_for_maxiter_0() -> None:
     seen: list[Any] = []
     tfm.scipy.fmin_l_bfgs_b(rosen, X0, rosen_der, maxiter=0, callback=seen.append)
     assert len(seen) == 1
@@ -89,7 +89,7 @@ def test_wrong_bounds_are_named(method: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("sampling", ["simplicial", "sobol"])
 @pytest.mark.parametrize("constrained", [False, True])
-def test_shgo_finds_the_same_with_as_many_evaluations(name: str, sampling: str, constrained: bool) -> None:
+def test_shgo_finds_the_same_with_equally_many_evaluations(name: str, sampling: str, constrained: bool) -> None:
     constraints = {"type": "ineq", "fun": lambda x: x[0] + x[1]} if constrained else ()
 
     def found(method: Any) -> OptimizeResult:

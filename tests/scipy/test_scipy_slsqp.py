@@ -134,7 +134,7 @@ def test_jac_true_evaluates_loss_and_gradient_together() -> None:
     assert calls == result.nfev
 
 
-def test_derivatives_are_evaluated_only_where_they_are_used() -> None:
+def test_derivatives_are_evaluated_only_when_used() -> None:
     calls = {"gradient": 0, "jacobian": 0}
 
     def counted(name: str, value: np.ndarray) -> np.ndarray:
@@ -213,7 +213,7 @@ def test_all_variables_fixed_returns_at_once_as_scipy(bounds: Any) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [(tfm.scipy.slsqp, 10), (tfm.scipy.lbfgsb, 2)])
-def test_all_variables_fixed_where_the_function_is_no_number_is_no_success(method: Any, status: int) -> None:
+def test_all_variables_fixed_at_a_nan_is_no_success(method: Any, status: int) -> None:
     result = method(lambda x: np.nan, np.ones(2), bounds=[(1, 1), (1, 1)])
     assert (result.status, result.success) == (status, False)
     assert "where the function is nan" in result.message
@@ -238,7 +238,7 @@ def test_all_variables_fixed_where_the_function_is_no_number_is_no_success(metho
         ),
     ],
 )
-def test_what_is_no_constraint_is_an_error_that_names_it(constraint: Any, error: Any, sentence: str) -> None:
+def test_bad_constraint_is_an_error_that_names_it(constraint: Any, error: Any, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         tfm.scipy.slsqp(bowl, X0, constraints=constraint)
 

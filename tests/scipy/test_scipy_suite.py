@@ -30,7 +30,7 @@ SUITE = [
 ]
 
 
-def test_scipys_own_tests_pass_with_our_methods_in_the_place_of_scipys(tmp_path: pathlib.Path) -> None:
+def test_scipys_own_tests_pass_with_our_methods(tmp_path: pathlib.Path) -> None:
     deselected = [f"--deselect={name}" for name in EXCEPTIONS]
     options = ["-q", "-c", os.devnull, "--rootdir", tmp_path, "-p", "no:cacheprovider", "-p", "scipy_suite_plugin"]
     printed = run_python("-m", "pytest", *options, *deselected, "--pyargs", *SUITE, cwd=tmp_path)

@@ -46,7 +46,7 @@ def test_other_methods_assign_variables_and_take_bounds() -> None:
 
 
 @pytest.mark.parametrize("keep_feasible", [False, True, [True, False]])
-def test_bounds_stay_feasible_where_they_must(keep_feasible: Any) -> None:
+def test_keep_feasible_reaches_the_method(keep_feasible: Any) -> None:
     seen: list[Any] = []
 
     def method(fun: Any, x0: np.ndarray, bounds: scipy.optimize.Bounds, **kwargs: Any) -> scipy.optimize.OptimizeResult:
@@ -70,7 +70,7 @@ def test_violation_is_reported_by_every_method(method: str) -> None:
     assert tfm.minimize(bowl_at_3, np.zeros(2), method=method).constr_violation == 0.0
 
 
-def test_violation_is_computed_where_a_custom_method_does_not_tell() -> None:
+def test_violation_is_computed_if_a_custom_method_does_not_report_it() -> None:
     def method(fun: Any, x0: np.ndarray, **kwargs: Any) -> scipy.optimize.OptimizeResult:
         return scipy.optimize.OptimizeResult(x=x0, fun=0.0)
 

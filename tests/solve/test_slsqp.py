@@ -382,7 +382,7 @@ WALLS = {
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", WALLS)
-def test_success_beside_a_wall_is_a_minimum(name: str, dtype: type, jit_compile: bool) -> None:
+def test_success_near_a_wall_is_a_minimum(name: str, dtype: type, jit_compile: bool) -> None:
     fun, optimum = WALLS[name]
     starts = np.random.default_rng(1).uniform(0.05, 1.9, (20, 2)).astype(dtype)
     minimizer = tfm.Minimizer(fun, starts[0], method="SLSQP", bounds=[(0.0, 2.0)] * 2, jit_compile=jit_compile)

@@ -23,7 +23,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
     assert (ours.fun, ours.nit, ours.nfev, ours.message) == (theirs.fun, theirs.nit, theirs.nfev, theirs.message)
 
 
-def test_threads_with_one_minimizer_give_what_solves_in_turn_give() -> None:
+def test_threads_give_the_results_of_solves_in_turn() -> None:
     problem = tfm.testing.rosenbrock(20)
     solver = tfm.Minimizer(problem.fun, problem.x0, bounds=(-2.0, 2.0))
     starts = np.random.default_rng(0).normal(size=(4 * THREADS, 20))

@@ -85,7 +85,7 @@ def test_variable_may_be_read_anywhere(part: Any, solve: Any) -> None:
 
 @every_solve
 @pytest.mark.parametrize("part", WRITES.values(), ids=WRITES)
-def test_variable_of_the_solve_may_be_written_nowhere(part: Any, solve: Any) -> None:
+def test_optimised_variable_may_not_be_written_anywhere(part: Any, solve: Any) -> None:
     v = tf.Variable([0.0, 0.0], name="optimised")
     with pytest.raises(ValueError, match="writes to variable 'optimised:0', which is being optimised"):
         solve(loss_with(lambda: part(v), v), v)
@@ -167,7 +167,7 @@ def no_global_seed() -> None:
 
 @every_solve
 @pytest.mark.parametrize(("part", "operation"), RANDOM.values(), ids=RANDOM)
-def test_random_numbers_in_the_loss_are_said_once(part: Any, operation: str, solve: Any) -> None:
+def test_random_numbers_in_the_loss_give_one_warning(part: Any, operation: str, solve: Any) -> None:
     v = tf.Variable([0.0, 0.0])
     with pytest.warns(UserWarning, match=f"draws random numbers, in operation '.*' \\({operation}") as caught:
         solve(loss_with(part, v), v)
@@ -182,13 +182,13 @@ def test_numbers_that_stay_the_same_are_no_random_ones(part: Any, solve: Any) ->
     np.testing.assert_allclose(v.numpy(), 1.0, atol=1e-4)
 
 
-def test_random_numbers_in_a_constraint_are_said() -> None:
+def test_random_numbers_in_a_constraint_give_a_warning() -> None:
     constraint = {"type": "ineq", "fun": lambda x: x + 5.0 + 1e-12 * tf.random.normal([2], dtype=tf.float64)}
     with pytest.warns(UserWarning, match="RandomStandardNormal"):
         tfm.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2), method="SLSQP", constraints=constraint)
 
 
-def test_random_numbers_are_said_once_for_each_trace() -> None:
+def test_random_numbers_give_one_warning_for_each_trace() -> None:
     with pytest.warns(UserWarning, match="RandomStandardNormal"):
         solver = tfm.Minimizer(
             lambda x, a: tf.reduce_sum((x - a) ** 2) + 0.0 * tf.random.normal([], dtype=tf.float64),
@@ -212,7 +212,7 @@ def compiled_for_each_x() -> Any:
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
-def test_function_that_is_compiled_anew_for_every_x_is_said_once(method: str) -> None:
+def test_function_that_is_compiled_again_for_every_x_gives_one_warning(method: str) -> None:
     compiled = compiled_for_each_x()
     solver = tfm.Minimizer(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)
     with pytest.warns(UserWarning, match="XLA compiles the function anew for every x.*jit_compile=False"):
@@ -222,7 +222,7 @@ def test_function_that_is_compiled_anew_for_every_x_is_said_once(method: str) ->
 
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
-def test_batch_says_once_that_its_function_is_compiled_anew_for_every_x(method: str, num_threads: int) -> None:
+def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, num_threads: int) -> None:
     compiled = compiled_for_each_x()
     solver = tfm.Minimizer(lambda x, a: compiled(x) + a, np.zeros(3), args=(0.0,), method=method)
     starts, shifts = np.array([[3.0, 2.0, 5.0], [1.0, 2.0, 4.0]]), np.zeros(2)
@@ -253,7 +253,7 @@ ANEW = "minimize/solve: XLA compiles the function anew for every x"
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
-def test_operation_logs_once_that_its_function_is_compiled_anew_for_every_x(method: str) -> None:
+def test_operation_logs_once_that_its_function_is_compiled_again_for_every_x(method: str) -> None:
     log = logged(f"solve({method!r})")
     assert log.count(ANEW) == 1
     assert "Use jit_compile=False" in log

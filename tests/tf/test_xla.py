@@ -52,7 +52,7 @@ def test_function_that_asks_for_xla_gets_machine_code() -> None:
     assert tfm.minimize(tf.function(rosenbrock, jit_compile=True), np.zeros(2), jit_compile=False).backend == "tfe"
 
 
-def test_x_and_data_are_read_where_they_are() -> None:
+def test_x_and_data_are_read_in_place() -> None:
     data = tf.constant(np.random.default_rng(0).normal(size=(50, 3)))
     solver = tfm.Minimizer(
         lambda x: tf.reduce_sum((tf.linalg.matvec(data, x) - 1.0) ** 2), np.zeros(3), jit_compile=True
@@ -161,7 +161,7 @@ def test_a_captured_shape_becomes_a_constant() -> None:
     ],
     ids=lambda fun: "",
 )
-def test_what_xla_compiles_gives_the_values_of_the_graph(fun: Callable[..., Any]) -> None:
+def test_xla_gives_the_values_of_the_graph(fun: Callable[..., Any]) -> None:
     solvers = [tfm.Minimizer(fun, np.zeros(3), jit_compile=jit_compile) for jit_compile in (True, False)]
     leases = [solver._program.lease(solver.arguments) for solver in solvers]
     assert [lease.workspace.backend.name for lease in leases] == ["xla", "tfe"]
@@ -183,7 +183,7 @@ def refused(fun: Callable[..., Any], x0: Any = (1.0, 2.0), **kwargs: Any) -> str
     return str(result.backend_reason)
 
 
-def test_what_xla_cannot_compile_runs_as_a_graph() -> None:
+def test_function_that_xla_cannot_compile_runs_as_a_graph() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(x**2) + tf.reduce_sum(tf.numpy_function(lambda a: 0.0 * a, [x], tf.float64))
 
@@ -321,7 +321,7 @@ def test_another_tensorflow_version_leaves_all_the_rest() -> None:
     assert "built for TensorFlow 2.20.0" in " ".join(output.split())
 
 
-def test_compile_time_is_told_once() -> None:
+def test_compile_time_is_reported_once() -> None:
     solver = tfm.Minimizer(rosenbrock, np.zeros(2), jit_compile=True)
     first, second = solver.minimize(), solver.minimize()
     assert first.timing["compile"] > 0

@@ -242,7 +242,7 @@ def test_unknown_name_in_feed_dict(key: str) -> None:
 
 
 @pytest.mark.usefixtures("graph")
-def test_what_is_no_session_or_feed_dict() -> None:
+def test_session_or_feed_dict_of_a_wrong_type() -> None:
     optimizer = tfm.ScipyOptimizerInterface(tf.square(v1.Variable(1.0)))
     with pytest.raises(ValueError, match=r"session is 'local': give a tf\.compat\.v1\.Session"):
         optimizer.minimize("local")

@@ -28,7 +28,7 @@ def solved(session: Any, loss: Any, **arguments: Any) -> Any:
     return optimizer.minimize(session)
 
 
-def test_question_whether_a_reference_variable_is_initialised(session: Any) -> None:
+def test_asking_whether_a_reference_variable_is_initialised(session: Any) -> None:
     x = v1.get_variable("x", initializer=[5.0, 5.0], use_resource=False)
     scale = 1.0 / tf.cast(v1.is_variable_initialized(x), tf.float32)
     result = solved(session, scale * squared_distance(x, [1.0, 2.0]))
@@ -149,7 +149,7 @@ def test_placeholders_and_intermediate_tensors_are_fed(session: Any) -> None:
     np.testing.assert_allclose(session.run(x), [1.0, 2.0], atol=1e-5)
 
 
-def test_what_is_fed_need_not_be_lifted(session: Any) -> None:
+def test_fed_tensors_need_not_be_lifted(session: Any) -> None:
     x = v1.Variable([5.0, 5.0])
     noise = tf.random.uniform([2])
     optimizer = tfm.ScipyOptimizerInterface(squared_distance(x, noise))
@@ -207,7 +207,7 @@ def test_repeated_minimize_adds_nothing_to_the_graph(session: Any) -> None:
 @pytest.mark.parametrize("method", ["SLSQP", "trust-constr"])
 @pytest.mark.parametrize("kind", ["equalities", "inequalities"])
 @pytest.mark.parametrize("runs", range(1, 5))
-def test_constraint_that_changes_its_size_is_named_wherever_it_does(method: str, kind: str, runs: int) -> None:
+def test_constraint_that_changes_its_size_is_named_in_any_evaluation(method: str, kind: str, runs: int) -> None:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         v = tf.compat.v1.Variable(np.array([1.0, 2.0]), use_resource=False)
         count = tf.compat.v1.Variable(0, trainable=False, use_resource=False)
@@ -220,7 +220,7 @@ def test_constraint_that_changes_its_size_is_named_wherever_it_does(method: str,
             optimizer.minimize(session)
 
 
-def test_question_whether_a_variable_is_initialised_is_no_change_of_it() -> None:
+def test_asking_whether_a_variable_is_initialised_does_not_change_it() -> None:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         v = tf.compat.v1.Variable(np.array([1.0, 2.0]), use_resource=False)
         loss = tf.reduce_sum(v**2) * tf.cast(tf.compat.v1.is_variable_initialized(v), tf.float64)

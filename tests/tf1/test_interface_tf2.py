@@ -43,7 +43,7 @@ def test_loss_may_be_a_tf_function() -> None:
     np.testing.assert_allclose(x.numpy(), 1.0, atol=1e-5)
 
 
-def test_var_list_is_what_the_loss_reads() -> None:
+def test_var_list_defaults_to_the_variables_that_the_loss_reads() -> None:
     a, b = tf.Variable(1.0), tf.Variable(2.0)
     fixed, unused = tf.Variable(3.0, trainable=False), tf.Variable(4.0)
     result = tfm.ScipyOptimizerInterface(lambda: tf.square(b - 5.0) + tf.square(a - fixed)).minimize()
@@ -113,7 +113,7 @@ def test_forms_of_bounds(form: Any) -> None:
     assert result.success
 
 
-def test_bounds_by_the_variable_where_it_is_hashable() -> None:
+def test_bounds_by_hashable_variables() -> None:
     class Hashable:
         """Wraps a variable as Keras does, and is hashable."""
 

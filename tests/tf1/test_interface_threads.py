@@ -62,7 +62,7 @@ def test_sessions_that_differ_in_a_variable_that_is_not_optimised(gathered: bool
     solve_in_threads(Quartic(gathered))
 
 
-def test_the_same_with_a_loss_callback() -> None:
+def test_sessions_that_differ_in_a_variable_that_is_not_optimised_with_a_loss_callback() -> None:
     problem = Quartic()
     solve_in_threads(problem, fetches=[problem.loss], loss_callback=lambda loss: None)
 
@@ -112,7 +112,7 @@ def test_callbacks_of_two_interfaces_minimise_by_each_other() -> None:
         np.testing.assert_allclose(list(pool.map(solve, range(2))), [1.0, 2.0], atol=1e-3)
 
 
-def test_solves_in_turn_share_what_is_traced() -> None:
+def test_solves_in_turn_share_a_trace() -> None:
     problem = Quartic()
     with problem.session(1.0) as session:
         first = problem.optimizer.minimize(session)
@@ -123,7 +123,7 @@ def test_solves_in_turn_share_what_is_traced() -> None:
     np.testing.assert_allclose(second.x, [2.0, -2.0], atol=1e-3)
 
 
-def test_functions_with_a_callback_in_threads() -> None:
+def test_solves_with_callbacks_in_threads() -> None:
     v = tf.Variable(np.full(20, 3.0))
     optimizer = tfm.ScipyOptimizerInterface(lambda: tfm.testing.rosenbrock(20).fun(v))
     agrees: list[bool] = []

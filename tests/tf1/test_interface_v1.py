@@ -159,7 +159,7 @@ def test_read_of_a_resource_variable_that_is_fed_has_the_fed_value(session: Any)
     np.testing.assert_allclose(session.run(x), [7.0], atol=1e-5)
 
 
-def test_intermediate_tensor_that_is_fed_cuts_off_what_computes_it(session: Any) -> None:
+def test_fed_intermediate_tensor_is_not_computed(session: Any) -> None:
     x = v1.Variable([0.0, 0.0])
     never_fed = v1.placeholder(tf.float32, [2])
     target = tf.square(never_fed, name="target")

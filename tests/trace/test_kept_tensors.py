@@ -122,7 +122,7 @@ def bowl(x: Any) -> tf.Tensor:
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("keeper", KEEPERS)
-def test_what_is_kept_stays_as_it_was(keeper: str, dtype: str, use: str) -> None:
+def test_kept_tensors_do_not_change(keeper: str, dtype: str, use: str) -> None:
     record = Recorder(KEEPERS[keeper], dtype)
 
     def loss(x: Any) -> tf.Tensor:
@@ -179,7 +179,7 @@ PLACES = [in_a_function_of_its_own, in_a_branch, in_a_loop, in_map_fn, in_a_data
 
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_kept_in_inner_functions_stays_as_it_was(place: Callable[..., None], use: str) -> None:
+def test_tensors_kept_in_inner_functions_do_not_change(place: Callable[..., None], use: str) -> None:
     record = Recorder(queue)
 
     def loss(x: tf.Tensor) -> tf.Tensor:
@@ -195,7 +195,7 @@ def test_what_is_kept_in_inner_functions_stays_as_it_was(place: Callable[..., No
 
 
 @pytest.mark.parametrize("alias", [tf.identity, lambda x: tf.reshape(x, [1, N]), lambda x: tf.reshape(x, [N])[0:N]])
-def test_what_shares_the_memory_of_x_is_copied_too(alias: Callable[[tf.Tensor], tf.Tensor]) -> None:
+def test_tensors_that_share_memory_with_x_are_copied(alias: Callable[[tf.Tensor], tf.Tensor]) -> None:
     record = Recorder()
 
     def loss(x: tf.Tensor) -> tf.Tensor:
@@ -261,7 +261,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_what_is_kept_stays_as_it_was_in_every_entry_point(entry: Callable[..., None]) -> None:
+def test_kept_tensors_do_not_change_in_any_entry_point(entry: Callable[..., None]) -> None:
     record = Recorder(queue)
 
     def loss(x: tf.Tensor) -> tf.Tensor:
@@ -273,7 +273,7 @@ def test_what_is_kept_stays_as_it_was_in_every_entry_point(entry: Callable[..., 
 
 
 @pytest.mark.parametrize("use", ["array", "variable"])
-def test_what_machine_code_within_tensorflow_keeps_stays_as_it_was(use: str) -> None:
+def test_tensors_kept_by_xla_inside_tensorflow_do_not_change(use: str) -> None:
     kept, other = tf.Variable(np.zeros((MOST, N))), tf.Variable(np.full(N, 4.0))
     count = tf.Variable(0)
     start: Any = np.zeros(N) if use == "array" else [tf.Variable(np.zeros(N)), other]
@@ -308,7 +308,7 @@ def test_session_keeps_copies() -> None:
         np.testing.assert_array_equal(kept_array, copy)
 
 
-def test_bits_of_x_are_copied_too() -> None:
+def test_bitcasts_of_x_are_copied() -> None:
     kept = [tf.Variable(np.zeros(N, np.int64)) for _ in range(5)]
     seen, count = tf.Variable(np.zeros((5, N))), tf.Variable(0)
 
@@ -330,7 +330,7 @@ def test_bits_of_x_are_copied_too() -> None:
     np.testing.assert_array_equal([v.numpy().view(np.float64) for v in kept], seen)
 
 
-def test_reason_names_what_may_keep_x() -> None:
+def test_reason_names_the_operation_that_may_keep_x() -> None:
     record = Recorder()
 
     def loss(x: tf.Tensor) -> tf.Tensor:
@@ -399,11 +399,11 @@ print(sum(kept[0]), len(kept) > 3, len(kept) - len(set(kept)))
 @pytest.mark.subprocess
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("where", ["async", "another device"])
-def test_what_is_kept_elsewhere_stays_as_it_was(where: str, use: str) -> None:
+def test_tensors_kept_elsewhere_do_not_change(where: str, use: str) -> None:
     assert run_program(SCRIPT, where, use) == "0.0 True 0\n"
 
 
-def test_question_whether_a_variable_is_initialised_keeps_nothing() -> None:
+def test_asking_whether_a_variable_is_initialised_keeps_nothing() -> None:
     v = tf.Variable([1.0, 2.0])
 
     def loss() -> tf.Tensor:

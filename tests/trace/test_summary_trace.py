@@ -62,7 +62,7 @@ def test_trace_has_the_graphs_of_the_user(solve: str, profiler: bool, tmp_path: 
         assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_traces_beside_solves_in_another_thread(tmp_path: Path) -> None:
+def test_traces_during_solves_in_another_thread(tmp_path: Path) -> None:
     stop, solved = threading.Event(), threading.Event()
 
     def solve() -> None:

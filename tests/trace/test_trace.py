@@ -77,7 +77,7 @@ def test_function_reads_stand_ins_and_leaves_the_variables() -> None:
     assert second.numpy() == 3.0
 
 
-def test_constraint_of_a_py_function_may_have_many_values_where_no_derivative_is_needed() -> None:
+def test_constraint_of_a_py_function_may_have_many_values_if_no_derivative_is_needed() -> None:
     x = tf.Variable(np.array([2.0, -1.0]))
 
     def at_least_half() -> tf.Tensor:

@@ -50,7 +50,7 @@ print("done", depth >= 3)
 
 @pytest.mark.subprocess
 @pytest.mark.parametrize("solve", SOLVE)
-def test_loss_that_minimises_itself_while_it_is_traced(solve: str) -> None:
+def test_loss_may_minimise_itself_while_it_is_traced(solve: str) -> None:
     assert run_program(ITSELF.replace("{solve}", SOLVE[solve])).endswith("done True\n")
 
 
@@ -122,7 +122,7 @@ def in_background(call: Callable[[], Any]) -> Any:
     return ThreadPoolExecutor(1).submit(call)
 
 
-def test_trace_holds_up_no_other_shape() -> None:
+def test_trace_does_not_block_other_shapes() -> None:
     loss = SlowLoss(3)
     slow = in_background(lambda: tfm.minimize(loss, np.zeros(3)))
     assert loss.is_tracing.wait(LONG)
@@ -132,7 +132,7 @@ def test_trace_holds_up_no_other_shape() -> None:
     assert slow.result(LONG).success
 
 
-def test_trace_holds_up_no_solve_of_the_same_minimizer() -> None:
+def test_trace_does_not_block_solves_of_the_same_minimizer() -> None:
     loss = SlowLoss(3)
     solver = tfm.Minimizer(loss, np.zeros(2), args=(np.zeros(2),))
     slow = in_background(lambda: solver.minimize(args=(np.zeros(3),)))
@@ -145,7 +145,7 @@ def test_trace_holds_up_no_solve_of_the_same_minimizer() -> None:
     assert sorted(loss.traces) == [2, 3, 4]
 
 
-def test_function_that_many_threads_want_is_traced_once() -> None:
+def test_function_is_traced_once_for_many_threads() -> None:
     loss = SlowLoss(3)
     loss_traces_of = loss.traces.count
     with ThreadPoolExecutor(6) as pool:
@@ -156,7 +156,7 @@ def test_function_that_many_threads_want_is_traced_once() -> None:
     assert loss_traces_of(3) == 1
 
 
-def test_thread_that_traces_a_tf_function_waits_for_no_trace() -> None:
+def test_thread_that_traces_a_tf_function_does_not_wait() -> None:
     loss = SlowLoss(3)
     slow = in_background(lambda: tfm.minimize(loss, np.zeros(3)))
     assert loss.is_tracing.wait(LONG)
@@ -181,7 +181,7 @@ def test_thread_that_traces_a_tf_function_waits_for_no_trace() -> None:
     assert slow.result(LONG).success
 
 
-def test_trace_that_fails_is_tried_again_by_who_waits() -> None:
+def test_waiting_thread_retries_a_failed_trace() -> None:
     calls: list[int] = []
     begun, may_fail = threading.Event(), threading.Event()
 
@@ -215,7 +215,7 @@ def test_cache_can_be_cleared_while_it_is_used() -> None:
         assert all(pool.map(work, range(3)))
 
 
-def test_recent_keeps_what_was_used_last() -> None:
+def test_recent_keeps_the_most_recently_used() -> None:
     made: list[int] = []
     recent: Recent[int] = Recent(2)
 
@@ -227,7 +227,7 @@ def test_recent_keeps_what_was_used_last() -> None:
     assert len(recent) == 2
 
 
-def test_destructor_of_what_is_forgotten_may_use_the_cache() -> None:
+def test_destructor_of_a_dropped_value_may_use_the_cache() -> None:
     recent: Recent[Any] = Recent(1)
 
     class Forgotten:
@@ -262,7 +262,7 @@ def test_evaluation_that_solves_the_same_problem() -> None:
 
 @pytest.mark.parametrize("scope", [tf.init_scope, "custom gradient"])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
-def test_solve_where_tapes_do_not_record(scope: Any, method: str) -> None:
+def test_solve_while_tapes_do_not_record(scope: Any, method: str) -> None:
     found: list[Any] = []
 
     def solve(x: Any) -> tf.Tensor:
