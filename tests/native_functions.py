@@ -18,6 +18,9 @@ require()
 # (offset, shape, dtype) of one component of x.
 Layout = Sequence[tuple[int, tuple[int, ...], str]]
 
+WAYS = ["function", "partitioned_call", "fastest"]
+"""The ways to call a function."""
+
 
 def value_and_gradients(fun: Callable[..., tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
     """Return a function that returns the loss and its gradients by all arguments."""

@@ -21,13 +21,11 @@ from native_constrained import (
     solve_circle,
     trace_constrained,
 )
-from native_functions import Layout, vector_layout
+from native_functions import WAYS, Layout, vector_layout
 
 from tfminimize import _native
 from tfminimize._tf import private
 from tfminimize._tf.dispatch import call_plan
-
-WAYS = ["function", "partitioned_call", "fastest"]
 
 
 def both(traced: Traced, *arguments: Any) -> tuple[list[Any], list[Any]]:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <limits>
 #include <vector>
 
@@ -182,6 +183,24 @@ inline QpProblem random_qp(const QpShape& shape, Random& random) {
     problem.upper.push_back(feasible[i] + room());
   }
   return problem;
+}
+
+/// A program with these rows of the Jacobian, each followed by its constant.
+inline QpProblem with_rows(const Vector& gradient, std::initializer_list<Vector> rows, std::size_t num_equalities = 0) {
+  QpProblem problem(gradient.size(), rows.size());
+  problem.gradient = gradient;
+  problem.num_equalities = num_equalities;
+  std::size_t k = 0;
+  for (const Vector& row : rows) {
+    for (std::size_t i = 0; i < gradient.size(); ++i) problem.jacobian(k, i) = row[i];
+    problem.constraints[k++] = row.back();
+  }
+  return problem;
+}
+
+inline void expect_near(const Vector& actual, const Vector& expected, double tolerance = 1e-13) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], tolerance) << i;
 }
 
 }  // namespace tfminimize::solvers::testing
