@@ -1,6 +1,6 @@
 # make demo    fits the examples                 make lint    format, static analysis, types
-# make test    runs all tests                    make asan    the tests under the sanitizers
-# make test-fast   the Python tests that take no time: neither slow, nor of parity, nor in processes of their own
+# make test    runs the tests                    make asan    the tests under the sanitizers
+# make test-fast   the fast Python tests           make test-weekly   Python tests of more problems of the same kinds
 # make bench   runs the benchmarks              make tsan    the C++ tests of threads under ThreadSanitizer
 # make format  formats C++ and Python          make fuzz    calls and graphs of any kind, for SECONDS
 # make clean   removes what the others made
@@ -17,7 +17,7 @@ JOBS ?= $(shell nproc)
 SECONDS ?= 120
 # The Python tests that use each binding and each way of solving: directly, by functions and by machine code, again and
 # again, in threads, with errors. Under the sanitizers all is slower, and an allocator of their own keeps memory.
-ASAN_TESTS ?= $(filter-out %/test_quadratic_program.py,$(wildcard tests/native/*.py)) -m 'not resident_memory' \
+ASAN_TESTS ?= $(filter-out %/test_quadratic_program.py,$(wildcard tests/native/*.py)) -m 'not (resident_memory or weekly)' \
   $(patsubst %,tests/%.py,api/test_minimize api/test_minimizer api/test_faults solve/test_slsqp solve/test_threads) \
   tests/native/test_quadratic_program.py::test_solver_that_has_been_used_gives_the_same_answers
 
@@ -34,7 +34,7 @@ has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - 
 # Python tests in a process for each core; a file stays in one process, which makes once what its tests share.
 pytest := $(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
+.PHONY: demo test test-fast test-weekly test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -48,10 +48,13 @@ demo: $(VENV)/.installed
 test: test-cpp test-python
 
 test-python: $(VENV)/.development
-	$(pytest)
+	$(pytest) -m 'not weekly'
 
 test-fast: $(VENV)/.development
-	$(pytest) -m 'not (slow or parity or subprocess or resident_memory)'
+	$(pytest) -m 'not (slow or parity or subprocess or resident_memory or weekly)'
+
+test-weekly: $(VENV)/.development
+	$(pytest) -m weekly
 
 test-cpp: $(VENV)/.requirements
 ifeq ($(has_googletest),yes)
