@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +38,25 @@ def run_python(*arguments: str | Path, cwd: Path | None = None, **environment: s
 def run_program(program: str, *arguments: str | Path) -> str:
     """Run the text of a program and return what it prints."""
     return run_python("-c", textwrap.dedent(program), *arguments)
+
+
+def run_parts(setup: str, parts: Mapping[str, str]) -> dict[str, str]:
+    """Run parts of a program one after the other in one process, and return the error of each, or ""."""
+    output = run_program(f"""
+import json, sys, traceback
+{setup}
+for name, part in {dict(parts)!r}.items():
+    print(name, file=sys.stderr, flush=True)  # the last one, if the process ends here
+    error = ""
+    try:
+        exec(part, dict(globals()))
+    except BaseException:
+        error = traceback.format_exc()
+    print(json.dumps([name, error]), flush=True)
+""")
+    errors = dict(json.loads(line) for line in output.splitlines() if line.startswith("["))
+    assert errors.keys() == parts.keys(), output
+    return errors
 
 
 def run_with_each_kernel(script: str) -> dict[str, Future[str]]:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from interpreter import run_program
 
 
 @contextlib.contextmanager
@@ -23,15 +22,12 @@ def ctrl_c(seconds: float = 0.3) -> Iterator[None]:
     timer.join()
 
 
-def interrupt_twice(setup: str, solve: str, after: str, seconds: float = 0.5) -> None:
-    """Check in a new process that Ctrl-C ends a solve that takes many minutes, and then another one."""
-    run_program(f"""
-import signal, time
-import numpy as np, tensorflow as tf
+def interrupted_twice(solve: str, after: str, seconds: float = 0.5) -> str:
+    """Return a program that checks that Ctrl-C ends a solve that takes many minutes, and then another one."""
+    return f"""
 from interrupts import ctrl_c
-{setup}
 for attempt in range(2):
     with ctrl_c({seconds}):
 {textwrap.indent(textwrap.dedent(solve), " " * 8)}
 {after}
-""")
+"""

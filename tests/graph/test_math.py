@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -90,10 +91,13 @@ def two_variables(make_optimizer: Callable[[], Any]) -> Any:
 
 # TensorFlow Probability cannot use Keras 3 in a session.
 PAIRS = [(name, mode) for name in OPTIMIZERS for mode in MODES if mode != "session" or not name.startswith("keras")]
+FEW_STEPS = [
+    pytest.param(*pair, n, marks=() if pair[0] == "own" else pytest.mark.weekly) for pair in PAIRS for n in (1, 2)
+]
 
 
-@pytest.mark.parametrize(("name", "mode"), PAIRS)
-@pytest.mark.parametrize("num_steps", [1, 2, 25])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "mode", "num_steps"), [*((*pair, 25) for pair in PAIRS), *FEW_STEPS])
 def test_traces_are_those_of_tensorflow_probability(
     tensorflow_probability: ModuleType, name: str, mode: str, num_steps: int
 ) -> None:
@@ -115,6 +119,7 @@ def test_keras_optimizer_works_in_a_session() -> None:
     assert_same(*[run(tfm.math.minimize, build, num_steps=10) for run in (in_session, in_eager_mode)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_traces_under_xla_are_those_of_tensorflow_probability(tensorflow_probability: ModuleType, name: str) -> None:
     actual, expected = (
@@ -142,9 +147,15 @@ REDUCTIONS: dict[str, Callable[[tf.Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("full_length", [True, False])
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+CONVERGENCES = list(itertools.product(REDUCTIONS, [True, False], [False, True]))
+EACH_ONCE = [("all", True, False), ("any", False, False), ("most", True, True), ("all", False, True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("reduction", "full_length", "jit_compile"),
+    [pytest.param(*c, marks=() if c in EACH_ONCE else pytest.mark.weekly) for c in CONVERGENCES],
+)
 def test_convergence_is_that_of_tensorflow_probability(
     tensorflow_probability: ModuleType, reduction: str, full_length: bool, jit_compile: bool
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_parts
 from native_constrained import (
     PLANE,
     START,
@@ -243,22 +242,24 @@ assert abs(solve_circle(function) - 1).max() < 1e-5
 }
 
 
-@pytest.mark.parametrize("kind", ELSEWHERE)
-@pytest.mark.subprocess
-def test_result_on_another_device_is_copied(kind: str) -> None:
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
     # A second CPU device stands for an accelerator; devices must be made before TensorFlow is used.
-    script = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+    setup = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from native_functions import *
 from native_constrained import *
 from tfminimize._tf.dispatch import call_plan
-{ELSEWHERE[kind]}
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
+    return run_parts(setup, ELSEWHERE)
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+@pytest.mark.subprocess
+def test_result_on_another_device_is_copied(errors: dict[str, str], kind: str) -> None:
+    assert errors[kind] == ""
 
 
 @pytest.mark.resident_memory

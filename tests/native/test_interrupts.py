@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from interrupts import interrupt_twice
+from interpreter import run_parts
+from interrupts import interrupted_twice
 from native_functions import objective, trace, vector_layout, vectors
 
 import tfminimize as tfm
@@ -35,7 +36,6 @@ function = objective(trace(lambda x: tf.reduce_sum(x ** 2) + 0 * tf.while_loop(
     lambda i, s: i < 10 ** 9, lambda i, s: (i + 1, tf.sin(s)), [0, x])[1][0], layout), layout)
 """,
     "a Python function": """
-import scipy.optimize
 function = _native.HostObjective(
     lambda x: (time.sleep(0.001), (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)))[1])
 """,
@@ -46,7 +46,6 @@ WITH_CONSTRAINTS: dict[str, str] = {
     "a loop in values and derivatives": "function = constrained_objective(slow, LAYOUT)",
     "a loop in the values alone": "function = constrained_objective(quick._replace(values=slow.values), LAYOUT)",
     "Python functions": """
-import scipy.optimize
 function = _native.HostObjective(
     lambda x: (time.sleep(0.001), (scipy.optimize.rosen(x), [x @ x - 100.0, x.sum() - 1.0]))[1],
     lambda x: (scipy.optimize.rosen_der(x), np.stack([2.0 * x, np.ones(100)])))
@@ -54,23 +53,11 @@ function = _native.HostObjective(
 }
 
 
-@pytest.mark.subprocess
-@pytest.mark.parametrize("name", WITHOUT_CONSTRAINTS)
-def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(name: str) -> None:
-    setup = f"from native_functions import *\nfrom tfminimize import _native\n{WITHOUT_CONSTRAINTS[name]}"
-    solve = """
-        solver = _native.Lbfgsb(*vectors(20_000, -1.2), gtol=0.0, ftol=0.0, maxiter=10 ** 9, maxfun=10 ** 9)
-        _native.drive(solver, function)
-    """
-    interrupt_twice(setup, solve, "assert signal.set_wakeup_fd(-1) == -1")
-
-
-@pytest.mark.subprocess
-@pytest.mark.parametrize("name", WITH_CONSTRAINTS)
-def test_keyboard_interrupt_ends_a_solve_with_constraints_that_takes_many_minutes(name: str) -> None:
-    setup = f"""
-from native_constrained import *
-from native_functions import rosenbrock, vector_layout
+SETUP = """
+import signal, time
+import numpy as np, scipy.optimize, tensorflow as tf
+from native_constrained import constrained_objective, memory, trace_constrained
+from native_functions import *
 from tfminimize import _native
 LAYOUT = vector_layout(100)
 def sphere_and_plane(x):
@@ -80,12 +67,33 @@ def endless(x):
     return 0 * tf.stop_gradient(loop[1])
 quick = trace_constrained(rosenbrock, sphere_and_plane, LAYOUT)
 slow = trace_constrained(rosenbrock, lambda x: sphere_and_plane(x) + endless(x[:2]), LAYOUT)
-{WITH_CONSTRAINTS[name]}
 """
-    solve = """
-        _native.drive(_native.Slsqp(*memory(100, 2, -1.2), 1, ftol=0.0, maxiter=10 ** 9), function)
-    """
-    interrupt_twice(setup, solve, "assert signal.set_wakeup_fd(-1) == -1")
+
+SOLVE = """
+solver = _native.Lbfgsb(*vectors(20_000, -1.2), gtol=0.0, ftol=0.0, maxiter=10 ** 9, maxfun=10 ** 9)
+_native.drive(solver, function)
+"""
+SOLVE_WITH_CONSTRAINTS = "_native.drive(_native.Slsqp(*memory(100, 2, -1.2), 1, ftol=0.0, maxiter=10 ** 9), function)"
+
+PARTS = {
+    f"{name}{suffix}": make + "\n" + interrupted_twice(solve, "assert signal.set_wakeup_fd(-1) == -1")
+    for makes, solve, suffix in (
+        (WITHOUT_CONSTRAINTS, SOLVE, ""),
+        (WITH_CONSTRAINTS, SOLVE_WITH_CONSTRAINTS, ", with constraints"),
+    )
+    for name, make in makes.items()
+}
+
+
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
+    return run_parts(SETUP, PARTS)
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("part", PARTS)
+def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(errors: dict[str, str], part: str) -> None:
+    assert errors[part] == ""
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])

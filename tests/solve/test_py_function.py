@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from interpreter import run_program
+from interpreter import run_parts
 
 pytestmark = pytest.mark.subprocess
 
@@ -122,6 +122,11 @@ for k in range(5):
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_solves_and_those_that_follow_are_right(case: str) -> None:
-    run_program(SCRIPT + case)
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
+    return run_parts(SCRIPT, CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_solves_and_those_that_follow_are_right(errors: dict[str, str], case: str) -> None:
+    assert errors[case] == ""

@@ -67,6 +67,20 @@ SOLVES: dict[str, Callable[[Any, Any], Any]] = {
 every_solve = pytest.mark.parametrize("solve", SOLVES.values(), ids=SOLVES)
 
 
+def with_every_solve(parts: dict[str, Any], some: set[str]) -> list[Any]:
+    """Return all parts for `minimize`, and some for the other solves; the rest is weekly."""
+    return [
+        pytest.param(
+            part,
+            solve,
+            id=f"{name}-{entry}",
+            marks=() if entry == "minimize" or name in some else pytest.mark.weekly,
+        )
+        for name, part in parts.items()
+        for entry, solve in SOLVES.items()
+    ]
+
+
 def loss_with(part: Callable[[], Any], v: tf.Variable) -> Callable[[], tf.Tensor]:
     def loss() -> tf.Tensor:
         unused = tf.reduce_sum(tf.cast(part(), v.dtype))
@@ -75,8 +89,7 @@ def loss_with(part: Callable[[], Any], v: tf.Variable) -> Callable[[], tf.Tensor
     return loss
 
 
-@every_solve
-@pytest.mark.parametrize("part", READS.values(), ids=READS)
+@pytest.mark.parametrize(("part", "solve"), with_every_solve(READS, {"reduce", "while", "cond"}))
 def test_variable_may_be_read_anywhere(part: Any, solve: Any) -> None:
     v, other = tf.Variable([0.0, 0.0]), tf.Variable(0.0)
     solve(loss_with(lambda: part(v, other), v), v)
@@ -165,12 +178,12 @@ def no_global_seed() -> None:
     tf.random.set_seed(None)
 
 
-@every_solve
-@pytest.mark.parametrize(("part", "operation"), RANDOM.values(), ids=RANDOM)
-def test_random_numbers_in_the_loss_give_one_warning(part: Any, operation: str, solve: Any) -> None:
+@pytest.mark.parametrize(("part", "solve"), with_every_solve(RANDOM, {"normal", "generator", "in a loop"}))
+def test_random_numbers_in_the_loss_give_one_warning(part: tuple[Callable[[], Any], str], solve: Any) -> None:
+    draw, operation = part
     v = tf.Variable([0.0, 0.0])
     with pytest.warns(UserWarning, match=f"draws random numbers, in operation '.*' \\({operation}") as caught:
-        solve(loss_with(part, v), v)
+        solve(loss_with(draw, v), v)
     assert len(caught) == 1
 
 
@@ -231,38 +244,52 @@ def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, 
     solver.minimize_batch(starts, batched_args=shifts, num_threads=num_threads)
 
 
-def logged(solve: str) -> str:
-    """Return what a solve logs in a process that shows warnings."""
+PROGRAMS = {
+    "L-BFGS-B": "solve('L-BFGS-B')",
+    "SLSQP": "solve('SLSQP')",
+    "L-BFGS-B twice": "f = tf.function(lambda: solve('L-BFGS-B'), autograph=False); f(); f()",
+    "SLSQP twice": "f = tf.function(lambda: solve('SLSQP'), autograph=False); f(); f()",
+    "compiled once": "solve('L-BFGS-B', lambda x: tf.reduce_sum((x - 1.0) ** 4))",
+}
+
+
+@pytest.fixture(scope="module")
+def logs() -> dict[str, str]:
+    """Return what each program logs, all in one process that shows warnings."""
     script = f"""
+import sys
 import numpy as np, tensorflow as tf, tfminimize as tfm
 def sized_by_x(x):
     size = 3 + 0 * tf.cast(tf.reduce_max(x), tf.int32)
     return tf.reduce_sum((x - 1.0) ** 4 + x**2) * tf.reduce_sum(tf.ones([size], tf.float64))
 def solve(method, fun=sized_by_x):
     return tfm.ops.minimize(fun, np.array([3.0, 2.0, 5.0]), method=method, jit_compile=True).fun
-{solve}
+for program in {list(PROGRAMS.values())!r}:
+    exec(program)
+    print({END!r}, file=sys.stderr, flush=True)
 """
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=True
     )
-    return done.stderr
+    return dict(zip(PROGRAMS, done.stderr.split(END)[:-1], strict=True))
 
 
 ANEW = "minimize/solve: XLA compiles the function anew for every x"
+END = "end of a program"
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
-def test_operation_logs_once_that_its_function_is_compiled_again_for_every_x(method: str) -> None:
-    log = logged(f"solve({method!r})")
-    assert log.count(ANEW) == 1
-    assert "Use jit_compile=False" in log
-    assert logged(f"f = tf.function(lambda: solve({method!r}), autograph=False); f(); f()").count(ANEW) == 1
+def test_operation_logs_once_that_its_function_is_compiled_again_for_every_x(logs: dict[str, str], method: str) -> None:
+    assert logs[method].count(ANEW) == 1
+    assert "Use jit_compile=False" in logs[method]
+    assert logs[f"{method} twice"].count(ANEW) == 1
 
 
-def test_operation_whose_function_is_compiled_once_logs_nothing() -> None:
-    log = logged("solve('L-BFGS-B', lambda x: tf.reduce_sum((x - 1.0) ** 4))")
-    assert ANEW not in log
+@pytest.mark.subprocess
+def test_operation_whose_function_is_compiled_once_logs_nothing(logs: dict[str, str]) -> None:
+    assert ANEW not in logs["compiled once"]
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
