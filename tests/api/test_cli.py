@@ -23,6 +23,7 @@ def test_info_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert tf.__version__ in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "rosenbrock-2", "--repeats", "1", "--json"]) == 0
     graph, xla = json.loads(capsys.readouterr().out)

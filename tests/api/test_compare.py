@@ -86,6 +86,7 @@ def test_constraints_read_variables_in_variable_use(jit: bool) -> None:
     assert v.numpy().tolist() == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_violation_is_measured_on_both_sides() -> None:
     # x >= 1 and x <= 0
     comparison = tfm.compare(

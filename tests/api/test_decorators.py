@@ -92,6 +92,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], float]] = {
 every_loss = pytest.mark.parametrize(("loss", "solution"), LOSSES.values(), ids=LOSSES)
 
 
+@pytest.mark.slow
 @every_loss
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("jit_compile", [None, True, False])
@@ -100,12 +101,14 @@ def test_decorated_loss_keeps_its_meaning(loss: Any, solution: float, dtype: str
     np.testing.assert_allclose(result.x, solution, rtol=1e-4)
 
 
+@pytest.mark.slow
 @every_loss
 def test_decorated_loss_in_a_graph(loss: Any, solution: float) -> None:
     found = tf.function(lambda: tfm.ops.minimize(loss, tf.zeros(3, tf.float64)).x)()
     np.testing.assert_allclose(found, solution, rtol=1e-6)
 
 
+@pytest.mark.slow
 @every_loss
 def test_decorated_constraint(loss: Any, solution: float) -> None:
     fun = float(loss(tf.constant([solution], tf.float64)))
@@ -136,6 +139,7 @@ def decorated_closures() -> tuple[tf.Variable, list[Callable[[], Any]]]:
     return v, [inner, outer, functools.partial(inner), unconverted(outer)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("i", range(4))
 def test_decorated_loss_of_variables_in_every_entry_point(i: int) -> None:
     v, losses = decorated_closures()

@@ -18,6 +18,7 @@ def reported_by(benchmark: str, *options: str) -> Any:
     return json.loads(run_python(ROOT / "benchmarks" / benchmark, *options, "--json"))
 
 
+@pytest.mark.weekly  # `make demo` runs them for each change
 @pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.stem)
 def test_example_runs(example: Path) -> None:
     assert run_python(example)

@@ -228,6 +228,7 @@ def test_solution_is_scipys_within_bounds_after_many_faults(variable: tf.Variabl
     np.testing.assert_allclose(result.x, theirs.x, rtol=1e-7)
 
 
+@pytest.mark.subprocess
 def test_forked_process_leaves_waiting_for_interrupts_to_its_parent() -> None:
     script = """
 import os, signal, time

@@ -180,6 +180,7 @@ def test_convergence_is_that_of_tensorflow_probability(
     assert (len(actual[0]) == 200) is full_length
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_criterion_that_keeps_structured_state(tensorflow_probability: ModuleType, mode: str) -> None:
     def build() -> Any:
@@ -237,6 +238,7 @@ def test_trace_function_of_three_arguments() -> None:
     np.testing.assert_allclose(grads[1], 2.0 * np.outer(0.8 ** np.arange(4), [1.0, 2.0]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_trace_functions_are_told_apart_by_their_required_arguments() -> None:
     def trace(trace_fn: Any) -> Any:
         x = tf.Variable(1.0)
@@ -342,6 +344,7 @@ def test_run_functions_eagerly_lets_all_functions_see_values() -> None:
     np.testing.assert_array_equal(losses, np.float32(seen))
 
 
+@pytest.mark.slow
 def test_calls_in_a_row_do_not_warn_of_retracing(caplog: pytest.LogCaptureFixture) -> None:
     logger = tf.get_logger()
     logger.addHandler(caplog.handler)
@@ -439,6 +442,7 @@ def examples() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_optimizer",
     [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP],

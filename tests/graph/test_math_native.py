@@ -39,6 +39,7 @@ def disc(x: Any) -> tf.Tensor:
     return 1.0 - tf.reduce_sum(x**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("full_length", [True, False])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
@@ -96,6 +97,7 @@ def test_start_without_a_lower_loss_is_one_step() -> None:
         assert not np.any(trace["step"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_length", [True, False])
 @pytest.mark.parametrize("optimizer", [tfm.LBFGSB(bounds=[(10, 11)]), tfm.SLSQP(bounds=[(10, 11)])])
 def test_start_that_bounds_make_optimal_is_one_step(optimizer: Any, full_length: bool) -> None:

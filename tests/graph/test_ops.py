@@ -40,6 +40,7 @@ def test_lbfgsb_gives_the_bits_of_minimize(bounds: Any, jit_compile: bool) -> No
     assert_same(ours, tfm.minimize(rosenbrock, X0, bounds=bounds, jit_compile=jit_compile))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_slsqp_gives_the_bits_of_minimize(jit_compile: bool) -> None:
     constraints = [{"type": "ineq", "fun": in_disc}, {"type": "eq", "fun": lambda x: x[0] - 2 * x[1]}]
@@ -325,6 +326,7 @@ def test_solve_inside_of_a_loss() -> None:
     np.testing.assert_allclose(in_graph(outer, np.array([1.0, 2.0])).x, [0.75, 0.75], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solve", [tfm.minimize, tfm.ops.minimize])
 def test_solve_inside_of_a_loss_for_the_variable_that_the_inner_one_reads(solve: Any) -> None:
     v = tf.Variable([1.0, 2.0], dtype=tf.float64)

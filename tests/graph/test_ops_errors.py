@@ -118,6 +118,7 @@ def test_solve_inside_a_function_compiled_by_xla_is_refused(solve: Any) -> None:
             call()
 
 
+@pytest.mark.slow
 def test_loss_with_a_solve_is_not_compiled() -> None:
     def loss(a: Any) -> Any:
         return tf.reduce_sum((tfm.ops.minimize(lambda x: tf.reduce_sum((x - a) ** 2), X0).x - 1) ** 2)

@@ -158,6 +158,7 @@ class TestVersion1:
             with pytest.raises(tf.errors.DeadlineExceededError):
                 session.run(result.x, options=tf.compat.v1.RunOptions(timeout_in_ms=200))
 
+    @pytest.mark.slow
     def test_libraries_of_a_session_may_go_before_the_kernel_that_they_share(self) -> None:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
             x0 = tf.compat.v1.placeholder(tf.float64, [2])

@@ -224,6 +224,7 @@ def test_solver_cannot_be_read_while_it_is_driven_in_another_thread(kind: str) -
     assert solver.status_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [0, 2, 5])
 @every_kind
 def test_restored_solver_goes_on_to_the_same_bits(kind: Kind, iteration: int) -> None:
@@ -245,6 +246,7 @@ class MyError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [MyError, StopIteration, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("when", ["on_iteration", "on_start"])
 @every_kind
@@ -344,6 +346,7 @@ def test_nan_at_the_start(kind: Kind) -> None:
     assert timing.evaluations == 1
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("kind", ["L-BFGS-B", "SLSQP"])
 def test_interpreter_ends_while_daemon_threads_solve(kind: str) -> None:
     if kind == "L-BFGS-B":

@@ -104,7 +104,16 @@ ENTRIES = [
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__)
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
-@pytest.mark.parametrize("limits", [None, (-2.0, 2.0), (-2.0, 0.7), (-0.5, np.inf)], ids=str)
+@pytest.mark.parametrize(
+    "limits",
+    [
+        None,
+        pytest.param((-2.0, 2.0), marks=pytest.mark.weekly),
+        (-2.0, 0.7),
+        pytest.param((-0.5, np.inf), marks=pytest.mark.weekly),
+    ],
+    ids=str,
+)
 def test_leaves_take_the_path_of_one_vector(entry: Entry, method: str, limits: Any) -> None:
     size = {"L-BFGS-B": 7, "SLSQP": 11}[method]  # where the path does not depend on the rounding of the gradient
     x0 = np.resize([-1.2, 1.0], size)

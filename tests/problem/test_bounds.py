@@ -248,7 +248,7 @@ def _form(name: str, upper: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph", [pytest.param(False, marks=pytest.mark.weekly), True])
 @pytest.mark.parametrize(
     ("form", "use", "dtype"),
     [
@@ -332,6 +332,7 @@ def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -
     np.testing.assert_array_equal(bounded, free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [scipy.optimize.Bounds(-0.5, INF), tfm.Bounds(tf.constant(-0.5)), [(-0.5, None)]])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "TNC"])
 @pytest.mark.parametrize("x0", [0.5, np.float32(0.5)])

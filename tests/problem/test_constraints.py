@@ -308,6 +308,7 @@ def test_constraint_that_depends_on_nothing_is_allowed() -> None:
     assert violated.constr_violation == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 3, 5, 40])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_jacobian_in_every_mode(rows: int, jit_compile: bool) -> None:

@@ -32,6 +32,7 @@ def assert_rows(batch: Any, results: list[Any]) -> None:
     assert batch.errors == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
 def test_batch_is_what_solves_in_turn_give(curves: np.ndarray, jit_compile: bool, num_threads: int) -> None:
@@ -43,6 +44,7 @@ def test_batch_is_what_solves_in_turn_give(curves: np.ndarray, jit_compile: bool
     assert_rows(batch, [solver.minimize(args=(T, y)) for y in curves])
 
 
+@pytest.mark.slow
 def test_batch_finds_what_scipy_finds(curves: np.ndarray) -> None:
     def value(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.sum((x[0] * np.exp(-x[1] * T) + x[2] + x[3] * T - y) ** 2))

@@ -59,6 +59,7 @@ def test_in_scipys_hands(method: str, options: dict[str, int], sentence: str) ->
         scipy.optimize.minimize(fun, MANY, jac=True, method=native, options=options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_operation(in_graph: bool) -> None:
     def solve() -> Any:
@@ -96,6 +97,7 @@ assert solver.minimize(np.ones(50_000)).success
     assert run_program(script).startswith("The system has no 4 GB of memory more for the solver: give fewer variables")
 
 
+@pytest.mark.slow
 def test_few_of_many_free_workspaces_are_kept() -> None:
     for n, kept in ((2, 30), (50_000, 20)):
         solver = tfm.Minimizer(loss, np.zeros(n))

@@ -63,6 +63,7 @@ def test_newton_cg_has_exact_products_of_variables(with_exact_products: Any) -> 
     np.testing.assert_array_equal(np.concatenate([head.numpy(), tail.numpy()]), result.x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("use", ["array", "variable", "mixed variables"])
 def test_newton_cg_finds_the_minimum_in_float32(use: str, jit: bool) -> None:
@@ -169,6 +170,7 @@ def test_success_that_leaves_one_badly_scaled_term_is_a_warning(method: str, los
         tfm.minimize(loss, np.array([1.0, 10.0, 5.0], dtype), method=method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["TNC", "COBYQA"])
 @pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
 @pytest.mark.parametrize("with_callback", [False, True])
@@ -190,6 +192,7 @@ def test_success_at_no_minimum_is_a_warning_of_the_interface(
             optimizer.minimize(session, loss_callback=callback)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("seed", range(3))
@@ -219,6 +222,7 @@ def test_success_in_the_middle_of_a_valley_is_a_warning() -> None:
     assert result.fun > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "bounds"),
     [
@@ -244,6 +248,7 @@ def test_start_near_a_minimum_in_float32_is_no_warning(method: str) -> None:
         tfm.minimize(loss, start, method=method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

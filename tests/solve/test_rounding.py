@@ -58,6 +58,7 @@ def with_factor(loss: Loss, factor: float) -> Loss:
     return lambda x: wrong(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [1.0, 1e3])
 def test_misfit_in_float32_takes_the_path_of_scipy(scale: float, seed: int) -> None:
@@ -66,6 +67,7 @@ def test_misfit_in_float32_takes_the_path_of_scipy(scale: float, seed: int) -> N
     assert (ours.status, ours.message) == (theirs.status, theirs.message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_near_the_minimum_is_no_wrong_gradient(dtype: str, jit_compile: bool) -> None:
@@ -78,6 +80,7 @@ def test_rounding_near_the_minimum_is_no_wrong_gradient(dtype: str, jit_compile:
         assert not any(NAMED in message for message in solver.minimize_batch(np.stack([warm, 0 * warm])).message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("factor", [-1.0, -0.01, -50.0])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e8])
@@ -97,6 +100,7 @@ def test_gradient_of_the_wrong_sign_is_no_success_in_an_operation(dtype: str) ->
     assert int(result.status) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("power", [1, 2, 4, 10])
 @pytest.mark.parametrize("bounds", [None, (-1, 2)])
@@ -108,6 +112,7 @@ def test_pole_is_no_success(power: int, dtype: str, bounds: Any) -> None:
     assert bounds is None or not batch.success.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [0.01, 0.05])
 @pytest.mark.parametrize("other", [(None, None), (-10, 10)])

@@ -31,6 +31,7 @@ def _portfolio(n: int, dtype: Any, seed: int) -> Callable[[Any], Any]:
     return lambda w: tf.reduce_mean(tf.linalg.matvec(factors, w) ** 2)
 
 
+@pytest.mark.slow
 @JIT_COMPILE
 @DTYPES
 @pytest.mark.parametrize("n", [3, 10, 30])
@@ -89,6 +90,7 @@ def test_contradiction_below_ftol_succeeds_in_a_host_function(ftol: float) -> No
     np.testing.assert_allclose(result.x, 1)
 
 
+@pytest.mark.slow
 @DTYPES
 def test_contradiction_below_ftol_succeeds_in_a_graph(dtype: Any) -> None:
     @tf.function

@@ -89,6 +89,7 @@ def loss_with(part: Callable[[], Any], v: tf.Variable) -> Callable[[], tf.Tensor
     return loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "solve"), with_every_solve(READS, {"reduce", "while", "cond"}))
 def test_variable_may_be_read_anywhere(part: Any, solve: Any) -> None:
     v, other = tf.Variable([0.0, 0.0]), tf.Variable(0.0)
@@ -96,6 +97,7 @@ def test_variable_may_be_read_anywhere(part: Any, solve: Any) -> None:
     np.testing.assert_allclose(v.numpy(), 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 @every_solve
 @pytest.mark.parametrize("part", WRITES.values(), ids=WRITES)
 def test_optimised_variable_may_not_be_written_anywhere(part: Any, solve: Any) -> None:
@@ -178,6 +180,7 @@ def no_global_seed() -> None:
     tf.random.set_seed(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "solve"), with_every_solve(RANDOM, {"normal", "generator", "in a loop"}))
 def test_random_numbers_in_the_loss_give_one_warning(part: tuple[Callable[[], Any], str], solve: Any) -> None:
     draw, operation = part
@@ -224,6 +227,7 @@ def compiled_for_each_x() -> Any:
     return tf.function(lambda x: sized_by_x(x), jit_compile=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
 def test_function_that_is_compiled_again_for_every_x_gives_one_warning(method: str) -> None:
     compiled = compiled_for_each_x()
@@ -233,6 +237,7 @@ def test_function_that_is_compiled_again_for_every_x_gives_one_warning(method: s
     solver.minimize()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, num_threads: int) -> None:

@@ -101,6 +101,11 @@ METHODS = [
     pytest.param("BFGS", {}, 5, 1e-5, id="BFGS"),
     pytest.param("L-BFGS-B", {}, 5, 1e-5, id="L-BFGS-B"),
 ]
+EACH_MODE = [
+    *((name, "float64") for name in MODES),
+    ("tf2", "float32"),
+    *(pytest.param((name, "float32"), marks=pytest.mark.weekly) for name in MODES if name != "tf2"),
+]
 COUNTS = {"L-BFGS-B": (35, 46), "SLSQP": (35, 50)}
 
 
@@ -108,6 +113,7 @@ COUNTS = {"L-BFGS-B": (35, 46), "SLSQP": (35, 50)}
 @pytest.mark.filterwarnings("ignore:method 'cobyla' has stopped with success:RuntimeWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "options", "dimension", "tolerance"), METHODS)
+@pytest.mark.parametrize("mode", EACH_MODE, indirect=True, ids="-".join)
 def test_method(mode: Mode, method: str, options: dict[str, Any], dimension: int, tolerance: float) -> None:
     x = mode.variable(np.zeros(dimension))
     optimizer = tfm.ScipyOptimizerInterface(mode.expression(lambda: rosenbrock(x)), method=method, options=options)
@@ -122,6 +128,7 @@ def test_method(mode: Mode, method: str, options: dict[str, Any], dimension: int
         assert_counts(mode, result, *COUNTS[method])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["Nelder-Mead", "CG", "BFGS", "Powell"])
 @pytest.mark.parametrize("name", MODES)
 def test_methods_of_scipy_take_its_path(name: str, method: str) -> None:
@@ -138,6 +145,7 @@ def test_methods_of_scipy_take_its_path(name: str, method: str) -> None:
     np.testing.assert_allclose(result.x, expected.x, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_nonlinear_programming(mode: Mode) -> None:
     vector = mode.variable([7.0, 7.0])
     optimizer = tfm.ScipyOptimizerInterface(
@@ -202,6 +210,7 @@ def test_scipy_callbacks(mode: Mode) -> None:
     assert_counts(mode, result, nit=2, nfev=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "converged"), [({}, True), ({"maxiter": 3}, False)])
 def test_end_is_logged_at_level_info(
     mode: Mode, options: dict[str, Any], converged: bool, caplog: pytest.LogCaptureFixture

@@ -158,6 +158,7 @@ def test_fed_tensors_need_not_be_lifted(session: Any) -> None:
     np.testing.assert_allclose(session.run(x), [1.0, 2.0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_resource", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_path_is_that_of_the_lifted_graph(session: Any, dtype: str, use_resource: bool) -> None:
@@ -204,6 +205,7 @@ def test_repeated_minimize_adds_nothing_to_the_graph(session: Any) -> None:
     assert len(v1.get_default_graph().get_operations()) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["SLSQP", "trust-constr"])
 @pytest.mark.parametrize("kind", ["equalities", "inequalities"])
 @pytest.mark.parametrize("runs", range(1, 5))

@@ -87,6 +87,7 @@ class Recording(tfm.ExternalOptimizerInterface):
         return given["initial_val"]
 
 
+@pytest.mark.slow
 def test_functions_take_flat_vectors(mode: Mode) -> None:
     matrix, vector, loss = problem(mode)
     optimizer = Recording(

@@ -127,6 +127,7 @@ def test_bounds_by_hashable_variables() -> None:
     np.testing.assert_array_equal(x.value.numpy(), [1.0, 2.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bounds", "expected"),
     [
@@ -180,6 +181,7 @@ def test_vectors_are_constraints() -> None:
     assert result.backend == "tfe"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:delta_grad == 0.0")  # of trust-constr, on linear constraints
 @pytest.mark.parametrize("method", ["SLSQP", "COBYLA", "COBYQA", "trust-constr"])
 def test_every_method_that_takes_constraints_takes_them(method: str) -> None:

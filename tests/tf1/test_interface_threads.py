@@ -67,6 +67,7 @@ def test_sessions_that_differ_in_a_variable_that_is_not_optimised_with_a_loss_ca
     solve_in_threads(problem, fetches=[problem.loss], loss_callback=lambda loss: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callback", ["step_callback", "loss_callback"])
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_callback_minimises_by_the_same_interface(callback: str, in_thread: bool) -> None:

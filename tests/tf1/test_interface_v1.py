@@ -324,6 +324,7 @@ def test_not_converged_is_assigned_too(session: Any, watched: bool) -> None:
     np.testing.assert_array_equal(session.run(x), result.x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("argument", ["loss_callback", "step_callback"])
 @pytest.mark.parametrize("name", ["v1", "v1-reference", "tf2"])
