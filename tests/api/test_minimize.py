@@ -201,6 +201,7 @@ def test_works_inside_a_variable_creator_scope_and_a_strategy() -> None:
         assert tfm.minimize(lambda: rosenbrock(v), v).success
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [None, False, True])
 @pytest.mark.parametrize("decorated", [False, True])
 def test_jit_compile_with_arrays_and_variables(jit_compile: bool | None, decorated: bool) -> None:

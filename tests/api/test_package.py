@@ -24,6 +24,7 @@ MODULES = sorted(
 PUBLIC_MODULES = [m.name for m in pkgutil.iter_modules(tfm.__path__) if not m.name.startswith("_")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_are_right(name: str) -> None:
     module = importlib.import_module(f"tfminimize.{name}")
@@ -132,6 +133,7 @@ def test_facade_holds_only_public_names(name: str) -> None:
     assert {public for public in vars(module) if not public.startswith("_")} - {"annotations"} == set(module.__all__)
 
 
+@pytest.mark.slow
 def test_small_program_type_checks_strictly_against_the_package(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api")
     program = """

@@ -113,6 +113,7 @@ def test_a_square_root_in_a_disc_is_minimised_to_its_end(jit_compile: bool) -> N
     assert ours.constr_violation <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_variance_model_of_tiny_returns_is_fitted() -> None:
     """https://github.com/bashtage/arch/issues/87: GARCH(1, 1), with a gradient of about 1e14."""
     returns = np.array([1e-6, 1.2e-6, 1.4e-6, 1.55e-6] * 10)
@@ -160,6 +161,7 @@ CONTRADICTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_linear_constraints_that_contradict_each_other_are_named(name: str) -> None:
     theirs, ours = CONTRADICTIONS[name].scipys(), CONTRADICTIONS[name].ours()

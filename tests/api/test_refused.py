@@ -30,7 +30,7 @@ def variable() -> tf.Variable:
         (lambda x: tf.cast(tf.reduce_sum(x), tf.float16), "dtype float16"),
         (lambda x: None, "returned None"),
         (lambda x: (tf.reduce_sum(x), x), "returned a tuple: return only the loss"),
-        (lambda x: "high", "dtype string|no tensor"),
+        (lambda x: "high", "dtype string|not a tensor"),
         (lambda x: tf.boolean_mask(x, x > 0.0), "not static"),
         (lambda x: tf.constant(1.0), "does not depend on x0"),
         (lambda x: 1.0, "does not depend on x0"),

@@ -98,6 +98,7 @@ def types(result: OptimizeResult) -> dict[str, type]:
     return {name: type(value) for name, value in result.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_field_has_the_type_that_it_has_in_scipy(method: str) -> None:
     seen: dict[str, list[dict[str, type]]] = {"ours": [], "theirs": []}

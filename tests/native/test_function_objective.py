@@ -285,6 +285,7 @@ def test_memory_is_constant(with_constraints: bool) -> None:
     assert evaluate(many) - before < 1000
 
 
+@pytest.mark.slow
 @every_kind
 def test_eight_threads_at_once(kind: Kind) -> None:
     functions = [kind.make(dispatch="function") for _ in range(8)]

@@ -138,6 +138,7 @@ def test_other_signals_are_handled_during_a_solve() -> None:
         signal.signal(signal.SIGALRM, previous)
 
 
+@pytest.mark.slow
 def test_own_handler_of_ctrl_c_does_not_cancel_an_evaluation() -> None:
     handled: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, _: handled.append(number))

@@ -119,6 +119,7 @@ def bowl(x: Any) -> tf.Tensor:
     return tf.reduce_sum((x - tf.constant([1.0, 2.0, 3.0], x.dtype)) ** 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("keeper", KEEPERS)
@@ -177,6 +178,7 @@ def in_a_data_set(keep: Callable[[tf.Tensor], Any], x: tf.Tensor) -> None:
 PLACES = [in_a_function_of_its_own, in_a_branch, in_a_loop, in_map_fn, in_a_data_set]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", ["array", "variable"])
 @pytest.mark.parametrize("place", PLACES)
 def test_tensors_kept_in_inner_functions_do_not_change(place: Callable[..., None], use: str) -> None:
@@ -260,6 +262,7 @@ ENTRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_kept_tensors_do_not_change_in_any_entry_point(entry: Callable[..., None]) -> None:
     record = Recorder(queue)

@@ -54,6 +54,7 @@ SOLVES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profiler", [False, True])
 @pytest.mark.parametrize("solve", SOLVES)
 def test_trace_has_the_graphs_of_the_user(solve: str, profiler: bool, tmp_path: Path) -> None:

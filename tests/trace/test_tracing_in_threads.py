@@ -164,6 +164,7 @@ def test_function_is_traced_once_for_many_threads() -> None:
     assert loss_traces_of(3) == 1
 
 
+@pytest.mark.slow
 def test_thread_that_traces_a_tf_function_does_not_wait() -> None:
     loss = SlowLoss(3)
     slow = in_background(lambda: tfm.minimize(loss, np.zeros(3)))
