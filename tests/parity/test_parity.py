@@ -97,7 +97,9 @@ def points(problem: Problem, method: object) -> list[Vector]:
     return seen
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.weekly if i % 4 else ()) for i, n in enumerate(COMPARED)]
+)
 def test_first_point_that_differs_does_so_by_rounding(name: str) -> None:
     problem = load(name)
     for ours, scipys in zip(points(problem, tfm.scipy.lbfgsb), points(problem, "L-BFGS-B"), strict=False):
