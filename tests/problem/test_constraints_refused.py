@@ -74,7 +74,10 @@ def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
         (NonlinearConstraint(bowl, 0, 1j), "has the ub 1j: give a real number"),
         (NonlinearConstraint(lambda x: x, [0, 0], 1), r"has lb of shape \(2,\), but its function returns 3 values"),
         (NonlinearConstraint(bowl, 0, [1, 2]), r"has ub of shape \(2,\), but its function returns 1 values"),
-        (LinearConstraint([[1, 2]], 0, 1), r"has an A of shape \(1, 2\), but there are 3 unknowns: give a matrix of 3"),
+        (
+            LinearConstraint([[1, 2]], 0, 1),
+            r"has an A of shape \(1, 2\), but there are 3 parameters: give a matrix of 3",
+        ),
         (LinearConstraint([1, 2, np.nan], 0, 1), r"has A\[0, 2\] = nan: give finite numbers"),
         (LinearConstraint([1, 2, 3], 1, 0), "which no finite value satisfies"),
         (LinearConstraint(scipy.sparse.csr_array(np.eye(3) * 1j), 0, 1), "has an A of dtype complex128"),

@@ -1,1 +1,1 @@
-"""What is to be solved: parameters, bounds, constraints, arguments and options, checked and packed; and the result."""
+"""The problem: parameters, bounds, constraints, arguments and options, checked and packed; and the result."""

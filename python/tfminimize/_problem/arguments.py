@@ -1,4 +1,4 @@
-"""The further arguments of the function: what is data, and what belongs to the trace."""
+"""The further arguments of the function, split into data and values that belong to the trace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Arguments:
     key : hashable
         What two ``args`` must share to be served by the same trace.
     is_constant : bool
-        Whether nobody can change what is in ``args``, so that this is right as long as it is the same tuple.
+        Whether ``args`` cannot change, so that the same tuple always means the same arguments.
     """
 
     def __init__(self, args: Any, float_dtype: str) -> None:

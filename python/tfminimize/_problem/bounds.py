@@ -112,7 +112,7 @@ class PackedBounds(NamedTuple):
     keep_feasible: Any
 
     def flat(self, layout: Layout) -> tuple[Float64, Float64]:
-        """The bounds as two flat vectors, with infinities where there is none."""
+        """The bounds as two flat vectors; infinite where a parameter has no bound."""
         if self.low is None or self.high is None:
             return np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
         return layout.flatten(self.low), layout.flatten(self.high)
@@ -259,7 +259,7 @@ def _numbers(side: Any, infinity: float) -> Any:
 
 
 def _described(entry: Any) -> str:
-    """What was given, and why it cannot be read, for messages."""
+    """The given value and why it cannot be read, for messages."""
     if isinstance(entry, (set, frozenset)):
         return f"{entry!r}, which has no order"
     return f"of type {type(entry).__name__}" if isinstance(entry, _NOT_DENSE) else repr(entry)
@@ -274,7 +274,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _parts(value: Any) -> Any:
-    """What a sequence, an array, a tensor or an iterator is made of; None for what has no parts, or no order."""
+    """The items of a sequence, array, tensor or iterator; None for a value without items or without an order."""
     if isinstance(value, (list, tuple)):
         return value
     if isinstance(value, (Mapping, set, frozenset, str, bytes, *_NOT_DENSE)):
@@ -337,7 +337,7 @@ def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Flo
 
 
 def _entries(bounds: Any, parameters: Parameters) -> list[Any]:
-    """What is given for each leaf."""
+    """The bounds given for each leaf."""
     if parameters.is_array:
         if isinstance(bounds, Mapping):
             raise ValueError(
@@ -383,7 +383,7 @@ def _by_reference(bounds: Mapping[Any, Any], parameters: Parameters) -> list[Any
 
 
 def _matched(bounds: Any, template: Any, path: str) -> list[Any]:
-    """Walk down the bounds beside the structure of x0, in the order of `tf.nest`."""
+    """Walk down the bounds and the structure of x0 together, in the order of `tf.nest`."""
     if template is None:
         return [bounds]
     if bounds is None:

@@ -52,7 +52,7 @@ _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a Line
 
 
 def has_constraints(constraints: Any) -> bool:
-    """Whether there are any: None and an empty list or tuple are none."""
+    """Whether there are any constraints; None and an empty list or tuple hold no constraint."""
     return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
 
 
@@ -117,7 +117,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Constraint:
-    """One element of the list: limits on the values of a function or on the rows of a matrix."""
+    """One constraint of the user: limits on the values of a function or on the rows of a matrix."""
 
     name: str
     low: Float64
@@ -245,7 +245,7 @@ class Constraints:
             raise ValueError(f"{name} has an A of dtype {matrix.dtype}: give real numbers.")
         if matrix.ndim != 2 or matrix.shape[1] != self._size:
             raise ValueError(
-                f"{name} has an A of shape {matrix.shape}, but there are {self._size} unknowns: "
+                f"{name} has an A of shape {matrix.shape}, but there are {self._size} parameters: "
                 f"give a matrix of {self._size} columns, one for each."
             )
         if not np.isfinite(matrix).all():

@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Segment:
-    """One component: what it is called in messages, and where it is.
+    """One component: its name in messages, and its place.
 
     ``offset`` counts doubles in the packed vector, ``start`` in the flat one.
     """

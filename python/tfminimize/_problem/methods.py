@@ -1,4 +1,4 @@
-"""Methods by their names, and what each of them can do."""
+"""The names of the methods, and which of them take bounds, constraints and Hessians."""
 
 from __future__ import annotations
 

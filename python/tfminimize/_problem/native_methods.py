@@ -1,4 +1,4 @@
-"""The methods that the extension solves, and what differs between them."""
+"""The methods that the extension solves, and how they differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NativeMethod(NamedTuple):
     options: Callable[[Options | None, float | None], Options]
     """Checks the options that a user gives, and ``tol``."""
     memory: Callable[[int, Options], tuple[int, int]]
-    """What the class checks the memory by, from the number of variables and the options."""
+    """Checks the memory for this number of variables and these options."""
     num_doubles: Callable[[int, int, Options], int]
     """The size of a solver, from the numbers of variables and of constraints and the options."""
     fixed_options: tuple[str, ...]

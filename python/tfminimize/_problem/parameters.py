@@ -1,4 +1,4 @@
-"""What is optimised: arrays that the function takes, or variables that it reads."""
+"""The parameters to optimise: arrays that the function takes, or variables that it reads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def replicas(variable: tf.Variable) -> tuple[tf.Variable, ...]:
 
 
 def _container(variable: tf.Variable) -> Any:
-    """What a distribution strategy made of a variable and its copies; None for any other variable."""
+    """The distribution strategy's container of a variable and its copies; None for any other variable."""
     reference = getattr(getattr(variable, "handle", None), "_distributed_container", None)
     return None if reference is None else reference()
 
@@ -62,7 +62,7 @@ class Parameters:
         Empty in functional use.
     layout : Layout
     may_be_unused : bool
-        Whether it is no news that the loss does not depend on one of the components.
+        Whether the loss may ignore one of the components without a warning.
     """
 
     def __init__(self, x0: Any, name: str = "x0", *, may_be_unused: bool = False) -> None:
@@ -112,7 +112,7 @@ class Parameters:
         return dtypes.pop() if len(dtypes) == 1 else "float64"
 
     def key(self) -> Hashable:
-        """What two problems must share to be solved by the same compiled function."""
+        """Two problems with the same key can be solved by the same compiled function."""
         shapes = tuple((s.shape, s.dtype) for s in self.layout.segments)
         if self.variables:
             return tuple(v.ref() for v in self.variables)
@@ -129,7 +129,7 @@ class Parameters:
         return list(tf.nest.flatten(_with_arrays(x0)))
 
     def start(self, x0: Any) -> list[Array]:
-        """The values of ``x0``, leaf by leaf, or of the variables; checked to be those of this problem and finite."""
+        """The values of ``x0`` or of the variables, leaf by leaf. They must fit this problem and be finite."""
         if self.variables:
             values = [_read(v) for v in self.variables]
         elif self._is_leaf and type(x0) is np.ndarray and x0.dtype.char in "df":
@@ -196,7 +196,7 @@ class Parameters:
         return leaves[0] if self._is_leaf else tf.nest.pack_sequence_as(self._template, leaves)
 
     def report(self, packed: Array) -> Any:
-        """What users see of a packed vector, as a copy: the structure of ``x0``, or a flat vector for variables.
+        """A packed vector as users see it, as a copy: in the structure of ``x0``, or a flat vector for variables.
 
         A float32 component is rounded to what the function saw.
         """
@@ -210,7 +210,7 @@ class Parameters:
         return self.rebuild(leaves)
 
     def report_batch(self, packed: Array) -> Any:
-        """What users see of ``[B, packed_size]``: the structure of ``x0``, for variables too, of ``[B, ...]``."""
+        """An array ``[B, packed_size]`` as users see it: arrays ``[B, ...]`` in the structure of ``x0``."""
         leaves = [
             np.ascontiguousarray(packed[:, s.packed].reshape(len(packed), *s.shape), s.dtype)
             for s in self.layout.segments
@@ -218,7 +218,7 @@ class Parameters:
         return self.rebuild(leaves)
 
     def assign(self, flat: Array) -> None:
-        """Give the variables the values of a flat vector; in functional use there are none."""
+        """Assign a flat vector to the variables; does nothing in functional use."""
         for variable, segment in zip(self.variables, self.layout.segments, strict=False):
             value = flat[segment.flat].reshape(segment.shape)
             # tf.constant copies; anything else might leave the variable sharing memory with the result.

@@ -16,7 +16,7 @@ __all__ = ["Problem"]
 
 
 class Problem:
-    """What to do with a program: the method, bounds and constraints, checked and packed."""
+    """The method, bounds and constraints of a problem, checked and packed."""
 
     def __init__(self, parameters: Parameters, method: Any, bounds: Any, constraints: Any) -> None:
         if isinstance(constraints, Iterator):

@@ -137,7 +137,7 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=64)
 def _operator_attributes(size: int) -> dict[str, Any]:
-    """What every operator of this size has: checking them takes SciPy as long as ten iterations."""
+    """The attributes that all operators of this size share. SciPy takes as long to check them as for ten iterations."""
     operator = InverseHessian.__new__(InverseHessian)
     LinearOperator.__init__(operator, np.float64, (size, size))  # not that of its class, which wants pairs
     return dict(vars(operator))

@@ -17,7 +17,7 @@ Float64 = NDArray[np.float64]
 
 
 def violation(x: Float64, bounds: scipy.optimize.Bounds | None, constraints: Any) -> float:
-    """The greatest violation of a bound or of a constraint, whose functions take a flat vector, as SciPy's do.
+    """The greatest violation of a bound or a constraint. The functions take a flat vector, as SciPy's do.
 
     Examples
     --------

@@ -43,7 +43,7 @@ def known_as(name: str) -> Callable[[Method], Method]:
 
 
 def split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A function that returns loss and gradient as two, of which the second remembers what the first computed."""
+    """Split a function of loss and gradient in two. The second returns the gradient that the first computed."""
     both = private.optimize.MemoizeJac(fun)
     return both, both.derivative
 
@@ -75,7 +75,7 @@ def with_least(options: Mapping[str, Any], **least: int) -> dict[str, Any]:
 
 
 def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None, None]:
-    """The lower and upper bounds of x in every form that SciPy takes; two Nones where there are none.
+    """The lower and upper bounds of x, from every form that SciPy takes; None, None without bounds.
 
     As in SciPy, one pair holds for all elements, arrays of one element are numbers, and NaN is no bound.
 

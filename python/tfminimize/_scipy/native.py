@@ -1,4 +1,4 @@
-"""One solve by a native solver on functions of NumPy arrays: what the methods in SciPy's hands share."""
+"""One solve by a native solver on functions of NumPy arrays, for `lbfgsb` and `slsqp`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ArrayFunctions", "HostSolve", "all_fixed", "over_free_elements", "re
 
 Float64 = NDArray[np.float64]
 Shown = Callable[[Float64], Float64]
-"""What the user's callback gets of the solver's x, as a copy."""
+"""A copy of the solver's x, in the shape that the user's callback gets."""
 
 FIXED = "All independent variables were fixed by bounds."
 """SciPy's message where nothing is left to optimise."""
@@ -80,7 +80,7 @@ class ArrayFunctions:
 def read_functions(
     fun: Callable[..., Any], x0: Any, args: Any, jac: Any, bounds: Any, constraints: Any = ()
 ) -> ArrayFunctions:
-    """What a method gets from `scipy.optimize.minimize`, checked."""
+    """The arguments that `scipy.optimize.minimize` passes to a method, checked."""
     if jac is True:
         fun, jac = split(fun)
     elif not callable(jac) and not isinstance(jac, str):
@@ -117,7 +117,7 @@ def over_free_elements(
 
 
 def all_fixed(functions: ArrayFunctions, rows: ConstraintRows, ftol: float, not_finite: int) -> OptimizeResult:
-    """What SciPy returns where the bounds leave no choice: the value there, and whether the constraints hold.
+    """The result if the bounds fix every parameter: the value there, and whether the constraints hold.
 
     ``not_finite`` is the method's status for a function that is not finite at the start.
     """

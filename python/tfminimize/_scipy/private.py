@@ -1,4 +1,4 @@
-"""The few names of `scipy.optimize` that are private, and what they are needed for; nothing else imports them."""
+"""The few private names of `scipy.optimize` that we need, and why. No other module imports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch: many problems of one function, solved beside each other by a pool of threads."""
+"""A batch: many problems of one function, solved by a pool of threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 
 class BatchedArguments:
-    """Arguments of which every problem of a batch takes its slice.
+    """Arguments that are sliced: every problem of a batch takes its slice.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _number_of_problems(starts: int | None, slices: int | None) -> int:
     """B, which both must agree on; None says nothing."""
     if starts is None and slices is None:
         raise ValueError(
-            "x0s is a single start and there are no batched_args, so there is nothing that tells the problems apart: "
+            "x0s is a single start and there are no batched_args, so all problems are the same: "
             "give x0s with a leading dimension of the number of problems; for one problem call minimize."
         )
     if starts is not None and slices is not None and starts != slices:

@@ -25,7 +25,7 @@ Bounds = tuple[Any, Any]
 
 
 class KeptSolver(NamedTuple):
-    """A solver, and what it was made for."""
+    """A solver, and the arrays and options that it was made for."""
 
     solver: Any
     key: Hashable

@@ -26,7 +26,7 @@ MAX_DOUBLES_FREE = 1 << 21
 """The size of the workspaces that one trace keeps for the next solves, in doubles; one of any size is always kept."""
 
 SMALLEST = 1 << 13
-"""What a workspace counts at least: its handles and buffers take memory too."""
+"""The least size that a workspace counts as, because its handles and buffers take memory too."""
 
 
 class _Pool:

@@ -24,7 +24,7 @@ _STEP = 2.0**-20
 def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> None:
     """Warn after the first solve if its evaluations were mostly compilations.
 
-    If they took long enough, then two more tell: one at the last x, which is compiled already, and one beside it.
+    If they took long enough, it evaluates twice more: at the last x, which is compiled already, and close to it.
 
     Parameters
     ----------

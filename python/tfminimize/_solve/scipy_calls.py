@@ -1,4 +1,4 @@
-"""What SciPy's methods call: compiled functions, with the time that they take, and the user's callback."""
+"""The functions that SciPy's methods call: compiled ones, which are timed, and the user's callback."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Timed:
 
     @property
     def compile_seconds(self) -> float:
-        """What compiling took: to machine code, and in the first evaluation."""
+        """The seconds of compiling: to machine code, and in the first evaluation."""
         return self.first_seconds + (0.0 if self.lease is None else self.lease.compile_seconds)
 
     def evaluate(self, x: Float64) -> tuple[float, Float64]:

@@ -229,7 +229,7 @@ class _Watched:
 
 
 _GAIN = 1e-4
-"""What L-BFGS-B may gain from a minimum, of all that the solve has gained. Ordinary fits leave it a tenth of this."""
+"""The share of the whole decrease that L-BFGS-B may still gain. Ordinary fits leave it a tenth of this."""
 
 _CHANGE = 1e-3
 """A change of the loss that is too small to matter, relative."""

@@ -100,7 +100,7 @@ class Workspace:
 
     @property
     def size(self) -> int:
-        """How many doubles it holds, machine code and the kept solver apart."""
+        """How many doubles it holds, without those of machine code and of the kept solver."""
         return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
 
     def _call(self, function: TracedFunction) -> _native.Call:
@@ -160,7 +160,7 @@ class Workspace:
         return len(self.backend.by_value) + index
 
     def _input(self, captured: tf.Tensor, component: int | None) -> Any:
-        """What takes the place of a captured tensor."""
+        """The input to pass for a captured tensor."""
         if self.backend.name == "tfe":
             return captured if component is None else self._scratch.get(component, captured)
         if component is not None:

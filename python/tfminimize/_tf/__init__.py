@@ -1,4 +1,4 @@
-"""The way to TensorFlow and to the compiled extension: how a function is called, compiled, and what it may do.
+"""Access to TensorFlow and to the compiled extension: how functions are called and compiled, and their side effects.
 
 `private` is the only place that names what is private in TensorFlow.
 """

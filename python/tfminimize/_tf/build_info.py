@@ -1,4 +1,4 @@
-"""What was built, and from what."""
+"""How this installation was built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["__version__", "build_info"]
 
 
 def build_info() -> dict[str, Any]:
-    """What this installation was built from: versions, compiler and flags, as recorded by the build.
+    """Versions, compiler and flags of this installation, as the build recorded them.
 
     Returns
     -------

@@ -32,7 +32,7 @@ __all__ = ["CallPlan", "call_plan", "keeper"]
 
 
 class CallPlan(NamedTuple):
-    """How to call a concrete function: what `_native.FunctionCall` takes, by the names of its arguments."""
+    """How to call a concrete function: the arguments of `_native.FunctionCall`, by name."""
 
     name: bytes
     dispatch: str
@@ -42,14 +42,14 @@ class CallPlan(NamedTuple):
     captured_inputs: list[Any]
     loss_dtype: str
     optimized: bytes
-    """The name of the function after the graph optimisation; empty if there is none."""
+    """The name of the optimised function; empty if the graph is not optimised."""
     repeatable: bool
     """Whether calling it twice does no more than calling it once."""
     keeps_inputs: bool
     """Whether it may keep what it is called with, so that it gets copies of x."""
     make_error: Callable[[int, str], BaseException]
     function: Any
-    """What must stay alive as long as the function is called."""
+    """Objects that must stay alive as long as the function is called."""
     reason: str
     """Why it is called in this way."""
 
@@ -103,7 +103,7 @@ def call_plan(concrete: Any, jit_compile: bool | None) -> CallPlan:
 
 
 class _PartitionedCalls:
-    """What TensorFlow keeps of the partitioned calls of functions that are gone.
+    """Frees what TensorFlow keeps of the partitioned calls of functions that are gone.
 
     It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
     and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they

@@ -1,4 +1,4 @@
-"""What the operations of a graph do besides computing, there and in every function that they call.
+"""The side effects of a graph: writes, random numbers and state, also in the functions that it calls.
 
 Graphs are GraphDefs here: those of functions that are being traced, and those of TensorFlow 1, look alike in them.
 """

@@ -1,4 +1,4 @@
-"""The few names of `tensorflow.python` that are needed, and what they are needed for; nothing else imports them."""
+"""The few names of `tensorflow.python` that we need, and why. No other module imports them."""
 
 from __future__ import annotations
 
@@ -194,12 +194,12 @@ def operations(concrete: Any) -> Iterator[Any]:
 
 
 def op_def(op_type: str) -> Any:
-    """The OpDef of a type of operations; None if there is none, so that it is a call of a function of this name."""
+    """The OpDef of a type of operation; None if TensorFlow has no such type, but a function of this name."""
     return op_def_registry.get(op_type)
 
 
 def function_config() -> tuple[bytes, str, str]:
-    """What Python's own calls of functions pass on in this thread: config_proto, executor_type and device."""
+    """The config_proto, executor_type and device that Python's own calls of functions pass on in this thread."""
     context = eager_context.context()
     attributes = context.function_call_options.as_attrs()
     return attributes["config_proto"], attributes["executor_type"], context.device_name or ""
@@ -240,7 +240,7 @@ def variable_type(handle: Any) -> tuple[tf.DType, tf.TensorShape]:
 
 
 def resource_value(handle: Any) -> Any:
-    """The present value of a variable, by its handle; nobody's tape sees it."""
+    """The present value of a variable, by its handle. No tape records the read."""
     return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable_type(handle)[0])
 
 
@@ -274,7 +274,7 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _CONVERTED = re.compile(r"\bouter_factory\.<locals>\.inner_factory\.<locals>\.tf__")
-"""What AutoGraph puts before the name of a function."""
+"""The prefix that AutoGraph puts before the name of a function."""
 
 
 def _is_bound(fun: Any, target: Any) -> bool:

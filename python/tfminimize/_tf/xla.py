@@ -1,4 +1,4 @@
-"""Machine code: what XLA makes of a function for the solver to call without TensorFlow, and of which it does not."""
+"""Compiles functions with XLA so that the solver can call them without TensorFlow, and says why when it cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfminimize._tf.effects import is_read_only
 __all__ = ["COMPILED", "CompiledProgram", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
 
 COMPILED = "XLA compiled the function to machine code"
-"""The reason where it did."""
+"""The reason if XLA compiled it."""
 
 
 class NotCompiled(Exception):
@@ -50,7 +50,7 @@ class CompiledProgram(NamedTuple):
     program: Any
     """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
     captured_inputs: list[tf.Tensor]
-    """...what it captures, but for constants. A variable is given by its value."""
+    """...the tensors that it captures, except constants. Variables are given by their values."""
 
 
 def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:

@@ -1,4 +1,4 @@
-"""What the optimiser interfaces of TensorFlow 1 are called with: checked, and in one form."""
+"""The arguments of the TensorFlow 1 interfaces, checked and brought into one form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WITHOUT_EFFECT = ("disp", "iprint", "eps")
 
 
 def formulate(loss: Any, variables: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> Formulation:
-    """What is to be minimised, in a graph of TensorFlow 1 or in TensorFlow 2."""
+    """A loss with its variables and constraints, in a TensorFlow 1 graph or in TensorFlow 2."""
     given = loss, variables, equalities, inequalities
     if isinstance(loss, tf.Variable) or tf.is_tensor(loss):
         graph = None if tf.executing_eagerly() and not tf.is_symbolic_tensor(loss) else getattr(loss, "graph", None)

@@ -1,4 +1,4 @@
-"""What the interface asks of a loss with variables and constraints, and of one solve of it; in a graph, or without."""
+"""The protocol of a loss with variables and constraints, and of one solve, for `graph` and `eager`."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class FlatFunctions:
         return found
 
     def _at(self, compute: Callable[[Float64], list[Float64]], x: Any) -> list[Float64]:
-        """What this returns at x, for all constraint functions; computed once, as SciPy asks for each of them."""
+        """The values of all constraint functions at x; computed once, although SciPy asks for each of them."""
         x = np.asarray(x, np.float64)
         where, found = self._latest.get(compute.__name__, (None, []))
         if where != x.tobytes():
@@ -247,6 +247,6 @@ class TracedFunctions(FlatFunctions):
 
 
 def _as_numpy(tensor: tf.Tensor) -> Any:
-    """What a session would return: an array, or a NumPy scalar."""
+    """The value as a session would return it: an array, or a NumPy scalar."""
     value = tensor.numpy()
     return value.copy() if isinstance(value, np.ndarray) else value

@@ -101,7 +101,7 @@ class GraphFormulation(GraphTensors):
         effects.warn_of_random_numbers()
 
     def _feeds(self, feed_dict: Any) -> dict[Any, Any]:
-        """What is fed, by tensors."""
+        """The values to feed, by tensor."""
         feeds: dict[Any, Any] = {}
         if feed_dict is not None and not isinstance(feed_dict, Mapping):
             raise ValueError(f"feed_dict is {feed_dict!r}: give a dict such as {{placeholder: value}}.")

@@ -230,7 +230,7 @@ class ExternalOptimizerInterface(Internals):
             x = np.asarray(self._minimize(**arguments), np.float64)
             if x.size != layout.size:
                 raise ValueError(
-                    f"_minimize returned {x.size} values, but there are {layout.size} unknowns: return a flat vector "
+                    f"_minimize returned {x.size} values, but there are {layout.size} parameters: return a flat vector "
                     "of them all."
                 )
             result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result

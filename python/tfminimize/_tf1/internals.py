@@ -144,7 +144,7 @@ class Internals:
         return gradient
 
     def _in_form(self, make: Callable[[], Any]) -> Any:
-        """The tensor that this makes, added to the graph; or the function itself where there is none."""
+        """The tensor that the function makes, added to the graph; without a graph, the function itself."""
         if not isinstance(self._formulation, GraphFormulation):
             return make
         with self._formulation.building():

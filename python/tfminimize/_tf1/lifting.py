@@ -159,7 +159,7 @@ class LiftedGraph:
         return [_captured(graph, known[tensor.name]) for tensor in wanted]
 
     def _known(self, graph: Any) -> dict[str, Any]:
-        """What has been computed in this function, and in those around it."""
+        """The tensors computed so far, in this function and in those around it."""
         known: dict[str, Any] = {}
         while graph is not None:
             known = self._computed_in(graph) | known

@@ -1,4 +1,4 @@
-"""Evaluation of a TensorFlow 1 graph through its session: what a graph that cannot be lifted is left with."""
+"""Evaluates a TensorFlow 1 graph through its session, if it cannot be lifted into a function."""
 
 from __future__ import annotations
 

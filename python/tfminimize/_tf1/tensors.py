@@ -117,7 +117,7 @@ class GraphTensors:
             yield
 
     def _gradients(self, tensor: Any) -> tuple[list[Any], Any]:
-        """The gradients by each variable, None where there is none, and the tensor that they start from."""
+        """The gradient by each variable, or None, and the tensor that they start from."""
         with tf.name_scope("tfminimize"):
             seed = tf.compat.v1.placeholder_with_default(tf.ones_like(tensor), tensor.shape)
             found = tf.compat.v1.gradients([tensor], list(self.variables), grad_ys=[seed])
@@ -140,7 +140,7 @@ class GraphTensors:
 
 
 class VariableFeeds:
-    """Which tensors of a graph hold the value of a variable, so that feeding them is as good as assigning it."""
+    """Finds the tensors of a graph that hold the value of a variable. Feeding them has the effect of assigning it."""
 
     def __init__(self, graph: Any, variable_ops: Sequence[Any]) -> None:
         self._graph = graph
