@@ -109,7 +109,8 @@ class Trace:
             has_linear = len(given.matrix) > 0
             graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
             traced = self._traced(graph, constraints)
-            called = [tf.function(f, autograph=False, jit_compile=jit or None) for f in traced]
+            whole = jit and not graph.reads_dataset
+            called = [tf.function(f, autograph=False, jit_compile=whole or None) for f in traced]
             with xla.tried(), private.recording():
                 functions = [function.get_concrete_function(*specs) for function in called]
             for concrete in functions:
@@ -119,6 +120,8 @@ class Trace:
         jit = follows_jit(fun) if jit_compile is None else jit_compile
         graph, functions = trace(jit)
         compiled, reason = None, "jit_compile is not True, so TensorFlow runs the function"
+        if jit and graph.reads_dataset:
+            jit, reason = False, "TensorFlow reads the tf.data.Dataset, and XLA compiles the loss of a batch"
         if jit:
             compiling = time.perf_counter()
             try:

@@ -9,12 +9,15 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._tf import private
+from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss
 
 __all__ = ["check_context", "follows_jit", "inside_trace"]
 
 
 def follows_jit(fun: Callable[..., Any]) -> bool:
     """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
+    if isinstance(fun, (BatchSum, DatasetLoss)):
+        return follows_jit(fun.fun)
     # A decorator made by functools.wraps has the attributes of the function inside.
     return isinstance(fun, tf.types.experimental.PolymorphicFunction) and bool(fun._jit_compile)
 
