@@ -188,7 +188,9 @@ class Minimizer:
             args = batched.replace(self._args)
         if x0s is None:
             x0s = self._x0
-        return solve_batch(self._program, self._problem, x0s, self._with_data(args), batched, num_threads, tol, options, progress)
+        return solve_batch(
+            self._program, self._problem, x0s, self._with_data(args), batched, num_threads, tol, options, progress
+        )
 
     def _with_data(self, args: Any, data: Any = None) -> Any:
         """The arguments of the loss, after the data if it has them: its own, or others."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["BatchSum", "DatasetLoss", "split_data"]
+__all__ = ["BatchSum", "DatasetLoss", "Loss", "split_data"]
 
 _SUMS = tf.float64
 """The dtype of sums over batches."""
@@ -49,9 +49,7 @@ class BatchSum(NamedTuple):
             )
         return self._over_slices(data, rows, terms, shapes)
 
-    def _over_slices(
-        self, data: Any, rows: int, terms: Terms, shapes: Sequence[tf.TensorShape]
-    ) -> list[tf.Tensor]:
+    def _over_slices(self, data: Any, rows: int, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
         size = self.batch_size
         assert size is not None
         count, rest = divmod(rows, size)
@@ -92,6 +90,10 @@ class BatchSum(NamedTuple):
         _, rows, *totals = tf.while_loop(lambda more, *_: more, body, (True, *zeros), parallel_iterations=1)
         with tf.control_dependencies([tf.debugging.Assert(rows > 0, ["The tf.data.Dataset of the loss has no rows."])]):
             return [total / rows if is_mean else tf.identity(total) for total in totals]
+
+
+Loss = Callable[..., Any] | BatchSum
+"""What a trace is made of."""
 
 
 class DatasetLoss:
@@ -143,7 +145,9 @@ class DatasetLoss:
         if not callable(fun):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss of one batch.")
         if penalty is not None and not callable(penalty):
-            raise ValueError(f"penalty is {penalty!r}: give a function that returns what is added to the loss, or None.")
+            raise ValueError(
+                f"penalty is {penalty!r}: give a function that returns what is added to the loss, or None."
+            )
         if reduction not in _REDUCTIONS:
             raise ValueError(f'reduction is {reduction!r}: give "mean" or "sum".')
         if batch_size is not None:
@@ -206,15 +210,15 @@ def _tensors(data: Any) -> Any:
     leaves = tf.nest.flatten(data)
     if not leaves:
         raise ValueError("data is empty: give an array, a tensor, a structure of them or a tf.data.Dataset.")
-    tensors = []
+    tensors: list[tf.Tensor] = []
     for i, leaf in enumerate(leaves):
         name = "data" if not tf.nest.is_nested(data) else f"item {i} of data"
         try:
             tensor = tf.convert_to_tensor(leaf)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} is a {type(leaf).__name__}, which is no tensor ({error}): give an array, a tensor, a structure "
-                "of them or a tf.data.Dataset."
+                f"{name} is a {type(leaf).__name__}, which is no tensor ({error}): give an array, a tensor, a "
+                "structure of them or a tf.data.Dataset."
             ) from error
         if tensor.shape.rank == 0:
             raise ValueError(f"{name} is a single value: give an array whose leading dimension is that of the rows.")
@@ -233,8 +237,8 @@ def _tensors(data: Any) -> Any:
 def _checked_dataset(data: Any, batch_size: int | None) -> Any:
     if batch_size is not None:
         raise ValueError(
-            f"batch_size is {batch_size}, but a tf.data.Dataset has batches of its own: call dataset.batch({batch_size}) "
-            "and leave batch_size out."
+            f"batch_size is {batch_size}, but a tf.data.Dataset has batches of its own: leave batch_size out, and call "
+            f"dataset.batch({batch_size}) if it yields single rows."
         )
     for spec in tf.nest.flatten(data.element_spec):
         if getattr(spec, "shape", tf.TensorShape(None)).rank == 0:

@@ -12,7 +12,7 @@ from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
-from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss
+from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
 
@@ -54,7 +54,7 @@ class ObjectiveGraph:
 
     def __init__(
         self,
-        fun: Callable[..., Any] | None,
+        fun: Loss | None,
         parameters: Parameters,
         arguments: Arguments,
         functions: Sequence[ConstraintFunction] = (),
@@ -64,15 +64,15 @@ class ObjectiveGraph:
         has_others: bool = False,
     ) -> None:
         self._parameters = parameters
-        self._data = None
+        self._data = fun.data if isinstance(fun, DatasetLoss) else None
         if isinstance(fun, DatasetLoss):
-            self._data, fun = fun.data, fun.without_data
-        self._sum, penalty = None, None
-        if isinstance(fun, BatchSum):
-            self._sum, fun, penalty = fun, fun.fun, fun.penalty
-        self._fun = None if fun is None else inside_trace(fun, jit, name)
+            fun = fun.without_data
+        self._sum = fun if isinstance(fun, BatchSum) else None
+        batch_loss = fun.fun if isinstance(fun, BatchSum) else fun
+        penalty = None if self._sum is None else self._sum.penalty
+        self._fun = None if batch_loss is None else inside_trace(batch_loss, jit, name)
         self._penalty = None if penalty is None else inside_trace(penalty, jit, "penalty")
-        data = self._data if self._sum is None or self._data is not None else arguments.first
+        data = arguments.first if self._sum is not None and self._data is None else self._data
         self.reads_dataset = isinstance(data, tf.data.Dataset)
         self._compiles_batches = jit and self.reads_dataset
         self._rebuild_args = arguments.rebuilder()
@@ -171,7 +171,7 @@ class ObjectiveGraph:
             return []
         if self._sum is None:
             return term(self._fun, args)
-        data, *args = args if self._data is None else (self._data, *args)
+        data, args = (args[0], args[1:]) if self._data is None else (self._data, args)
         if self._compiles_batches:
             term = tf.function(term, autograph=False, jit_compile=True)
         totals = self._sum.total(data, lambda batch: term(self._fun, (*args, *batch)), shapes)

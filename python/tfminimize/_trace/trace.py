@@ -15,6 +15,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
+from tfminimize._trace.dataset_loss import Loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
@@ -93,7 +94,7 @@ class Trace:
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Loss,
         parameters: Parameters,
         arguments: Arguments,
         jit_compile: bool | None,
