@@ -17,6 +17,7 @@ from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._tf import binding
 from tfminimize._tf.build_info import __version__, build_info
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
+from tfminimize._trace.dataset_loss import DatasetLoss
 
 # A SavedModel that holds the operation can be loaded from now on. If the operation cannot, what needs it says why.
 with contextlib.suppress(ImportError):
@@ -28,6 +29,7 @@ __all__ = [
     "BatchResult",
     "Bounds",
     "Comparison",
+    "DatasetLoss",
     "ExternalOptimizerInterface",
     "Minimizer",
     "OptimizeResult",

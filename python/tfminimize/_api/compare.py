@@ -26,6 +26,7 @@ from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
+from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.user_function import follows_jit
 
 __all__ = ["Comparison", "compare", "table"]
@@ -188,6 +189,8 @@ def compare(
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}: give 1 or more.")
+    name = name or str(getattr(fun, "__name__", type(fun).__name__))
+    fun, args = split_data(fun, args)
     parameters = Parameters(x0)
     start = parameters.start(x0)
     flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
@@ -235,7 +238,7 @@ def compare(
     finally:
         parameters.assign(flat_start)
     return Comparison(
-        name=name or str(getattr(fun, "__name__", type(fun).__name__)),
+        name=name,
         size=parameters.layout.size,
         jit_compile=jit,
         ours=ours,

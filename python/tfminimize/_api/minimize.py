@@ -13,6 +13,7 @@ from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
+from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context
 
@@ -151,6 +152,7 @@ def minimize(
     check_context()
     parameters = Parameters(x0)
     problem = Problem(parameters, method, bounds, constraints)
+    fun, args = split_data(fun, args)
     program = _program(fun, parameters, jit_compile)
     return solve(program, problem, x0, args, tol=tol, callback=callback, options=options)
 

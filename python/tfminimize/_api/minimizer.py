@@ -11,6 +11,7 @@ from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
+from tfminimize._trace.dataset_loss import DatasetLoss, split_data
 from tfminimize._trace.user_function import check_context
 
 __all__ = ["Minimizer"]
@@ -73,7 +74,9 @@ class Minimizer:
         self._problem = Problem(parameters, method, bounds, constraints)
         self._problem.check_memory(parameters, self._problem.options(None, None))
         self._x0 = None if parameters.variables else parameters.rebuild([v.copy() for v in parameters.start(x0)])
+        self._loss = fun if isinstance(fun, DatasetLoss) else None
         self._args = args
+        fun, args = split_data(fun, args)
         self._program = Program(fun, parameters, jit_compile)
         self.arguments = self._program.arguments(args)
         self._program.trace(self.arguments, self._problem.packed_constraints)
@@ -86,6 +89,7 @@ class Minimizer:
         x0: Any = None,
         args: Any = None,
         *,
+        data: Any = None,
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
@@ -99,6 +103,8 @@ class Minimizer:
             always start from their present values.
         args : tuple, optional
             Default: those of the constructor. New shapes, dtypes or Python values retrace.
+        data : optional
+            Other data for a `DatasetLoss`; the same shapes and dtypes do not retrace.
         tol, callback, options : optional
             As in `tfminimize.minimize`.
 
@@ -111,7 +117,7 @@ class Minimizer:
             self._program.parameters.check_same_variables(x0)
         elif x0 is None:
             x0 = self._x0
-        args = self._args if args is None else args
+        args = self._with_data(self._args if args is None else args, data)
         return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options)
 
     def minimize_batch(
@@ -181,4 +187,14 @@ class Minimizer:
             args = batched.replace(self._args)
         if x0s is None:
             x0s = self._x0
-        return solve_batch(self._program, self._problem, x0s, args, batched, num_threads, tol, options, progress)
+        return solve_batch(
+            self._program, self._problem, x0s, self._with_data(args), batched, num_threads, tol, options, progress
+        )
+
+    def _with_data(self, args: Any, data: Any = None) -> Any:
+        """The arguments of the loss, after the data if it has them: its own, or others."""
+        if self._loss is None:
+            if data is not None:
+                raise ValueError("data is given, but the loss is no DatasetLoss: pass the data in args.")
+            return args
+        return split_data(self._loss if data is None else self._loss.with_data(data), args)[1]

@@ -39,7 +39,7 @@ class NumpyFunctions:
     def loss_and_gradient(self, fun: Callable[..., Any], arguments: Arguments) -> Callable[[Float64], Any]:
         """Return a function that returns the loss and its gradient, a flat vector."""
         graph = ObjectiveGraph(fun, self._parameters, arguments, jit=self._jit)
-        call = self._on_vectors(graph.derivatives, arguments)
+        call = self._on_vectors(graph.derivatives, arguments, self._jit and not graph.reads_dataset)
 
         def loss_and_gradient(x: Float64) -> tuple[float, Float64]:
             loss, *gradients = call(x)
@@ -67,8 +67,8 @@ class NumpyFunctions:
         arguments, none = Arguments(args, self._float_dtype), Arguments((), self._float_dtype)
         function = ConstraintFunction("the constraint", fun, arguments)
         graph = ObjectiveGraph(None, self._parameters, none, [function], jit=self._jit)
-        call_values = self._on_vectors(graph.values, arguments)
-        call_jacobian = self._on_vectors(lambda *inputs: graph.derivatives(*inputs)[1:], arguments)
+        call_values = self._on_vectors(graph.values, arguments, self._jit)
+        call_jacobian = self._on_vectors(lambda *inputs: graph.derivatives(*inputs)[1:], arguments, self._jit)
 
         def flat_values(x: Float64) -> Float64:
             return call_values(x)[0].astype(np.float64)
@@ -80,10 +80,10 @@ class NumpyFunctions:
         return flat_values, flat_jacobian
 
     def _on_vectors(
-        self, traced: Callable[..., list[tf.Tensor]], arguments: Arguments
+        self, traced: Callable[..., list[tf.Tensor]], arguments: Arguments, jit: bool
     ) -> Callable[[Float64], Sequence[NDArray[Any]]]:
         parameters = self._parameters
-        function = tf.function(traced, autograph=False, jit_compile=self._jit or None)
+        function = tf.function(traced, autograph=False, jit_compile=jit or None)
 
         def call(x: Float64) -> Sequence[NDArray[Any]]:
             leaves = [tf.constant(part) for part in parameters.layout.split(x)]

@@ -84,11 +84,11 @@ class Functions:
         trace: TraceFunction | None,
     ) -> None:
         self._parameters = parameters
-        self._jit = jit
         given = Constraints((), parameters) if constraints is None else constraints
         self._tensors = [*arguments.tensors, *given.tensors]
         has_linear = len(given.matrix) > 0
         graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
+        self._jit = jit and not graph.reads_dataset
         inner = [self._traced(function) for function in self._flat(graph, constraints)]
         rows = given.rows(graph.shapes)
         self.num_equalities, self.num_constraints = rows.num_equalities, len(rows)

@@ -61,6 +61,11 @@ class Arguments:
                 parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
         self.key: Hashable = tuple(parts)
 
+    @property
+    def first(self) -> Any:
+        """The first of ``args``."""
+        return self._args[0]
+
     def are(self, args: Any) -> bool:
         """Whether these are surely made of ``args``, as they are now."""
         return self.is_constant and args is self._args

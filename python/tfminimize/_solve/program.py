@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
+from tfminimize._trace.dataset_loss import BatchSum, Loss
 from tfminimize._trace.hessian_products import ProductTrace
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import Trace
@@ -74,8 +74,8 @@ class Program:
     Safe to use from several threads: a function is traced once, and no two solves share a workspace.
     """
 
-    def __init__(self, fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> None:
-        if not callable(fun):
+    def __init__(self, fun: Loss, parameters: Parameters, jit_compile: bool | None) -> None:
+        if not (callable(fun) or isinstance(fun, BatchSum)):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
         if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
             raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, or None to follow the function.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +12,7 @@ from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
+from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
 
@@ -28,7 +29,7 @@ class ObjectiveGraph:
     ----------
     fun : callable or None
         ``fun(x, *args)`` in functional use, ``fun(*args)`` for variables; returns the loss. None for the constraint
-        functions alone.
+        functions alone. A `BatchSum` gets its data as the first of the arguments; a `DatasetLoss` has them.
     parameters : Parameters
     arguments : Arguments
         The loss's ``args``.
@@ -47,11 +48,13 @@ class ObjectiveGraph:
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
+    reads_dataset : bool
+        Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
     """
 
     def __init__(
         self,
-        fun: Callable[..., Any] | None,
+        fun: Loss | None,
         parameters: Parameters,
         arguments: Arguments,
         functions: Sequence[ConstraintFunction] = (),
@@ -61,7 +64,17 @@ class ObjectiveGraph:
         has_others: bool = False,
     ) -> None:
         self._parameters = parameters
-        self._fun = None if fun is None else inside_trace(fun, jit, name)
+        self._data = fun.data if isinstance(fun, DatasetLoss) else None
+        if isinstance(fun, DatasetLoss):
+            fun = fun.without_data
+        self._sum = fun if isinstance(fun, BatchSum) else None
+        batch_loss = fun.fun if isinstance(fun, BatchSum) else fun
+        penalty = None if self._sum is None else self._sum.penalty
+        self._fun = None if batch_loss is None else inside_trace(batch_loss, jit, name)
+        self._penalty = None if penalty is None else inside_trace(penalty, jit, "penalty")
+        data = arguments.first if self._sum is not None and self._data is None else self._data
+        self.reads_dataset = isinstance(data, tf.data.Dataset)
+        self._compiles_batches = jit and self.reads_dataset
         self._rebuild_args = arguments.rebuilder()
         self._functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in functions]
         self._has_others = has_others
@@ -70,19 +83,29 @@ class ObjectiveGraph:
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``."""
-        return self._evaluate(inputs, self._sources(inputs))[0]
+        sources, args, constraint_args = self._divided(inputs)
+        outputs = self._total(lambda fun, args: [self._loss(fun, sources, args)], args, [tf.TensorShape([])])
+        return [*outputs, *self._joined(self._vectors(sources, constraint_args))]
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return `values`, the gradients by the components of x, and the Jacobians of v, each ``[k, *shape]``."""
-        sources, names = self._sources(inputs), self._parameters.layout.names
-        with tf.GradientTape(persistent=bool(self._functions), watch_accessed_variables=False) as tape:
+        (sources, args, constraint_args), names = self._divided(inputs), self._parameters.layout.names
+        is_used = [False] * len(sources)
+
+        def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
+            loss, gradients = self._loss_and_gradients(fun, self._inside_loop(sources), args)
+            is_used[:] = [used or gradient is not None for used, gradient in zip(is_used, gradients, strict=True)]
+            return [loss, *map(dense, gradients, sources, names)]
+
+        outputs = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
+        gradients = [tf.cast(total, source.dtype) for total, source in zip(outputs[1:], sources, strict=False)]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            outputs, vectors = self._evaluate(inputs, sources)
-        gradients = [] if self._fun is None else tape.gradient(outputs[0], sources)
+            vectors = self._vectors(sources, constraint_args)
         jacobians = [jacobian(tape, vector, sources) for vector in vectors]
         if gradients:
-            self._check_connected(gradients, jacobians)
-            outputs += map(dense, gradients, sources, names)
+            self._check_connected([g if used else None for g, used in zip(gradients, is_used, strict=True)], jacobians)
+        outputs = [*outputs[:1], *self._joined(vectors), *gradients]
         if self._has_values(vectors):
             rows = [(vector.shape[0],) for vector in vectors]
             for *parts, source, name in zip(*jacobians, sources, names, strict=True):
@@ -101,59 +124,95 @@ class ObjectiveGraph:
         LookupError
             If TensorFlow has no second derivatives of the loss.
         """
-        sources, names = self._sources(inputs), self._parameters.layout.names
-        with tf.GradientTape(watch_accessed_variables=False) as outer:
-            outer.watch(sources)
-            with tf.GradientTape(watch_accessed_variables=False) as inner:
-                inner.watch(sources)
-                x, tensors = self._x_and_tensors(inputs, sources)
-                args = self._rebuild_args(tensors)
-                args, direction = args[: -len(sources)], args[-len(sources) :]
-                loss = self._loss(*x, *args)
-            gradients = list(map(dense, inner.gradient(loss, sources), sources, names))
-            slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
-            slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
-        products = outer.gradient(slope, sources)
-        if all(p is None for p in products):
+        (sources, args, _), names = self._divided(inputs), self._parameters.layout.names
+        args, direction = args[: -len(sources)], args[-len(sources) :]
+        is_used = False
+
+        def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
+            nonlocal is_used
+            inside = self._inside_loop(sources)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(inside)
+                loss, gradients = self._loss_and_gradients(fun, inside, args)
+                gradients = list(map(dense, gradients, sources, names))
+                slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
+                slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
+            products = tape.gradient(slope, inside)
+            is_used = is_used or any(p is not None for p in products)
+            return [slope, *map(dense, products, sources, names)]
+
+        slope, *products = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
+        if not is_used:
             raise LookupError("the gradient of the loss does not depend on x in a way that TensorFlow can see")
-        return [slope, *map(dense, products, sources, names)]
+        return [slope, *(tf.cast(p, source.dtype) for p, source in zip(products, sources, strict=True))]
 
-    def _sources(self, inputs: Sequence[tf.Tensor]) -> list[Any]:
-        """Return the variables, or the components of x, to differentiate by."""
-        return list(self._parameters.variables) or list(inputs[: len(self._parameters.layout.segments)])
+    def _divided(self, inputs: Sequence[tf.Tensor]) -> tuple[list[Any], tuple[Any, ...], list[tuple[Any, ...]]]:
+        """The tensors to differentiate by, the arguments of the loss, and those of each constraint function."""
+        variables = list(self._parameters.variables)
+        count = 0 if variables else len(self._parameters.layout.segments)
+        tensors = iter(inputs[count:])
+        args = self._rebuild_args(tensors)
+        return variables or list(inputs[:count]), args, [rebuild(tensors) for _, _, rebuild in self._functions]
 
-    def _x_and_tensors(
-        self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]
-    ) -> tuple[tuple[Any, ...], Iterator[tf.Tensor]]:
-        """Return x as the first argument, if the functions take it, and the tensors of all ``args`` in order."""
-        if self._parameters.variables:
-            return (), iter(inputs)
-        return (self._parameters.rebuild(sources),), iter(inputs[len(sources) :])
+    def _inside_loop(self, sources: Sequence[Any]) -> list[Any]:
+        """The sources, such that a tape in the body of a loop over batches can watch them."""
+        if self._sum is None or self._parameters.variables:
+            return list(sources)
+        return [tf.identity(source) for source in sources]
 
-    def _evaluate(self, inputs: Sequence[tf.Tensor], sources: Sequence[Any]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Return the outputs of `values`, and each constraint function's values as a vector."""
-        x, tensors = self._x_and_tensors(inputs, sources)
-        outputs = [] if self._fun is None else [self._loss(*x, *self._rebuild_args(tensors))]
-        values = [self._values(i, (*x, *rebuild(tensors))) for i, (_, _, rebuild) in enumerate(self._functions)]
+    def _x(self, sources: Sequence[Any]) -> tuple[Any, ...]:
+        """The first argument of each function, if it takes x."""
+        return () if self._parameters.variables else (self._parameters.rebuild(sources),)
+
+    def _total(self, term: Callable[..., list[tf.Tensor]], args: tuple[Any, ...], shapes: list[Any]) -> list[tf.Tensor]:
+        """``term(fun, args)``, which begins with the loss: once, or the sum over all batches and the penalty."""
+        self.dtype = "float64"
+        if self._fun is None:
+            return []
+        if self._sum is None:
+            return term(self._fun, args)
+        data, args = (args[0], args[1:]) if self._data is None else (self._data, args)
+        if self._compiles_batches:
+            term = tf.function(term, autograph=False, jit_compile=True)
+        totals = self._sum.total(data, lambda batch: term(self._fun, (*args, *batch)), shapes)
+        if self._penalty is not None:
+            totals = [t + tf.cast(p, t.dtype) for t, p in zip(totals, term(self._penalty, ()), strict=True)]
+        self.loss_dtype = totals[0].dtype.name
+        return totals
+
+    def _loss(self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]) -> tf.Tensor:
+        loss = scalar(fun(*self._x(sources), *args))
+        self.loss_dtype = loss.dtype.name
+        self.dtype = self._parameters.layout.least_precise([self.dtype, self.loss_dtype])
+        return loss
+
+    def _loss_and_gradients(
+        self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]
+    ) -> tuple[tf.Tensor, list[Any]]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            loss = self._loss(fun, sources, args)
+        return loss, tape.gradient(loss, sources)
+
+    def _vectors(self, sources: Sequence[Any], args: Sequence[tuple[Any, ...]]) -> list[tf.Tensor]:
+        """The values of each constraint function, as a vector."""
+        x = self._x(sources)
+        values = [self._values(i, (*x, *own)) for i, own in enumerate(args)]
         self.shapes = tuple(tuple(value.shape.as_list()) for value in values)
         dtypes = [value.dtype.name for value in values]
         self.values_dtype = "float32" if set(dtypes) == {"float32"} else "float64"
         self.dtype = self._parameters.layout.least_precise([self.dtype, *dtypes])
-        vectors = [tf.reshape(value, [-1]) for value in values]
-        if self._has_values(vectors):
-            outputs.append(tf.concat([tf.cast(vector, self.values_dtype) for vector in vectors], 0))
-        return outputs, vectors
+        return [tf.reshape(value, [-1]) for value in values]
+
+    def _joined(self, vectors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """All values v as one vector, if there are any."""
+        if not self._has_values(vectors):
+            return []
+        return [tf.concat([tf.cast(vector, self.values_dtype) for vector in vectors], 0)]
 
     def _has_values(self, vectors: Sequence[tf.Tensor]) -> bool:
         """Whether v is an output. After a loss, an empty v is left out."""
         return any(vector.shape[0] for vector in vectors) or (self._fun is None and bool(vectors))
-
-    def _loss(self, *args: Any) -> tf.Tensor:
-        assert self._fun is not None
-        loss = scalar(self._fun(*args))
-        self.loss_dtype = loss.dtype.name
-        self.dtype = self._parameters.layout.least_precise([self.loss_dtype])
-        return loss
 
     def _values(self, i: int, args: tuple[Any, ...]) -> tf.Tensor:
         """Return the values of one constraint function."""

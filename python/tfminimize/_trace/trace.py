@@ -15,6 +15,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
+from tfminimize._trace.dataset_loss import Loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
@@ -92,7 +93,7 @@ class Trace:
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Loss,
         parameters: Parameters,
         arguments: Arguments,
         jit_compile: bool | None,
@@ -108,7 +109,8 @@ class Trace:
             has_linear = len(given.matrix) > 0
             graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
             traced = self._traced(graph, constraints)
-            called = [tf.function(f, autograph=False, jit_compile=jit or None) for f in traced]
+            whole = jit and not graph.reads_dataset
+            called = [tf.function(f, autograph=False, jit_compile=whole or None) for f in traced]
             with xla.tried(), private.recording():
                 functions = [function.get_concrete_function(*specs) for function in called]
             for concrete in functions:
@@ -118,6 +120,8 @@ class Trace:
         jit = follows_jit(fun) if jit_compile is None else jit_compile
         graph, functions = trace(jit)
         compiled, reason = None, "jit_compile is not True, so TensorFlow runs the function"
+        if jit and graph.reads_dataset:
+            jit, reason = False, "TensorFlow reads the tf.data.Dataset, and XLA compiles the loss of a batch"
         if jit:
             compiling = time.perf_counter()
             try:

@@ -1,0 +1,256 @@
+"""DatasetLoss: a loss over a data set, summed batch by batch."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["BatchSum", "DatasetLoss", "Loss", "split_data"]
+
+_SUMS = tf.float64
+"""The dtype of sums over batches."""
+_REDUCTIONS = ("mean", "sum")
+
+Terms = Callable[[tuple[Any, ...]], Sequence[tf.Tensor]]
+
+
+class BatchSum(NamedTuple):
+    """A `DatasetLoss` without its data. Two that are equal are served by the same trace."""
+
+    fun: Callable[..., Any]
+    batch_size: int | None
+    reduction: str
+    penalty: Callable[..., Any] | None
+
+    def total(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
+        """Add ``terms`` over all batches, in float64 and always in the same order.
+
+        Parameters
+        ----------
+        data : tensors with one leading dimension, or tf.data.Dataset
+        terms : callable
+            Takes the arguments that one batch gives to ``fun``, and returns the loss and what else is to be added.
+        shapes : sequence of tf.TensorShape
+            Those of the terms.
+        """
+        if isinstance(data, tf.data.Dataset):
+            return self._over_dataset(data, terms, shapes)
+        rows = tf.nest.flatten(data)[0].shape[0]
+        if self.batch_size is None or (rows is not None and rows <= self.batch_size):
+            return [tf.cast(term, _SUMS) for term in terms(_as_arguments(data))]
+        if rows is None:
+            raise ValueError(
+                f"the data have an unknown number of rows, so they cannot be cut into batches of {self.batch_size}: "
+                "give tensors of static shape, or batch_size=None."
+            )
+        return self._over_slices(data, rows, terms, shapes)
+
+    def _over_slices(self, data: Any, rows: int, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
+        size = self.batch_size
+        assert size is not None
+        count, rest = divmod(rows, size)
+
+        def batch(begin: tf.Tensor, length: int) -> tuple[Any, ...]:
+            return _as_arguments(tf.nest.map_structure(lambda leaf: _slice(leaf, begin, length), data))
+
+        def body(i: tf.Tensor, *totals: tf.Tensor) -> tuple[Any, ...]:
+            return (i + 1, *_added(totals, terms(batch(i * size, size)), 1.0))
+
+        zeros = [tf.zeros(shape, _SUMS) for shape in shapes]
+        _, *totals = tf.while_loop(
+            lambda i, *_: i < count, body, (tf.constant(0), *zeros), parallel_iterations=1, maximum_iterations=count
+        )
+        is_mean = self.reduction == "mean"
+        if is_mean:
+            totals = [total * size for total in totals]
+        if rest:
+            totals = _added(totals, terms(batch(tf.constant(count * size), rest)), float(rest if is_mean else 1))
+        return [total / rows for total in totals] if is_mean else totals
+
+    def _over_dataset(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
+        iterator = iter(data)
+        is_mean = self.reduction == "mean"
+
+        def body(_: tf.Tensor, rows: tf.Tensor, *totals: tf.Tensor) -> tuple[Any, ...]:
+            element = iterator.get_next_as_optional()
+
+            def add() -> tuple[Any, ...]:
+                batch = element.get_value()
+                length = tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], _SUMS)
+                return (rows + length, *_added(totals, terms(_as_arguments(batch)), length if is_mean else 1.0))
+
+            has_value = element.has_value()
+            return (has_value, *tf.cond(has_value, add, lambda: (rows, *totals)))
+
+        zeros = [tf.zeros(shape, _SUMS) for shape in (tf.TensorShape([]), *shapes)]
+        _, rows, *totals = tf.while_loop(lambda more, *_: more, body, (True, *zeros), parallel_iterations=1)
+        with tf.control_dependencies([tf.debugging.Assert(rows > 0, ["The tf.data.Dataset of the loss has no rows."])]):
+            return [total / rows if is_mean else tf.identity(total) for total in totals]
+
+
+Loss = Callable[..., Any] | BatchSum
+"""What a trace is made of."""
+
+
+class DatasetLoss:
+    """A loss over a data set, evaluated batch by batch: the memory is that of one batch, whatever the number of rows.
+
+    It is taken wherever a function is taken. Value and gradient are added up over all batches in float64, in a fixed
+    order, so that the optimiser sees the loss of all data at once: a full-batch fit.
+
+    Parameters
+    ----------
+    fun : callable
+        The loss of one batch, a real scalar: ``fun(x, *args, *batch)`` in functional use, ``fun(*args, *batch)`` for
+        variables.
+    data : array, tensor, nested structure of them, or tf.data.Dataset
+        Arrays have one leading dimension, of N rows. A tuple gives one argument for each of its items; anything else,
+        such as a dict, is one argument. A data set is finite and yields batches, as ``dataset.batch(1000)`` does; it is
+        read once in each evaluation.
+    batch_size : int, optional
+        The number of rows in a batch of arrays; the last one may have fewer. The default is all N.
+    reduction : {"mean", "sum"}
+        "mean", where ``fun`` is a mean over the rows of its batch: batches are weighted by their numbers of rows,
+        Σ n_b·fun_b / Σ n_b. "sum", where it is a sum: Σ fun_b.
+    penalty : callable, optional
+        Added once: ``penalty(x)`` in functional use, ``penalty()`` for variables.
+
+    Raises
+    ------
+    ValueError
+        With a sentence that names the value and the remedy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.arange(10.0).reshape(5, 2), np.arange(5.0)
+    >>> loss = DatasetLoss(lambda w, X, y: tf.reduce_mean((tf.linalg.matvec(X, w) - y) ** 2), (X, y), batch_size=2)
+    >>> result = tfm.minimize(loss, np.zeros(2))
+    >>> result.success, round(float(result.fun), 6)
+    (True, 0.0)
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        data: Any,
+        batch_size: int | None = None,
+        reduction: str = "mean",
+        penalty: Callable[..., Any] | None = None,
+    ) -> None:
+        if not callable(fun):
+            raise ValueError(f"fun is {fun!r}: give a function that returns the loss of one batch.")
+        if penalty is not None and not callable(penalty):
+            raise ValueError(
+                f"penalty is {penalty!r}: give a function that returns what is added to the loss, or None."
+            )
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f'reduction is {reduction!r}: give "mean" or "sum".')
+        if batch_size is not None:
+            batch_size = _checked_size(batch_size)
+        self.data = _checked_dataset(data, batch_size) if isinstance(data, tf.data.Dataset) else _tensors(data)
+        self.without_data = BatchSum(fun, batch_size, reduction, penalty)
+
+    @property
+    def fun(self) -> Callable[..., Any]:
+        """The loss of one batch."""
+        return self.without_data.fun
+
+    def with_data(self, data: Any) -> DatasetLoss:
+        """The same loss over other data. Data of the same shapes and dtypes do not retrace."""
+        return DatasetLoss(self.fun, data, *self.without_data[1:])
+
+    def __call__(self, *args: Any) -> tf.Tensor:
+        """The loss, float64: ``loss(x, *args)`` in functional use, ``loss(*args)`` for variables."""
+        parts = self.without_data
+        (total,) = parts.total(self.data, lambda batch: [parts.fun(*args, *batch)], [tf.TensorShape([])])
+        return total if parts.penalty is None else total + tf.cast(parts.penalty(*args[:1]), _SUMS)
+
+    def __repr__(self) -> str:
+        fun, batch_size, reduction, _ = self.without_data
+        name = getattr(fun, "__name__", type(fun).__name__)
+        return f"DatasetLoss({name}, batch_size={batch_size}, reduction={reduction!r})"
+
+
+def split_data(fun: Any, args: Any) -> tuple[Any, Any]:
+    """A function without its data, and its arguments with them, so that new data are no new function."""
+    if not isinstance(fun, DatasetLoss):
+        return fun, args
+    return fun.without_data, (fun.data, *(args if isinstance(args, tuple) else (args,)))
+
+
+def _as_arguments(batch: Any) -> tuple[Any, ...]:
+    return batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
+
+
+def _slice(leaf: tf.Tensor, begin: tf.Tensor, length: int) -> tf.Tensor:
+    rest = leaf.shape[1:]
+    start = tf.concat([[begin], tf.zeros(len(rest), tf.int32)], 0)
+    return tf.ensure_shape(tf.slice(leaf, start, [length, *rest]), [length, *rest])
+
+
+def _added(totals: Sequence[tf.Tensor], terms: Sequence[tf.Tensor], weight: Any) -> list[tf.Tensor]:
+    is_one = isinstance(weight, float) and weight == 1.0
+    doubles = [tf.cast(term, _SUMS) for term in terms]
+    return [t + (d if is_one else weight * d) for t, d in zip(totals, doubles, strict=True)]
+
+
+def _checked_size(batch_size: Any) -> int:
+    if isinstance(batch_size, (bool, np.bool_)) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}: give a positive integer, or None for all rows at once.")
+    return int(batch_size)
+
+
+def _tensors(data: Any) -> Any:
+    """The data as tensors, checked to have one leading dimension."""
+    leaves = tf.nest.flatten(data)
+    if not leaves:
+        raise ValueError("data is empty: give an array, a tensor, a structure of them or a tf.data.Dataset.")
+    tensors: list[tf.Tensor] = []
+    for i, leaf in enumerate(leaves):
+        name = "data" if not tf.nest.is_nested(data) else f"item {i} of data"
+        try:
+            tensor = tf.convert_to_tensor(leaf)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} is a {type(leaf).__name__}, which is no tensor ({error}): give an array, a tensor, a "
+                "structure of them or a tf.data.Dataset."
+            ) from error
+        if tensor.shape.rank == 0:
+            raise ValueError(f"{name} is a single value: give an array whose leading dimension is that of the rows.")
+        if tensor.shape.rank is None:
+            raise ValueError(f"{name} has no known rank: give a tensor of static shape.")
+        if tensor.shape[0] != (rows := tensors[0].shape[0] if tensors else tensor.shape[0]):
+            raise ValueError(
+                f"{name} has {tensor.shape[0]} rows, and item 0 has {rows}: all need the same leading dimension."
+            )
+        tensors.append(tensor)
+    if tensors[0].shape[0] == 0:
+        raise ValueError("data has no rows: give at least one.")
+    return tf.nest.pack_sequence_as(data, tensors)
+
+
+def _checked_dataset(data: Any, batch_size: int | None) -> Any:
+    if batch_size is not None:
+        raise ValueError(
+            f"batch_size is {batch_size}, but a tf.data.Dataset has batches of its own: leave batch_size out, and call "
+            f"dataset.batch({batch_size}) if it yields single rows."
+        )
+    for spec in tf.nest.flatten(data.element_spec):
+        if getattr(spec, "shape", tf.TensorShape(None)).rank == 0:
+            raise ValueError(
+                "the tf.data.Dataset yields single rows, not batches: give dataset.batch(n), for example with n = 1000."
+            )
+    cardinality = data.cardinality() if tf.executing_eagerly() else tf.data.UNKNOWN_CARDINALITY
+    if cardinality == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "the tf.data.Dataset is infinite, and each evaluation reads all of it: leave out .repeat(), or end it by "
+            ".take(n)."
+        )
+    if cardinality == 0:
+        raise ValueError("the tf.data.Dataset has no batches: give at least one.")
+    return data
