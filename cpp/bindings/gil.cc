@@ -9,7 +9,7 @@ template <typename Take>
 auto take_or_wait(const Take& take) {
   try {
     return take();
-  } catch (...) {  // only the end of this thread comes here, which is no object that a reference could name
+  } catch (...) {  // Python ends this thread; that is no exception object that a catch could name
     while (true) pause();
   }
 }

@@ -14,7 +14,7 @@ namespace {
 /// The C++ name under which tensorflow::TFE_HandleFromDLPack is exported.
 constexpr char kHandleFromDlpack[] = "_ZN10tensorflow20TFE_HandleFromDLPackEPvP10TSL_StatusP11TFE_Context";
 
-/// A tensor on its way into TensorFlow: lives until TensorFlow calls the deleter.
+/// Memory that TensorFlow uses as a tensor. Lives until TensorFlow calls the deleter.
 struct Import {
   DLManagedTensor managed;
   std::shared_ptr<const void> owner;
@@ -31,7 +31,7 @@ class Library {
       throw std::runtime_error("TensorFlow's library " + path_ + " is not loaded; import tensorflow first.");
     }
   }
-  // RTLD_NOLOAD has counted one more user of the library, and it stays: what was found must not be unloaded.
+  // There is no dlclose(): the library must stay loaded, since what was found in it is used for ever.
 
   void* find(const char* symbol) const {
     void* address = dlsym(handle_, symbol);
@@ -129,10 +129,10 @@ TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, 
   import->managed.dl_tensor.device = {kDLCPU, 0};
   import->managed.dl_tensor.ndim = static_cast<std::int32_t>(shape.size());
   import->managed.dl_tensor.dtype = {kDLFloat, bits, 1};
-  import->managed.dl_tensor.shape = const_cast<std::int64_t*>(shape.data());  // DLPack has no const; it is only read
+  import->managed.dl_tensor.shape = const_cast<std::int64_t*>(shape.data());  // DLPack has no const, but only reads
   import->managed.manager_ctx = import.get();
   import->managed.deleter = &delete_import;
-  // TensorFlow owns it from here and calls the deleter, also when it does not know the device.
+  // TensorFlow owns it from here on, and calls the deleter even if it does not know the device.
   DLManagedTensor* managed = &import.release()->managed;
   TensorHandle handle(api.handle_from_dlpack(managed, status.get(), context), api.delete_tensor_handle);
   status.check();
