@@ -26,8 +26,8 @@ struct VectorTraits {
 template <typename T>
 Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits = {});
 
-/// The memory of a NumPy matrix of doubles in row-major order, 64-byte aligned, of this shape. If `rows` is 0, any empty
-/// array will do. Throws as vector_span() does.
+/// The memory of a NumPy matrix of doubles in row-major order, 64-byte aligned, of this shape. If `rows` is 0, any
+/// empty array will do. Throws as vector_span() does.
 Span<double> matrix_span(const py::array& array, const std::string& name, std::size_t rows, std::size_t columns);
 
 /// The memory of a vector of n numbers that is only read; empty if there is no vector. `counted` names what has n

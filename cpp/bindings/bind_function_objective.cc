@@ -42,12 +42,13 @@ class PyFunctionObjective final : public PyObjective {
   void check_rows(std::size_t m, Span<const double> offsets) const override { core_.rows().check_complete(m, offsets); }
 
   void set_input(std::size_t position, const py::object& tensor, std::optional<std::size_t> function) {
-    check_idle();
     if (function && *function >= core_.functions().size()) {
       throw py::value_error("function is " + std::to_string(*function) + ", and there are " +
                             std::to_string(core_.functions().size()) + ".");
     }
-    core_.set_input(position, call_->tensor(context_, tensor, "input " + std::to_string(position)), function);
+    const InputTensor input = call_->tensor(context_, tensor, "input " + std::to_string(position));
+    check_idle();  // now, since another thread may begin a solve while tensor() waits without the GIL
+    core_.set_input(position, input, function);
   }
 
   void set_rows(const std::vector<ConstraintRow>& rows) {
@@ -148,7 +149,8 @@ derivatives:  the same two, one gradient for each component, one Jacobian of the
 
 Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows, each as long as the
 component. If num_values is 0, the functions return no values and no Jacobians, and the second function alone is enough.
-Constraints without a row are never written. Functions of _xla.compile() read x and write float64 gradients in place.)");
+Constraints without a row are never written. Functions of _xla.compile() read x, and write float64 gradients, in
+place.)");
   binding
       .def(py::init(make), py::arg("context"), py::arg("calls"), py::arg("components"),
            py::arg("rows") = std::vector<ConstraintRow>(), py::kw_only(), py::arg("num_values") = 0,
@@ -156,9 +158,10 @@ Constraints without a row are never written. Functions of _xla.compile() read x 
       .def_property_readonly("dispatch", &PyFunctionObjective::dispatch,
                              "How each function is called: 'function' or 'partitioned_call', whichever was faster so "
                              "far, or 'machine_code'.")
-      .def("set_input", &PyFunctionObjective::set_input, py::arg("position"), py::arg("tensor"),
-           py::arg("function") = py::none(),
-           "Passes another tensor of the same dtype and size from now on, to all functions or to the one at this index.")
+      .def(
+          "set_input", &PyFunctionObjective::set_input, py::arg("position"), py::arg("tensor"),
+          py::arg("function") = py::none(),
+          "Passes another tensor of the same dtype and size from now on, to all functions or to the one at this index.")
       .def("set_rows", &PyFunctionObjective::set_rows, py::arg("rows"), "Replaces all rows.")
       .def("input_address", &PyFunctionObjective::input_address, py::arg("x"), py::arg("position"),
            "The address that each function reads its input at `position` from; the input must be a component.");

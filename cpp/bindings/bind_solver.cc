@@ -114,16 +114,17 @@ the arrays that it is given, all float64: x, gradient [n]; constraints [m]; jaco
 uses the first n columns; lower, upper [n]; offsets [m]. x, gradient and jacobian are 64-byte aligned. The constructor
 projects x onto the bounds.
 
-If offsets[i] is not NaN, constraint i is linear, c_i = jacobian[i] @ x + offsets[i]. Then the caller fills in its row of
-the Jacobian beforehand, the solver computes c_i, and nobody else writes to either. num_variables: how many of the n are
-not padding; 0 for all. While drive() runs a solver, only a callback can read it, and nobody can change it
+If offsets[i] is not NaN, constraint i is linear, c_i = jacobian[i] @ x + offsets[i]. Then the caller fills in its row
+of the Jacobian beforehand, the solver computes c_i, and nobody else writes to either. num_variables: how many of the n
+are not padding; 0 for all. While drive() runs a solver, only a callback can read it, and nobody can change it
 (RuntimeError).)")
       .def("advance", &advance, py::arg("f"), py::arg("with_derivatives") = false,
            "Goes on until it needs something. After EVALUATE, pass f(x), with c(x) in constraints. "
            "with_derivatives: gradient and jacobian are up to date too, as they must be after DERIVATIVES.")
       .def("stop", &stop, "Ends the solve; only allowed when an iteration is complete.")
       .def("save", &save, "Returns the whole state.")
-      .def("restore", &restore, py::arg("state"), "Takes over a state that a solver of the same sizes and bounds has saved.")
+      .def("restore", &restore, py::arg("state"),
+           "Takes over a state that a solver of the same sizes and bounds has saved.")
       .def("multipliers", &multipliers, "The multipliers of the constraints, [m].")
       .def_property_readonly("outcome", &outcome,
                              "status_code, message, fun, nit, nfev, njev and constr_violation at once.")

@@ -21,8 +21,8 @@ class PyCall {
   PyCall(const PyCall&) = delete;
   PyCall& operator=(const PyCall&) = delete;
 
-  /// Returns what makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that begins
-  /// with `prefix`.
+  /// Returns what makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that
+  /// begins with `prefix`.
   virtual MakeFunction maker(const py::capsule& context, const std::string& prefix) const = 0;
 
   /// Converts an EagerTensor to an input of the function. Throws py::type_error for anything else, in a sentence that

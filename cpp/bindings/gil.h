@@ -13,7 +13,7 @@ namespace tfminimize::bindings {
 class GilHeld {
  public:
   GilHeld();
-  ~GilHeld() { PyGILState_Release(state_); }
+  ~GilHeld();
   GilHeld(const GilHeld&) = delete;
   GilHeld& operator=(const GilHeld&) = delete;
 

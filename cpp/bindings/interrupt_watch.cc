@@ -177,7 +177,8 @@ void InterruptWatcher::read_signals() {
   while (read(pipe_[0], &signal_number, 1) == 1) {
     if (signal_number == SIGINT) interrupted_ = true;
     if (signal_number != 0 && previous_fd_ >= 0) {
-      [[maybe_unused]] const ssize_t written = write(previous_fd_, &signal_number, 1);  // if it is full, its reader is awake
+      [[maybe_unused]] const ssize_t written =
+          write(previous_fd_, &signal_number, 1);  // if it is full, its reader is awake
     }
   }
 }

@@ -36,7 +36,8 @@ class PyObjective {
   /// Throws std::runtime_error while the objective is in use.
   void check_idle() const;
 
-  /// Returns the objective that evaluates at the memory of `x` until end(). The only user calls both, with the GIL held.
+  /// Returns the objective that evaluates at the memory of `x` until end(). The only user calls both, with the GIL
+  /// held.
   virtual Objective& begin(const py::array& x) = 0;
   virtual void end() {}
 

@@ -94,9 +94,10 @@ class Stopwatch {
   using Seconds = std::chrono::duration<double>;
 
   static constexpr auto kShortEvaluation = std::chrono::microseconds(1);
-  static constexpr auto kShortRound = std::chrono::microseconds(50);  ///< From the end of one timed evaluation to the next.
-  static constexpr int kUntimed = 15;                                 ///< Evaluations that a short one stands for.
-  static constexpr int kUnread = 4;  ///< Evaluations between two readings of the coarse clock.
+  static constexpr auto kShortRound =
+      std::chrono::microseconds(50);   ///< From the end of one timed evaluation to the next.
+  static constexpr int kUntimed = 15;  ///< Evaluations that a short one stands for.
+  static constexpr int kUnread = 4;    ///< Evaluations between two readings of the coarse clock.
 
   template <typename Evaluate>
   void call(const Evaluate& evaluate) {

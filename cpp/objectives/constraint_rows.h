@@ -53,8 +53,8 @@ class ConstraintRows {
     });
   }
 
-  /// Writes the Jacobian of the constraints. Result `index` of the call is the Jacobian of the values by component 0; the
-  /// other components follow.
+  /// Writes the Jacobian of the constraints. Result `index` of the call is the Jacobian of the values by component 0;
+  /// the other components follow.
   void write_jacobian(const CompiledFunction::Call& call, std::size_t index, const Components& components,
                       const Buffers& to) const {
     for (std::size_t i = 0; i < components.count(); ++i) {

@@ -57,15 +57,15 @@ class FunctionObjective final : public Objective {
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows) { rows_.set(std::move(rows)); }
 
-  /// Replaces a tensor that is passed as it is by another of the same dtype and size, in the function with this index or
-  /// in all functions. Throws std::invalid_argument, and then changes nothing.
+  /// Replaces a tensor that is passed as it is by another of the same dtype and size, in the function with this index
+  /// or in all functions. Throws std::invalid_argument, and then changes nothing.
   void set_input(std::size_t position, const InputTensor& tensor, std::optional<std::size_t> function = {});
 
   /// The functions in the order in which they were given.
   const std::vector<std::unique_ptr<CompiledFunction>>& functions() const { return functions_; }
 
-  /// Casts the components of x that are not passed in place; call it before a function. Throws std::invalid_argument if x
-  /// ends before the components.
+  /// Casts the components of x that are not passed in place; call it before a function. Throws std::invalid_argument if
+  /// x ends before the components.
   void stage(Span<const double> x) const {
     components_.check_size(x.size());
     components_.stage(x);

@@ -13,8 +13,8 @@ class HostObjective final : public Objective {
   using Values = std::function<double(Span<const double> x, const Buffers& to)>;
   using Derivatives = std::function<void(Span<const double> x, const Buffers& to)>;
 
-  /// One function that returns f(x) and fills every buffer that is not empty. Throws std::invalid_argument if there is no
-  /// function.
+  /// One function that returns f(x) and fills every buffer that is not empty. Throws std::invalid_argument if there is
+  /// no function.
   explicit HostObjective(Values all);
 
   /// Two functions; the second is called only for derivatives. Throws std::invalid_argument if one of them is missing.

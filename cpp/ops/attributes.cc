@@ -110,7 +110,8 @@ void Attributes::check_variables() {
     variable.offset = to_size(variables_size);
     variables_size = tensorflow::AddWithoutOverflow(variables_size, size);
     if (variables_size < 0) {
-      fail("variable_shapes[", i, "] is ", variable.shape.DebugString(), ": that is more elements than can be counted.");
+      fail("variable_shapes[", i, "] is ", variable.shape.DebugString(),
+           ": that is more elements than can be counted.");
     }
   }
 }

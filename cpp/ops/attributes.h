@@ -19,8 +19,8 @@ inline std::size_t to_size(std::int64_t value) { return static_cast<std::size_t>
 
 /// The attributes of the op. Any program can write a graph, so all of them are checked.
 struct Attributes {
-  /// `context` is an OpKernelConstruction or an InferenceContext. Throws StatusError, with the name and the value of the
-  /// attribute, for a value that no solve could use.
+  /// `context` is an OpKernelConstruction or an InferenceContext. Throws StatusError, with the name and the value of
+  /// the attribute, for a value that no solve could use.
   template <typename Context>
   explicit Attributes(const Context& context);
 

@@ -10,8 +10,8 @@ namespace {
 
 using tensorflow::Tensor;
 
-/// Writes x into a tensor of this dtype and shape. Makes a new tensor if somebody else holds the memory, or if a function
-/// has assigned a tensor of another kind to the variable.
+/// Writes x into a tensor of this dtype and shape. Makes a new tensor if somebody else holds the memory, or if a
+/// function has assigned a tensor of another kind to the variable.
 void write(Span<const double> x, tensorflow::DataType dtype, const tensorflow::TensorShape& shape, Tensor& tensor) {
   if (!tensor.RefCountIsOne() || tensor.dtype() != dtype || tensor.shape() != shape) tensor = Tensor(dtype, shape);
   if (dtype == tensorflow::DT_FLOAT) {

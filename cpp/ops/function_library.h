@@ -95,12 +95,12 @@ class FunctionInputs {
   std::list<StandIn> stand_ins_;
 };
 
-/// A function of TensorFlow's library in one step of a graph. It runs in the calling thread and waits for no other thread
-/// of TensorFlow, so any number of solves can run at once in TensorFlow's few threads.
+/// A function of TensorFlow's library in one step of a graph. It runs in the calling thread and waits for no other
+/// thread of TensorFlow, so any number of solves can run at once in TensorFlow's few threads.
 class LibraryFunction {
  public:
-  /// `cancellation` and what `context` points to must outlive the object. An error in the function cancels `cancellation`
-  /// too. `name` is the name of the function in messages.
+  /// `cancellation` and what `context` points to must outlive the object. An error in the function cancels
+  /// `cancellation` too. `name` is the name of the function in messages.
   LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle,
                   tensorflow::CancellationManager& cancellation, std::string name);
   LibraryFunction(const LibraryFunction&) = delete;

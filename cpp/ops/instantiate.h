@@ -16,10 +16,10 @@ struct Signature {
   std::vector<tensorflow::DataType> results;
 };
 
-/// Prepares a function so that a kernel can call it with tensors in host memory. Grappler optimises it and its operations
-/// are placed on devices, as TensorFlow does for every function call. With `jit_compile`, the body of the function is one
-/// call of a function that XLA compiles. `name` names the function in messages. Throws StatusError, for instance if the
-/// function has another signature.
+/// Prepares a function so that a kernel can call it with tensors in host memory. Grappler optimises it and its
+/// operations are placed on devices, as TensorFlow does for every function call. With `jit_compile`, the body of the
+/// function is one call of a function that XLA compiles. `name` names the function in messages. Throws StatusError, for
+/// instance if the function has another signature.
 tensorflow::FunctionLibraryRuntime::Handle instantiate(tensorflow::FunctionLibraryRuntime& library,
                                                        const tensorflow::NameAttrList& function,
                                                        const std::string& name, const Signature& signature,

@@ -109,11 +109,11 @@ REGISTER_OP("TfminimizeMinimize")
     .Doc(R"doc(
 Minimises a function, with bounds and constraints.
 
-The solvers are those of `tfminimize.minimize`; C++ calls the functions. All functions take x, of shape [n], and then the
-captures.
+The solvers are those of `tfminimize.minimize`; C++ calls the functions. All functions take x, of shape [n], and then
+the captures.
 
 x0: The start, of shape [n]; finite. It is projected into the bounds.
-lower: Lower bounds, of shape [n], with -infinity for none. If there are no bounds at all, lower and upper have shape [0].
+lower: Lower bounds, of shape [n], with -infinity for none. With no bounds at all, lower and upper have shape [0].
 upper: Upper bounds, of shape [n], with infinity for none; or shape [0], like lower.
 ftol: SciPy's option of this name; 0 or greater.
 gtol: SciPy's option of this name, for L-BFGS-B only.

@@ -23,8 +23,8 @@ double seconds_of(const Call& call) {
 /// Logs a warning if the evaluations of a solve were mostly compilations, as happens when a size depends on x.
 ///
 /// If they took long enough, two more evaluations decide: one at the last x, which is compiled already, and one at a
-/// point close by; x stays at that point. `seconds` is the time of `count` evaluations, without the first, which compiles
-/// the function anyway. recompilation.py does the same for solves that Python starts.
+/// point close by; x stays at that point. `seconds` is the time of `count` evaluations, without the first, which
+/// compiles the function anyway. recompilation.py does the same for solves that Python starts.
 template <typename Evaluate>
 void log_if_compiled_anew(double seconds, std::int64_t count, Span<double> x, const std::string& node,
                           const Evaluate& evaluate) {

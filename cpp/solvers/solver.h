@@ -24,8 +24,8 @@ class Solver {
   virtual ~Solver() = default;
 
   /// Goes on until it needs something. After kEvaluate, it reads f = f(x) and c(x) in `constraints`, and, if
-  /// with_derivatives, the derivatives in `gradient` and `jacobian`. After kDerivatives it reads only these two, and after
-  /// kIteration nothing. Never throws for a numerical event.
+  /// with_derivatives, the derivatives in `gradient` and `jacobian`. After kDerivatives it reads only these two, and
+  /// after kIteration nothing. Never throws for a numerical event.
   virtual Request advance(double f, bool with_derivatives) = 0;
 
   /// Ends the solve; only allowed after kIteration.

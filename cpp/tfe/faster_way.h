@@ -10,8 +10,8 @@ namespace tfminimize::tfe {
 
 /// Finds the faster of two ways to do the same work. It times both a few times each, and again after a while.
 ///
-/// The shortest time of each way counts, since other work on the machine can only add to it. Each new race gives earlier
-/// times less weight, since the work may have changed.
+/// The shortest time of each way counts, since other work on the machine can only add to it. Each new race gives
+/// earlier times less weight, since the work may have changed.
 ///
 ///     work:  0 1 0 1 0 1 0 1 | w w w w w w ... (kPeriod times the winner) | 0 1 0 1 0 1 0 1 | ...
 ///            ^-^ not counted, since first calls build things and caches are cold

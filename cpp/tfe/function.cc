@@ -26,6 +26,8 @@ Function::Function(const TfeApi& api, TFE_Context* context, Components& componen
     throw std::invalid_argument("There must be one or two ways to call.");
   }
   for (const CallOptions& call : options.calls) {
+    // TensorFlow would end the process if a partitioned call returned more tensors than the op has room for.
+    if (call.dispatch == Dispatch::kPartitionedCall) check_count(count_outputs(api, context, call.function));
     calls_.push_back(std::make_unique<OpCall>(api, context, describe(call)));
     dispatches_.push_back(call.dispatch);
   }
@@ -156,11 +158,14 @@ void Function::call() {
   }
 }
 
+void Function::check_count(std::size_t found) const {
+  if (found == outputs().size()) return;
+  throw std::invalid_argument("The function returns " + std::to_string(found) + " tensors, and " +
+                              std::to_string(outputs().size()) + " were expected.");
+}
+
 void Function::check_handles() const {
-  if (handles_.size() != outputs().size()) {
-    throw std::invalid_argument("The function returned " + std::to_string(handles_.size()) + " tensors, and " +
-                                std::to_string(outputs().size()) + " were expected.");
-  }
+  check_count(handles_.size());
   for (std::size_t i = 0; i < handles_.size(); ++i) {
     const Output& output = outputs()[i];
     const TF_DataType found = api_.tensor_handle_data_type(handles_[i].get());

@@ -83,6 +83,7 @@ class Function final : public CompiledFunction {
   void prepare_arguments(Span<const double> x);
   void call();
   void call(std::size_t way);
+  void check_count(std::size_t found) const;
   void check_handles() const;
   const void* find_result(std::size_t index);
 

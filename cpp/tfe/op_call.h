@@ -23,8 +23,8 @@ struct OpDescription {
 
 /// An operation of TensorFlow that can be run many times, with other tensors and in any thread.
 ///
-/// An op of TensorFlow keeps a pointer to the executor of the thread that makes it. That executor may be gone at the next
-/// run, since tf.py_function has one for each call. So the op gets an executor that lives as long as the op.
+/// An op of TensorFlow keeps a pointer to the executor of the thread that makes it. That executor may be gone at the
+/// next run, since tf.py_function has one for each call. So the op gets an executor that lives as long as the op.
 class OpCall {
  public:
   /// `api` must outlive the object. Throws TensorFlowError for an operation that TensorFlow does not know.

@@ -31,6 +31,7 @@ struct TfeApi {
   decltype(&TF_NewBuffer) new_buffer;
   decltype(&TF_DeleteBuffer) delete_buffer;
   decltype(&TFE_HostAddressSpace) host_address_space;
+  decltype(&TFE_ContextGetFunctionDef) context_get_function_def;
   decltype(&TFE_NewOp) new_op;
   decltype(&TFE_DeleteOp) delete_op;
   decltype(&TFE_OpReset) op_reset;
@@ -126,6 +127,9 @@ TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes,
 
 /// The name of the CPU of this host, as TensorFlow calls it.
 std::string host_device_name(const TfeApi& api, TFE_Context* context);
+
+/// How many tensors a function returns. Throws TensorFlowError if TensorFlow does not know the function.
+std::size_t count_outputs(const TfeApi& api, TFE_Context* context, const std::string& function);
 
 }  // namespace tfminimize::tfe
 

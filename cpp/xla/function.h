@@ -20,8 +20,8 @@ InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::Tenso
 /// A program of XLA, which the solver calls without TensorFlow. It reads x and writes results of doubles in place.
 class Function final : public CompiledFunction {
  public:
-  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that do not fit
-  /// the program.
+  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that do not
+  /// fit the program.
   Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
            std::vector<Output> outputs);
 

@@ -44,8 +44,8 @@ class XlaProgram {
   const std::vector<XlaArray>& parameters() const { return parameters_; }
   const std::vector<XlaArray>& results() const { return results_; }
 
-  /// Makes a call, which keeps the program alive. With the thread pool of the process, large parts of the program run in
-  /// several threads; without it, all runs in the calling thread.
+  /// Makes a call, which keeps the program alive. With the thread pool of the process, large parts of the program run
+  /// in several threads; without it, all runs in the calling thread.
   virtual std::unique_ptr<XlaCall> call(bool use_thread_pool) = 0;
 
  protected:

@@ -235,7 +235,7 @@ def test_wrong_number_of_inputs_is_an_error_of_tensorflow(dispatch: str) -> None
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: [tf.reduce_sum(x)], "returned 1 tensors"),
+        (lambda x: [tf.reduce_sum(x)], "returns 1 tensors"),
         (lambda x: [tf.reduce_sum(x), x, x], "Expecting 3 outputs"),
         (lambda x: [x, x], "loss has 8 elements; it must have 1"),
         (lambda x: [tf.reduce_sum(x), x[:3]], "gradient of component 0 has 3 elements; it must have 8"),

@@ -21,8 +21,8 @@ struct LoweringArgument {
 ///
 /// `library`: a serialized tensorflow::FunctionDefLibrary with the function and those that it calls.
 ///
-/// TensorFlow compiles functions in the same way. Its eager runtime has an interface for that, but that never frees half
-/// a megabyte for each function.
+/// TensorFlow compiles functions in the same way. Its eager runtime has an interface for that, but that never frees
+/// half a megabyte for each function.
 ///
 /// Throws std::runtime_error with XLA's message.
 std::string lower(const std::string& function, std::string_view library,

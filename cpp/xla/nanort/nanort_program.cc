@@ -62,7 +62,8 @@ class CallingThread final : public Eigen::ThreadPoolInterface {
 };
 
 const Eigen::ThreadPoolDevice& calling_device() {
-  static const auto* const device = new Eigen::ThreadPoolDevice(new CallingThread, 1);  // never destroyed, like the other
+  static const auto* const device =
+      new Eigen::ThreadPoolDevice(new CallingThread, 1);  // never destroyed, like the other
   return *device;
 }
 
