@@ -247,6 +247,15 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         objective(concrete, vector_layout(8), dispatch="function").evaluate(*vectors(8))
 
+@pytest.mark.parametrize("dispatch", ["partitioned_call", "fastest"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_partitioned_call_with_another_number_of_outputs_is_refused(count: int, dispatch: str) -> None:
+    concrete = tf.function(lambda x: [tf.reduce_sum(x), x, x][:count]).get_concrete_function(
+        tf.TensorSpec([8], tf.float64)
+    )
+    with pytest.raises(ValueError, match=f"The function returns {count} tensors, and 2 were expected"):
+        objective(concrete, vector_layout(8), dispatch=dispatch)
+
 
 def test_loss_of_another_dtype_is_refused() -> None:
     concrete = trace(rosenbrock, vector_layout(8))
