@@ -247,6 +247,7 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         objective(concrete, vector_layout(8), dispatch="function").evaluate(*vectors(8))
 
+
 @pytest.mark.parametrize("dispatch", ["partitioned_call", "fastest"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_partitioned_call_with_another_number_of_outputs_is_refused(count: int, dispatch: str) -> None:
