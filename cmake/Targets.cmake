@@ -129,7 +129,7 @@ endfunction()
 # strings, they must not pass each other objects of the header's classes.
 function(tfminimize_define_border_id header)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${header}")
-  file(SHA256 "${header}" hash)
+  file(SHA256 "${CMAKE_CURRENT_SOURCE_DIR}/${header}" hash)
   string(SHA256 id "${hash} ${PROJECT_VERSION} ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_CXX_FLAGS}")
   string(SUBSTRING "${id}" 0 16 id)
   foreach(extension IN LISTS ARGN)

@@ -15,7 +15,7 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// What a vector that C++ works on in place must be, besides one-dimensional, contiguous and of the dtype.
+/// What vector_span() asks of a vector, besides its dtype, one dimension and contiguous memory.
 struct VectorTraits {
   bool aligned = true;
   bool writeable = true;
@@ -26,15 +26,16 @@ struct VectorTraits {
 template <typename T>
 Span<T> vector_span(const py::array& array, const std::string& name, VectorTraits traits = {});
 
-/// The memory of a NumPy matrix of doubles in row-major order, 64-byte aligned, of this shape; without rows, any array
-/// without elements. Throws as vector_span() does.
+/// The memory of a NumPy matrix of doubles in row-major order, 64-byte aligned, of this shape. If `rows` is 0, any
+/// empty array will do. Throws as vector_span() does.
 Span<double> matrix_span(const py::array& array, const std::string& name, std::size_t rows, std::size_t columns);
 
-/// A vector of n numbers that is only read, or nothing. `counted` is what has n elements, for the error.
+/// The memory of a vector of n numbers that is only read; empty if there is no vector. `counted` names what has n
+/// elements, for the error.
 Span<const double> optional_span(const std::optional<py::array>& vector, const std::string& name, std::size_t n,
                                  const char* counted);
 
-/// Keeps a Python object alive from C++, where its last owner need not hold the GIL.
+/// Keeps a Python object alive; whoever drops the last reference need not hold the GIL.
 std::shared_ptr<const void> keep_alive(py::object object);
 
 }  // namespace tfminimize::bindings

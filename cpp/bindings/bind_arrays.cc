@@ -94,7 +94,7 @@ Span<const double> optional_span(const std::optional<py::array>& vector, const s
 std::shared_ptr<const void> keep_alive(py::object object) {
   PyObject* pointer = object.release().ptr();
   return {pointer, [](const void* p) {
-            // TensorFlow may let go of memory when Python is gone; there is nothing left to count then.
+            // TensorFlow may release memory after Python has shut down; no reference is left to count then.
             if (Py_IsInitialized() == 0) return;
             const GilHeld gil;
             Py_DECREF(static_cast<PyObject*>(const_cast<void*>(p)));
@@ -103,9 +103,9 @@ std::shared_ptr<const void> keep_alive(py::object object) {
 
 void register_arrays(py::module_& m) {
   m.def("aligned_matrix", &aligned_matrix, py::arg("rows"), py::arg("columns"),
-        "A matrix of zeros, each of whose rows starts at a multiple of 64 bytes, for which it may have more columns.");
+        "A matrix of zeros. Every row starts at a multiple of 64 bytes, so the matrix may have some more columns.");
   m.def("aligned_zeros", &aligned_zeros, py::arg("n"), py::arg("dtype") = "float64",
-        "A vector of zeros that starts at a multiple of 64 bytes, as TensorFlow needs it to read it in place.");
+        "A vector of zeros that starts at a multiple of 64 bytes, so that TensorFlow can read it in place.");
 }
 
 }  // namespace tfminimize::bindings

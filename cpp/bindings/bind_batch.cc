@@ -22,7 +22,7 @@ namespace {
 
 using Progress = std::optional<py::function>;
 
-/// TensorFlow's dtype of this name; throws py::value_error for those whose elements are not simply bytes.
+/// TensorFlow's dtype of this name. Throws py::value_error for dtypes that are not plain numbers, such as strings.
 TF_DataType parse_any_dtype(const std::string& name) {
   static const std::unordered_map<std::string, TF_DataType> kDtypes{
       {"float64", TF_DOUBLE}, {"float32", TF_FLOAT},       {"float16", TF_HALF},         {"bfloat16", TF_BFLOAT16},
@@ -59,10 +59,11 @@ std::vector<BatchedInput> make_inputs(const std::vector<std::pair<std::size_t, p
   return inputs;
 }
 
-/// The rows of a batch as arrays of Python.
+/// The rows of a batch as Python arrays.
 class PyRows {
  public:
-  /// x: [B, n], the starts, written in place. n: the size of the solvers; m: the number of constraints.
+  /// x: [B, n], the starting points; results are written in place. n: the size of the solvers; m: the number of
+  /// constraints.
   PyRows(py::array x, std::size_t n, std::size_t m)
       : count_(x.ndim() == 2 ? x.shape(0) : 0),
         x_(std::move(x)),
@@ -96,7 +97,7 @@ class PyRows {
     return rows;
   }
 
-  /// All but x.
+  /// Everything but x.
   py::dict to_python(const BatchOutcome& outcome) const {
     py::dict errors;
     py::list messages;
@@ -128,7 +129,7 @@ class PyRows {
     return {array.mutable_data(), static_cast<std::size_t>(array.size())};
   }
 
-  /// What Python would have caught. pybind11 knows how exceptions of C++ are translated, on the way out of a function.
+  /// The exception that Python would have caught. pybind11 translates C++ exceptions only when they leave a function.
   static py::object exception(const std::exception_ptr& error) {
     if (const auto failed = tensorflow_error(error)) return python_exception(*failed);
     try {
@@ -139,7 +140,7 @@ class PyRows {
     return py::none();
   }
 
-  /// A solver has a few messages only, and there may be many problems.
+  /// There may be many problems, but a solver has only a few messages, so each becomes one Python string.
   const py::str& text(const char* message) const { return texts_.try_emplace(message, message).first->second; }
 
   py::ssize_t count_;
@@ -152,7 +153,7 @@ class PyRows {
   mutable std::unordered_map<const char*, py::str> texts_;
 };
 
-/// The elements of a tuple, which keeps them alive. Throws py::type_error for anything but a T.
+/// The elements of a tuple, which must outlive them. Throws py::type_error for anything but a T.
 template <typename T>
 std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
   std::vector<T*> result;
@@ -166,7 +167,7 @@ std::vector<T*> pointers(const py::tuple& tuple, const std::string& name) {
   return result;
 }
 
-/// Throws unless all have one size and their objectives fit.
+/// Throws unless all solvers have the same size and their objectives fit.
 void check(const std::vector<PySolver*>& solvers, const std::vector<PyObjective*>& objectives) {
   if (solvers.empty() || solvers.size() != objectives.size()) {
     throw py::value_error("There must be as many objectives as solvers, and at least one.");
@@ -213,16 +214,16 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
 void register_batch(py::module_& m) {
   m.attr("drive_batch") = plain_function(
       "drive_batch", &drive_batch, {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}}},
-      R"(Solves one problem for each row of x, which holds the starts, in as many threads as there are solvers.
+      R"(Solves one problem for each row of x, which holds the starting points, with one thread for each solver.
 
-The solvers are all of one size, each with an objective of its own; they begin anew for every problem, with the
-options they have. inputs: (position, array [B, ...]), the inputs of the objectives of which each problem takes a row.
-progress(done) is called every 50 ms or so with the number of problems that are done. What it raises comes through, and
-so does KeyboardInterrupt.
+All solvers have the same size, and each has its own objective. A solver starts again for every problem, with the same
+options. inputs: pairs (position, array [B, ...]); each problem takes its row of the array as the input at that
+position. progress(done) is called about every 50 ms with the number of problems that are done. An exception that it
+raises comes through, and so does KeyboardInterrupt.
 
-Returns a dict of SciPy's fields, arrays with an element or row for each problem, and the summed Timing. x holds the
-results. What the objective raises for a problem is in `errors`, by its index; it keeps its start, its other results are
-NaN, and its status is -1.)");
+Returns a dict of SciPy's fields, which are arrays with an element or row for each problem, and the summed Timing. x
+holds the results. If the objective raises for a problem, the exception is in `errors` under the problem's index; the
+problem keeps its starting point, its other results are NaN, and its status is -1.)");
 }
 
 }  // namespace tfminimize::bindings

@@ -24,7 +24,7 @@ Component make_component(std::size_t offset, std::vector<std::int64_t> shape, co
       throw py::value_error("staging has " + std::to_string(span.size()) + " elements, and the component has " +
                             std::to_string(size) + ".");
     }
-    // Shares the ownership of the array, and points at its memory.
+    // Shares ownership of the array, and points to its memory.
     component.staging = std::shared_ptr<float>(std::const_pointer_cast<void>(keep_alive(*staging)), span.data());
   }
   return component;
@@ -35,8 +35,8 @@ Component make_component(std::size_t offset, std::vector<std::int64_t> shape, co
 void register_component(py::module_& m) {
   py::class_<Component>(m, "Component", py::is_final(), R"(One segment of x as TensorFlow sees it.
 
-offset: of its first element in x, a multiple of 8. staging: aligned float32 memory that a float32 component is cast to
-before every evaluation, for a variable that shares it.)")
+offset: the index of its first element in x, a multiple of 8. staging: aligned float32 memory that a float32 component
+is cast to before every evaluation, for a variable that shares this memory.)")
       .def(py::init(&make_component), py::arg("offset"), py::arg("shape"), py::arg("dtype"),
            py::arg("staging") = py::none());
 }

@@ -21,7 +21,7 @@ bool is_true(const py::object& value) {
   return truth != 0;
 }
 
-/// Seconds of an evaluation, apart from the first, which may have compiled the function.
+/// Mean seconds of an evaluation, without the first if there are more, since it may have compiled the function.
 double seconds_of_one(const Timing& timing) {
   if (timing.evaluations == 1) return timing.first;
   return (timing.evaluate - timing.first) / static_cast<double>(timing.evaluations - 1);
@@ -55,7 +55,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
 }  // namespace
 
 void register_drive(py::module_& m) {
-  py::class_<Timing>(m, "Timing", py::is_final(), "Where the time of a solve went, in seconds.")
+  py::class_<Timing>(m, "Timing", py::is_final(), "How a solve spent its time, in seconds.")
       .def_readonly("evaluate", &Timing::evaluate)
       .def_readonly("first", &Timing::first)
       .def_readonly("solver", &Timing::solver)
@@ -65,11 +65,11 @@ void register_drive(py::module_& m) {
                                    R"(Solves to the end, without holding the GIL.
 
 on_iteration() is called after every iteration; a true value stops the solve. on_start() is called once, after the first
-evaluation, whose time is in Timing.first and, as that of all others, in Timing.evaluate. What they or the objective
-raise comes through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
+evaluation. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
+the objective come through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
-Compiled functions are asked for values and derivatives at once if the solver expects to need both, and at the end for
-the derivatives at the last x if the solver has stopped without; it does not count that.)");
+If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops
+without the derivatives at the last x, they are evaluated at the end; the solver does not count that.)");
 }
 
 }  // namespace tfminimize::bindings

@@ -16,7 +16,7 @@ namespace py = pybind11;
 namespace tfminimize::bindings {
 namespace {
 
-/// Numbers that are copied where they are no contiguous doubles.
+/// An array of numbers; pybind11 copies it unless it holds contiguous doubles.
 using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 void check_shape(const Numbers& array, const std::string& name, const py::tuple& shape) {
@@ -35,7 +35,7 @@ Numbers copy(Span<const double> values, bool solved) {
   return array;
 }
 
-/// A solver of quadratic programs as Python holds it.
+/// A quadratic programming solver as Python holds it.
 class PyDualActiveSetQp {
  public:
   PyDualActiveSetQp(std::size_t n, std::size_t m) : n_(n), m_(m), qp_(n, m) {}
@@ -91,17 +91,17 @@ void register_dual_active_set_qp(py::module_& m) {
   py::class_<PyDualActiveSetQp>(m, "DualActiveSetQp", py::is_final(),
                                 R"(The solver of the quadratic subproblems of Slsqp, by itself.
 
-Of n variables s and m constraints, it minimises s @ hessian @ s / 2 + gradient @ s subject to
+With n variables s and m constraints, it minimises s @ hessian @ s / 2 + gradient @ s subject to
 constraints[i] + jacobian[i] @ s = 0 for i < num_equalities, >= 0 for the others, and lower <= s <= upper.
 
-Programs that one of these solves one after another have the same num_equalities, and finite bounds at the same places:
-it begins with the active set of the last one.)")
+It starts from the active set of the last program that it solved. So all programs of one solver must have the same
+num_equalities and finite bounds at the same places.)")
       .def(py::init<std::size_t, std::size_t>(), py::arg("n"), py::arg("m"))
       .def("solve", &PyDualActiveSetQp::solve, py::arg("hessian"), py::arg("gradient"), py::arg("constraints"),
            py::arg("jacobian"), py::arg("num_equalities") = 0, py::arg("lower") = py::none(),
            py::arg("upper") = py::none(),
-           "The status, s, the multipliers of the constraints, of the lower and of the upper bounds, and the number "
-           "of pivots. Without a solution the vectors are NaN.");
+           "Returns the status, s, the multipliers of the constraints, of the lower and of the upper bounds, and the "
+           "number of pivots. Without a solution the vectors are NaN.");
 }
 
 }  // namespace tfminimize::bindings

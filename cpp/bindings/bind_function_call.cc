@@ -12,7 +12,7 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// How a function is called, as Python gives it.
+/// How Python asks for a function to be called.
 struct CallArguments {
   std::string function;
   std::string dispatch;
@@ -22,7 +22,7 @@ struct CallArguments {
   std::string optimized;
 };
 
-/// The ways to call the function that `dispatch` allows; the light one first.
+/// The ways of calling the function that `dispatch` allows, the lightest first.
 std::vector<tfe::CallOptions> make_calls(const CallArguments& arguments) {
   const std::string& dispatch = arguments.dispatch;
   const bool fastest = dispatch == "fastest";
@@ -45,7 +45,7 @@ std::vector<tfe::CallOptions> make_calls(const CallArguments& arguments) {
 
 class PyFunctionCall final : public PyCall {
  public:
-  /// `options` lack the inputs.
+  /// `options` come without the inputs.
   PyFunctionCall(py::tuple inputs, tfe::FunctionOptions options)
       : PyCall(std::move(inputs)), options_(std::move(options)) {}
 
@@ -85,10 +85,10 @@ void register_function_call(py::module_& m) {
   py::class_<PyFunctionCall, PyCall, std::shared_ptr<PyFunctionCall>>(
       m, "FunctionCall", py::is_final(), R"(A TensorFlow function, and how it is called; for `inputs` see Call.
 
-dispatch: "function" calls `function` by its name, as Python does; "partitioned_call" runs `optimized`, a function of the
-same signature whose graph is optimised already, in the calling thread; "fastest" times both in turn and stays with the
-faster. repeatable: the function has no side effects, so that a call that fails in `optimized` is repeated in `function`,
-whose errors say more. keeps_inputs: it may keep what it is called with, so that components are copied for it.
+dispatch: "function" calls `function` by its name, as Python does; "partitioned_call" runs `optimized` in the calling
+thread, which is a function of the same signature with an optimised graph; "fastest" times both in turn and stays with
+the faster. repeatable: the function has no side effects, so if a call of `optimized` fails, `function` is called, since
+its errors say more. keeps_inputs: the function may keep its inputs, so it gets copies of the components.
 make_error(code, message): makes the exception for an error of TensorFlow.)")
       .def(py::init(make), py::arg("function"), py::arg("inputs"), py::kw_only(), py::arg("dispatch") = "function",
            py::arg("config_proto") = py::bytes(), py::arg("executor_type") = "", py::arg("device") = "",

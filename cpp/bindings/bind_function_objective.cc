@@ -42,12 +42,13 @@ class PyFunctionObjective final : public PyObjective {
   void check_rows(std::size_t m, Span<const double> offsets) const override { core_.rows().check_complete(m, offsets); }
 
   void set_input(std::size_t position, const py::object& tensor, std::optional<std::size_t> function) {
-    check_idle();
     if (function && *function >= core_.functions().size()) {
       throw py::value_error("function is " + std::to_string(*function) + ", and there are " +
                             std::to_string(core_.functions().size()) + ".");
     }
-    core_.set_input(position, call_->tensor(context_, tensor, "input " + std::to_string(position)), function);
+    const InputTensor input = call_->tensor(context_, tensor, "input " + std::to_string(position));
+    check_idle();  // now, since another thread may begin a solve while tensor() waits without the GIL
+    core_.set_input(position, input, function);
   }
 
   void set_rows(const std::vector<ConstraintRow>& rows) {
@@ -99,7 +100,7 @@ class PyFunctionObjective final : public PyObjective {
 
   static Span<const double> x_span(const py::array& x) { return vector_span<double>(x, "x", {true, false}); }
 
-  /// What `get` returns for each function.
+  /// Returns get(function) for each function.
   template <typename Get>
   py::tuple for_each(const Get& get) {
     py::list list;
@@ -117,9 +118,9 @@ py::tuple repeat(PyFunctionObjective& self, const py::array& x, std::int64_t cou
 
 void register_row(py::module_& m) {
   py::class_<ConstraintRow>(m, "Row", py::is_final(),
-                            R"(How one constraint is made of the values that TensorFlow computes.
+                            R"(How one constraint follows from the values that TensorFlow computes.
 
-c[row] = sign * values[source] + offset, and the same for its row of the Jacobian; sign is 1 or -1.)")
+c[row] = sign * values[source] + offset; sign is 1 or -1. The row of the Jacobian is multiplied by sign too.)")
       .def(py::init<std::size_t, std::size_t, double, double>(), py::arg("row"), py::arg("source"),
            py::arg("sign") = 1.0, py::arg("offset") = 0.0)
       .def_readonly("row", &ConstraintRow::row)
@@ -143,28 +144,29 @@ void register_function_objective(py::module_& m) {
   py::class_<PyFunctionObjective, PyObjective> binding(
       m, "FunctionObjective", py::is_final(), R"(Compiled functions of the components of x: values and derivatives.
 
-values:       loss (a scalar), the values that constraints are made of (a vector [num_values])
+values:       loss (a scalar), the values behind the constraints (a vector [num_values])
 derivatives:  the same two, one gradient for each component, one Jacobian of the values for each component
 
-Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows of as many elements as the
-component has. If num_values is 0, neither values nor Jacobians are returned, and derivatives may be the only function.
-Constraints that are in no row are never written. Functions of _xla.compile() read x and write gradients of float64 in
+Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows, each as long as the
+component. If num_values is 0, the functions return no values and no Jacobians, and the second function alone is enough.
+Constraints without a row are never written. Functions of _xla.compile() read x, and write float64 gradients, in
 place.)");
   binding
       .def(py::init(make), py::arg("context"), py::arg("calls"), py::arg("components"),
            py::arg("rows") = std::vector<ConstraintRow>(), py::kw_only(), py::arg("num_values") = 0,
            py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
       .def_property_readonly("dispatch", &PyFunctionObjective::dispatch,
-                             "How each function is called: 'function' or 'partitioned_call', the faster as far as "
-                             "known, or 'machine_code'.")
-      .def("set_input", &PyFunctionObjective::set_input, py::arg("position"), py::arg("tensor"),
-           py::arg("function") = py::none(),
-           "Passes another tensor of the same dtype and size from now on, to all functions or to one (by its number).")
-      .def("set_rows", &PyFunctionObjective::set_rows, py::arg("rows"), "Makes other constraints from now on.")
+                             "How each function is called: 'function' or 'partitioned_call', whichever was faster so "
+                             "far, or 'machine_code'.")
+      .def(
+          "set_input", &PyFunctionObjective::set_input, py::arg("position"), py::arg("tensor"),
+          py::arg("function") = py::none(),
+          "Passes another tensor of the same dtype and size from now on, to all functions or to the one at this index.")
+      .def("set_rows", &PyFunctionObjective::set_rows, py::arg("rows"), "Replaces all rows.")
       .def("input_address", &PyFunctionObjective::input_address, py::arg("x"), py::arg("position"),
-           "The addresses that the functions read for the component that is their input at `position`.");
+           "The address that each function reads its input at `position` from; the input must be a component.");
   add_plain_method(binding, "repeat", &repeat, {{{"self"}, {"x"}, {"count"}}},
-                   "Seconds of one call of each function, in bare loops of `count`: what a solve is measured by.");
+                   "Seconds of one call of each function in a bare loop of `count` calls, to compare solves with.");
 }
 
 }  // namespace tfminimize::bindings

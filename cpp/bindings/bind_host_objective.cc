@@ -53,7 +53,7 @@ class PyHostObjective final : public PyObjective {
  private:
   Objective& begin(const py::array& x) override {
     const py::array view = read_only_view(x);
-    // Apart from the stack, which other threads must not look at: see drive_batch().
+    // On the heap, since other threads must not look at this stack, see solve_batch().
     if (derivatives_) {
       core_ = std::make_unique<HostObjective>(
           [this, view](Span<const double> /*x*/, const Buffers& to) { return values(view, to); },
@@ -102,10 +102,10 @@ class PyHostObjective final : public PyObjective {
 void register_host_objective(py::module_& m) {
   py::class_<PyHostObjective, PyObjective>(
       m, "HostObjective", py::is_final(),
-      R"(A Python function x -> (value, gradient); or two, x -> (value, constraints [m]) and
-x -> (gradient [n], Jacobian [m, n]). The second is never called before the solver needs it.
+      R"(One Python function x -> (value, gradient); or two, x -> (value, constraints [m]) and
+x -> (gradient [n], Jacobian [m, n]). The second is called only when the solver needs it.
 
-They are given x itself as a read-only array, which changes when the solver moves on: keep a copy, not the array.)")
+The functions get x itself as a read-only array, which changes when the solver moves on: keep a copy, not the array.)")
       .def(py::init<py::function, std::optional<py::function>>(), py::arg("fun"), py::arg("derivatives") = py::none());
 }
 

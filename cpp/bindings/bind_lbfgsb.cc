@@ -45,11 +45,11 @@ void register_lbfgsb(py::module_& m) {
                                     {"maxiter", &Options::maxiter},    {"maxls", &Options::maxls},
                                     {"precision", &Options::precision}};
   bind_solver<solvers::Lbfgsb>(m, "Lbfgsb",
-                               "L-BFGS-B: limited-memory BFGS with bounds. It takes no constraints, and "
-                               "maxcor must stay what it is when the solver begins anew.",
+                               "L-BFGS-B: limited-memory BFGS with bounds. It takes no constraints. "
+                               "restart() cannot change maxcor.",
                                options)
       .def_static("check_memory", &solvers::Lbfgsb::check_memory, py::arg("n"), py::arg("maxcor"), py::arg("count") = 1,
-                  "Raises MemoryError if the machine has no room for so many solvers of n variables.")
+                  "Raises MemoryError if the memory does not suffice for `count` solvers of n variables.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });
 }

@@ -16,7 +16,7 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// Calls evaluate(objective) without the GIL, for one evaluation at the memory of `x`.
+/// Calls evaluate(objective) once, without the GIL, at the memory of `x`.
 template <typename Evaluate>
 void evaluate_once(PyObjective& objective, const py::array& x, const Evaluate& evaluate) {
   const auto start = std::chrono::steady_clock::now();
@@ -25,7 +25,7 @@ void evaluate_once(PyObjective& objective, const py::array& x, const Evaluate& e
   without_gil([&] {
     const std::exception_ptr error = exception_of([&] { evaluate(use.core()); });
     if (!error) return;
-    poll_signals();  // an evaluation that was cancelled ends as the interrupt, not as its own error
+    poll_signals();  // a cancelled evaluation raises the interrupt, not its own error
     std::rethrow_exception(error);
   });
   objective.expected_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -87,8 +87,8 @@ void register_objective(py::module_& m) {
   const py::class_<PyObjective> binding(
       m, "Objective", R"(A function to minimise and the functions that constrain it, if any, with their derivatives.
 
-x, g: [n], c: [m], jacobian: see aligned_matrix(m, n); float64; all but c are 64-byte aligned. Without constraints there
-are no c and no jacobian. It serves one drive() or evaluation at a time; a second raises RuntimeError.)");
+x, g: [n], c: [m], jacobian: see aligned_matrix(m, n); float64; all but c are 64-byte aligned. Without constraints,
+leave out c and jacobian. An objective serves one drive() or evaluation at a time; a second raises RuntimeError.)");
   add_plain_method(binding, "evaluate", &evaluate, {{{"self"}, {"x"}, {"g"}, {"c", false}, {"jacobian", false}}},
                    "Returns f(x), and writes the gradient, the constraints and their Jacobian.");
   add_plain_method(binding, "values", &values, {{{"self"}, {"x"}, {"c", false}}},

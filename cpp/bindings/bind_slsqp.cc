@@ -34,12 +34,12 @@ void register_slsqp(py::module_& m) {
   const OptionList<Options> options{
       {"ftol", &Options::ftol}, {"maxiter", &Options::maxiter}, {"precision", &Options::precision}};
   bind_solver<solvers::Slsqp>(m, "Slsqp",
-                              "Sequential least squares programming. It has the multipliers of the last "
+                              "Sequential least squares programming. Its multipliers are those of the last "
                               "quadratic subproblem.",
                               options)
       .def_static(
           "check_memory", &solvers::Slsqp::check_memory, py::arg("n"), py::arg("m"), py::arg("count") = 1,
-          "Raises MemoryError if the machine has no room for so many solvers of n variables and m constraints.");
+          "Raises MemoryError if the memory does not suffice for `count` solvers of n variables and m constraints.");
 }
 
 }  // namespace tfminimize::bindings

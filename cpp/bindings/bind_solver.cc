@@ -11,7 +11,7 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// A number that Python passes, from 0 to `limit`.
+/// Converts a number from Python. Throws py::value_error unless it is from 0 to `limit`, the number of `counted`.
 std::size_t to_count(std::int64_t value, const std::string& name, std::size_t limit, const char* counted) {
   if (value < 0 || static_cast<std::uint64_t>(value) > limit) {
     throw py::value_error(name + " is " + std::to_string(value) + "; it must be from 0 to the number of " + counted +
@@ -60,7 +60,7 @@ py::array_t<double> multipliers(const PySolver& self) {
 }
 
 void register_request(py::module_& m) {
-  py::native_enum<solvers::Request>(m, "Request", "enum.Enum", "What a solver needs before it can go on.")
+  py::native_enum<solvers::Request>(m, "Request", "enum.Enum", "What a solver needs next.")
       .value("EVALUATE", solvers::Request::kEvaluate)
       .value("DERIVATIVES", solvers::Request::kDerivatives)
       .value("ITERATION", solvers::Request::kIteration)
@@ -68,7 +68,7 @@ void register_request(py::module_& m) {
       .finalize();
 }
 
-/// A property that the solver itself returns.
+/// A property that reads the core of a solver.
 template <auto get>
 auto of_core() {
   return [](const PySolver& self) { return (self.look().*get)(); };
@@ -107,22 +107,24 @@ solvers::Solver& PySolver::change() {
 void register_solver(py::module_& m) {
   register_request(m);
   using solvers::Solver;
-  py::class_<PySolver>(m, "Solver", R"(A solver, by reverse communication.
+  py::class_<PySolver>(m, "Solver", R"(A solver that works by reverse communication.
 
-It minimises f(x) subject to c_i(x) = 0 for i < num_equalities, c_i(x) >= 0 for the others, and the bounds, and works on
-the arrays that it is given, all float64: x, gradient [n]; constraints [m]; jacobian, see aligned_matrix(m, n), of which
-the first n columns are used; lower, upper [n]; offsets [m]. x, gradient and jacobian are 64-byte aligned. x is projected
-into the bounds at once.
+It minimises f(x) subject to c_i(x) = 0 for i < num_equalities, c_i(x) >= 0 for the others, and the bounds. It works on
+the arrays that it is given, all float64: x, gradient [n]; constraints [m]; jacobian, see aligned_matrix(m, n), where it
+uses the first n columns; lower, upper [n]; offsets [m]. x, gradient and jacobian are 64-byte aligned. The constructor
+projects x onto the bounds.
 
-Where offsets is not NaN, the constraint is linear, c_i = jacobian[i] @ x + offsets[i]: its row is filled in before, the
-solver computes c_i itself, and nobody else writes to either. num_variables: how many of the n are no padding; 0 for
-all. While drive() runs with it, it can be read in a callback only, and not be changed (RuntimeError).)")
+If offsets[i] is not NaN, constraint i is linear, c_i = jacobian[i] @ x + offsets[i]. Then the caller fills in its row
+of the Jacobian beforehand, the solver computes c_i, and nobody else writes to either. num_variables: how many of the n
+are not padding; 0 for all. While drive() runs a solver, only a callback can read it, and nobody can change it
+(RuntimeError).)")
       .def("advance", &advance, py::arg("f"), py::arg("with_derivatives") = false,
-           "Goes on as far as it can. After EVALUATE, f is the value at x and constraints holds theirs; "
-           "with_derivatives: gradient and jacobian hold theirs too, as they do after DERIVATIVES.")
-      .def("stop", &stop, "Ends the solve; allowed when an iteration is complete.")
-      .def("save", &save, "The whole state.")
-      .def("restore", &restore, py::arg("state"), "Takes a state saved by a solver of the same sizes and bounds.")
+           "Goes on until it needs something. After EVALUATE, pass f(x), with c(x) in constraints. "
+           "with_derivatives: gradient and jacobian are up to date too, as they must be after DERIVATIVES.")
+      .def("stop", &stop, "Ends the solve; only allowed when an iteration is complete.")
+      .def("save", &save, "Returns the whole state.")
+      .def("restore", &restore, py::arg("state"),
+           "Takes over a state that a solver of the same sizes and bounds has saved.")
       .def("multipliers", &multipliers, "The multipliers of the constraints, [m].")
       .def_property_readonly("outcome", &outcome,
                              "status_code, message, fun, nit, nfev, njev and constr_violation at once.")

@@ -8,7 +8,7 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// Filled once, under the GIL, and never emptied: exceptions may need it when the interpreter shuts down.
+/// Filled once, with the GIL held, and never freed, since exceptions may need it while the interpreter shuts down.
 std::unique_ptr<const BoundTensorFlow>& binding() {
   static auto* bound = new std::unique_ptr<const BoundTensorFlow>();
   return *bound;
@@ -83,7 +83,7 @@ std::optional<tfe::TensorFlowError> tensorflow_error(const std::exception_ptr& e
   } catch (const tfe::TensorFlowError& found) {
     return found;
   } catch (...) {
-    return std::nullopt;  // it is kept by the caller
+    return std::nullopt;  // the caller still has it
   }
 }
 

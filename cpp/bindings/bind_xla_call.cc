@@ -22,11 +22,11 @@ class PyXlaCall final : public PyCall {
     };
   }
 
-  /// The memory of an EagerTensor on the host.
+  /// Returns the memory of an EagerTensor on the host.
   InputTensor tensor(const py::capsule& context, const py::object& tensor, const std::string& name) const override {
     tfe::TensorHandle handle = tensor_handle(tensor, name);
     TFE_Context* pointer = parse_context(context);
-    const GilReleased no_gil;  // what computes the tensor may need it
+    const GilReleased no_gil;  // the computation of the tensor may need it
     return xla::host_tensor(bound_tensorflow().api, pointer, std::move(handle));
   }
 
@@ -36,7 +36,7 @@ class PyXlaCall final : public PyCall {
   std::shared_ptr<xla::XlaProgram> program_;
 };
 
-/// Throws py::type_error for a capsule that holds no program.
+/// Throws py::type_error for a capsule without a program.
 std::shared_ptr<PyXlaCall> make_xla_call(const py::capsule& program, const py::sequence& inputs) {
   const char* name = program.name();
   if (name == nullptr || std::strcmp(name, xla::kXlaProgramCapsule) != 0) {
@@ -51,7 +51,7 @@ std::shared_ptr<PyXlaCall> make_xla_call(const py::capsule& program, const py::s
 
 void register_xla_call(py::module_& m) {
   py::class_<PyXlaCall, PyCall, std::shared_ptr<PyXlaCall>>(
-      m, "XlaCall", py::is_final(), "A program of _xla.compile(), and what it is called with; for `inputs` see Call.")
+      m, "XlaCall", py::is_final(), "A program of _xla.compile() and its inputs; for `inputs` see Call.")
       .def(py::init(&make_xla_call), py::arg("program"), py::arg("inputs"));
 }
 

@@ -13,7 +13,7 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// A compiled function and what it is called with, as Python describes it.
+/// A compiled function and its inputs, as Python describes them.
 class PyCall {
  public:
   explicit PyCall(py::tuple inputs) : inputs_(std::move(inputs)) {}
@@ -21,15 +21,15 @@ class PyCall {
   PyCall(const PyCall&) = delete;
   PyCall& operator=(const PyCall&) = delete;
 
-  /// What makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that begins with
-  /// `prefix`.
+  /// Returns what makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that
+  /// begins with `prefix`.
   virtual MakeFunction maker(const py::capsule& context, const std::string& prefix) const = 0;
 
-  /// An EagerTensor as the function takes it; throws py::type_error, in a sentence that begins with `name`, for
-  /// anything else.
+  /// Converts an EagerTensor to an input of the function. Throws py::type_error for anything else, in a sentence that
+  /// begins with `name`.
   virtual InputTensor tensor(const py::capsule& context, const py::object& tensor, const std::string& name) const = 0;
 
-  /// Whether TensorFlow calls the function.
+  /// Whether the function runs inside TensorFlow, rather than as bare machine code.
   virtual bool is_tensorflows() const = 0;
 
  protected:

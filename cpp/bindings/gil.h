@@ -5,15 +5,15 @@
 
 namespace tfminimize::bindings {
 
-// Instead of pybind11's classes: in a daemon thread that asks for the GIL when the interpreter ends, Python before 3.14
-// unwinds the stack, which ends the process (std::terminate) at the first destructor or noexcept function. With these
-// the thread waits for the end of the process, as it does from Python 3.14 on.
+// These replace pybind11's classes because of daemon threads. If such a thread asks for the GIL while the interpreter
+// shuts down, Python before 3.14 unwinds its stack, and the first destructor or noexcept function on the way then ends
+// the process (std::terminate). With these classes the thread waits until the process ends, as in Python 3.14.
 
 /// Holds the GIL while it lives.
 class GilHeld {
  public:
   GilHeld();
-  ~GilHeld() { PyGILState_Release(state_); }
+  ~GilHeld();
   GilHeld(const GilHeld&) = delete;
   GilHeld& operator=(const GilHeld&) = delete;
 

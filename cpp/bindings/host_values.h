@@ -13,22 +13,22 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// What a Python function returned, as a NumPy array of real numbers of any shape. Throws py::type_error, in a sentence
-/// that names it by `what`, for anything else.
+/// Converts what a Python function returned to a NumPy array of real numbers of any shape. Throws py::type_error for
+/// anything else, in a sentence that calls it `what`.
 py::array_t<double> real_array(const py::handle& value, const std::string& what);
 
-/// A real scalar, or an array of one element.
+/// Converts a real scalar, or an array of one element.
 double to_scalar(const py::handle& value, const std::string& what);
 
-/// Copies real numbers of any shape; throws py::value_error unless there are as many as `target` has, which is the
-/// number of `counted`.
+/// Copies real numbers of any shape. Throws py::value_error unless there are as many as `target` has; `counted` says
+/// where that number comes from.
 void copy_values(const py::handle& value, const std::string& what, Span<double> target, const std::string& counted);
 
-/// The same memory, read-only.
+/// A read-only view of the same memory.
 py::array read_only_view(const py::array& x);
 
-/// The two items of a tuple; throws py::type_error, in a sentence that says that `function` must return `items`, for
-/// anything else.
+/// The two items of a tuple. Throws py::type_error for anything else, in a sentence that says that `function` must
+/// return `items`.
 std::pair<py::handle, py::handle> to_pair(const py::object& result, const char* function, const char* items);
 
 }  // namespace tfminimize::bindings

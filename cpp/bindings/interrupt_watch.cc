@@ -19,13 +19,13 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// An evaluation may begin just after it was cancelled; so it is cancelled again.
+/// Cancelling is repeated, since an evaluation may begin just after the last try.
 constexpr int kRepeatMilliseconds = 20;
 
-/// A shorter evaluation is not worth the thread that could cancel it: Ctrl-C waits for its end.
+/// A shorter evaluation is not worth a thread that could cancel it; Ctrl-C waits until it ends.
 constexpr double kLongEvaluation = 0.02;
 
-/// No signal reaches this thread, nor those that it starts, while it lives.
+/// Blocks all signals for this thread and the threads that it starts, while it lives.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
@@ -43,7 +43,8 @@ class SignalsBlocked {
 
 }  // namespace
 
-/// The thread that waits for Ctrl-C, and those that it cancels. Apart from the stack, on which greenlets take turns.
+/// The thread that waits for Ctrl-C, and the objectives that it cancels. It lives on the heap, since greenlets take
+/// turns on the stack.
 class InterruptWatcher {
  public:
   InterruptWatcher();
@@ -51,7 +52,7 @@ class InterruptWatcher {
   InterruptWatcher(const InterruptWatcher&) = delete;
   InterruptWatcher& operator=(const InterruptWatcher&) = delete;
 
-  /// The one that exists, or a new one.
+  /// Returns the existing watcher, or a new one.
   static std::shared_ptr<InterruptWatcher> shared();
 
   void add(Objective& objective);
@@ -59,10 +60,10 @@ class InterruptWatcher {
   void forget();
 
  private:
-  /// The last that was made. Of the main thread, which holds the GIL.
+  /// The latest watcher. Only the main thread uses this, with the GIL held.
   static std::weak_ptr<InterruptWatcher>& last();
-  /// Leaves everything to the parent, in a process that was just forked and has neither the thread nor, for sure, a
-  /// mutex that is free.
+  /// Leaves everything to the parent process. The child, just forked, does not have the thread, and the mutex may be
+  /// locked for ever.
   void leave_to_parent();
 
   void watch();
@@ -73,10 +74,10 @@ class InterruptWatcher {
 
   py::module_ signal_;
   std::array<int, 2> pipe_{-1, -1};
-  std::atomic<int> previous_fd_{-1};  ///< Who was woken by signals before, and still is: event loops use it.
+  std::atomic<int> previous_fd_{-1};  ///< What signals woke before, and still do: event loops use it.
   std::atomic<bool> done_{false};
-  bool is_left_ = false;  ///< To the parent.
-  std::mutex mutex_;      ///< Guards what follows, and reading from the pipe.
+  bool is_left_ = false;  ///< Whether this is a child process, which leaves it to the parent.
+  std::mutex mutex_;      ///< Guards the members below, and reading from the pipe.
   std::vector<Objective*> objectives_;
   bool interrupted_ = false;
   std::unique_ptr<std::thread> thread_;
@@ -104,7 +105,7 @@ std::shared_ptr<InterruptWatcher> InterruptWatcher::shared() {
 InterruptWatcher::InterruptWatcher() : signal_(py::module_::import("signal")) {
   if (pipe2(pipe_.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw std::system_error(errno, std::generic_category());
   try {
-    // The thread inherits the mask: signals must go on interrupting what the main thread waits for.
+    // The thread inherits this mask, so signals still interrupt the main thread when it waits.
     const SignalsBlocked blocked;
     thread_ = std::make_unique<std::thread>([this] { watch(); });
   } catch (...) {
@@ -135,7 +136,7 @@ void InterruptWatcher::set_wakeup_fd(int fd) const {
 
 void InterruptWatcher::leave_to_parent() {
   is_left_ = true;
-  static_cast<void>(thread_.release());  // a thread that does not exist can be neither joined nor detached
+  static_cast<void>(thread_.release());  // the thread does not exist here, so it can be neither joined nor detached
   set_wakeup_fd(previous_fd_);
   close_pipe();
 }
@@ -176,7 +177,8 @@ void InterruptWatcher::read_signals() {
   while (read(pipe_[0], &signal_number, 1) == 1) {
     if (signal_number == SIGINT) interrupted_ = true;
     if (signal_number != 0 && previous_fd_ >= 0) {
-      [[maybe_unused]] const ssize_t written = write(previous_fd_, &signal_number, 1);  // if full, it is awake
+      [[maybe_unused]] const ssize_t written =
+          write(previous_fd_, &signal_number, 1);  // if it is full, its reader is awake
     }
   }
 }

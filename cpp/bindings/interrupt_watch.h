@@ -15,11 +15,11 @@ namespace py = pybind11;
 
 class InterruptWatcher;
 
-/// Cancels a long evaluation on Ctrl-C, while it lives. Python only notes a signal until its main thread runs Python
-/// again, which is after the evaluation; a thread is woken by the signal and cancels.
+/// Cancels a long evaluation on Ctrl-C, while it lives. Python handles a signal only when its main thread runs Python
+/// again, which is after the evaluation. So the signal wakes a thread, and that thread cancels the evaluation.
 ///
-/// Made and destroyed in Python's main thread, with the GIL held. Several may live at once, and end in any order:
-/// solves are nested, or switch greenlets. They share the thread.
+/// Make and destroy it in Python's main thread, with the GIL held. Several may live at once and end in any order, since
+/// solves can be nested or switch greenlets. They share one thread.
 class InterruptWatch {
  public:
   explicit InterruptWatch(Objective& objective);
@@ -27,11 +27,11 @@ class InterruptWatch {
   InterruptWatch(const InterruptWatch&) = delete;
   InterruptWatch& operator=(const InterruptWatch&) = delete;
 
-  /// Whether this is the main thread and Ctrl-C raises KeyboardInterrupt, so that the evaluation is of no more use.
+  /// Whether this is the main thread and Ctrl-C raises KeyboardInterrupt, which makes the evaluation useless.
   static bool applies();
 
-  /// Python has seen, or is about to see, the signals that came before: they cancel nothing any more. (A callback may
-  /// catch a KeyboardInterrupt.)
+  /// Makes earlier signals cancel nothing any more, since Python has handled them or is about to. (A callback may catch
+  /// a KeyboardInterrupt.)
   void forget() const;
 
  private:
@@ -39,10 +39,10 @@ class InterruptWatch {
   std::shared_ptr<InterruptWatcher> watcher_;
 };
 
-/// An InterruptWatch while it lives, if evaluations are long, as far as known, and it can be of use.
+/// Holds an InterruptWatch if evaluations may be long and can be cancelled.
 class LongEvaluationWatch {
  public:
-  /// `core` is that of `objective`, in use.
+  /// `core` is what `objective` evaluates with now.
   LongEvaluationWatch(const PyObjective& objective, Objective& core);
 
   void forget() const {
@@ -53,7 +53,7 @@ class LongEvaluationWatch {
   std::optional<InterruptWatch> watch_;
 };
 
-/// Runs Python's handlers of the signals that have come, and throws what they raise. Needs no GIL.
+/// Runs Python's handlers for the signals that have arrived, and throws what they raise. It takes the GIL itself.
 void poll_signals();
 
 }  // namespace tfminimize::bindings

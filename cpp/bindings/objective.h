@@ -14,7 +14,7 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// An Objective as Python holds it, tied to the array whose memory it reads: one user at a time, see ObjectiveUse.
+/// An Objective as Python holds it. It has one user at a time, see ObjectiveUse.
 class PyObjective {
  public:
   PyObjective() = default;
@@ -25,18 +25,19 @@ class PyObjective {
   /// Whether cancel() can end an evaluation early.
   virtual bool can_be_cancelled() const { return false; }
 
-  /// Throws std::invalid_argument unless it writes those of m constraints that the solver does not compute itself: all
-  /// whose offset is NaN, or simply all if there are no offsets.
+  /// Throws std::invalid_argument unless it writes exactly those of the m constraints that the solver does not compute
+  /// itself: those whose offset is NaN, or all if there are no offsets.
   virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
 
-  /// Seconds of an evaluation as far as known, else infinity.
+  /// The seconds that an evaluation takes; infinity until one has been timed.
   double expected_seconds = std::numeric_limits<double>::infinity();
 
  protected:
-  /// Throws std::runtime_error while somebody uses it.
+  /// Throws std::runtime_error while the objective is in use.
   void check_idle() const;
 
-  /// Returns what evaluates at the memory of `x` until end(). Both are called with the GIL held, by the only user.
+  /// Returns the objective that evaluates at the memory of `x` until end(). The only user calls both, with the GIL
+  /// held.
   virtual Objective& begin(const py::array& x) = 0;
   virtual void end() {}
 
@@ -46,10 +47,10 @@ class PyObjective {
   bool busy_ = false;
 };
 
-/// The use of an objective for evaluations at the memory of `x`, while it lives. Made and destroyed with the GIL held.
+/// Uses an objective for evaluations at the memory of `x`, while it lives. Make and destroy it with the GIL held.
 class ObjectiveUse {
  public:
-  /// Throws std::runtime_error while another one lives.
+  /// Throws std::runtime_error while another one uses the objective.
   ObjectiveUse(PyObjective& objective, const py::array& x)
       : busy_(objective), objective_(objective), core_(objective.begin(x)) {}
   ~ObjectiveUse() { objective_.end(); }
@@ -59,7 +60,7 @@ class ObjectiveUse {
   Objective& core() const { return core_; }
 
  private:
-  /// Keeps others out.
+  /// Keeps other users out.
   class Busy {
    public:
     explicit Busy(PyObjective& objective) : objective_(objective) {

@@ -16,11 +16,11 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-// For functions that call back into the user's Python. pybind11 has a stack of the calls that each thread is in, which
-// must end last in, first out, or else it ends the process. Where the user's code switches greenlets (gevent) they end
-// in any order. So these functions are plain C functions of Python; their arguments are still pybind11's to convert.
+// These are for functions that call back into the user's Python. pybind11 keeps a stack of each thread's calls and ends
+// the process if a call returns out of order. Calls do return out of order if the user's code switches greenlets
+// (gevent). So these functions are plain C functions of Python, and pybind11 only converts their arguments.
 
-/// The name of a parameter, and whether it must be given.
+/// The name of a parameter, and whether the caller must give it.
 struct Parameter {
   const char* name;
   bool is_required = true;
@@ -47,13 +47,13 @@ class PlainFunction {
     definition_.ml_doc = doc_.c_str();
   }
 
-  /// The object of Python, which owns `function`.
+  /// Makes the Python object that owns `function`.
   static py::object make(std::unique_ptr<PlainFunction> function) {
     PyMethodDef* definition = &function->definition_;
     const py::capsule self(function.get(), [](void* pointer) {
       const std::unique_ptr<PlainFunction> last(static_cast<PlainFunction*>(pointer));
     });
-    static_cast<void>(function.release());  // it is the capsule's now
+    static_cast<void>(function.release());  // the capsule owns it now
     return py::reinterpret_steal<py::object>(PyCFunction_New(definition, self.ptr()));
   }
 
@@ -72,7 +72,7 @@ class PlainFunction {
     }
   }
 
-  /// The arguments in the order of the parameters; null where one is not given.
+  /// The arguments in the order of the parameters; null for one that is not given.
   Given sort(PyObject* args, PyObject* kwargs) const {
     Given given{};
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(args));
@@ -117,7 +117,7 @@ class PlainFunction {
   template <typename Caster>
   void load(Caster& caster, py::handle given, const Parameter& parameter) const {
     if (!given && !parameter.is_required) given = Py_None;
-    // pybind11 converts None to a null pointer to any object of C++, but where conversions are not allowed.
+    // pybind11 would convert None to a null pointer to any C++ object, unless conversions are forbidden.
     if (caster.load(given, !given.is_none())) return;
     fail(std::string("cannot take a ") + Py_TYPE(given.ptr())->tp_name + " as " + parameter.name);
   }
@@ -133,7 +133,7 @@ class PlainFunction {
 
 }  // namespace detail
 
-/// A plain function of Python. What is not required is None if it is not given.
+/// Makes a plain Python function. An optional argument that is not given is None.
 template <typename Return, typename... Args>
 py::object plain_function(const char* name, Return (*function)(Args...),
                           const std::array<Parameter, sizeof...(Args)>& parameters, std::string doc) {
@@ -141,7 +141,7 @@ py::object plain_function(const char* name, Return (*function)(Args...),
   return Plain::make(std::make_unique<Plain>(name, function, parameters, std::move(doc)));
 }
 
-/// The same as a method of a class, whose first parameter is the object.
+/// Adds such a function to a class as a method; its first parameter is the object.
 template <typename Return, typename... Args>
 void add_plain_method(const py::object& type, const char* name, Return (*function)(Args...),
                       const std::array<Parameter, sizeof...(Args)>& parameters, std::string doc) {

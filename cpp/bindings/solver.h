@@ -32,11 +32,12 @@ struct ProblemArrays {
   std::optional<py::array> upper;
   std::optional<py::array> offsets;
 
-  /// Their memory. Throws py::type_error or py::value_error for arrays and numbers that cannot be used.
+  /// The problem in the memory of these arrays. Throws py::type_error or py::value_error for arrays and numbers that
+  /// cannot be used.
   solvers::Problem problem(std::int64_t num_equalities, std::int64_t num_variables) const;
 };
 
-/// A solver as Python holds it, with the arrays that it works on.
+/// A solver as Python holds it, and the arrays that it works on.
 class PySolver {
  public:
   PySolver(ProblemArrays arrays, const solvers::Problem& problem, std::unique_ptr<solvers::Solver> core)
@@ -48,10 +49,10 @@ class PySolver {
   const ProblemArrays& arrays() const { return arrays_; }
   const solvers::Problem& problem() const { return problem_; }
 
-  /// The solver, to look at. Throws std::runtime_error while it is driven, other than in a callback.
+  /// The solver, to be read. Throws std::runtime_error while it is driven, except in a callback.
   const solvers::Solver& look() const;
 
-  /// The solver, to change. Throws std::runtime_error while it is driven.
+  /// The solver, to be changed. Throws std::runtime_error while it is driven.
   solvers::Solver& change();
 
  private:
@@ -66,10 +67,10 @@ class PySolver {
   Use use_ = Use::kIdle;
 };
 
-/// The only user of a solver, while it lives. Made and destroyed with the GIL held.
+/// The only user of a solver, while it lives. Make and destroy it with the GIL held.
 class SolverUse {
  public:
-  /// Throws std::runtime_error while another one lives.
+  /// Throws std::runtime_error while another one uses the solver.
   explicit SolverUse(PySolver& solver) : solver_(solver), core_(solver.change()) {
     solver.use_ = PySolver::Use::kDriven;
   }
@@ -84,7 +85,7 @@ class SolverUse {
   solvers::Solver& core_;
 };
 
-/// Lets Python look at a solver in use, while it lives. Made and destroyed with the GIL held.
+/// Lets Python read a solver in use, while it lives. Make and destroy it with the GIL held.
 class SolverShown {
  public:
   explicit SolverShown(PySolver& solver) : solver_(solver) { solver.use_ = PySolver::Use::kShown; }
@@ -96,7 +97,7 @@ class SolverShown {
   PySolver& solver_;
 };
 
-/// A solver of one kind as Python holds it.
+/// A PySolver whose core is a `Core`.
 template <typename Core>
 class PySolverOf final : public PySolver {
  public:
@@ -113,7 +114,7 @@ class PySolverOf final : public PySolver {
                        ".");
 }
 
-/// An option of a solver: its name and where it stands.
+/// An option of a solver: its name and its member of `Options`.
 template <typename Options>
 class Option {
  public:
@@ -122,10 +123,10 @@ class Option {
   Option(const char* name, Member member) : name_(PyUnicode_InternFromString(name)), member_(member) {}
 
   bool has_name(const py::handle& name) const {
-    return name.ptr() == name_ || PyUnicode_Compare(name.ptr(), name_) == 0;  // names in a program are interned
+    return name.ptr() == name_ || PyUnicode_Compare(name.ptr(), name_) == 0;  // names in source code are interned
   }
 
-  /// Throws py::type_error for a value that is no number, or no integer.
+  /// Throws py::type_error for a value that is not a number, or not an integer if it must be one.
   void set(Options& options, const py::handle& value) const {
     std::visit([&](auto member) { set_member(options.*member, value); }, member_);
   }
@@ -138,14 +139,14 @@ class Option {
     member = caster;
   }
 
-  PyObject* name_;  ///< Never let go of: it is that of a parameter.
+  PyObject* name_;  ///< Never released: an interned name lives as long as the process.
   Member member_;
 };
 
 template <typename Options>
 using OptionList = std::vector<Option<Options>>;
 
-/// Those that are given; the others have their defaults. Throws py::type_error for what is no option.
+/// The options that are given; the others keep their defaults. Throws py::type_error for an unknown name.
 template <typename Options>
 Options parse_options(const py::kwargs& given, const OptionList<Options>& known) {
   Options options;
@@ -160,7 +161,7 @@ Options parse_options(const py::kwargs& given, const OptionList<Options>& known)
   return options;
 }
 
-/// Binds a kind of solver, with what all of them have.
+/// Binds a solver class, with the methods that all solvers share.
 template <typename Core, typename Options>
 py::class_<PySolverOf<Core>, PySolver> bind_solver(py::module_& m, const char* name, const char* doc,
                                                    const OptionList<Options>& options) {
@@ -183,7 +184,7 @@ py::class_<PySolverOf<Core>, PySolver> bind_solver(py::module_& m, const char* n
       .def(
           "restart",
           [options](Py& self, const py::kwargs& given) { self.change().restart(parse_options(given, options)); },
-          "Begins anew at what x holds, as a new solver with these options would.")
+          "Starts again at what x holds, as a new solver with these options would.")
       .def_property_readonly("status", [](const Py& self) { return self.look().status(); });
   return binding;
 }

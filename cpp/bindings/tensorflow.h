@@ -16,7 +16,7 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// The TensorFlow that Python has imported, as far as the bindings call it.
+/// What the bindings call in the TensorFlow that Python has imported.
 struct BoundTensorFlow {
   tfe::TfeApi api;
   TFE_TensorHandle* (*eager_tensor_handle)(const PyObject*);
@@ -24,26 +24,27 @@ struct BoundTensorFlow {
   py::object make_error;  ///< (code: int, message: str) -> the exception to raise
 };
 
-/// What bind_tensorflow has found; throws std::runtime_error before it was called.
+/// What bind_tensorflow() has found. Throws std::runtime_error if it has not been called.
 const BoundTensorFlow& bound_tensorflow();
 
-/// TensorFlow's dtype of this name; throws py::value_error for all but 'float64' and 'float32'.
+/// TensorFlow's dtype of this name. Throws py::value_error unless it is 'float64' or 'float32'.
 TF_DataType parse_dtype(const std::string& dtype, const std::string& name);
 
-/// TensorFlow's context in its capsule; throws py::type_error for another capsule.
+/// The TensorFlow context in a capsule. Throws py::type_error for a capsule of something else.
 TFE_Context* parse_context(const py::capsule& context);
 
-/// The exception of Python for an error of TensorFlow, by the function that has failed if it knows one.
+/// The Python exception for an error of TensorFlow. The make_error() of the function that failed makes it, if there is
+/// one.
 py::object python_exception(const tfe::TensorFlowError& error);
 
-/// Throws it.
+/// Throws that exception.
 [[noreturn]] void throw_python(const tfe::TensorFlowError& error);
 
-/// The error itself, if it is one of TensorFlow.
+/// The error, if TensorFlow raised it.
 std::optional<tfe::TensorFlowError> tensorflow_error(const std::exception_ptr& error);
 
-/// Calls work() without the GIL, which the thread holds, and throws errors of TensorFlow as Python knows them. That is
-/// done outside of the handler, since Python may switch to another stack, which handles exceptions of its own.
+/// Calls work() without the GIL, which the thread must hold, and throws TensorFlow's errors as Python exceptions. It
+/// makes them outside of the handler, since Python may switch to another stack that handles exceptions of its own.
 template <typename Work>
 void without_gil(const Work& work) {
   std::exception_ptr error;
@@ -56,11 +57,11 @@ void without_gil(const Work& work) {
   std::rethrow_exception(error);
 }
 
-/// Calls wait_for_thread() without the GIL, which the thread holds.
+/// Calls wait_for_thread() without the GIL, which the thread must hold.
 void wait_without_gil(const py::capsule& context);
 
-/// The tensor of an EagerTensor, owned; throws py::type_error, in a sentence that begins with `name`, for anything
-/// else.
+/// A handle of its own to the tensor of an EagerTensor. Throws py::type_error for anything else, in a sentence that
+/// begins with `name`.
 tfe::TensorHandle tensor_handle(const py::handle& tensor, const std::string& name);
 
 }  // namespace tfminimize::bindings

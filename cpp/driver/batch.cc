@@ -16,13 +16,13 @@
 namespace tfminimize {
 namespace {
 
-/// An evaluation may begin just after it was cancelled; so it is cancelled again.
+/// Cancelling is repeated, since an evaluation may begin just after the last try.
 constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
 
-/// Ends a solve of a batch that has been stopped.
+/// Thrown to end a solve when the batch has been stopped.
 struct Stopped {};
 
-/// Row i of a matrix whose rows have this size.
+/// Row i of a matrix whose rows have `size` elements.
 Span<double> row(Span<double> matrix, std::size_t i, std::size_t size) { return {matrix.data() + i * size, size}; }
 
 void copy(Span<const double> source, Span<double> target) { std::copy(source.begin(), source.end(), target.begin()); }
@@ -46,7 +46,7 @@ void write(const Worker& worker, const BatchRows& rows, std::size_t i) {
   write_counts(solver, rows, i);
 }
 
-/// What remains of a problem that ended with an exception.
+/// Writes the results of a problem that ended with an exception.
 void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   const std::size_t m = rows.multipliers.size() / rows.fun.size();
@@ -84,7 +84,7 @@ class Pool {
   }
 
  private:
-  /// Waits for the end of all threads, however the scope ends.
+  /// Waits for all threads, however the scope ends.
   class Joined {
    public:
     explicit Joined(Pool& pool) : pool_(pool) {}
@@ -98,7 +98,7 @@ class Pool {
     Pool& pool_;
   };
 
-  /// One thread: problem after problem.
+  /// The body of one thread, which solves one problem after another.
   void work(std::size_t index) {
     const Worker& worker = workers_[index];
     Callbacks callbacks;
@@ -174,8 +174,8 @@ BatchOutcome solve_batch(const std::vector<Worker>& workers, const std::vector<B
                          const BatchRows& rows, const BatchCallback& callback) {
   std::list<BatchScope<Objective>> scopes;
   for (const Worker& worker : workers) scopes.emplace_back(worker.objective, inputs);
-  // Apart from the stack, which the threads of the pool must not look at: where the callback switches greenlets,
-  // another one's is in its place.
+  // On the heap, since the threads of the pool must not look at this stack: if the callback switches greenlets, another
+  // greenlet's stack is in its place.
   const auto pool = std::make_unique<Pool>(workers, rows, callback);
   return pool->run();
 }

@@ -16,21 +16,21 @@
 
 namespace tfminimize {
 
-/// What one thread of a batch solves with; it solves one problem after the other.
+/// What one thread of a batch needs to solve one problem after another.
 struct Worker {
   solvers::Solver& solver;
   const solvers::Problem& problem;  ///< The solver's.
   Objective& objective;
 };
 
-/// What becomes of B problems of n variables and m constraints: row or element i is what problem i has come to.
+/// The results of B problems with n variables and m constraints. Row or element i belongs to problem i.
 ///
-/// A problem that ended with an exception keeps its start in x, its floating-point results are NaN, and its status is
-/// kFailed.
+/// If a problem ends with an exception, x keeps its starting point, its floating-point results are NaN, and its status
+/// is kFailed.
 struct BatchRows {
   static constexpr std::int64_t kFailed = -1;
 
-  Span<double> x;                 ///< [B * n], the starts to begin with.
+  Span<double> x;                 ///< [B * n], at first the starting points.
   Span<double> gradient;          ///< [B * n]
   Span<double> fun;               ///< [B]
   Span<double> constr_violation;  ///< [B]
@@ -42,21 +42,21 @@ struct BatchRows {
   Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
 };
 
-/// Called every 50 ms or so, in the thread that has called, with the number of problems that are done; throws to end
-/// the batch. May be empty.
+/// Called about every 50 ms, in the thread that called solve_batch(), with the number of problems that are done. It may
+/// throw to end the batch. It may be empty.
 using BatchCallback = std::function<void(std::size_t done)>;
 
-/// The outcome of a batch, besides its rows.
+/// The outcome of a batch, apart from its rows.
 struct BatchOutcome {
-  Timing timing;                           ///< The sum of all solves.
-  std::vector<std::exception_ptr> errors;  ///< [B], what the objective threw, or null.
+  Timing timing;                           ///< The sum over all solves.
+  std::vector<std::exception_ptr> errors;  ///< [B], what the objective threw; null if nothing.
 };
 
-/// Solves B independent problems, in as many threads as there are workers: each takes the next problem until none is
-/// left. A problem that throws does not stop the others, and no row depends on the number of workers.
+/// Solves B independent problems. Each worker has a thread, which takes the next problem until there are no more. A
+/// problem that throws does not stop the others, and no row depends on the number of workers.
 ///
-/// `inputs` are those of the objectives that differ from problem to problem. What the callback throws comes through,
-/// after all threads have ended; the rows are then of no use.
+/// `inputs` are the inputs of the objectives that differ between problems. What the callback throws comes through after
+/// all threads have ended; the rows are then undefined.
 BatchOutcome solve_batch(const std::vector<Worker>& workers, const std::vector<BatchedInput>& inputs,
                          const BatchRows& rows, const BatchCallback& callback);
 

@@ -10,30 +10,30 @@
 
 namespace tfminimize {
 
-/// What a solve calls on its way. Each may be empty; what they throw ends the solve.
+/// What a solve calls as it runs. Each may be empty; an exception from one of them ends the solve.
 struct Callbacks {
   std::function<void(double f)> on_start;  ///< After the first evaluation, before the solver moves x.
   std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
   InterruptPoll poll;
-  /// Whether on_iteration() reads derivatives. They are then evaluated for it, if the solver has not asked for them. If
-  /// the solver asks for them next, they are not evaluated again.
+  /// Whether on_iteration() reads derivatives. If so, they are evaluated for it even if the solver has not asked for
+  /// them. If the solver asks for them next, they are not evaluated again.
   bool reads_derivatives = false;
 };
 
-/// What an objective writes for a solver, which reads it there.
+/// The memory of a problem that the objective writes to.
 inline Buffers buffers_of(const solvers::Problem& problem) {
   return {problem.gradient, problem.constraints, problem.jacobian, solvers::Problem::stride(problem.x.size())};
 }
 
 /// Solves to the end: asks the solver, evaluates, calls back.
 ///
-/// `problem` is the solver's. A solver that stands at a complete iteration (because its state was restored) goes on
+/// `problem` is the solver's. A solver that has just completed an iteration (because its state was restored) goes on
 /// from there and does not report that iteration again. What the objective or a callback throws comes through, and
 /// leaves the solver where it was.
 ///
-/// A joint objective is asked for values and derivatives at once if the solver expects to need both. It is also asked
-/// for the derivatives at the last x, if the solver has stopped without, so that what is in the buffers belongs
-/// together; the solver does not count that.
+/// If the solver expects to need both, a joint objective evaluates values and derivatives at once. If the solver stops
+/// without the derivatives at the last x, a joint objective evaluates them, so that all buffers belong to the same x;
+/// the solver does not count that.
 Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective,
              const Callbacks& callbacks = {});
 

@@ -7,14 +7,14 @@
 
 namespace tfminimize {
 
-/// Calls work(), and returns what it throws, or null. For what comes after an error and may run Python: that may switch
-/// to another stack, which handles exceptions of its own, so it must not be done in a handler.
+/// Calls work() and returns what it throws, or null. Use it if Python may run after an error: Python may switch to
+/// another stack that handles exceptions of its own, so it must not run in a handler.
 template <typename Work>
 std::exception_ptr exception_of(const Work& work) {
   try {
     work();
   } catch (const abi::__forced_unwind&) {
-    throw;  // the end of this thread
+    throw;  // Python ends this thread
   } catch (...) {
     return std::current_exception();
   }

@@ -12,30 +12,30 @@
 
 namespace tfminimize {
 
-/// Where the time of a solve went, in seconds; callbacks and polls count for neither.
+/// How a solve spent its time, in seconds, without callbacks and polls.
 struct Timing {
-  double evaluate = 0;           ///< In the objective,
-  double first = 0;              ///< and of that in the first evaluation, which may compile the function.
+  double evaluate = 0;           ///< In the objective.
+  double first = 0;              ///< In the first evaluation, which may compile the function; part of `evaluate`.
   double solver = 0;             ///< In the solver.
-  std::int64_t evaluations = 0;  ///< Of the objective: values, derivatives, or both at once.
+  std::int64_t evaluations = 0;  ///< Of values, of derivatives, or of both at once.
 };
 
-/// Called every 50 ms or so, between two evaluations; throws to end the solve.
+/// Called about every 50 ms, between two evaluations. It may throw to end the solve.
 using InterruptPoll = std::function<void()>;
 
 inline constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
-/// Does the parts of a solve that are not the solver's, and times all.
+/// Times a solve. It runs the evaluations and callbacks, and polls.
 ///
-/// Two readings of the clock would take as long as a short evaluation. So where evaluation follows evaluation quickly,
-/// only one in several is timed, and stands for the others. The poll is due by the clock all the same, which is read
-/// more often: evaluations that suddenly become long pass by unpolled only a few times.
+/// Reading the clock twice would take as long as a short evaluation. So if evaluations follow each other quickly, it
+/// times only one in several, which stands for the others. It checks more often whether a poll is due, so that
+/// evaluations that suddenly become long delay the poll by only a few of them.
 class Stopwatch {
  public:
   explicit Stopwatch(const InterruptPoll& poll)
       : poll_(poll), begin_(Clock::now()), mark_(begin_), next_poll_(begin_ + kPollInterval) {}
 
-  /// An evaluation that was cancelled because of an interrupt ends as that interrupt, not as its own error.
+  /// Times an evaluation. If an interrupt has cancelled it, the interrupt is thrown, not the error of the evaluation.
   template <typename Evaluate>
   void evaluate(const Evaluate& evaluate) {
     ++evaluations_;
@@ -66,7 +66,7 @@ class Stopwatch {
     if (end >= next_poll_) poll_outside();
   }
 
-  /// Calls back, which is not timed.
+  /// Runs a callback, whose time does not count.
   template <typename Callback>
   void call_back(const Callback& callback) {
     const Clock::time_point start = Clock::now();
@@ -94,9 +94,10 @@ class Stopwatch {
   using Seconds = std::chrono::duration<double>;
 
   static constexpr auto kShortEvaluation = std::chrono::microseconds(1);
-  static constexpr auto kShortRound = std::chrono::microseconds(50);  ///< From the end of one that was timed to this.
-  static constexpr int kUntimed = 15;                                 ///< Evaluations after a short one,
-  static constexpr int kUnread = 4;  ///< and those between two looks at the coarse clock.
+  static constexpr auto kShortRound =
+      std::chrono::microseconds(50);   ///< From the end of one timed evaluation to the next.
+  static constexpr int kUntimed = 15;  ///< Evaluations that a short one stands for.
+  static constexpr int kUnread = 4;    ///< Evaluations between two readings of the coarse clock.
 
   template <typename Evaluate>
   void call(const Evaluate& evaluate) {
@@ -106,7 +107,7 @@ class Stopwatch {
     std::rethrow_exception(error);
   }
 
-  /// The time as of the last tick of the kernel, a few milliseconds ago: a fifth of the price of the present time.
+  /// The time of the kernel's last tick, a few milliseconds ago; five times as fast as reading the exact time.
   static Clock::time_point coarse_now() {
 #ifdef CLOCK_MONOTONIC_COARSE
     timespec time{};
@@ -124,19 +125,19 @@ class Stopwatch {
     next_poll_ = mark_ + kPollInterval;
   }
 
-  /// What has happened since `start` does not count.
+  /// Leaves the time since `start` out of the count.
   void leave_out(Clock::time_point start) {
     mark_ = Clock::now();
     begin_ += mark_ - start;
   }
 
   const InterruptPoll& poll_;
-  Clock::time_point begin_;  ///< Moved on by what does not count.
-  Clock::time_point mark_;   ///< The last reading.
+  Clock::time_point begin_;  ///< Later than the true begin by the time that does not count.
+  Clock::time_point mark_;   ///< The last reading of the clock.
   Clock::time_point next_poll_;
   Clock::duration first_{};
-  Clock::duration short_{};  ///< Of the timed evaluations that were short, ...
-  Clock::duration long_{};   ///< ... and of the others.
+  Clock::duration short_{};  ///< Of the timed short evaluations.
+  Clock::duration long_{};   ///< Of the long ones.
   std::int64_t num_short_ = 0;
   std::int64_t num_long_ = 0;
   std::int64_t evaluations_ = 0;

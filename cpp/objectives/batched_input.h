@@ -12,13 +12,13 @@
 
 namespace tfminimize {
 
-/// An input of a function that has another value for each problem of a batch, all in one array, one after the other.
+/// An input of a function that differs between the problems of a batch. One array holds its values, in their order.
 struct BatchedInput {
   std::size_t position = 0;  ///< Among the inputs of the function.
   TF_DataType dtype = TF_DOUBLE;
   std::vector<std::int64_t> shape;  ///< Of one value.
   std::size_t bytes = 0;            ///< Of one value.
-  std::size_t count = 0;            ///< Problems.
+  std::size_t count = 0;            ///< Number of problems.
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;  ///< Keeps `data` alive.
 

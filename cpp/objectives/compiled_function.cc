@@ -58,7 +58,7 @@ const void* CompiledFunction::input_address(Span<const double> x, std::size_t po
 }
 
 double CompiledFunction::repeat(Span<const double> x, std::int64_t count) {
-  for (std::size_t i = 0; i < outputs_.size(); ++i) place(i, nullptr);  // what was placed may be gone
+  for (std::size_t i = 0; i < outputs_.size(); ++i) place(i, nullptr);  // earlier targets may be gone
   const auto start = std::chrono::steady_clock::now();
   for (std::int64_t i = 0; i < count; ++i) const Call call(*this, x);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;

@@ -19,13 +19,13 @@ namespace tfminimize {
 
 /// A tensor that a function is called with.
 struct InputTensor {
-  /// The elements on the host, 64-byte aligned; or for a function that TensorFlow calls, its handle of the tensor.
+  /// The elements on the host, 64-byte aligned. For a function that TensorFlow calls, TensorFlow's handle instead.
   std::shared_ptr<const void> value;
   TF_DataType dtype = TF_DOUBLE;
-  std::size_t bytes = 0;  ///< Of the elements, if they are on the host.
+  std::size_t bytes = 0;  ///< Of the elements; 0 for a handle.
 };
 
-/// One result of a function, as it must be.
+/// What one result of a function must be.
 struct Output {
   std::string name;
   TF_DataType dtype = TF_DOUBLE;  ///< TF_DOUBLE or TF_FLOAT.
@@ -34,15 +34,15 @@ struct Output {
   std::size_t bytes() const { return size * (dtype == TF_FLOAT ? sizeof(float) : sizeof(double)); }
 };
 
-/// A function that has been compiled, with what it is called with; how it is called is for the classes below it to say.
+/// A compiled function and its inputs. Derived classes know how to call it.
 ///
-/// One object is called in one thread at a time; several objects may be at once.
+/// Call one object in one thread at a time; several objects may run at once.
 class CompiledFunction {
  public:
-  /// A tensor that is passed as it is, or the index of the component of x whose memory is passed.
+  /// A tensor, which is passed as it is, or the index of a component of x, whose memory is passed.
   using Input = std::variant<InputTensor, std::size_t>;
 
-  /// One call at x, and its results while it lives. One at a time.
+  /// One call at x; holds the results while it lives. One at a time.
   class Call;
 
   /// Inputs in the order of the function's signature. `components` must outlive the object. Throws
@@ -52,26 +52,27 @@ class CompiledFunction {
   CompiledFunction(const CompiledFunction&) = delete;
   CompiledFunction& operator=(const CompiledFunction&) = delete;
 
-  /// Allows the function to write a result of doubles to `target` itself, from the next call on; null for nowhere.
+  /// Lets the function itself write a result of doubles to `target`, from the next call on; null takes that back.
   void place(std::size_t index, double* target) {
     if (targets_[index] != target) set_target(index, target);
   }
 
-  /// Replaces a tensor that is passed as it is by another of the same dtype and size.
+  /// Replaces a tensor that is passed as it is by another of the same dtype and size. Throws std::invalid_argument, and
+  /// then changes nothing.
   void set_input(std::size_t position, InputTensor tensor);
-  /// Throws std::invalid_argument if set_input() would.
+  /// Throws what set_input() would throw.
   void check_input(std::size_t position, const InputTensor& tensor) const;
 
-  /// How the function is called, as far as it is known: a word.
+  /// How the function is called, in one word.
   virtual const char* way() const = 0;
 
-  /// The address that the function reads for the input at `position`.
+  /// The address from which the function reads the input at `position`.
   virtual const void* input_address(Span<const double> x, std::size_t position);
 
-  /// Seconds of one call, the mean of `count` in a bare loop.
+  /// Mean seconds of one call, over `count` calls in a bare loop.
   virtual double repeat(Span<const double> x, std::int64_t count);
 
-  /// What keeps the memory of x alive as long as somebody holds a tensor made of it.
+  /// Sets what keeps the memory of x alive while somebody holds a tensor made of it.
   virtual void set_owner(const std::shared_ptr<const void>& /*owner*/) {}
 
   // See Objective.
@@ -81,12 +82,12 @@ class CompiledFunction {
   virtual void end_batch() = 0;
 
  protected:
-  /// Runs the function at x, whose components are staged, and sets the results. If it throws, it holds none.
+  /// Runs the function at x, whose components are staged, and sets the results. If it throws, it holds no results.
   virtual void run(Span<const double> x) = 0;
-  /// Lets go of the results, if `holds_results_`.
+  /// Releases the results; called only if `holds_results_`.
   virtual void release() {}
   virtual void set_target(std::size_t index, double* target) { targets_[index] = target; }
-  /// The tensor at `position` is another one from now on.
+  /// Called after the tensor at `position` has been replaced.
   virtual void input_changed(std::size_t /*position*/) {}
 
   const Components& components() const { return components_; }
@@ -99,8 +100,8 @@ class CompiledFunction {
   void replace(std::size_t position, InputTensor tensor) { inputs_[position] = std::move(tensor); }
 
   std::vector<const void*> results_;    ///< Where each result is, on the host; null for none.
-  std::vector<const double*> targets_;  ///< Where each was asked for.
-  bool holds_results_ = false;          ///< Whether release() has something to do after a run.
+  std::vector<const double*> targets_;  ///< Where the caller wants each result.
+  bool holds_results_ = false;          ///< Whether release() must be called after a run.
 
  private:
   Components& components_;
@@ -137,7 +138,7 @@ class CompiledFunction::Call {
     return value;
   }
 
-  /// Writes a result, as doubles, unless the function has written it to `target` itself.
+  /// Writes a result to `target` as doubles, unless the function has written it there itself.
   void copy(std::size_t index, double* target) const {
     if (function_.results_[index] == target) return;
     read(index, [&](const auto* source) {
@@ -150,7 +151,7 @@ class CompiledFunction::Call {
   CompiledFunction& function_;
 };
 
-/// Makes a compiled function of these components and outputs.
+/// Makes a compiled function with these components and outputs.
 using MakeFunction =
     std::function<std::unique_ptr<CompiledFunction>(Components& components, std::vector<Output> outputs)>;
 

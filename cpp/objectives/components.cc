@@ -33,7 +33,7 @@ std::size_t element_count(const Component& component) {
   if (component.dtype != TF_DOUBLE && component.dtype != TF_FLOAT) {
     throw std::invalid_argument(std::string("The dtype of a component is ") + name_of(component.dtype) + ".");
   }
-  // Sizes are bounded so that no sum of an offset and a size, and no number of bytes, can overflow.
+  // With this bound neither the sum of an offset and a size nor a number of bytes can overflow.
   constexpr std::int64_t kLimit = std::int64_t{1} << 48;
   std::int64_t size = 1;
   for (const std::int64_t extent : component.shape) {

@@ -13,19 +13,19 @@ namespace tfminimize {
 
 /// One segment of x as TensorFlow sees it.
 struct Component {
-  std::size_t offset = 0;           ///< Of its first element in x; a multiple of 8, as TensorFlow reads at 64 bytes.
+  std::size_t offset = 0;           ///< Of its first element in x; a multiple of 8 (64 bytes), for TensorFlow.
   std::vector<std::int64_t> shape;  ///< Of the tensor.
   TF_DataType dtype = TF_DOUBLE;    ///< TF_DOUBLE or TF_FLOAT.
-  std::shared_ptr<float> staging;   ///< Of a TF_FLOAT component: where it is cast to, 64-byte aligned; or empty.
+  std::shared_ptr<float> staging;   ///< Where a TF_FLOAT component is cast to, 64-byte aligned; or empty.
 };
 
-/// The number of elements of its tensor. Throws std::invalid_argument for a component that cannot be passed.
+/// The number of elements of a component. Throws std::invalid_argument for a component that cannot be passed.
 std::size_t element_count(const Component& component);
 
-/// "float64" or "float32", or what is said of any other dtype.
+/// "float64", "float32", or words for any other dtype.
 const char* name_of(TF_DataType dtype);
 
-/// The segments of x, where a function reads them:
+/// The segments of x, and where a function reads them:
 ///
 ///     x:  [ component 0 | pad | component 1 | pad | ... ]      float64, segments start at multiples of 64 bytes
 ///           |  in place (float64), or cast into a staging buffer (float32)
@@ -42,10 +42,10 @@ class Components {
   TF_DataType dtype(std::size_t index) const { return segments_[index].component.dtype; }
   const std::vector<std::int64_t>& shape(std::size_t index) const { return segments_[index].component.shape; }
 
-  /// The buffer that a float32 component is cast to, if it has been prepared.
+  /// The buffer that a float32 component is cast to; empty before prepare().
   const std::shared_ptr<float>& staging(std::size_t index) const { return segments_[index].component.staging; }
 
-  /// Prepares for address(index). Throws std::invalid_argument if there is no such component.
+  /// Must be called before address(index). Throws std::invalid_argument if there is no such component.
   void prepare(std::size_t index);
 
   /// Throws std::invalid_argument if an x of `size` elements ends before the components.
@@ -56,7 +56,7 @@ class Components {
   /// Casts the float32 components into their staging buffers.
   void stage(Span<const double> x) const;
 
-  /// The memory of one component of x, as it was staged if it is float32.
+  /// The memory of one component of x; that of a float32 component holds what stage() has cast.
   const void* address(std::size_t index, Span<const double> x) const {
     const Component& component = segments_[index].component;
     if (component.dtype == TF_FLOAT) return component.staging.get();

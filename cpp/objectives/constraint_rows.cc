@@ -9,7 +9,7 @@ namespace tfminimize {
 namespace {
 
 void check_rows(std::vector<ConstraintRow> rows, std::size_t num_values) {
-  constexpr std::size_t kMaxRows = std::size_t{1} << 32;  // sizes stay far from an overflow
+  constexpr std::size_t kMaxRows = std::size_t{1} << 32;  // so that no size overflows
   for (const ConstraintRow& row : rows) {
     if (row.row >= kMaxRows) {
       throw std::invalid_argument("A row has the number " + std::to_string(row.row) + "; it must be less than 2^32.");

@@ -12,7 +12,7 @@
 
 namespace tfminimize {
 
-/// How one constraint of the solver is made of the values v that TensorFlow computes:
+/// How one constraint of the solver follows from the values v that TensorFlow computes:
 ///
 ///     c[row] = sign * v[source] + offset
 struct ConstraintRow {
@@ -22,21 +22,21 @@ struct ConstraintRow {
   double offset = 0;
 };
 
-/// All rows: the way of the values of a function and their Jacobians into the solver's memory. What is in no row is
-/// never written.
+/// All rows. They write the values of a function and their Jacobians into the solver's memory, and leave constraints
+/// without a row alone.
 class ConstraintRows {
  public:
-  /// Of `num_values` values v. Throws std::invalid_argument for rows that do not fit.
+  /// Throws std::invalid_argument for rows that do not fit `num_values` values v.
   ConstraintRows(std::vector<ConstraintRow> rows, std::size_t num_values);
 
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set(std::vector<ConstraintRow> rows);
 
-  /// Throws std::invalid_argument unless these are those of m constraints that the solver does not compute itself: all
-  /// whose offset is NaN, or simply all if there are no offsets.
+  /// Throws std::invalid_argument unless these rows are exactly those of the m constraints that the solver does not
+  /// compute itself: those whose offset is NaN, or all if there are no offsets.
   void check_complete(std::size_t m, Span<const double> offsets) const;
 
-  // Throw std::invalid_argument if the memory ends before the rows do, or before the components.
+  // These throw std::invalid_argument if the memory is too small for the rows or the components.
   void check_constraints(std::size_t size) const {
     if (size < required_rows_) fail_constraints(size);
   }
@@ -44,7 +44,7 @@ class ConstraintRows {
     if (required_rows_ > 0) check_rows_of_jacobian(to, components);
   }
 
-  /// Writes the constraints, made of the values that are result `index` of a call.
+  /// Writes the constraints. Result `index` of the call holds the values.
   void write_constraints(const CompiledFunction::Call& call, std::size_t index, Span<double> c) const {
     call.read(index, [&](const auto* source) {
       for (const ConstraintRow& row : rows_) {
@@ -53,7 +53,8 @@ class ConstraintRows {
     });
   }
 
-  /// Writes their Jacobian; that of the values by component 0 is result `index`, the others follow.
+  /// Writes the Jacobian of the constraints. Result `index` of the call is the Jacobian of the values by component 0;
+  /// the other components follow.
   void write_jacobian(const CompiledFunction::Call& call, std::size_t index, const Components& components,
                       const Buffers& to) const {
     for (std::size_t i = 0; i < components.count(); ++i) {

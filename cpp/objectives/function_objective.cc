@@ -49,7 +49,7 @@ FunctionObjective::FunctionObjective(std::vector<Component> components, const Fu
   derivatives_ = functions_.back().get();
 }
 
-/// Checks the memory of an evaluation with derivatives, stages x, and lets the function write the gradient.
+/// Prepares an evaluation with derivatives: checks the memory, stages x, and lets the function write the gradient.
 void FunctionObjective::prepare(Span<const double> x, const Buffers& to) {
   components_.check_size(std::min(x.size(), to.gradient.size()));
   rows_.check_jacobian(to, components_);
@@ -95,7 +95,7 @@ void FunctionObjective::derivatives(Span<const double> x, const Buffers& to) {
 }
 
 void FunctionObjective::begin_batch(const std::vector<BatchedInput>& inputs) {
-  std::list<BatchScope<CompiledFunction>> begun;  // if one refuses, the others are as they were
+  std::list<BatchScope<CompiledFunction>> begun;  // if one refuses, these end the batches of the others
   for (const auto& function : functions_) begun.emplace_back(*function, inputs);
   for (BatchScope<CompiledFunction>& batch : begun) batch.keep();
 }

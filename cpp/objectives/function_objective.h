@@ -14,7 +14,7 @@
 
 namespace tfminimize {
 
-/// What the functions of an objective compute, besides derivatives.
+/// What the functions of an objective return, apart from derivatives.
 struct FunctionOutputs {
   TF_DataType loss_dtype = TF_DOUBLE;
   TF_DataType values_dtype = TF_DOUBLE;
@@ -26,13 +26,13 @@ struct FunctionOutputs {
 ///     values:       loss, v [k]
 ///     derivatives:  loss, v [k], gradient 0, gradient 1, ..., Jacobian of v by component 0, by component 1, ...
 ///
-/// The loss is a scalar, and v are what the constraints are made of. Gradients and Jacobians have the dtype of their
-/// component; a Jacobian has k rows of as many elements as the component has. If k is 0, there are no v and no
-/// Jacobians; then the second function alone is enough.
+/// The loss is a scalar, and the constraints follow from the values v. Gradients and Jacobians have the dtype of their
+/// component; a Jacobian has k rows, each as long as the component. If k is 0, there are no v and no Jacobians, and the
+/// second function alone is enough.
 class FunctionObjective final : public Objective {
  public:
   /// `make` makes the functions: values and derivatives, or only the latter. Throws std::invalid_argument for
-  /// components, functions and rows that do not fit, and what `make` throws.
+  /// components, functions and rows that do not fit, and lets through what `make` throws.
   FunctionObjective(std::vector<Component> components, const FunctionOutputs& outputs,
                     const std::vector<MakeFunction>& make, std::vector<ConstraintRow> rows);
 
@@ -57,14 +57,14 @@ class FunctionObjective final : public Objective {
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows) { rows_.set(std::move(rows)); }
 
-  /// Replaces a tensor that is passed as it is by another of the same dtype and size: to all functions, at the same
-  /// position, or to the one of this number. Throws std::invalid_argument, and then changes nothing.
+  /// Replaces a tensor that is passed as it is by another of the same dtype and size, in the function with this index
+  /// or in all functions. Throws std::invalid_argument, and then changes nothing.
   void set_input(std::size_t position, const InputTensor& tensor, std::optional<std::size_t> function = {});
 
   /// The functions in the order in which they were given.
   const std::vector<std::unique_ptr<CompiledFunction>>& functions() const { return functions_; }
 
-  /// Casts the components of x that are not passed in place, for a call of a function. Throws std::invalid_argument if
+  /// Casts the components of x that are not passed in place; call it before a function. Throws std::invalid_argument if
   /// x ends before the components.
   void stage(Span<const double> x) const {
     components_.check_size(x.size());
@@ -77,7 +77,7 @@ class FunctionObjective final : public Objective {
 
   Components components_;
   ConstraintRows rows_;
-  std::size_t first_gradient_;  ///< Among the results.
+  std::size_t first_gradient_;  ///< Its index among the results.
   bool has_values_;             ///< Whether there are v.
   std::vector<std::unique_ptr<CompiledFunction>> functions_;
   CompiledFunction* derivatives_ = nullptr;

@@ -7,17 +7,17 @@
 
 namespace tfminimize {
 
-/// Functions of the host: anything that can be called from C++ and writes the results itself.
+/// An objective made of functions that C++ calls and that write their results themselves.
 class HostObjective final : public Objective {
  public:
   using Values = std::function<double(Span<const double> x, const Buffers& to)>;
   using Derivatives = std::function<void(Span<const double> x, const Buffers& to)>;
 
-  /// One function that returns f(x) and writes all that has a buffer. Throws std::invalid_argument if it is empty.
+  /// One function that returns f(x) and fills every buffer that is not empty. Throws std::invalid_argument if there is
+  /// no function.
   explicit HostObjective(Values all);
 
-  /// Two functions; derivatives are never evaluated before they are asked for. Throws std::invalid_argument if one of
-  /// them is empty.
+  /// Two functions; the second is called only for derivatives. Throws std::invalid_argument if one of them is missing.
   HostObjective(Values values, Derivatives derivatives);
 
   double evaluate(Span<const double> x, const Buffers& to) override {

@@ -10,7 +10,7 @@
 
 namespace tfminimize {
 
-/// Where an objective of n variables and m constraints writes its results. Without constraints only `gradient` is used.
+/// Where an objective of n variables and m constraints writes its results. If m is 0, it uses only `gradient`.
 ///
 ///     jacobian[i * stride + j] = ∂c_i/∂x_j
 struct Buffers {
@@ -20,10 +20,10 @@ struct Buffers {
   std::size_t stride = 0;    ///< At least n.
 };
 
-/// A function f to minimise and the functions c that constrain it, with their derivatives; there may be no c.
+/// A function f to minimise, and the constraint functions c if there are any, with their derivatives.
 ///
-/// x: [n], 64-byte aligned; it overlaps none of the buffers. What the functions throw comes through, and what they were
-/// to write is then of no use. One object evaluates in one thread at a time; several objects may run at once.
+/// x: [n], 64-byte aligned; it must not overlap a buffer. Exceptions from the functions come through, and the buffers
+/// are then undefined. One object evaluates in one thread at a time; several objects may run at once.
 class Objective {
  public:
   Objective() = default;
@@ -31,42 +31,42 @@ class Objective {
   Objective(const Objective&) = delete;
   Objective& operator=(const Objective&) = delete;
 
-  /// Returns f(x), writes c(x) and the derivatives at x.
+  /// Returns f(x); writes c(x) and the derivatives at x.
   virtual double evaluate(Span<const double> x, const Buffers& to) {
     const double f = values(x, to);
     derivatives(x, to);
     return f;
   }
 
-  /// Returns f(x) and writes c(x). The derivatives stay what they were.
+  /// Returns f(x) and writes c(x). Leaves the derivatives alone.
   virtual double values(Span<const double> x, const Buffers& to) = 0;
 
-  /// Writes the derivatives at x, where the values have been evaluated already.
+  /// Writes the derivatives at x. The values at x must have been evaluated before.
   virtual void derivatives(Span<const double> x, const Buffers& to) = 0;
 
-  /// Whether evaluate() takes less time than the two others. Then it is called if derivatives will most likely be
-  /// needed, and derivatives may be evaluated that the solver has not asked for.
+  /// Whether evaluate() takes less time than values() and derivatives() together. If so, drive() calls it whenever it
+  /// expects to need derivatives, even if the solver has not asked for them.
   virtual bool is_joint() const = 0;
 
-  /// Asks the evaluation that another thread is in to end early with an exception, if that is possible. Without effect
-  /// on later evaluations. May be called at any time, from any thread.
+  /// Asks an evaluation in another thread to end early with an exception, if that is possible. Has no effect on later
+  /// evaluations. May be called at any time, from any thread.
   virtual void cancel() {}
 
-  /// Begins a batch. Many batches may run at once, so from now on an evaluation uses only the thread that calls it, as
-  /// far as it can. select() chooses the values of these inputs. Throws std::invalid_argument for inputs that the
-  /// objective does not have, and then changes nothing.
+  /// Begins a batch. Many batches may run at once, so from now on an evaluation uses only the calling thread if it can.
+  /// select() chooses the values of these inputs. Throws std::invalid_argument for inputs that the objective does not
+  /// have, and then changes nothing.
   virtual void begin_batch(const std::vector<BatchedInput>& inputs) {
     if (!inputs.empty()) throw std::invalid_argument("This objective has no inputs besides x.");
   }
 
-  /// From now on evaluates this problem of the batch.
+  /// Evaluates this problem of the batch from now on.
   virtual void select(std::size_t /*problem*/) {}
 
-  /// Ends the batch: all is as it was before.
+  /// Ends the batch and restores what was before.
   virtual void end_batch() {}
 };
 
-/// A batch, as long as it lives. `Batched` is an Objective or what it is made of.
+/// Keeps a batch going while it lives. `Batched` is an Objective or a CompiledFunction.
 template <typename Batched>
 class BatchScope {
  public:
@@ -79,7 +79,7 @@ class BatchScope {
   BatchScope(const BatchScope&) = delete;
   BatchScope& operator=(const BatchScope&) = delete;
 
-  /// The batch goes on after the scope.
+  /// Lets the batch go on after the scope.
   void keep() { batched_ = nullptr; }
 
  private:

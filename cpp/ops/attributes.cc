@@ -19,7 +19,7 @@ void check_range(const char* name, std::int64_t value, std::int64_t least, std::
        most == kMaxInteger ? std::string(" or greater") : absl::StrCat(" to ", most), ".");
 }
 
-/// Throws unless a list has the length that another attribute asks for.
+/// Throws unless a list has the expected length; `reason` says why it is expected.
 void check_length(const char* name, std::size_t length, std::size_t expected, const char* reason) {
   if (length != expected) fail(name, " has ", length, " entries: it must have ", expected, ", ", reason, ".");
 }
@@ -76,7 +76,7 @@ template Attributes::Attributes(const tensorflow::shape_inference::InferenceCont
 void Attributes::check_counts() const {
   check_length("functions", functions.size(), is_slsqp ? 2 : 1,
                is_slsqp ? "since method is slsqp" : "since method is l-bfgs-b");
-  check_range("maxcor", lbfgsb.maxcor, 1);  // the solver knows the most
+  check_range("maxcor", lbfgsb.maxcor, 1);  // the solver knows the upper limit
   check_range("maxfun", lbfgsb.maxfun, 0);
   check_range("maxiter", lbfgsb.maxiter, 0);
   check_range("maxls", lbfgsb.maxls, 1);
@@ -96,7 +96,7 @@ void Attributes::check_variables() {
       fail("variables[", i, "] is ", capture, ": it must be the number of a capture, and there are ",
            capture_dtypes.size(), ".");
     }
-    if (!seen.insert(capture).second) fail("variables[", i, "] is ", capture, ", as one before: each is given once.");
+    if (!seen.insert(capture).second) fail("variables[", i, "] is ", capture, ", like an earlier one: give each once.");
     if (capture_dtypes[to_size(capture)] != tensorflow::DT_RESOURCE) {
       fail("variables[", i, "] is ", capture, ": that capture must be the handle of a variable, but its dtype is ",
            tensorflow::DataTypeString(capture_dtypes[to_size(capture)]), ".");
@@ -110,7 +110,8 @@ void Attributes::check_variables() {
     variable.offset = to_size(variables_size);
     variables_size = tensorflow::AddWithoutOverflow(variables_size, size);
     if (variables_size < 0) {
-      fail("variable_shapes[", i, "] is ", variable.shape.DebugString(), ": so many elements cannot be counted.");
+      fail("variable_shapes[", i, "] is ", variable.shape.DebugString(),
+           ": that is more elements than can be counted.");
     }
   }
 }
@@ -130,7 +131,7 @@ void Attributes::check_trace() const {
       fail("trace_shapes[", i, "] is ", trace_shapes[i].DebugString(), ": it must be static.");
     }
     if (!shape.InsertDimWithStatus(0, 1).ok()) {
-      fail("trace_shapes[", i, "] is ", trace_shapes[i].DebugString(), ": a stack of those has too many dimensions.");
+      fail("trace_shapes[", i, "] is ", trace_shapes[i].DebugString(), ": with one more, it has too many dimensions.");
     }
   }
 }

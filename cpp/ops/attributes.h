@@ -17,17 +17,17 @@ namespace tfminimize {
 
 inline std::size_t to_size(std::int64_t value) { return static_cast<std::size_t>(value); }
 
-/// The attributes of the op. Any program can write a graph, so nothing in them is taken on trust.
+/// The attributes of the op. Any program can write a graph, so all of them are checked.
 struct Attributes {
-  /// From an OpKernelConstruction or an InferenceContext. Throws StatusError, with the name and the value of the
-  /// attribute, for what no solve could use.
+  /// `context` is an OpKernelConstruction or an InferenceContext. Throws StatusError, with the name and the value of
+  /// the attribute, for a value that no solve could use.
   template <typename Context>
   explicit Attributes(const Context& context);
 
   bool is_slsqp = false;
   std::vector<tensorflow::NameAttrList> functions;
   std::vector<tensorflow::NameAttrList> trace_functions;
-  solvers::LbfgsbOptions lbfgsb;  ///< Without tolerances, which are inputs.
+  solvers::LbfgsbOptions lbfgsb;  ///< Without the tolerances, which are inputs.
   solvers::SlsqpOptions slsqp;
   std::int64_t num_constraints = 0;
   std::int64_t num_equalities = 0;
@@ -44,7 +44,7 @@ struct Attributes {
   std::vector<Signature> signatures() const;
   Signature trace_signature() const;
 
-  /// Throws StatusError unless x0 has elements, as many as the variables.
+  /// Throws StatusError if x0 has no elements, or not as many as the variables.
   void check_size(std::int64_t x0_size) const;
 
  private:

@@ -10,8 +10,8 @@ namespace {
 
 using tensorflow::Tensor;
 
-/// Writes elements of x into a tensor of this dtype and shape, into memory that nobody else holds. A function may have
-/// assigned another one to the variable.
+/// Writes x into a tensor of this dtype and shape. Makes a new tensor if somebody else holds the memory, or if a
+/// function has assigned a tensor of another kind to the variable.
 void write(Span<const double> x, tensorflow::DataType dtype, const tensorflow::TensorShape& shape, Tensor& tensor) {
   if (!tensor.RefCountIsOne() || tensor.dtype() != dtype || tensor.shape() != shape) tensor = Tensor(dtype, shape);
   if (dtype == tensorflow::DT_FLOAT) {
@@ -21,7 +21,7 @@ void write(Span<const double> x, tensorflow::DataType dtype, const tensorflow::T
   }
 }
 
-/// Throws unless the handle, as far as it knows, is of a variable of this dtype and shape.
+/// Throws if the handle knows of a variable with another dtype or shape.
 void check_handle(const tensorflow::ResourceHandle& handle, const VariableComponent& component) {
   for (const tensorflow::DtypeAndPartialTensorShape& known : handle.dtypes_and_shapes()) {
     if (known.dtype == component.dtype && known.shape.IsCompatibleWith(component.shape)) continue;
@@ -42,7 +42,7 @@ FunctionInputs::StandIn::StandIn(tensorflow::OpKernelContext& context, const std
       offset(component.offset),
       dtype(component.dtype) {
   component.shape.AsTensorShape(&shape);
-  variable->Ref();  // the manager's
+  variable->Ref();  // for the manager
   check(tensorflow::CreateResource(&context, handle, variable.get()));
 }
 
@@ -58,7 +58,7 @@ FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t
            ": it must be the handle of one variable.");
     }
     check_handle(tensor.flat<tensorflow::ResourceHandle>()(0), component);
-    // XLA finds a variable by its name only; no two of these objects have the same address.
+    // XLA finds a variable only by its name. The address makes the name unique.
     const std::string name =
         absl::StrCat("tfminimize/", absl::Hex(reinterpret_cast<std::uintptr_t>(this)), "/", stand_ins_.size());
     stand_ins_.emplace_back(context, name, component);
@@ -95,7 +95,7 @@ LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
 const std::vector<Tensor>& LibraryFunction::call(const std::vector<Tensor>& inputs) {
   results_.clear();
   absl::Status status;
-  absl::Notification done;  // given before Run() returns, but for operations that have threads of their own
+  absl::Notification done;  // set before Run() returns, unless operations use threads of their own
   library_->Run(options_, handle_, inputs, &results_, [&](const absl::Status& result) {
     status = result;
     done.Notify();

@@ -25,7 +25,7 @@
 
 namespace tfminimize {
 
-/// The status with which TensorFlow ended an evaluation, on its way through the loop of a solve.
+/// Carries an error status of TensorFlow through the loop of a solve.
 class StatusError : public std::exception {
  public:
   explicit StatusError(absl::Status status) : status_(std::move(status)), message_(status_.ToString()) {}
@@ -42,7 +42,7 @@ inline void check(absl::Status status) {
   if (!status.ok()) throw StatusError(std::move(status));
 }
 
-/// Throws StatusError for something that was given; the parts make up the message.
+/// Throws StatusError for an invalid argument; the parts make up the message.
 template <typename... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
   throw StatusError(absl::InvalidArgumentError(absl::StrCat(parts...)));
@@ -56,27 +56,27 @@ struct VariableComponent {
   tensorflow::PartialTensorShape shape;  ///< Fully defined.
 };
 
-/// What all functions of one solve are called with: x, and what they capture.
+/// The inputs of all functions of one solve: x, and the captures.
 ///
-/// A captured variable that is optimised is replaced by one that lives as long as this object and has its value from x,
-/// so that the user's is not touched.
+/// If a captured variable is optimised, another variable stands in for it, so that the solve does not touch the user's
+/// variable. The stand-in gets its value from x and lives as long as this object.
 class FunctionInputs {
  public:
   /// x has `size` elements, as many as the variables if there are any. `context` must outlive the object. Throws
-  /// StatusError for a variable of another dtype or shape.
+  /// StatusError if a variable has another dtype or shape than `variables` says.
   FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
                  const std::vector<VariableComponent>& variables);
   FunctionInputs(const FunctionInputs&) = delete;
   FunctionInputs& operator=(const FunctionInputs&) = delete;
 
-  /// Lets the next calls read this x. What a function has kept of an earlier one stays as it was.
+  /// Lets the next calls read this x. What a function has kept of an earlier x does not change.
   void set(Span<const double> x);
 
   /// x [n], then the captures.
   const std::vector<tensorflow::Tensor>& tensors() const { return tensors_; }
 
  private:
-  /// A variable in place of one of the user's, in the resource manager as long as this lives.
+  /// Stands in for one of the user's variables. It is in the resource manager as long as this lives.
   struct StandIn {
     StandIn(tensorflow::OpKernelContext& context, const std::string& name, const VariableComponent& component);
     ~StandIn();
@@ -95,26 +95,26 @@ class FunctionInputs {
   std::list<StandIn> stand_ins_;
 };
 
-/// A function of TensorFlow's library in one step of a graph. It runs in the thread of its caller and waits for no
-/// other thread of TensorFlow's, so that any number of solves can run at once in the few threads that there are.
+/// A function of TensorFlow's library in one step of a graph. It runs in the calling thread and waits for no other
+/// thread of TensorFlow, so any number of solves can run at once in TensorFlow's few threads.
 class LibraryFunction {
  public:
-  /// What `context` points to and `cancellation`, which an error in the function cancels too, must outlive the object.
-  /// `name` is that of the function, for messages.
+  /// `cancellation` and what `context` points to must outlive the object. An error in the function cancels
+  /// `cancellation` too. `name` is the name of the function in messages.
   LibraryFunction(const tensorflow::OpKernelContext& context, tensorflow::FunctionLibraryRuntime::Handle handle,
                   tensorflow::CancellationManager& cancellation, std::string name);
   LibraryFunction(const LibraryFunction&) = delete;
   LibraryFunction& operator=(const LibraryFunction&) = delete;
 
-  /// Its results, valid until the next call. Throws StatusError.
+  /// Returns the results, which are valid until the next call. Throws StatusError.
   const std::vector<tensorflow::Tensor>& call(const std::vector<tensorflow::Tensor>& inputs);
 
-  /// Drops the results, so that memory they share with the inputs can be written again.
+  /// Drops the results, so that memory which they share with the inputs can be written again.
   void forget() { results_.clear(); }
 
   const std::string& name() const { return name_; }
 
-  /// The elements of result i, which is float64; throws StatusError unless it has this shape.
+  /// The elements of result i, which must be float64. Throws StatusError unless it has this shape.
   Span<const double> doubles(std::size_t i, const std::vector<std::size_t>& shape) const;
 
  private:
@@ -126,13 +126,13 @@ class LibraryFunction {
   std::string name_;
 };
 
-/// A library function of (x [n], captures...) as an objective calls it, whose results are float64 of these shapes.
-/// Those without elements are left out.
+/// Lets an objective call a library function of (x [n], captures...). The results are float64 of these shapes; those
+/// without elements are left out.
 class FunctionLibrary final : public CompiledFunction {
  public:
   using Shapes = std::vector<std::vector<std::size_t>>;
 
-  /// All must outlive the object.
+  /// `function`, `inputs` and `components` must outlive the object.
   FunctionLibrary(LibraryFunction& function, FunctionInputs& inputs, Shapes shapes, Components& components,
                   std::vector<Output> outputs)
       : CompiledFunction(components, {}, std::move(outputs)),

@@ -16,12 +16,12 @@ using tensorflow::FunctionLibraryRuntime;
 using tensorflow::NameAttrList;
 using Options = FunctionLibraryRuntime::InstantiateOptions;
 
-/// What TensorFlow's own kernels of function calls do.
+/// Asks for the optimisation that TensorFlow's own function calls get.
 void optimize(Options& options, const std::string& name) {
   options.config_proto.mutable_graph_options()->mutable_optimizer_options()->set_do_function_inlining(true);
   tensorflow::grappler::GrapplerItem::OptimizationOptions grappler;
   grappler.is_eager_mode = true;
-  grappler.optimize_function_library = false;  // what is not inlined is optimised where it is called
+  grappler.optimize_function_library = false;  // functions that are not inlined are optimised when they are called
   options.optimize_graph_fn = [grappler, name, config = options.config_proto](
                                   std::vector<std::string> results, std::vector<std::string> kept,
                                   tensorflow::FunctionLibraryDefinition* library, const tensorflow::DeviceSet& devices,
@@ -58,14 +58,14 @@ FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, cons
   check_signature(*library.GetFunctionLibraryDefinition(), function, name, signature);
   Options options;
   if (jit_compile) {
-    options.executor_type = "SINGLE_THREADED_EXECUTOR";  // there is one operation
+    options.executor_type = "SINGLE_THREADED_EXECUTOR";  // there is only one operation
   } else {
     const std::string& host = library.device()->name();
     options.target = host;
     options.is_multi_device_function = true;
     options.input_devices.assign(signature.arguments.size(), host);
     options.output_devices.assign(signature.results.size(), host);
-    options.allow_small_function_optimizations = true;  // one thread, where that is safe
+    options.allow_small_function_optimizations = true;  // one thread, if that is safe
     if (const tensorflow::ConfigProto* config = library.config_proto()) options.config_proto = *config;
     optimize(options, function.name());
   }

@@ -16,10 +16,10 @@ struct Signature {
   std::vector<tensorflow::DataType> results;
 };
 
-/// Makes a function ready to be called from a kernel with tensors in host memory: optimised by Grappler, and its
-/// operations placed, as TensorFlow does it for a call of a function. If `jit_compile`, the body of the function is one
-/// such call, of a function that XLA compiles. `name` says in messages which function it is. Throws StatusError, also
-/// unless the function has this signature.
+/// Prepares a function so that a kernel can call it with tensors in host memory. Grappler optimises it and its
+/// operations are placed on devices, as TensorFlow does for every function call. With `jit_compile`, the body of the
+/// function is one call of a function that XLA compiles. `name` names the function in messages. Throws StatusError, for
+/// instance if the function has another signature.
 tensorflow::FunctionLibraryRuntime::Handle instantiate(tensorflow::FunctionLibraryRuntime& library,
                                                        const tensorflow::NameAttrList& function,
                                                        const std::string& name, const Signature& signature,

@@ -37,7 +37,7 @@ using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 
-/// A function of the op, ready to be called, and what messages call it.
+/// A function of the op, ready to be called, and its name in messages.
 struct Callable {
   FunctionLibraryRuntime::Handle handle;
   std::string name;
@@ -84,14 +84,14 @@ void set_scalar(OpKernelContext& context, const char* name, T value) {
   tensor->scalar<T>()() = value;
 }
 
-/// A manager that is cancelled with that of the step, but not the other way round.
+/// Makes a manager that is cancelled when that of the step is, but not the other way round.
 std::unique_ptr<tensorflow::CancellationManager> make_cancellation(const OpKernelContext& context) {
   tensorflow::CancellationManager* step = context.cancellation_manager();
   if (step == nullptr) return std::make_unique<tensorflow::CancellationManager>();
   return std::make_unique<tensorflow::CancellationManager>(step);
 }
 
-/// One solve, in the memory of its own that the solver needs.
+/// One solve, with the memory that the solver works on.
 class Solve {
  public:
   Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables, bool is_first)
@@ -227,13 +227,13 @@ class Solve {
                                                make, std::move(rows));
   }
 
-  /// Called last: it overwrites x and all results.
+  /// Must be called last, since it overwrites x and all results.
   void look_for_compilations(const Timing& timing, std::int64_t nfev, const solvers::Problem& problem,
                              Objective& objective) {
     const auto evaluate = [&] { objective.evaluate(problem.x, buffers_of(problem)); };
     try {
       log_if_compiled_anew(timing.evaluate - timing.first, nfev - 1, x_.span(), context_.op_kernel().name(), evaluate);
-    } catch (const StatusError&) {  // The function may not be defined beside x.
+    } catch (const StatusError&) {  // The function may be undefined next to x.
     }
   }
 
@@ -278,7 +278,7 @@ class Solve {
   std::unique_ptr<SolveHistory> history_;
 };
 
-/// The functions of an op in one library, which may go before the op does.
+/// The functions of an op in one library. The op may outlive the library.
 class Instantiated {
  public:
   explicit Instantiated(FunctionLibraryRuntime& library) : library_(&library) {}
@@ -291,10 +291,10 @@ class Instantiated {
   Instantiated(const Instantiated&) = delete;
   Instantiated& operator=(const Instantiated&) = delete;
 
-  /// The library at this address may be another one by now.
+  /// Whether the library still exists; another one may have its address by now.
   bool is_alive() const { return library_.GetNewRef() != nullptr; }
 
-  /// Adds functions, which `attribute` holds.
+  /// Adds the functions of an attribute.
   void add(const char* attribute, const std::vector<NameAttrList>& functions, const std::vector<Signature>& signatures,
            bool jit_compile) {
     const auto library = library_.GetNewRef();
@@ -311,8 +311,8 @@ class Instantiated {
   Callables functions_;
 };
 
-/// Counts the solves of a thread that run inside of one another. A function that calls itself would never end, but with
-/// the stack.
+/// Counts the solves of a thread that run inside one another. A function that solves itself would go on until the stack
+/// overflows.
 class Nested {
  public:
   Nested() { ++depth(); }
@@ -323,7 +323,7 @@ class Nested {
   void check_depth() const {
     constexpr int kMaxDepth = 32;
     if (depth() > kMaxDepth) {
-      fail("functions solve inside of one another, nested ", kMaxDepth, " deep: one calls itself.");
+      fail("functions solve inside one another, nested ", kMaxDepth, " deep: one calls itself.");
     }
   }
 
@@ -334,7 +334,7 @@ class Nested {
   }
 };
 
-/// Runs each solve in one thread of TensorFlow's, from its start to its end; it waits for no other.
+/// Runs each solve in one thread of TensorFlow from start to end, without waiting for other threads.
 class MinimizeOp : public tensorflow::AsyncOpKernel {
  public:
   explicit MinimizeOp(OpKernelConstruction* context) : AsyncOpKernel(context) {
@@ -350,7 +350,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
       context->SetStatus(this->solve(*context));
       done();
     };
-    // The thread that comes here may have other kernels to start.
+    // The calling thread may have other kernels to start.
     if (context->run_all_kernels_inline() || context->runner() == nullptr) {
       solve();
     } else {
@@ -377,7 +377,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     }
   }
 
-  /// The functions, instantiated once in each library: a session shares this kernel between several.
+  /// The functions, instantiated once in each library, since a session shares this kernel between several libraries.
   const Callables& functions(const OpKernelContext& context) {
     FunctionLibraryRuntime* library = context.function_library();
     if (library == nullptr) fail("functions cannot be called: this step has no function library.");
@@ -395,7 +395,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   }
 
   std::unique_ptr<const Attributes> attributes_;
-  std::atomic<bool> is_first_{true};  ///< No solve has begun.
+  std::atomic<bool> is_first_{true};  ///< Whether no solve has begun yet.
   std::mutex mutex_;
   std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;
 };

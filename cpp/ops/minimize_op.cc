@@ -104,20 +104,20 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("Tstate: list(type) >= 0 = []")
     .Attr("Tcaptures: list(type) >= 0 = []")
     .Attr("Ttrace: list(type) >= 0 = []")
-    .SetIsStateful()  // it calls functions that may be
+    .SetIsStateful()  // the functions that it calls may be
     .SetShapeFn(check_and_infer_shapes)
     .Doc(R"doc(
 Minimises a function, with bounds and constraints.
 
-The same solvers as `tfminimize.minimize`; the functions are called from C++. All of them take x, of shape [n], and then
+The solvers are those of `tfminimize.minimize`; C++ calls the functions. All functions take x, of shape [n], and then
 the captures.
 
 x0: The start, of shape [n]; finite. It is projected into the bounds.
-lower: Lower bounds, of shape [n], -infinity where there is none; or, with upper, of shape [0], for no bounds.
-upper: Upper bounds, of shape [n], infinity where there is none; or, with lower, of shape [0], for no bounds.
+lower: Lower bounds, of shape [n], with -infinity for none. With no bounds at all, lower and upper have shape [0].
+upper: Upper bounds, of shape [n], with infinity for none; or shape [0], like lower.
 ftol: SciPy's option of this name; 0 or greater.
-gtol: SciPy's option of this name, of L-BFGS-B only.
-state: What the trace function is given in its first call.
+gtol: SciPy's option of this name, for L-BFGS-B only.
+state: The state that the trace function gets in its first call.
 captures: Inputs of all functions, after x.
 x: The solution, of shape [n].
 fun: The value there.
@@ -125,32 +125,31 @@ jac: The gradient there, of shape [n].
 nit: Iterations.
 nfev: Evaluations of the function.
 njev: Evaluations of its gradient.
-status: SciPy's integer: 0 converged, 99 ended by the trace function.
+status: SciPy's integer; 0 if the solve converged, 99 if the trace function ended it.
 constr_violation: The greatest violation of a constraint.
-multipliers: Those of the constraints, of shape [num_constraints].
+multipliers: The multipliers of the constraints, of shape [num_constraints].
 history: The value at the start and after each iteration.
 trace: What the trace function returned, stacked along a new first axis.
-functions: For L-BFGS-B one, that returns the value [] and the gradient [n]. For SLSQP two: one that returns the value []
-  and the constraints [m], and one that returns the value [], the constraints [m], the gradient [n] and the Jacobian of
-  the constraints [m, n]. Everything is float64.
+functions: For L-BFGS-B one function, which returns the value [] and the gradient [n]. For SLSQP two: the first returns
+  the value [] and the constraints [m], the second the value [], the constraints [m], the gradient [n] and the Jacobian
+  of the constraints [m, n]. Everything is float64.
 method: The solver.
-maxcor: SciPy's option of this name, of L-BFGS-B only.
-maxfun: SciPy's option of this name, of L-BFGS-B only.
+maxcor: SciPy's option of this name, for L-BFGS-B only.
+maxfun: SciPy's option of this name, for L-BFGS-B only.
 maxiter: SciPy's option of this name.
-maxls: SciPy's option of this name, of L-BFGS-B only.
-num_constraints: How many constraints there are, m.
-num_equalities: How many of them, the first ones, are to be 0; the others are to be 0 or greater.
-variables: Which captures are handles of the variables that x is made of, one after the other. The functions get other
-  handles in their place, of variables with the values of x.
+maxls: SciPy's option of this name, for L-BFGS-B only.
+num_constraints: The number of constraints, m.
+num_equalities: So many of the first constraints must be 0; the others must be 0 or greater.
+variables: The captures that are handles of the variables in x, in the order of x. The functions get the handles of
+  other variables instead, which hold the values of x.
 variable_dtypes: The dtypes of these variables.
 variable_shapes: Their shapes.
-precision: The dtype with the fewest digits among those that x is rounded to and that the functions compute their values
-  in.
+precision: The dtype with the fewest digits among those that x is rounded to and that the functions compute in.
 jit_compile: Whether the body of each function is one call of a function that XLA compiles.
-trace_functions: None or one, that is called after each iteration with x [n], the value [], the gradient [n], the state,
-  and the captures. It returns a bool, whether to end the solve; the state for its next call; and what to trace.
+trace_functions: At most one function. It is called after each iteration with x [n], the value [], the gradient [n], the
+  state, and the captures. It returns a bool, whether to end the solve; the state for its next call; and what to trace.
 trace_shapes: The shapes of what is traced.
-trace_start: Whether the trace function is also called at the start; whether it wants to end the solve is then not read.
+trace_start: Whether the trace function is also called at the start; it cannot end the solve then.
 )doc");
 
 }  // namespace tfminimize

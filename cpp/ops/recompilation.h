@@ -20,11 +20,11 @@ double seconds_of(const Call& call) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Logs a warning if the evaluations of a solve were mostly compilations, as they are where a size depends on x.
+/// Logs a warning if the evaluations of a solve were mostly compilations, as happens when a size depends on x.
 ///
-/// If they took long enough, then two more evaluations decide: one at the last x, which is compiled already, and one at
-/// a point close by, where x is left. `seconds` is what `count` evaluations took, without the one that compiles the
-/// function anyway. recompilation.py says it of the solves that Python begins.
+/// If they took long enough, two more evaluations decide: one at the last x, which is compiled already, and one at a
+/// point close by; x stays at that point. `seconds` is the time of `count` evaluations, without the first, which
+/// compiles the function anyway. recompilation.py does the same for solves that Python starts.
 template <typename Evaluate>
 void log_if_compiled_anew(double seconds, std::int64_t count, Span<double> x, const std::string& node,
                           const Evaluate& evaluate) {

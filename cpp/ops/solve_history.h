@@ -9,12 +9,12 @@
 
 namespace tfminimize {
 
-/// What is kept of the way of a solve: the values, and what a function returns on the way,
+/// The history of a solve: the values, and what a function returns along the way,
 ///
 ///     function (x [n], value [], gradient [n], state..., captures...) -> (whether to end, state..., traced...)
 class SolveHistory {
  public:
-  /// `function` may be null; it and `inputs` must outlive the object. `shapes` are static, of what is traced.
+  /// `function` may be null; it and `inputs` must outlive the object. `shapes` are those of what is traced; all static.
   SolveHistory(LibraryFunction* function, FunctionInputs& inputs, std::vector<tensorflow::Tensor> state,
                const std::vector<tensorflow::PartialTensorShape>& shapes)
       : function_(function), inputs_(inputs), state_(std::move(state)) {
@@ -26,10 +26,10 @@ class SolveHistory {
 
   bool has_function() const { return function_ != nullptr; }
 
-  /// Notes a value.
+  /// Adds a value.
   void add(double f) { values_.push_back(f); }
 
-  /// Calls the function; true if it asks for the end of the solve. Throws StatusError.
+  /// Calls the function. Returns whether it asks to end the solve. Throws StatusError.
   bool call(Span<const double> x, double f, Span<const double> g);
 
   const std::vector<double>& values() const { return values_; }
@@ -37,14 +37,14 @@ class SolveHistory {
   /// How often the function was called.
   std::size_t size() const { return rows_.size(); }
 
-  /// The shape of all that traced result `i` was, stacked along a new first axis. Throws StatusError.
+  /// The shape of traced result `i`, stacked along a new first axis. Throws StatusError.
   tensorflow::TensorShape stacked_shape(std::size_t i) const {
     tensorflow::TensorShape shape = shapes_[i];
     check(shape.InsertDimWithStatus(0, static_cast<std::int64_t>(size())));
     return shape;
   }
 
-  /// Writes it into a tensor of that shape. Throws StatusError.
+  /// Writes that stack into a tensor of that shape. Throws StatusError.
   void stack(std::size_t i, tensorflow::Tensor& stacked) const;
 
  private:

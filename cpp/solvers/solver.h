@@ -23,28 +23,28 @@ class Solver {
  public:
   virtual ~Solver() = default;
 
-  /// Goes on as far as it can. After kEvaluate, f is the value at x, `constraints` holds c(x) and, if
-  /// with_derivatives, `gradient` and `jacobian` hold theirs; after kDerivatives these two do, and after kIteration
-  /// nothing is read. Never throws for a numerical event.
+  /// Goes on until it needs something. After kEvaluate, it reads f = f(x) and c(x) in `constraints`, and, if
+  /// with_derivatives, the derivatives in `gradient` and `jacobian`. After kDerivatives it reads only these two, and
+  /// after kIteration nothing. Never throws for a numerical event.
   virtual Request advance(double f, bool with_derivatives) = 0;
 
-  /// Ends the solve; allowed after kIteration.
+  /// Ends the solve; only allowed after kIteration.
   virtual void stop() = 0;
 
-  /// Begins anew from what x holds, with the options it has.
+  /// Starts again from what x holds, with the same options.
   virtual void restart() = 0;
 
   /// What the last advance() returned; kEvaluate before the first.
   virtual Request request() const = 0;
-  /// Whether a value may come without its derivatives, which are then asked for if they are needed.
+  /// Whether advance() takes a value without derivatives; the solver then asks for them if it needs them.
   virtual bool takes_values_alone() const { return false; }
   /// After kEvaluate: whether the derivatives at x will most likely be needed.
   virtual bool expects_derivatives() const { return true; }
   /// Whether `gradient` and `jacobian` belong to the present x.
   virtual bool has_derivatives() const { return true; }
 
-  virtual int status_code() const = 0;          ///< SciPy's.
-  virtual const char* message() const = 0;      ///< The same in words.
+  virtual int status_code() const = 0;          ///< SciPy's integer.
+  virtual const char* message() const = 0;      ///< The status in words.
   virtual double fun() const = 0;               ///< The value at the last completed iteration, or at the start.
   virtual double constr_violation() const = 0;  ///< The greatest violation of a constraint there.
   virtual std::int64_t nit() const = 0;         ///< Iterations.
@@ -53,10 +53,10 @@ class Solver {
   virtual std::size_t size() const = 0;         ///< n.
   virtual Span<const double> multipliers() const { return {}; }  ///< [m], of the constraints.
 
-  /// The whole state, what the problem holds included, so that a solver restored from it goes on with the same bits.
+  /// The whole state, including what the problem holds. A solver restored from it goes on with the same bits.
   virtual std::vector<std::uint8_t> save() const = 0;
-  /// Takes a state saved by a solver of the same kind and sizes; throws std::invalid_argument for anything else, and
-  /// then changes nothing.
+  /// Takes over a state that a solver of the same kind and sizes has saved. Throws std::invalid_argument for anything
+  /// else, and then changes nothing.
   virtual void restore(Span<const std::uint8_t> state) = 0;
 
  protected:

@@ -8,25 +8,25 @@
 
 namespace tfminimize::tfe {
 
-/// Finds the faster of two ways of doing the same work by timing both, a few times each, and again after a while.
+/// Finds the faster of two ways to do the same work. It times both a few times each, and again after a while.
 ///
-/// What counts is the shortest time of each, as a machine that is busy with other things only adds to it; in each new
-/// race earlier times count less, as the work may have changed.
+/// The shortest time of each way counts, since other work on the machine can only add to it. Each new race gives
+/// earlier times less weight, since the work may have changed.
 ///
 ///     work:  0 1 0 1 0 1 0 1 | w w w w w w ... (kPeriod times the winner) | 0 1 0 1 0 1 0 1 | ...
-///            ^-^ not counted: first calls build things, and caches are cold
+///            ^-^ not counted, since first calls build things and caches are cold
 class FasterWay {
  public:
   /// Which way to take next.
   std::size_t choice() const { return running() ? round_ % 2 : winner_; }
 
-  /// Whether record() wants the time of the work that comes next.
+  /// Whether record() needs the time of the next call.
   bool running() const { return round_ < kRounds; }
 
-  /// The way that was faster in the last complete race; the first before that.
+  /// The faster way in the last complete race; before any race, the first way.
   std::size_t winner() const { return winner_; }
 
-  /// After the work: how long it took, if running().
+  /// Call it after the work, with the time that it took if running().
   void record(double seconds) {
     if (running()) {
       double& best = best_[round_ % 2];

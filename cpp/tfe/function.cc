@@ -26,6 +26,8 @@ Function::Function(const TfeApi& api, TFE_Context* context, Components& componen
     throw std::invalid_argument("There must be one or two ways to call.");
   }
   for (const CallOptions& call : options.calls) {
+    // TensorFlow would end the process if a partitioned call returned more tensors than the op has room for.
+    if (call.dispatch == Dispatch::kPartitionedCall) check_count(count_outputs(api, context, call.function));
     calls_.push_back(std::make_unique<OpCall>(api, context, describe(call)));
     dispatches_.push_back(call.dispatch);
   }
@@ -46,7 +48,7 @@ OpDescription Function::describe(const CallOptions& options) const {
   if (options.dispatch == Dispatch::kFunction) {
     description.name = options.function;
     description.set_attributes = [options](const TfeApi& tfe, TFE_Op* op) {
-      // An attribute that is there, even if empty, is not the same as none: it asks for the graph optimisation.
+      // An attribute that is set, even to nothing, asks for graph optimisation; a missing one does not.
       if (options.config_proto.empty()) return;
       tfe.op_set_attr_string(op, "config_proto", options.config_proto.data(), options.config_proto.size());
       tfe.op_set_attr_string(op, "executor_type", options.executor_type.data(), options.executor_type.size());
@@ -54,7 +56,7 @@ OpDescription Function::describe(const CallOptions& options) const {
   } else {
     description.name = "StatefulPartitionedCall";
     description.takes_list = true;
-    // What the graph leaves open runs on the host, where x is.
+    // Operations without a device run on the host, where x is.
     if (options.device.empty()) description.device = host_device_;
     description.set_attributes = [options, input_dtypes, output_dtypes](const TfeApi& tfe, TFE_Op* op) {
       tfe.op_set_attr_function_name(op, "f", options.function.data(), options.function.size());
@@ -70,16 +72,16 @@ const char* Function::way() const {
   return dispatch == Dispatch::kFunction ? "function" : "partitioned_call";
 }
 
-/// The handle of the tensor that is passed as it is at a position.
+/// The handle of the tensor at `position`, which must not be a component.
 TFE_TensorHandle* Function::handle_at(std::size_t position) const {
   const void* handle = std::get<InputTensor>(inputs()[position]).value.get();
-  return static_cast<TFE_TensorHandle*>(const_cast<void*>(handle));  // the C API has no const, and only reads
+  return static_cast<TFE_TensorHandle*>(const_cast<void*>(handle));  // the C API has no const, but only reads
 }
 
-/// A tensor of the memory of one component of x, or of a copy.
+/// A tensor that shares the memory of one component of x, or holds a copy.
 TensorHandle Function::component(std::size_t index, Span<const double> x) const {
   const Components& all = components();
-  // TensorFlow has no read-only tensors; it never writes to an input that somebody else holds too, and we do.
+  // TensorFlow has no read-only tensors, but it never writes to an input that somebody else holds, as we do.
   void* const data = const_cast<void*>(all.address(index, x));
   const TF_DataType dtype = all.dtype(index);
   if (keeps_inputs_) {
@@ -94,8 +96,8 @@ void Function::prepare_arguments(Span<const double> x) {
   arguments_.clear();
   for (std::size_t i = 0; i < inputs().size(); ++i) {
     if (const std::size_t* index = component_at(i)) {
-      // A fresh handle for every evaluation: TensorFlow believes that a tensor never changes, and a handle may keep a
-      // copy of it on another device.
+      // Every evaluation needs a fresh handle, since TensorFlow believes that a tensor never changes, and a handle may
+      // keep a copy on another device.
       fresh_.push_back(component(*index, x));
       arguments_.push_back(fresh_.back().get());
     } else {
@@ -131,21 +133,21 @@ void Function::call(std::size_t way) {
   try {
     calls_[way]->run(arguments_, handles_);
   } catch (const TensorFlowError& error) {
-    // A partitioned call does not report which operation has failed.
+    // A partitioned call does not say which operation failed, so ask the other way.
     const bool retry = repeatable_ && way + 1 < calls_.size() && error.code() != TF_CANCELLED;
     if (!retry) throw;
     calls_[way + 1]->run(arguments_, handles_);
   }
 }
 
-/// Calls the function on arguments_, in the way whose turn it is, and leaves what it returns in handles_.
+/// Calls the function with arguments_ in the way that faster_ chooses, and leaves the results in handles_.
 void Function::call() {
   if (calls_.size() == 1) {
     call(0);
   } else if (faster_.running()) {
     const auto start = std::chrono::steady_clock::now();
     call(faster_.choice());
-    for (const TensorHandle& result : handles_) {  // waits for it
+    for (const TensorHandle& result : handles_) {  // waits for the result
       api_.tensor_handle_device_pointer(result.get(), status_.get());
       status_.check();
     }
@@ -156,11 +158,14 @@ void Function::call() {
   }
 }
 
+void Function::check_count(std::size_t found) const {
+  if (found == outputs().size()) return;
+  throw std::invalid_argument("The function returns " + std::to_string(found) + " tensors, and " +
+                              std::to_string(outputs().size()) + " were expected.");
+}
+
 void Function::check_handles() const {
-  if (handles_.size() != outputs().size()) {
-    throw std::invalid_argument("The function returned " + std::to_string(handles_.size()) + " tensors, and " +
-                                std::to_string(outputs().size()) + " were expected.");
-  }
+  check_count(handles_.size());
   for (std::size_t i = 0; i < handles_.size(); ++i) {
     const Output& output = outputs()[i];
     const TF_DataType found = api_.tensor_handle_data_type(handles_[i].get());
@@ -170,8 +175,8 @@ void Function::check_handles() const {
   }
 }
 
-/// Where a result is on the host, for which it is copied from another device. Throws std::invalid_argument if it has
-/// not as many elements as it must have.
+/// The address of a result on the host; copies it there if it is on another device. Throws std::invalid_argument if it
+/// has the wrong number of elements.
 const void* Function::find_result(std::size_t index) {
   const Output& output = outputs()[index];
   TFE_TensorHandle* result = handles_[index].get();
@@ -209,7 +214,7 @@ void Function::begin_batch(const std::vector<BatchedInput>& inputs) {
 
 void Function::select(std::size_t problem) {
   for (const auto& [input, usual] : batch_) {
-    // A fresh tensor, see prepare_arguments(); and a copy, as rows of an array are seldom aligned.
+    // A fresh tensor, see prepare_arguments(). It is a copy, since rows of an array are seldom aligned.
     TensorHandle handle = copy_memory(api_, input.value(problem), input.bytes, input.shape, input.dtype, status_);
     replace(input.position, {std::shared_ptr<TFE_TensorHandle>(std::move(handle)), input.dtype, 0});
   }

@@ -19,31 +19,31 @@ namespace tfminimize::tfe {
 /// How TensorFlow is asked to call a function.
 enum class Dispatch {
   kFunction,         ///< By its name, as Python does.
-  kPartitionedCall,  ///< As the attribute of a StatefulPartitionedCall, which runs it in the calling thread.
+  kPartitionedCall,  ///< As an attribute of StatefulPartitionedCall, which runs it in the calling thread.
 };
 
-/// Which function, and how.
+/// Which function to call, and how.
 struct CallOptions {
   std::string function;
   Dispatch dispatch = Dispatch::kFunction;
   std::string config_proto;   ///< A serialized ConfigProto, for the graph optimisation; empty for none.
   std::string executor_type;  ///< Empty for the default executor.
-  std::string device;         ///< Empty where TensorFlow chooses.
+  std::string device;         ///< Empty to let TensorFlow choose.
 };
 
-/// A function of TensorFlow and what it is called with.
+/// A function of TensorFlow and its inputs.
 struct FunctionOptions {
-  std::vector<CallOptions> calls;               ///< One way to call it, or two that are tried for which is faster.
+  std::vector<CallOptions> calls;               ///< One way to call it, or two, whose faster one is found out.
   std::vector<CompiledFunction::Input> inputs;  ///< In the order of its signature.
-  bool repeatable = false;             ///< It has no side effects; what fails in the first way is called in the second.
-  bool keeps_inputs = false;           ///< It may keep what it is called with, so that it gets copies of x.
+  bool repeatable = false;             ///< It has no side effects; if the first way fails, the second is called.
+  bool keeps_inputs = false;           ///< It may keep its inputs, so it gets copies of x.
   std::shared_ptr<const void> origin;  ///< Of its errors.
 };
 
-/// The tensor of a handle, as an input of a function.
+/// Makes a handle an input of a function.
 InputTensor as_tensor(const TfeApi& api, TensorHandle handle);
 
-/// A function of TensorFlow, called through the eager C API on the memory of x itself.
+/// A function of TensorFlow, called through the eager C API. It reads the memory of x in place.
 class Function final : public CompiledFunction {
  public:
   /// `api` and `components` must outlive the object. Throws std::invalid_argument for inputs that cannot be passed, and
@@ -51,13 +51,13 @@ class Function final : public CompiledFunction {
   Function(const TfeApi& api, TFE_Context* context, Components& components, FunctionOptions options,
            std::vector<Output> outputs);
 
-  /// "function" or "partitioned_call": the faster one, as far as it is known.
+  /// "function" or "partitioned_call", whichever was faster so far.
   const char* way() const override;
 
-  /// The address that TensorFlow reads for the input at `position`, which must be a component.
+  /// The address from which TensorFlow reads the input at `position`, which must be a component.
   const void* input_address(Span<const double> x, std::size_t position) override;
 
-  /// Makes the same calls of TensorFlow as an evaluation, and reads nothing.
+  /// Makes the same calls to TensorFlow as an evaluation, but reads no results.
   double repeat(Span<const double> x, std::int64_t count) override;
 
   void set_owner(const std::shared_ptr<const void>& owner) override { owner_ = owner; }
@@ -67,7 +67,7 @@ class Function final : public CompiledFunction {
   void end_batch() override;
 
  private:
-  /// An input of the batch, and the tensor that is passed otherwise.
+  /// An input of the batch, and the tensor that is passed outside of a batch.
   struct Batched {
     BatchedInput input;
     InputTensor usual;
@@ -83,6 +83,7 @@ class Function final : public CompiledFunction {
   void prepare_arguments(Span<const double> x);
   void call();
   void call(std::size_t way);
+  void check_count(std::size_t found) const;
   void check_handles() const;
   const void* find_result(std::size_t index);
 
@@ -100,8 +101,8 @@ class Function final : public CompiledFunction {
   FasterWay faster_;
   std::vector<TensorHandle> fresh_;
   std::vector<TFE_TensorHandle*> arguments_;
-  std::vector<TensorHandle> handles_;  ///< Of the results,
-  std::vector<TfTensor> copies_;       ///< and those that come from another device.
+  std::vector<TensorHandle> handles_;  ///< Of the results.
+  std::vector<TfTensor> copies_;       ///< Results that were copied from another device.
   std::shared_ptr<const void> owner_;
   bool checked_ = false;
 };

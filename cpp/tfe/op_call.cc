@@ -5,7 +5,7 @@
 namespace tfminimize::tfe {
 namespace {
 
-/// The calling thread has this executor, for one scope.
+/// Gives the calling thread this executor, for one scope.
 class ExecutorScope {
  public:
   ExecutorScope(const TfeApi& api, TFE_Context* context, TFE_Executor* executor)
@@ -39,7 +39,7 @@ OpCall::OpCall(const TfeApi& api, TFE_Context* context, OpDescription descriptio
   renew_cancellation();
 }
 
-/// A cancelled manager stays so for ever: each cancellation needs a new one.
+/// Makes a new manager after each cancellation, since a cancelled one stays cancelled.
 void OpCall::renew_cancellation() {
   std::shared_ptr<TFE_CancellationManager> fresh(api_.new_cancellation_manager(), api_.delete_cancellation_manager);
   op_.reset();
@@ -67,7 +67,7 @@ void OpCall::renew_op() {
 
 void OpCall::add_inputs(const std::vector<TFE_TensorHandle*>& arguments) {
   if (description_.takes_list) {
-    auto* const* data = arguments.data();  // the C API has no const, and only reads
+    auto* const* data = arguments.data();  // the C API has no const, but only reads
     api_.op_add_input_list(op_.get(), const_cast<TFE_TensorHandle**>(data), static_cast<int>(arguments.size()),
                            status_.get());
     status_.check();
@@ -82,9 +82,9 @@ void OpCall::add_inputs(const std::vector<TFE_TensorHandle*>& arguments) {
 void OpCall::run(const std::vector<TFE_TensorHandle*>& arguments, std::vector<TensorHandle>& results) {
   results.reserve(results.size() + outputs_.size());
   if (cancelled_.load(std::memory_order_relaxed)) renew_cancellation();
-  // An op that has run lets go of its inputs and keeps its attributes, and TensorFlow what it has derived from them;
-  // using it again as it is saves a tenth of a small call. The first run is an exception: it leaves the device that
-  // TensorFlow has chosen in the op, which would count as another op.
+  // After a run, an op has dropped its inputs and still has its attributes and what TensorFlow derived from them. Using
+  // it again saves a tenth of a small call. The first run is an exception: it leaves the device that TensorFlow chose
+  // in the op, so TensorFlow would take it for another op.
   if (!op_ || !settled_ || api_.op_get_flat_input_count(op_.get(), status_.get()) != 0) renew_op();
   int count = static_cast<int>(outputs_.size());
   try {
@@ -92,8 +92,8 @@ void OpCall::run(const std::vector<TFE_TensorHandle*>& arguments, std::vector<Te
     api_.execute(op_.get(), outputs_.data(), &count, status_.get());
     status_.check();
   } catch (...) {
-    op_.reset();        // with the inputs that it may still hold
-    cancelled_ = true;  // TensorFlow cancels what is left of a function when one of its operations fails
+    op_.reset();        // it may still hold inputs
+    cancelled_ = true;  // when an operation fails, TensorFlow cancels the rest of the function
     throw;
   }
   for (int i = 0; i < count; ++i) {

@@ -12,29 +12,29 @@
 
 namespace tfminimize::tfe {
 
-/// What to run: an operation of TensorFlow, or a function by its name, which TensorFlow treats alike.
+/// What to run: an operation of TensorFlow or the name of a function. TensorFlow treats both alike.
 struct OpDescription {
   std::string name;
-  std::string device;  ///< Empty where TensorFlow chooses.
+  std::string device;  ///< Empty to let TensorFlow choose.
   std::function<void(const TfeApi&, TFE_Op*)> set_attributes;
   std::size_t num_outputs = 0;
-  bool takes_list = false;  ///< Whether all inputs are one list for the operation.
+  bool takes_list = false;  ///< Whether the operation takes all inputs as one list.
 };
 
-/// An operation of TensorFlow, ready to be run again and again on other tensors, in any thread.
+/// An operation of TensorFlow that can be run many times, with other tensors and in any thread.
 ///
-/// An op of TensorFlow keeps a pointer to the executor of the thread that makes it, which may be gone at the next run:
-/// tf.py_function has one for each call. So the op is given an executor that lives as long.
+/// An op of TensorFlow keeps a pointer to the executor of the thread that makes it. That executor may be gone at the
+/// next run, since tf.py_function has one for each call. So the op gets an executor that lives as long as the op.
 class OpCall {
  public:
   /// `api` must outlive the object. Throws TensorFlowError for an operation that TensorFlow does not know.
   OpCall(const TfeApi& api, TFE_Context* context, OpDescription description);
 
-  /// Runs it and appends what it returns to `results`. Throws TensorFlowError, also after cancel().
+  /// Runs the operation and appends its results to `results`. Throws TensorFlowError, also after cancel().
   void run(const std::vector<TFE_TensorHandle*>& arguments, std::vector<TensorHandle>& results);
 
-  /// Asks the run() that another thread is in to end early, with TensorFlow's CancelledError. Loops end before their
-  /// next step; TensorFlow has no way to end the rest. Without effect on later runs.
+  /// Asks a run() in another thread to end early, with TensorFlow's CancelledError. Loops end before their next step;
+  /// TensorFlow cannot end anything else early. Has no effect on later runs.
   void cancel();
 
  private:
@@ -46,13 +46,13 @@ class OpCall {
   TFE_Context* context_;
   OpDescription description_;
   TfStatus status_;
-  std::mutex cancellation_mutex_;  ///< Guards the pointer, which cancel() reads in another thread.
+  std::mutex cancellation_mutex_;  ///< Guards the pointer below, which cancel() reads in another thread.
   std::shared_ptr<TFE_CancellationManager> cancellation_;
   std::atomic<bool> cancelled_{false};
-  TfeExecutor executor_;  ///< Of op_, which runs at once in the thread that calls.
-  TfeOp attributes_;      ///< An op that is never run: the attributes that op_ takes over.
+  TfeExecutor executor_;  ///< Of op_; it runs the op in the calling thread at once.
+  TfeOp attributes_;      ///< An op that never runs; op_ copies its attributes.
   TfeOp op_;              ///< The op that is run.
-  bool settled_ = false;  ///< Whether TensorFlow has its kernel, so that op_ stays as it is.
+  bool settled_ = false;  ///< Whether op_ has run, and TensorFlow has its kernel.
   std::vector<TFE_TensorHandle*> outputs_;
 };
 

@@ -4,7 +4,9 @@
 
 #include <cstring>
 #include <new>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "external/dlpack/include/dlpack/dlpack.h"
 
@@ -14,7 +16,7 @@ namespace {
 /// The C++ name under which tensorflow::TFE_HandleFromDLPack is exported.
 constexpr char kHandleFromDlpack[] = "_ZN10tensorflow20TFE_HandleFromDLPackEPvP10TSL_StatusP11TFE_Context";
 
-/// A tensor on its way into TensorFlow: lives until TensorFlow calls the deleter.
+/// Memory that TensorFlow uses as a tensor. Lives until TensorFlow calls the deleter.
 struct Import {
   DLManagedTensor managed;
   std::shared_ptr<const void> owner;
@@ -31,7 +33,7 @@ class Library {
       throw std::runtime_error("TensorFlow's library " + path_ + " is not loaded; import tensorflow first.");
     }
   }
-  // RTLD_NOLOAD has counted one more user of the library, and it stays: what was found must not be unloaded.
+  // There is no dlclose(): the library must stay loaded, since what was found in it is used for ever.
 
   void* find(const char* symbol) const {
     void* address = dlsym(handle_, symbol);
@@ -49,6 +51,44 @@ class Library {
   void* handle_;
 };
 
+using TfBuffer = std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)>;
+
+std::string_view text_of(const TfBuffer& buffer) { return {static_cast<const char*>(buffer->data), buffer->length}; }
+
+/// The fields with this number in a serialized protocol buffer; they must be strings or messages.
+std::vector<std::string_view> fields(std::string_view message, std::uint64_t number) {
+  enum Wire : std::uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+  const auto take = [&message](std::size_t size) {
+    const std::string_view taken = message.substr(0, size);
+    message.remove_prefix(taken.size());
+    return taken;
+  };
+  const auto take_varint = [&take] {
+    std::uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      const std::string_view byte = take(1);
+      if (byte.empty()) break;
+      value |= static_cast<std::uint64_t>(byte[0] & 0x7F) << shift;
+      if ((byte[0] & 0x80) == 0) break;
+    }
+    return value;
+  };
+  std::vector<std::string_view> found;
+  while (!message.empty()) {
+    const std::uint64_t key = take_varint();
+    const std::uint64_t wire = key % 8;
+    if (wire == kBytes) {
+      const std::string_view bytes = take(take_varint());
+      if (key / 8 == number) found.push_back(bytes);
+    } else if (wire == kVarint) {
+      take_varint();
+    } else {
+      take(wire == kFixed64 ? 8 : 4);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
@@ -65,6 +105,7 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.new_buffer, "TF_NewBuffer");
   library.find(api.delete_buffer, "TF_DeleteBuffer");
   library.find(api.host_address_space, "TFE_HostAddressSpace");
+  library.find(api.context_get_function_def, "TFE_ContextGetFunctionDef");
   library.find(api.new_op, "TFE_NewOp");
   library.find(api.delete_op, "TFE_DeleteOp");
   library.find(api.op_reset, "TFE_OpReset");
@@ -129,10 +170,10 @@ TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, 
   import->managed.dl_tensor.device = {kDLCPU, 0};
   import->managed.dl_tensor.ndim = static_cast<std::int32_t>(shape.size());
   import->managed.dl_tensor.dtype = {kDLFloat, bits, 1};
-  import->managed.dl_tensor.shape = const_cast<std::int64_t*>(shape.data());  // DLPack has no const; it is only read
+  import->managed.dl_tensor.shape = const_cast<std::int64_t*>(shape.data());  // DLPack has no const, but only reads
   import->managed.manager_ctx = import.get();
   import->managed.deleter = &delete_import;
-  // TensorFlow owns it from here and calls the deleter, also when it does not know the device.
+  // TensorFlow owns it from here on, and calls the deleter even if it does not know the device.
   DLManagedTensor* managed = &import.release()->managed;
   TensorHandle handle(api.handle_from_dlpack(managed, status.get(), context), api.delete_tensor_handle);
   status.check();
@@ -151,10 +192,19 @@ TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes,
 }
 
 std::string host_device_name(const TfeApi& api, TFE_Context* context) {
-  const std::unique_ptr<TF_Buffer, decltype(&TF_DeleteBuffer)> buffer(api.new_buffer(), api.delete_buffer);
+  const TfBuffer buffer(api.new_buffer(), api.delete_buffer);
   api.host_address_space(context, buffer.get());
-  const std::string address_space(static_cast<const char*>(buffer->data), buffer->length);
-  return address_space + "/device:CPU:0";
+  return std::string(text_of(buffer)) + "/device:CPU:0";
+}
+
+std::size_t count_outputs(const TfeApi& api, TFE_Context* context, const std::string& function) {
+  const TfBuffer buffer(api.new_buffer(), api.delete_buffer);
+  const TfStatus status(api);
+  api.context_get_function_def(context, function.c_str(), buffer.get(), status.get());
+  status.check();
+  constexpr std::uint64_t kSignature = 1;  // the numbers of FunctionDef.signature and OpDef.output_arg
+  constexpr std::uint64_t kOutputArg = 3;
+  return fields(fields(text_of(buffer), kSignature).at(0), kOutputArg).size();
 }
 
 }  // namespace tfminimize::tfe

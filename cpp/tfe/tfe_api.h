@@ -17,8 +17,8 @@
 
 namespace tfminimize::tfe {
 
-/// The functions of TensorFlow's eager C API that are called, found at run time in the TensorFlow that Python has
-/// imported: nothing here links to TensorFlow. The names are those of c_api.h without their prefix.
+/// The functions of TensorFlow's eager C API that are called. They are found at run time in the TensorFlow that Python
+/// has imported, so nothing here links to TensorFlow. Their names are those of c_api.h without the prefix.
 struct TfeApi {
   decltype(&TF_NewStatus) new_status;
   decltype(&TF_DeleteStatus) delete_status;
@@ -31,6 +31,7 @@ struct TfeApi {
   decltype(&TF_NewBuffer) new_buffer;
   decltype(&TF_DeleteBuffer) delete_buffer;
   decltype(&TFE_HostAddressSpace) host_address_space;
+  decltype(&TFE_ContextGetFunctionDef) context_get_function_def;
   decltype(&TFE_NewOp) new_op;
   decltype(&TFE_DeleteOp) delete_op;
   decltype(&TFE_OpReset) op_reset;
@@ -54,7 +55,7 @@ struct TfeApi {
   decltype(&TFE_ContextSetExecutorForThread) context_set_executor_for_thread;
   decltype(&TFE_ContextGetExecutorForThread) context_get_executor_for_thread;
   decltype(&TFE_Execute) execute;
-  TFE_TensorHandle* (*new_tensor_handle)(const TF_Tensor*, TF_Status*);  // the name has a second meaning in C++
+  TFE_TensorHandle* (*new_tensor_handle)(const TF_Tensor*, TF_Status*);  // the name is overloaded in C++
   decltype(&TFE_DeleteTensorHandle) delete_tensor_handle;
   decltype(&TFE_TensorHandleCopySharingTensor) tensor_handle_copy_sharing_tensor;
   decltype(&TFE_TensorHandleDataType) tensor_handle_data_type;
@@ -65,12 +66,12 @@ struct TfeApi {
   decltype(&TFE_TensorHandleResolve) tensor_handle_resolve;
   decltype(&tensorflow::TFE_HandleFromDLPack) handle_from_dlpack;
 
-  /// Finds all of them in `libtensorflow_cc` (a path), which must be loaded already. Throws std::runtime_error with one
-  /// sentence that names what is missing.
+  /// Finds all of them in the library with the path `libtensorflow_cc`, which must be loaded already. Throws
+  /// std::runtime_error, in a sentence that names what is missing.
   static TfeApi load(const std::string& libtensorflow_cc);
 };
 
-/// A function's address in a library that is loaded already; throws std::runtime_error as TfeApi::load does.
+/// The address of a function in a library that is loaded already. Throws std::runtime_error as TfeApi::load() does.
 void* find_symbol(const std::string& library, const char* symbol);
 
 /// An error of TensorFlow: its status code and its message.
@@ -79,7 +80,7 @@ class TensorFlowError : public std::runtime_error {
   TensorFlowError(TF_Code code, const std::string& message) : std::runtime_error(message), code_(code) {}
   TF_Code code() const { return code_; }
 
-  /// What its maker knows about the function that has failed, or null; see FunctionOptions.
+  /// FunctionOptions::origin of the function that failed, or null.
   const std::shared_ptr<const void>& origin() const { return origin_; }
   void set_origin(std::shared_ptr<const void> origin) { origin_ = std::move(origin); }
 
@@ -88,7 +89,7 @@ class TensorFlowError : public std::runtime_error {
   std::shared_ptr<const void> origin_;
 };
 
-/// TF_Status that is deleted with its owner and thrown as a TensorFlowError by check().
+/// Owns a TF_Status; check() throws it as a TensorFlowError unless it is OK.
 class TfStatus {
  public:
   explicit TfStatus(const TfeApi& api) : api_(&api), status_(api.new_status(), api.delete_status) {}
@@ -109,24 +110,26 @@ using TfTensor = std::unique_ptr<TF_Tensor, decltype(&TF_DeleteTensor)>;
 using TfeOp = std::unique_ptr<TFE_Op, decltype(&TFE_DeleteOp)>;
 using TfeExecutor = std::unique_ptr<TFE_Executor, decltype(&TFE_DeleteExecutor)>;
 
-/// Waits until TensorFlow has done what the calling thread has asked it to do later. Throws TensorFlowError with the
-/// error of that.
+/// Waits until TensorFlow has done all asynchronous work of the calling thread. Throws TensorFlowError if that fails.
 void wait_for_thread(const TfeApi& api, TFE_Context* context);
 
 /// Another handle of the same tensor.
 TensorHandle share(const TfeApi& api, TFE_TensorHandle* handle);
 
-/// A tensor that is the memory at `data` itself, which must be 64-byte aligned (TensorFlow copies if it is not).
-/// `owner` is kept until TensorFlow has let go of the memory.
+/// A tensor that shares the memory at `data`, which must be 64-byte aligned (else TensorFlow copies it). `owner` lives
+/// until TensorFlow has released the memory.
 TensorHandle import_memory(const TfeApi& api, TFE_Context* context, void* data, Span<const std::int64_t> shape,
                            TF_DataType dtype, const std::shared_ptr<const void>& owner, const TfStatus& status);
 
-/// A tensor that is a copy of the `bytes` at `data`, which must be as many as a tensor of this shape and dtype has.
+/// A tensor that copies `bytes` bytes from `data`; they must be as many as this shape and dtype need.
 TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes, Span<const std::int64_t> shape,
                          TF_DataType dtype, const TfStatus& status);
 
-/// The name of the device whose memory is the host's.
+/// The name of the CPU of this host, as TensorFlow calls it.
 std::string host_device_name(const TfeApi& api, TFE_Context* context);
+
+/// How many tensors a function returns. Throws TensorFlowError if TensorFlow does not know the function.
+std::size_t count_outputs(const TfeApi& api, TFE_Context* context, const std::string& function);
 
 }  // namespace tfminimize::tfe
 

@@ -85,7 +85,7 @@ void Function::check_outputs() const {
   }
 }
 
-/// Passes the tensor at a position.
+/// Passes the input at `position` to the call, if it is a tensor.
 void Function::pass(std::size_t position) {
   const auto* tensor = std::get_if<InputTensor>(&inputs()[position]);
   if (tensor != nullptr) call_->set_argument(position, tensor->value.get());
@@ -111,11 +111,11 @@ void Function::set_target(std::size_t index, double* target) {
   targets_[index] = target;
 }
 
-/// Calls through `call` from now on, on the same memory.
+/// Uses `call` from now on, with the same memory.
 void Function::use(std::unique_ptr<XlaCall> call) {
   call_ = std::move(call);
   for (std::size_t i = 0; i < inputs().size(); ++i) pass(i);
-  // What set_target() was given is no constant; it is one for those who read it.
+  // set_target() was given pointers that are not const; results_ only adds it.
   for (std::size_t i = 0; i < results_.size(); ++i) call_->set_result(i, const_cast<void*>(results_[i]));
   x_ = nullptr;
 }

@@ -14,14 +14,14 @@
 
 namespace tfminimize::xla {
 
-/// The memory of a tensor of TensorFlow on the host: its own, or a copy if that is on another device or not aligned.
+/// The memory of a tensor on the host: its own, or a copy if it is on another device or not aligned.
 InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor);
 
-/// A program of XLA: no TensorFlow between it and the solver. It reads x and writes results of doubles in place.
+/// A program of XLA, which the solver calls without TensorFlow. It reads x and writes results of doubles in place.
 class Function final : public CompiledFunction {
  public:
-  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that are not
-  /// those of the program.
+  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that do not
+  /// fit the program.
   Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
            std::vector<Output> outputs);
 
@@ -34,7 +34,7 @@ class Function final : public CompiledFunction {
  private:
   using Bytes = solvers::AlignedArray<unsigned char>;
 
-  /// An input of the batch, and memory for the values that are not aligned.
+  /// An input of the batch, and memory for a copy of a value that is not aligned.
   struct Batched {
     BatchedInput input;
     Bytes copy;
@@ -45,7 +45,7 @@ class Function final : public CompiledFunction {
     if (x.data() != x_) set_x(x);
     call_->run();
   }
-  /// A result that is not one of doubles, or whose target is not aligned, is written to memory of this object.
+  /// If a result is not of doubles, or its target is not aligned, the program writes it to memory of this object.
   void set_target(std::size_t index, double* target) override;
   void input_changed(std::size_t position) override { pass(position); }
 
@@ -58,8 +58,8 @@ class Function final : public CompiledFunction {
   std::shared_ptr<XlaProgram> program_;
   std::vector<Batched> batch_;
   std::unique_ptr<XlaCall> call_;
-  std::unique_ptr<XlaCall> usual_call_;  ///< While a batch has another.
-  std::vector<Bytes> own_;               ///< Memory for the results that are not written elsewhere.
+  std::unique_ptr<XlaCall> usual_call_;  ///< Kept here during a batch, which has another.
+  std::vector<Bytes> own_;               ///< Memory for results without a target.
   const double* x_ = nullptr;
 };
 

@@ -3,8 +3,8 @@
 
 namespace tfminimize::xla {
 
-/// The name of the capsules that hold a std::shared_ptr<XlaProgram>. It ends with what makes two builds of the border
-/// between the extensions the same: a program of another build must not be called.
+/// The name of the capsules that hold a std::shared_ptr<XlaProgram>. It ends with an identifier of how xla_program.h
+/// was compiled, so that a program from an extension with another layout is never called.
 inline constexpr char kXlaProgramCapsule[] = "tfminimize.XlaProgram of " TFMINIMIZE_BORDER_ID;
 
 }  // namespace tfminimize::xla

@@ -9,8 +9,8 @@
 
 namespace tfminimize::xla {
 
-// The border between two extensions: what links to TensorFlow implements these classes, what calls them does not link
-// to it. Both are compiled by the same compiler in the same build, see xla_capsule.h.
+// The interface between two extensions. The one that implements these classes links to TensorFlow; the one that calls
+// them does not. The same compiler must build both in the same build, see xla_capsule.h.
 
 /// An array that a program reads or writes.
 struct XlaArray {
@@ -18,7 +18,7 @@ struct XlaArray {
   std::size_t bytes = 0;
 };
 
-/// One thread's use of a program: where its arguments and results are, and memory for what lies between.
+/// Runs a program in one thread. Knows where arguments and results are, and has memory for intermediate values.
 class XlaCall {
  public:
   XlaCall() = default;
@@ -26,15 +26,15 @@ class XlaCall {
   XlaCall(const XlaCall&) = delete;
   XlaCall& operator=(const XlaCall&) = delete;
 
-  /// Where the argument or the result at `index` is from now on: 64-byte aligned, of as many bytes as the program says.
+  /// Sets where the argument or result at `index` is: 64-byte aligned memory of as many bytes as the program says.
   virtual void set_argument(std::size_t index, const void* data) = 0;
   virtual void set_result(std::size_t index, void* data) = 0;
 
-  /// Runs the program, all of whose arguments and results must be set. Throws std::runtime_error with XLA's message.
+  /// Runs the program; all arguments and results must be set. Throws std::runtime_error with XLA's message.
   virtual void run() = 0;
 };
 
-/// A function that XLA has compiled to machine code. All threads share it.
+/// A function that XLA has compiled to machine code. Threads can share it.
 class XlaProgram {
  public:
   virtual ~XlaProgram() = default;
@@ -44,8 +44,8 @@ class XlaProgram {
   const std::vector<XlaArray>& parameters() const { return parameters_; }
   const std::vector<XlaArray>& results() const { return results_; }
 
-  /// A use of the program, which keeps it alive. With the thread pool of the process, large parts of it run in several
-  /// threads; without, all runs in the thread that calls.
+  /// Makes a call, which keeps the program alive. With the thread pool of the process, large parts of the program run
+  /// in several threads; without it, all runs in the calling thread.
   virtual std::unique_ptr<XlaCall> call(bool use_thread_pool) = 0;
 
  protected:

@@ -235,7 +235,7 @@ def test_wrong_number_of_inputs_is_an_error_of_tensorflow(dispatch: str) -> None
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: [tf.reduce_sum(x)], "returned 1 tensors"),
+        (lambda x: [tf.reduce_sum(x)], "returns 1 tensors"),
         (lambda x: [tf.reduce_sum(x), x, x], "Expecting 3 outputs"),
         (lambda x: [x, x], "loss has 8 elements; it must have 1"),
         (lambda x: [tf.reduce_sum(x), x[:3]], "gradient of component 0 has 3 elements; it must have 8"),
@@ -246,6 +246,16 @@ def test_outputs_that_do_not_fit_are_refused(function: Any, message: str) -> Non
     concrete = tf.function(function).get_concrete_function(tf.TensorSpec([8], tf.float64))
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         objective(concrete, vector_layout(8), dispatch="function").evaluate(*vectors(8))
+
+
+@pytest.mark.parametrize("dispatch", ["partitioned_call", "fastest"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_partitioned_call_with_another_number_of_outputs_is_refused(count: int, dispatch: str) -> None:
+    concrete = tf.function(lambda x: [tf.reduce_sum(x), x, x][:count]).get_concrete_function(
+        tf.TensorSpec([8], tf.float64)
+    )
+    with pytest.raises(ValueError, match=f"The function returns {count} tensors, and 2 were expected"):
+        objective(concrete, vector_layout(8), dispatch=dispatch)
 
 
 def test_loss_of_another_dtype_is_refused() -> None:

@@ -78,7 +78,7 @@ def test_memory_that_does_not_fit_is_refused() -> None:
 
 
 OUTPUTS = {
-    "constraints missing": (lambda x: [rosenbrock(x)], None, "values", "Expecting 2 outputs|returned 1 tensors"),
+    "constraints missing": (lambda x: [rosenbrock(x)], None, "values", "Expecting 2 outputs|returns 1 tensors"),
     "constraints of another size": (lambda x: [rosenbrock(x), x[:1]], None, "values", "has 1 elements; it must have 2"),
     "constraints of another dtype": (
         lambda x: [rosenbrock(x), tf.cast(x, tf.float32)],

@@ -347,8 +347,9 @@ def test_nan_at_the_start(kind: Kind) -> None:
 
 
 @pytest.mark.subprocess
+@pytest.mark.parametrize("callback", ["lambda: False", "lambda: time.sleep(0.001)"], ids=["quick", "without_the_gil"])
 @pytest.mark.parametrize("kind", ["L-BFGS-B", "SLSQP"])
-def test_interpreter_ends_while_daemon_threads_solve(kind: str) -> None:
+def test_interpreter_ends_while_daemon_threads_solve(kind: str, callback: str) -> None:
     if kind == "L-BFGS-B":
         make, arrays = "_native.Lbfgsb(*vectors(8, -1.2))", "vectors(8, -1.2)"
         functions = "_native.HostObjective(lambda x: (float(x @ x), 2 * x)), rosenbrock_objective(8)"
@@ -363,7 +364,7 @@ from native_functions import *
 from tfminimize import _native
 def solve_forever(function):
     while True:
-        _native.drive({make}, function, lambda: False)
+        _native.drive({make}, function, {callback})
         function.evaluate(*{arrays})
 for function in ({functions}):
     threading.Thread(target=solve_forever, args=(function,), daemon=True).start()

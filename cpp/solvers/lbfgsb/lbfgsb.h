@@ -49,9 +49,9 @@ class Lbfgsb final : public Solver {
   /// Ends the solve with kCallerStopped. Allowed after kIteration only.
   void stop() override;
 
-  /// Begins a new solve from the x in the buffer. It goes bit for bit as with a new solver, but allocates nothing. The
-  /// bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the constructor does,
-  /// and then changes nothing.
+  /// Begins a new solve from the x in the buffer. It takes the same steps as a new solver, bit for bit, but allocates
+  /// nothing. The bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the
+  /// constructor does, and then changes nothing.
   void restart(const LbfgsbOptions& options);
   void restart() override;
 
@@ -61,7 +61,7 @@ class Lbfgsb final : public Solver {
   int status_code() const override { return scipy_code(status()); }
   const char* message() const override { return solvers::message(status()); }
   double fun() const override;
-  double constr_violation() const override { return 0; }  ///< Bounds hold all along the way.
+  double constr_violation() const override { return 0; }  ///< Every iterate satisfies the bounds.
   std::int64_t nit() const override;
   std::int64_t nfev() const override;
   std::int64_t njev() const override { return nfev(); }

@@ -36,7 +36,7 @@ enum class SlsqpStatus {
   kNonFiniteDerivatives,  ///< A derivative is not finite, but f and the constraints are.
   kNonFiniteSearch,       ///< f or a constraint is not finite all along the search direction.
   kUnboundedBelow,        ///< f reached minus infinity.
-  kGradientMismatch,      ///< f or a violation rises all along a direction in which it falls by its derivative.
+  kGradientMismatch,      ///< f or a violation rises all along a direction in which its derivative is negative.
 };
 
 inline constexpr SlsqpStatus kLastSlsqpStatus = SlsqpStatus::kGradientMismatch;
@@ -72,9 +72,9 @@ class Slsqp final : public Solver {
   /// Ends the solve with kCallerStopped. Allowed after kIteration only.
   void stop() override;
 
-  /// Begins a new solve from the x in the buffer. It goes bit for bit as with a new solver, but allocates nothing.
-  /// Bounds, offsets and the rows of linear constraints may have changed, but the same constraints must be linear.
-  /// Throws std::invalid_argument as the constructor does, and then changes nothing.
+  /// Begins a new solve from the x in the buffer. It takes the same steps as a new solver, bit for bit, but allocates
+  /// nothing. Bounds, offsets and the rows of linear constraints may have changed, but the same constraints must be
+  /// linear. Throws std::invalid_argument as the constructor does, and then changes nothing.
   void restart(const SlsqpOptions& options);
   void restart() override;
 
@@ -83,19 +83,19 @@ class Slsqp final : public Solver {
   Request request() const override;
   bool takes_values_alone() const override { return true; }
   bool expects_derivatives() const override;
-  /// At the end they may not: a solve that converges in the value of f needs no derivatives at its last x.
+  /// May be false at the end, since a solve that converges in the value of f needs no derivatives at its last x.
   bool has_derivatives() const override;
 
   int status_code() const override { return scipy_code(status()); }
   const char* message() const override { return solvers::message(status()); }
   double fun() const override;
   double constr_violation() const override;
-  std::int64_t nit() const override;  ///< With one that has only begun, as in SciPy.
+  std::int64_t nit() const override;  ///< Includes one that has only begun, as in SciPy.
   std::int64_t nfev() const override;
   std::int64_t njev() const override;
   std::size_t size() const override;
 
-  /// Those of the last quadratic subproblem, without those of bounds.
+  /// The multipliers of the last quadratic subproblem, without those of the bounds.
   Span<const double> multipliers() const override;
 
   std::vector<std::uint8_t> save() const override;

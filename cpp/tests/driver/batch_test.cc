@@ -252,7 +252,7 @@ TEST(Batch, InputWithoutAValueForAProblemIsItsError) {
   EXPECT_THROW(input.value(2), std::out_of_range);
 }
 
-/// f(x) = |x - t|^2 for the t of problem i, beyond the line x0 + x1 = 1.
+/// f(x) = |x - t|^2 with the t of problem i, beyond the line x0 + x1 = 1.
 class BeyondALine : public Objective {
  public:
   double values(Span<const double> x, const Buffers& to) override {

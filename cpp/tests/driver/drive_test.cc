@@ -23,7 +23,7 @@ namespace {
 
 using testing::Memory;
 
-/// Notes what is evaluated, and may fail.
+/// Records what is evaluated, and may fail.
 class Noted : public Objective {
  public:
   explicit Noted(bool joint) : joint_(joint) {}
@@ -47,7 +47,7 @@ class Noted : public Objective {
   std::int64_t count(const std::string& kind) const { return std::count(calls.begin(), calls.end(), kind); }
 
   std::vector<std::string> calls;        ///< What was evaluated, in order.
-  std::string failing;                   ///< The kind of evaluation that throws, from the second on.
+  std::string failing;                   ///< The kind of evaluation that throws from its second call on.
   std::vector<double> last_derivatives;  ///< x where the derivatives were last evaluated.
 
  protected:
@@ -64,7 +64,7 @@ class Noted : public Objective {
   bool joint_;
 };
 
-/// f(x) = sum of (i + 1) (x[i] - 1)^2 / 2, of which the minimum is at 1.
+/// f(x) = sum of (i + 1) (x[i] - 1)^2 / 2. Its minimum is at 1.
 class Quadratic final : public Noted {
  public:
   using Noted::Noted;
@@ -112,13 +112,13 @@ struct Kind {
   bool joint;
 };
 
-/// What the solver is given; each method takes what it knows.
+/// Options of a solver; each method takes those that it knows.
 struct Options {
   double tolerance = -1;  ///< Negative for the defaults.
   std::int64_t maxiter = 1000;
 };
 
-/// A solver of its own memory, at the start.
+/// A solver with its own memory, at the start.
 class Solve {
  public:
   explicit Solve(const Kind& kind, const Options& options = {})
@@ -258,7 +258,7 @@ TEST(DriveJoint, ValuesAndDerivativesComeAtOnceWhereBothAreExpected) {
 }
 
 TEST(DriveJoint, DerivativesAtTheEndBelongToTheLastX) {
-  // With each of these the solve ends elsewhere: after an iteration, in one, or at its limit.
+  // Each of these ends the solve in another place: after an iteration, in one, or at its limit.
   for (const double ftol : {1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8, 1e-10}) {
     OnACircle objective(true);
     Solve solve(kJointCircle, {ftol});
@@ -278,7 +278,7 @@ TEST_P(Drive, CallbackIsCalledAfterEveryIteration) {
   ASSERT_FALSE(seen.empty());
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
   EXPECT_EQ(seen.back(), solve.solver->nit());
-  if (GetParam().is_slsqp) return;  // which begins an iteration that it does not complete
+  if (GetParam().is_slsqp) return;  // it begins an iteration that it does not complete
   for (std::size_t i = 0; i < seen.size(); ++i) EXPECT_EQ(seen[i], i + 1);
 }
 
@@ -323,7 +323,7 @@ TEST_P(Drive, CallbackThatReadsDerivativesHasThoseAtX) {
   EXPECT_EQ(solve.x(), plain.x());
   EXPECT_EQ(solve.solver->nfev(), plain.solver->nfev());
   EXPECT_EQ(solve.solver->njev(), plain.solver->njev());
-  // At most those at the last iteration would not have been evaluated without.
+  // Without the callback, at most those at the last iteration would not have been evaluated.
   EXPECT_LE(watched->calls.size(), objective().calls.size() + 1);
   EXPECT_LE(timing.evaluations, static_cast<std::int64_t>(watched->calls.size()));
 }
@@ -405,7 +405,7 @@ TEST_P(Drive, PollsAboutEvery50Milliseconds) {
 }
 
 TEST(DriveStopwatch, PollsByTheClockWhereEvaluationsBecomeLong) {
-  constexpr int kUnread = 4;  // evaluations between two looks at the clock
+  constexpr int kUnread = 4;  // evaluations between two readings of the clock
   for (int num_short = 1; num_short <= kUnread; ++num_short) {
     int polls = 0;
     const InterruptPoll poll = [&] { ++polls; };
@@ -415,7 +415,7 @@ TEST(DriveStopwatch, PollsByTheClockWhereEvaluationsBecomeLong) {
     int num_long = 0;
     for (; polls == 0 && num_long < kUnread; ++num_long) evaluate();
     EXPECT_EQ(polls, 1) << "after " << num_short << " short evaluations";
-    evaluate();  // from now on each is timed
+    evaluate();  // from now on each one is timed
     EXPECT_EQ(polls, 2);
   }
 }

@@ -33,7 +33,7 @@ double rosenbrock(Span<const double> x, Span<double> g) {
   return f;
 }
 
-/// Its value, and that of 4 - x'x.
+/// Its value and the constraint 4 - x'x.
 double values_in_a_ball(Span<const double> x, const Buffers& to) {
   to.constraints[0] = 4;
   for (const double value : x) to.constraints[0] -= value * value;
@@ -54,7 +54,7 @@ std::vector<double> solve_lbfgsb(const std::vector<double>& start) {
   return memory.x();
 }
 
-/// In the ball of radius 2.
+/// Rosenbrock's function in the ball of radius 2.
 std::vector<double> solve_slsqp(const std::vector<double>& start) {
   const testing::Memory memory(start, 1);
   HostObjective objective(values_in_a_ball, differentiate_in_a_ball);

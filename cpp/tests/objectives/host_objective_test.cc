@@ -19,7 +19,7 @@ void differentiate(Span<const double> x, const Buffers& to) {
   to.jacobian[0] = 1;
 }
 
-/// f(x) = x², with what has a buffer.
+/// f(x) = x²; fills every buffer that is not empty.
 double all(Span<const double> x, const Buffers& to) {
   if (!to.gradient.empty()) to.gradient[0] = 2 * x[0];
   return x[0] * x[0];

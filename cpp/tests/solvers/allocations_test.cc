@@ -20,7 +20,7 @@ thread_local std::size_t count = 0;
 
 }  // namespace
 
-// All of the executable is allocated here. (The compiler takes what it inlines for a mistake.)
+// The whole executable allocates here. (The compiler takes inlined calls for a mistake.)
 
 __attribute__((noinline)) void* operator new(std::size_t bytes) {
   ++count;
@@ -71,7 +71,7 @@ TEST(AllocationsTest, AreCounted) {
 
 TEST(AllocationsTest, LbfgsbMakesNoneInASolve) {
   LbfgsbOptions few;
-  few.maxcor = 3;  // So that the oldest pairs are dropped.
+  few.maxcor = 3;  // So that the solver drops old pairs.
   for (const std::size_t n : {1, 2, 11, 100}) {
     for (const Problem& problem : {rosenbrock_problem(n), bounded_rosenbrock(n, 4)}) {
       for (const LbfgsbOptions& options : {LbfgsbOptions(), few}) {
@@ -105,7 +105,7 @@ TEST_P(SlsqpAllocationsTest, NoneInASolve) {
   }
 }
 
-/// Two rows that say the same, which the solver has to find out.
+/// Two dependent rows; the solver has to find that out.
 ConstrainedProblem with_a_row_twice(ConstrainedProblem problem) {
   problem.constraints.push_back(problem.constraints.back());
   if (!problem.offsets.empty()) problem.offsets.push_back(problem.offsets.back());

@@ -16,7 +16,7 @@ namespace tfminimize::solvers::testing {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// Makes the checksum and the size in the header right for the rest.
+/// Corrects the checksum and the size in the header.
 inline void seal(Bytes& state) {
   SnapshotHeader header;
   std::memcpy(&header, state.data(), sizeof header);

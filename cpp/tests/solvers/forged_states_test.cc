@@ -1,4 +1,4 @@
-// States that no solver has saved. Restoring one raises an error, or gives a solver that goes on and ends.
+// States that no solver has saved. Restoring one throws, or gives a solver that goes on and ends.
 
 #include "tests/solvers/forged_states.h"
 
@@ -27,9 +27,9 @@ using testing::rosen_suzuki;
 using testing::rosenbrock_problem;
 using testing::Solve;
 
-constexpr int kSteps = 12;  // Of a solve that goes on from a forged state; by then all of it has been used.
+constexpr int kSteps = 12;  // Steps after restoring a forged state; by then the solver has used all of it.
 
-/// Restores forged states, made at every `stride`-th step of a solve, in `victim` and drives it on.
+/// Forges a state at every `stride`-th step of a solve, restores it in `victim`, and goes on from there.
 template <typename AnySolve>
 void restore_forged(AnySolve& solve, AnySolve& victim, int stride) {
   const Bytes own = victim.solver.save();

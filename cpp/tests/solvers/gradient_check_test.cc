@@ -10,7 +10,7 @@ namespace {
 constexpr double kDouble = std::numeric_limits<double>::epsilon();
 constexpr double kFloat = std::numeric_limits<float>::epsilon();
 
-/// Whether the check finds the gradient wrong, after trials of φ(t) = f + rise(t) at the steps of a line search uphill.
+/// Whether the check finds the gradient wrong after a line search has tried φ(t) = f + rise(t) at its steps.
 template <typename Rise>
 bool is_wrong(double precision, double f, const Rise& rise, double slope = -1) {
   GradientCheck check(precision, f);

@@ -7,7 +7,7 @@
 namespace tfminimize::tfe {
 namespace {
 
-/// Works `count` times, and returns how often each way was taken.
+/// Does the work `count` times. Returns how often it took each way.
 std::array<int, 2> work(FasterWay& ways, int count, double first, double second) {
   std::array<int, 2> taken{0, 0};
   for (int i = 0; i < count; ++i) {
@@ -59,7 +59,7 @@ TEST(FasterWay, OneDisturbedRaceDoesNotChangeTheWinner) {
   FasterWay ways;
   work(ways, 8 + 1000, 1.0, 2.0);
   ASSERT_TRUE(ways.running());
-  work(ways, 8, 10.0, 2.0);  // somebody else had the processor
+  work(ways, 8, 10.0, 2.0);  // another process had the processor
   EXPECT_EQ(ways.winner(), 0U);
 }
 

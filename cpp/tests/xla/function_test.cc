@@ -20,7 +20,7 @@ using testing::ThrowsMessage;
 
 using Doubles = solvers::AlignedArray<double>;
 
-/// What a test has a program do with its arguments and results.
+/// What a program of a test does with its arguments and results.
 using Body = void (*)(const std::vector<const void*>& arguments, const std::vector<void*>& results);
 
 class FakeCall final : public XlaCall {
@@ -72,7 +72,7 @@ std::shared_ptr<XlaProgram> square_program() {
                                        std::vector<XlaArray>{doubles(1), doubles(2)});
 }
 
-/// What makes a function of this program and these inputs.
+/// Returns what makes a function with this program and these inputs.
 MakeFunction maker(const std::shared_ptr<XlaProgram>& program, const std::vector<CompiledFunction::Input>& inputs) {
   return [=](Components& components, std::vector<Output> outputs) {
     return std::make_unique<Function>(program, components, inputs, std::move(outputs));

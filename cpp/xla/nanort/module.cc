@@ -40,7 +40,7 @@ py::capsule compile(const py::bytes& hlo) {
     const std::unique_ptr<std::shared_ptr<XlaProgram>> last(
         static_cast<std::shared_ptr<XlaProgram>*>(PyCapsule_GetPointer(object, kXlaProgramCapsule)));
   });
-  static_cast<void>(owner.release());  // it is the capsule's now
+  static_cast<void>(owner.release());  // the capsule owns it now
   return capsule;
 }
 
@@ -52,7 +52,7 @@ PYBIND11_MODULE(_xla, m) {
   m.doc() = "The part of tfminimize that links to XLA: machine code for TensorFlow functions.";
   py::class_<LoweringArgument>(m, "Argument", py::is_final(), R"(An argument of a function of TensorFlow.
 
-dtype: a number of DataType; of a variable, it and the shape are those of its value. constant: a serialized TensorProto,
+dtype: a number of DataType. For a variable, dtype and shape are those of its value. constant: a serialized TensorProto,
 if the value is known.)")
       .def(py::init([](int dtype, std::vector<std::int64_t> shape, bool is_variable, std::string constant) {
              return LoweringArgument{dtype, std::move(shape), is_variable, std::move(constant)};
@@ -60,10 +60,10 @@ if the value is known.)")
            py::arg("dtype"), py::arg("shape"), py::kw_only(), py::arg("is_variable") = false,
            py::arg("constant") = py::bytes());
   m.def("lower", &tfminimize::xla::lower_function, py::arg("function"), py::arg("library"), py::arg("arguments"),
-        R"(What a function of TensorFlow computes, as a serialized xla::HloModuleProto.
+        R"(Translates a function of TensorFlow to a serialized xla::HloModuleProto.
 
 library: a serialized FunctionDefLibrary with the function and those that it calls. The program has one parameter for
-each argument that is no constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
+each argument that is not a constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
   m.def("compile", &tfminimize::xla::compile, py::arg("hlo"),
         "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
         "RuntimeError with XLA's message.");

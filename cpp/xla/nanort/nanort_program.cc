@@ -26,7 +26,7 @@ using Executable = ::xla::cpu::NanoRtExecutable;
 
 [[noreturn]] void fail(const absl::Status& status) { throw std::runtime_error(std::string(status.message())); }
 
-/// The name that TensorFlow has for a type of XLA.
+/// TensorFlow's name for a type of XLA.
 std::string name_of(::xla::PrimitiveType type) {
   switch (type) {
     case ::xla::F64:
@@ -39,13 +39,13 @@ std::string name_of(::xla::PrimitiveType type) {
 }
 
 XlaArray describe(const ::xla::Shape& shape) {
-  if (!shape.IsArray()) throw std::runtime_error("it has an argument or result that is no array");
+  if (!shape.IsArray()) throw std::runtime_error("it has an argument or result that is not an array");
   return {name_of(shape.element_type()), static_cast<std::size_t>(::xla::ShapeUtil::ByteSizeOf(shape))};
 }
 
 /// The threads that all programs of the process share.
 const Eigen::ThreadPoolDevice& shared_device() {
-  // Never destroyed: a thread of Python's may still be in a program when the process ends.
+  // Never destroyed, since a Python thread may still run a program when the process ends.
   static const auto* const device = [] {
     const int count = static_cast<int>(std::thread::hardware_concurrency());
     return new Eigen::ThreadPoolDevice(new Eigen::ThreadPool(count), count);
@@ -53,7 +53,7 @@ const Eigen::ThreadPoolDevice& shared_device() {
   return *device;
 }
 
-/// A pool whose only thread is the one that calls.
+/// A pool whose only thread is the calling one.
 class CallingThread final : public Eigen::ThreadPoolInterface {
  public:
   void Schedule(std::function<void()> work) override { work(); }
@@ -62,7 +62,8 @@ class CallingThread final : public Eigen::ThreadPoolInterface {
 };
 
 const Eigen::ThreadPoolDevice& calling_device() {
-  static const auto* const device = new Eigen::ThreadPoolDevice(new CallingThread, 1);  // as the other
+  static const auto* const device =
+      new Eigen::ThreadPoolDevice(new CallingThread, 1);  // never destroyed, like the other
   return *device;
 }
 
@@ -101,7 +102,8 @@ class NanoRtCall final : public XlaCall {
   Executable::ExecuteOptions options_;
 };
 
-/// A program whose memory fits the caches of one core is faster in one thread: waking another takes microseconds.
+/// If its memory fits into the caches of one core, a program is faster in one thread, since waking another takes
+/// microseconds.
 constexpr std::size_t kBytesForOneThread = std::size_t{1} << 21;
 
 class NanoRtProgram final : public XlaProgram {
@@ -120,7 +122,7 @@ class NanoRtProgram final : public XlaProgram {
 
  private:
   std::shared_ptr<Executable> executable_;
-  std::size_t bytes_ = 0;  ///< Arguments, results and what lies between.
+  std::size_t bytes_ = 0;  ///< Of arguments, results and intermediate values.
 };
 
 }  // namespace
@@ -128,7 +130,7 @@ class NanoRtProgram final : public XlaProgram {
 std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
   ::xla::HloModuleProto proto;
   if (!proto.ParseFromArray(hlo.data(), static_cast<int>(hlo.size()))) {
-    throw std::runtime_error("it is no serialized HloModuleProto");
+    throw std::runtime_error("it is not a serialized HloModuleProto");
   }
   const ::xla::XlaComputation computation(std::move(proto));
   const absl::StatusOr<::xla::ProgramShape> shape = computation.GetProgramShape();

@@ -14,13 +14,13 @@ namespace {
 
 using testing::DenseProblem;
 
-/// One use of one kernel, that leaves in the problem what it computes.
+/// One use of one kernel, which leaves its results in the problem.
 struct Use {
   std::string name;
   std::function<void(const DenseKernels&, DenseProblem&)> run;
 };
 
-/// Every kernel, with every number of rows, as they are worked on in groups.
+/// Every kernel, with every number of rows, since kernels work on rows in groups.
 std::vector<Use> all_uses() {
   std::vector<Use> uses = {
       {"dot", [](const DenseKernels& k, DenseProblem& p) { p.products[0] = k.dot(p.n, p.x.data(), p.y.data()); }},

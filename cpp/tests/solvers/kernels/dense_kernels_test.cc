@@ -1,5 +1,4 @@
-// Each dense kernel against loops that say what its comment says. That every level gives the same bits is in
-// dense_kernel_levels_test.cc.
+// Compares each dense kernel with plain loops. dense_kernel_levels_test.cc tests that every level gives the same bits.
 
 #include "solvers/kernels/dense_kernels.h"
 

@@ -19,7 +19,7 @@ namespace tfminimize::solvers::testing {
 struct DenseProblem {
   static constexpr std::size_t kRows = 9;
 
-  /// `extra` cache lines are between the end of a row and the next row.
+  /// `extra`: the number of cache lines between the end of a row and the next row.
   explicit DenseProblem(std::size_t size, std::size_t extra = 0, std::uint64_t seed = 1)
       : n(size),
         stride(padded(n) + 8 * extra),

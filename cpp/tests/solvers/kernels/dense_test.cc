@@ -40,7 +40,7 @@ Matrix transposed(const Matrix& a) {
   return t;
 }
 
-/// A with everything below the diagonal spoilt: a triangular solve must not look there.
+/// A with NaN below the diagonal, where a triangular solve must not look.
 SquareMatrix spoilt(const Matrix& a) {
   SquareMatrix result = to_square(a, a.rows() + 2);
   for (std::size_t i = 0; i < a.rows(); ++i) {

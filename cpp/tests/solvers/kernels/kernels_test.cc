@@ -1,5 +1,4 @@
-// Each kernel against loops that say what its comment says. That every level gives the same bits is in
-// kernel_levels_test.cc.
+// Compares each kernel with plain loops. kernel_levels_test.cc tests that every level gives the same bits.
 
 #include "solvers/kernels/kernels.h"
 
@@ -21,7 +20,7 @@ constexpr double kTolerance = 1e-13;
 constexpr std::size_t kDirection = KernelProblem::kDirectionColumn;
 constexpr std::size_t kY = KernelProblem::kYColumn;
 
-/// A sum, and the size of the terms that its rounding errors are measured by.
+/// A sum, and the size of its terms, which its rounding errors depend on.
 class ReferenceSum {
  public:
   void add(double term) {

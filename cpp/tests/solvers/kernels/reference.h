@@ -18,7 +18,7 @@ inline constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 using Vector = std::vector<double>;
 
-/// Allocates exactly the bytes that it is asked for, at a cache line: AddressSanitizer sees a read behind them.
+/// Allocates exactly the bytes that are asked for, at a cache line, so that AddressSanitizer sees a read beyond them.
 template <typename T>
 struct LineAllocator {
   using value_type = T;
@@ -167,7 +167,7 @@ inline Matrix bfgs_matrix(std::size_t n, double theta, const std::vector<Pair>& 
   return b;
 }
 
-/// The largest difference of two vectors, as a part of the largest element of the second.
+/// The largest difference of two vectors, relative to the largest element of the second.
 template <typename A, typename B>
 double relative_difference(const A& a, const B& b) {
   double difference = 0;

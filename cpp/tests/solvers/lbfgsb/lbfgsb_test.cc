@@ -25,7 +25,7 @@ using testing::rosenbrock_problem;
 using testing::Solve;
 using testing::Vector;
 
-/// Only the gradient ends a solve.
+/// Options with which only the gradient ends a solve.
 LbfgsbOptions precise() {
   LbfgsbOptions options;
   options.ftol = 0;
@@ -195,7 +195,7 @@ TEST_P(LbfgsbLawsTest, TrialsOfALineSearchLieOnALine) {
     const std::size_t first = solve.evaluated.size();
     solve.advance_to(Request::kIteration);
     for (std::size_t k = first + 1; k < solve.evaluated.size(); ++k) {
-      double ratio = 0;  // Of the steps, where it is measured best.
+      double ratio = 0;  // Of the steps, in their largest element.
       double largest = 0;
       for (std::size_t i = 0; i < start.size(); ++i) {
         const double d = solve.evaluated[first][i] - start[i];
@@ -344,7 +344,7 @@ TEST(LbfgsbTest, CorrectionsAreDifferencesOfIteratesOldestFirst) {
     Vector s(k * 5);
     Vector y(k * 5);
     solve.solver.copy_corrections(s, y);
-    // The last iteration has stored no pair, as the solve was over.
+    // The last iteration stored no pair, since the solve was over.
     for (std::size_t pair = 0; pair < k; ++pair) {
       const Vector& expected = steps[steps.size() - 1 - k + pair];
       for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(s[pair * 5 + i], expected[i], 1e-14);
@@ -368,7 +368,7 @@ TEST(LbfgsbTest, TwoSolversAtOnceDoNotDisturbEachOther) {
 }
 
 TEST(LbfgsbTest, StepThatRoundsToTheSamePointIsNotEvaluated) {
-  // The distance of two numbers is 16 here, and only the start has a value: the steps become shorter than that.
+  // Numbers are 16 apart here, and f is finite only at the start, so the steps become shorter than that.
   const auto island = [](const Vector& x, Vector& g) {
     g = {-1e5};
     return x[0] == 1e17 ? 0 : testing::kNaN;

@@ -24,11 +24,11 @@ struct Iterate {
 struct CauchyPoint {
   double t = 0;
   Vector x;
-  std::vector<bool> free;  ///< The variables that met no bound on the way.
+  std::vector<bool> free;  ///< The variables that met no bound.
 };
 
-/// The first local minimizer of the model gᵀp + ½pᵀBp along P(x - t·g): piece after piece, with new products with B
-/// each time.
+/// The first local minimizer of the model gᵀp + ½pᵀBp along P(x - t·g), piece by piece, with new products with B for
+/// each piece.
 inline CauchyPoint cauchy_point(const Matrix& b, const Iterate& at) {
   const std::size_t n = at.size();
   Vector breakpoints(n, kInf);

@@ -105,7 +105,7 @@ Iterate random_iterate(std::size_t n, double infinite, double room, Random& rand
   return at;
 }
 
-/// y for a step, from a quadratic, since it has curvature; but from another one each time.
+/// y for a step, from a quadratic, so that there is curvature; each time from another one.
 Vector random_change(const Vector& s, double smallest, Random& random) {
   return Matrix::positive_definite(s.size(), smallest, random) * s;
 }

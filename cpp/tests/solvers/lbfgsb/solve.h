@@ -113,9 +113,9 @@ class Solve {
 
  public:
   Lbfgsb solver;
-  std::vector<Vector> evaluated;  ///< Each x at which f was evaluated.
-  std::vector<Vector> iterates;   ///< x
-  Vector values;                  ///< and f after each iteration.
+  std::vector<Vector> evaluated;  ///< Each x where f was evaluated.
+  std::vector<Vector> iterates;   ///< x after each iteration.
+  Vector values;                  ///< f after each iteration.
   std::size_t allocations = 0;    ///< By the solver, after its construction.
 };
 
@@ -155,7 +155,7 @@ inline Problem rosenbrock_problem(std::size_t n) {
   return {rosenbrock, x0, {}, {}};
 }
 
-/// The same with random bounds around a part of the way; some are infinite.
+/// Rosenbrock's problem with random bounds, some of which are infinite.
 inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
   Problem problem = rosenbrock_problem(n);
   Random random(seed);

@@ -79,8 +79,8 @@ struct LineSearchCase {
   LineFunction function;
   double ftol;
   double gtol;
-  /// From each of the first steps. The numbers of evaluations are those of tables I to VI of the paper, and of
-  /// scipy.optimize._dcsrch.DCSRCH (SciPy 1.17.1), from which the digits of the steps are.
+  /// Starts from each of the first steps. The numbers of evaluations are those of tables I to VI of the paper. They
+  /// agree with scipy.optimize._dcsrch.DCSRCH (SciPy 1.17.1), which gave the digits of the steps.
   std::array<Found, kFirstSteps.size()> found;
 };
 

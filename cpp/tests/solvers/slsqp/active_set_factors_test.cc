@@ -23,7 +23,7 @@ class Columns {
  public:
   explicit Columns(std::size_t n) : n_(n), factors(padded(n), n) {}
 
-  /// Appends a column, unless it depends on the others; what is orthogonal to them is at least this long.
+  /// Appends a column unless it depends on the others. Its part orthogonal to them must be at least this long.
   bool append(const Vector& column, double shortest = 0) {
     const AlignedArray<double> v = room(column);
     const AlignedArray<double> z = zeros(padded(n_));
@@ -46,13 +46,13 @@ class Columns {
   void remove(std::size_t index) {
     factors.remove(index, alpha_.data());
     columns_.erase(columns_.begin() + static_cast<std::ptrdiff_t>(index));
-    // The row that is no longer part of the factors is orthogonal to those that are, and alpha belongs to it too.
+    // The removed row is orthogonal to the rows of the factors, and it has its element of alpha too.
     const Vector last = q(factors.size());
     for (std::size_t i = 0; i < factors.size(); ++i) EXPECT_NEAR(dot(q(i), last), 0, 1e-12);
     EXPECT_NEAR(alpha_.back(), dot(last, target_), 1e-12);
     alpha_.pop_back();
   }
-  /// alpha is to be Qᵀ·target.
+  /// check() expects alpha to be Qᵀ·target.
   void set_target(const Vector& target) { target_ = target; }
 
   void check() const {

@@ -1,4 +1,4 @@
-// What a solver of quadratic programs does with the active set of the last one.
+// How a solver of quadratic programs uses the active set of the last program.
 
 #include "solvers/slsqp/active_set_guess.h"
 
@@ -25,7 +25,7 @@ using testing::random_qp;
 using testing::relative_difference;
 using testing::Vector;
 
-/// The same as from a solver that knows nothing.
+/// Expects the solution that a new solver finds.
 void expect_same(const QpSolve& used, const QpProblem& problem) {
   const QpSolve fresh(problem);
   ASSERT_EQ(used.status, fresh.status);
@@ -42,7 +42,7 @@ class ActiveSetGuessTest : public ::testing::TestWithParam<std::uint64_t> {
   static constexpr std::size_t kVariables = 24;
   static constexpr std::size_t kConstraints = 10;
 
-  /// With an active set that is no vertex, and no fixed variables.
+  /// A program whose active set is not a vertex, without fixed variables.
   QpProblem make_problem() {
     QpProblem problem = random_qp({kVariables, kConstraints, 2, true, 0, 0.5}, random_);
     problem.gradient = random_.vector(kVariables);
@@ -157,7 +157,7 @@ TEST(ActiveSetGuessRowsTest, AnswerOfNearlyParallelRowsIsAccurate) {
     for (std::size_t i = 0; i < 3; ++i) problem.jacobian(0, i) = random.uniform(-1, 1);
     problem.constraints[1] = 1;  // Not active ...
     QpSolve solve(problem);
-    // ... until it says nearly the same as the first.
+    // ... until it nearly equals the first.
     const double factor = random.uniform(0.5, 2);
     const double angle = std::pow(10.0, random.uniform(-15, -8));
     for (std::size_t i = 0; i < 3; ++i) {

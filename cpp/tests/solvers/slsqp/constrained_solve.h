@@ -29,13 +29,13 @@ struct ConstrainedProblem {
   std::size_t num_variables = 0;
 };
 
-/// How the derivatives come.
+/// When the solver gets derivatives.
 enum class Derivatives {
   kWithValues,  ///< With the values, if the solver expects them.
   kApart,       ///< When the solver asks for them.
 };
 
-/// A solver with its memory. The memory ends exactly where the solver may read it, and holds NaN where it may not.
+/// A solver with its memory. The memory ends exactly where the solver may read it; values that it may not read are NaN.
 class ConstrainedSolve {
  public:
   explicit ConstrainedSolve(ConstrainedProblem problem, const SlsqpOptions& options = {},
@@ -169,10 +169,10 @@ class ConstrainedSolve {
 
  public:
   Slsqp solver;
-  std::vector<Vector> evaluated;         ///< Each x at which f was evaluated,
-  std::vector<Vector> differentiations;  ///< and at which it was differentiated.
-  std::vector<Vector> iterates;          ///< x
-  Vector values;                         ///< and f after each iteration.
+  std::vector<Vector> evaluated;         ///< Each x where f was evaluated.
+  std::vector<Vector> differentiations;  ///< Each x where it was differentiated.
+  std::vector<Vector> iterates;          ///< x after each iteration.
+  Vector values;                         ///< f after each iteration.
   std::size_t allocations = 0;           ///< By the solver, after its construction.
 };
 
@@ -211,7 +211,7 @@ inline Function linear(const Vector& row, double offset) {
   };
 }
 
-/// Without constraints, unless the test adds some.
+/// It has no constraints unless the test adds some.
 inline ConstrainedProblem sum_of_squares(std::size_t n) {
   ConstrainedProblem problem;
   problem.x0 = Vector(n, 0.5);
@@ -248,7 +248,7 @@ inline ConstrainedProblem rosen_suzuki() {
   return problem;
 }
 
-/// Problem 71 of the same. Its minimum is 17.0140173 at (1, 4.7429994, 3.8211503, 1.3794082).
+/// Problem 71 of the same book. Its minimum is 17.0140173 at (1, 4.7429994, 3.8211503, 1.3794082).
 inline ConstrainedProblem product_on_a_sphere() {
   ConstrainedProblem problem;
   problem.x0 = {1, 5, 5, 1};
@@ -301,7 +301,7 @@ inline ConstrainedProblem quartic(std::size_t n, std::uint64_t seed = 1) {
   return problem;
 }
 
-/// The function of H. H. Rosenbrock in a ring: on the circle around 0 through (1, 1), above a line.
+/// Rosenbrock's function on the circle around 0 through (1, 1), above a line.
 inline ConstrainedProblem rosenbrock_on_a_circle() {
   ConstrainedProblem problem;
   problem.function = rosenbrock;

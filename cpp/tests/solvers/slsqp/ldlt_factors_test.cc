@@ -21,7 +21,7 @@ using testing::Random;
 using testing::relative_difference;
 using testing::Vector;
 
-/// A vector as the factors take it.
+/// A vector in the form that the factors take.
 AlignedArray<double> room(const Vector& v, const LdltFactors& b, std::size_t count = 1) {
   AlignedArray<double> array = zeros(count * b.stride());
   std::copy(v.begin(), v.end(), array.data());
@@ -61,7 +61,7 @@ Vector flat(const Matrix& a) {
   return all;
 }
 
-/// The matrix that the factors stand for, by its columns.
+/// The columns of the matrix that the factors represent.
 Vector dense(const LdltFactors& b) {
   Vector all;
   for (std::size_t j = 0; j < b.order(); ++j) {

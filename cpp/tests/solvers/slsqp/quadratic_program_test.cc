@@ -34,7 +34,7 @@ class ConstraintRowsTest : public ::testing::TestWithParam<std::size_t> {
     }
     rows_.set_program(program_);
   }
-  /// A dense vector as the rows take it.
+  /// A dense vector in the form that the rows take.
   AlignedArray<double> room(const Vector& x) const {
     AlignedArray<double> array = zeros(padded(n_ + 1));
     std::copy(x.begin(), x.end(), array.data());

@@ -91,7 +91,7 @@ TEST(SlsqpNonFiniteStartTest, ConstraintEndsTheSolve) {
         solve.finish();
         EXPECT_EQ(solve.solver.status(), SlsqpStatus::kNonFiniteStart) << value;
         EXPECT_EQ(solve.solver.nfev(), 1);
-        // NaN is not taken for a constraint that holds.
+        // A constraint that is NaN does not hold.
         EXPECT_EQ(std::isnan(solve.solver.constr_violation()), std::isnan(value));
       }
     }
@@ -219,7 +219,7 @@ TEST(SlsqpNonFiniteSearchTest, NothingButNaNAfterSomeIterationsEndsAtTheLastOne)
   }
 }
 
-// Derivatives on the way.
+// Derivatives after the start.
 
 TEST(SlsqpNonFiniteDerivativesTest, SolveTurnsBackFromTheBoundOfASquareRoot) {
   // Σ x - 2√x. Its derivative is infinite at 0, and its minimum is at 1.
@@ -366,7 +366,7 @@ TEST(SlsqpNonFiniteTest, WhateverIsReturnedIteratesAreFiniteAndWithinTheBounds) 
 TEST(SlsqpNonFiniteTest, ValueNobodyAskedForIsNotRead) {
   // advance() takes an f after each request; only that of an evaluation counts.
   ConstrainedSolve solve(without_constraints(rosenbrock_problem(3)), {}, Derivatives::kApart);
-  solve.finish();  // ConstrainedSolve hands in NaN.
+  solve.finish();  // ConstrainedSolve passes NaN.
   EXPECT_EQ(solve.solver.status(), SlsqpStatus::kConverged);
 }
 

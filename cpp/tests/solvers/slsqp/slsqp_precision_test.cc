@@ -1,4 +1,4 @@
-// What less than the tolerance, or than the precision of the function, means.
+// Changes smaller than the tolerance or the precision of the function.
 
 #include <gtest/gtest.h>
 
@@ -33,7 +33,7 @@ SlsqpOptions with_precision(double precision) {
   return options;
 }
 
-/// The same function, as a program of single precision computes it.
+/// The function as a program of single precision computes it.
 Function rounded(const Function& function) {
   return [=](const Vector& x, Vector& g) {
     const double f = function(x, g);
@@ -42,7 +42,7 @@ Function rounded(const Function& function) {
   };
 }
 
-/// The same function, with a gradient of the wrong sign.
+/// The function with a gradient of the wrong sign.
 Function reversed(const Function& function) {
   return [=](const Vector& x, Vector& g) {
     const double f = function(x, g);
@@ -51,7 +51,7 @@ Function reversed(const Function& function) {
   };
 }
 
-/// The same between 0 and 1.
+/// The problem with bounds 0 and 1.
 ConstrainedProblem sum_of_squares_in_a_box(std::size_t n) {
   ConstrainedProblem problem = sum_of_squares(n);
   problem.lower = Vector(n, 0);

@@ -1,4 +1,4 @@
-// What a solve asks for, and when: the line search, derivatives and the end that a caller makes.
+// What a solve asks for and when: the line search, derivatives, and stops by the caller.
 
 #include <gtest/gtest.h>
 
@@ -31,7 +31,7 @@ using testing::without_constraints;
 
 // The line search: Kraft's, on f + Σ μ_i·violation_i.
 
-/// What the rules say of each trial, for a solve that never relaxes its constraints.
+/// Checks each trial against the rules, for a solve that never relaxes its constraints.
 class LineSearchRules {
  public:
   explicit LineSearchRules(const ConstrainedProblem& problem, const SlsqpOptions& options = {1e-9, 100})
@@ -122,7 +122,7 @@ TEST(SlsqpLineSearchTest, TrialsFollowTheRules) {
 }
 
 TEST(SlsqpLineSearchTest, EleventhTrialIsTakenAsItIs) {
-  // The first step is longer than ten cuts to a tenth make up for.
+  // The first step is so long that ten cuts to a tenth are not enough.
   ConstrainedProblem problem;
   problem.x0 = {1};
   problem.function = [](const Vector& x, Vector& g) {

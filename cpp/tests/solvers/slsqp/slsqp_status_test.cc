@@ -323,7 +323,7 @@ TEST(SlsqpContradictionTest, ConstraintThatDependsOnNothingIsNeverASuccess) {
 }
 
 TEST(SlsqpContradictionTest, InfeasibleNonlinearConstraintsAreNeverASuccess) {
-  // Two circles that do not meet, from many places.
+  // Two circles that do not meet, from many starting points.
   ConstrainedProblem problem = sum_of_squares(2);
   problem.constraints = {[](const Vector& x, Vector& g) {
                            g = {-2 * x[0], -2 * x[1]};
@@ -384,7 +384,7 @@ TEST(SlsqpNoDescentTest, FiveStepsThatDoNotDescendEndTheSolve) {
   ConstrainedSolve solve(problem);
   solve.finish();
   EXPECT_EQ(solve.solver.status(), SlsqpStatus::kNoDescent);
-  EXPECT_EQ(solve.solver.nit(), 5);  // Each time B became the identity again.
+  EXPECT_EQ(solve.solver.nit(), 5);  // B was reset to the identity each time.
   EXPECT_EQ(solve.x(), Vector{0});
   EXPECT_EQ(solve.solver.nfev(), 1);
   EXPECT_EQ(solve.solver.constr_violation(), 1);

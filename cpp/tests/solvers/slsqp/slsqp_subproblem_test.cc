@@ -32,7 +32,7 @@ class Subproblem {
         change_(zeros(padded(n + 1))) {}
 
   double& jacobian(std::size_t i, std::size_t j) { return jacobian_[i * Problem::stride(n_) + j]; }
-  /// Call this when everything below has its size.
+  /// Call this after setting the sizes of all members below.
   void begin(std::size_t num_equalities = 0) {
     Problem problem;
     problem.x = x_;
@@ -98,7 +98,7 @@ TEST_P(SlsqpModelTest, UpdateSatisfiesTheSecantEquation) {
 }
 
 TEST_P(SlsqpModelTest, UpdateOfLittleCurvatureIsDamped) {
-  // Powell's r = θ·y + (1 - θ)·B·s takes the place of y, such that sᵀr = 0.2·sᵀBs; here B is the identity.
+  // Powell's r = θ·y + (1 - θ)·B·s replaces y and gives sᵀr = 0.2·sᵀBs; here B is the identity.
   for (const double curvature : {0.1, 0.0, -3.0}) {
     subproblem_.subproblem->reset();
     const Vector s = random_.vector(n_);

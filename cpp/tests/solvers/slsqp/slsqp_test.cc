@@ -61,7 +61,7 @@ TEST(SlsqpTest, FindsThePublishedMinimumOnASphere) {
 }
 
 TEST(SlsqpTest, FindsTheNearestPointOfAPlaneInTwoIterations) {
-  // The identity, with which B begins, is the Hessian: the first step is the whole way.
+  // B begins as the identity, which is the Hessian, so the first step leads to the solution.
   ConstrainedProblem problem = without_constraints(quadratic(6, 1));
   Vector center(6);
   problem.function(Vector(6), center);
@@ -110,7 +110,7 @@ TEST(SlsqpTest, AnswersSatisfyTheConditionsOfOptimality) {
       EXPECT_GE(lambda[i], 0);
       EXPECT_NEAR(lambda[i] * solve.constraints()[i], 0, 1e-6);
     }
-    // What is left of the gradient of the Lagrangian pushes against a bound.
+    // The rest of the gradient of the Lagrangian pushes against a bound.
     Vector rest(n);
     solve.problem().function(solve.x(), rest);
     for (std::size_t i = 0; i < solve.m(); ++i) {

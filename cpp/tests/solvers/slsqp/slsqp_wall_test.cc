@@ -94,7 +94,7 @@ Function rounded(const Function& function) {
   };
 }
 
-/// The length of the step from x along -(g - Jᵀλ) to the bounds, at most: 0 at a point of Karush, Kuhn and Tucker.
+/// The largest element of the step from x along -(g - Jᵀλ), cut at the bounds; 0 at a Karush-Kuhn-Tucker point.
 double distance_from_stationary(const ConstrainedSolve& solve) {
   const ConstrainedProblem& problem = solve.problem();
   const Vector x = solve.x();

@@ -1,5 +1,5 @@
-// The wheel of TensorFlow carries headers that include this one, but not this one. Only these names are needed: nothing
-// that is compiled here calls them.
+// TensorFlow's wheel has headers that include this one, but does not have this one itself. They need only these names;
+// nothing that is compiled here calls them.
 #pragma once
 
 #include <cstddef>
