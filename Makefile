@@ -14,6 +14,8 @@ CXX ?= c++
 CLANG_FORMAT ?= clang-format
 RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
+# How the C++ tests are built, see CMakePresets.json; "asan" is the build that `make asan` makes anyway.
+CPP_PRESET ?= dev
 SECONDS ?= 120
 # The Python tests that use each binding and each way of solving: directly, by functions and by machine code, again and
 # again, in threads, with errors. Under the sanitizers all is slower, and an allocator of their own keeps memory.
@@ -58,9 +60,9 @@ test-weekly: $(VENV)/.development
 
 test-cpp: $(VENV)/.requirements
 ifeq ($(has_googletest),yes)
-	$(cmake) --preset dev -DPython_EXECUTABLE=$(abspath $(bin))/python -DTFMINIMIZE_WERROR=$(if $(CI),ON,OFF)
-	$(cmake) --build --preset dev --parallel $(JOBS)
-	$(ctest) --preset dev
+	$(cmake) --preset $(CPP_PRESET) -DPython_EXECUTABLE=$(abspath $(bin))/python -DTFMINIMIZE_WERROR=$(if $(CI),ON,OFF)
+	$(cmake) --build --preset $(CPP_PRESET) --parallel $(JOBS)
+	$(ctest) --preset $(CPP_PRESET)
 else
 	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
 endif
@@ -77,10 +79,8 @@ tsan: $(VENV)/.requirements
 	$(cmake) --build --preset tsan --parallel $(JOBS)
 	$(ctest) --preset tsan
 
-asan-cpp: $(VENV)/.requirements
-	$(cmake) --preset asan -DPython_EXECUTABLE=$(abspath $(bin))/python
-	$(cmake) --build --preset asan --parallel $(JOBS)
-	$(ctest) --preset asan
+asan-cpp:
+	$(MAKE) test-cpp CPP_PRESET=asan
 
 # The interpreter is not built for the sanitizers, so their libraries are loaded before it. Python and TensorFlow keep
 # memory until the process ends: leaks are looked for in the C++ tests. What links to TensorFlow takes no sanitizer, so it

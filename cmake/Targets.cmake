@@ -40,7 +40,8 @@ endfunction()
 # the source uses it as a namespace. The library chooses a level when it is loaded.
 #
 # If several files define the same inline function, the linker keeps one, which could be that of the highest level. So
-# these sources must not define an inline function that another file also defines. The test CheckLevels.cmake checks it.
+# these sources must not define an inline function that another file also defines. CheckLevels.cmake checks it in every
+# build, except with sanitizers, which add such symbols of their own.
 function(tfminimize_add_levels library)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
   tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
@@ -56,11 +57,11 @@ function(tfminimize_add_levels library)
     target_sources(tfminimize_${library} PRIVATE $<TARGET_OBJECTS:${target}>)
     list(APPEND objects "$<JOIN:$<TARGET_OBJECTS:${target}>,,>")
   endforeach()
-  if(TFMINIMIZE_BUILD_TESTS AND NOT TFMINIMIZE_SANITIZE) # a sanitizer adds symbols of its own
+  if(NOT TFMINIMIZE_SANITIZE)
     list(JOIN objects "," objects)
-    add_test(NAME ${library}.levels_share_no_symbol
-             COMMAND "${CMAKE_COMMAND}" -DNM=${CMAKE_NM} -DOBJECTS=${objects} -P
-                     "${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckLevels.cmake")
+    add_custom_command(
+      TARGET tfminimize_${library} PRE_LINK VERBATIM COMMAND "${CMAKE_COMMAND}" -DNM=${CMAKE_NM} -DOBJECTS=${objects} -P
+                                                             "${CMAKE_CURRENT_SOURCE_DIR}/cmake/CheckLevels.cmake")
   endif()
 endfunction()
 
