@@ -19,6 +19,8 @@ namespace {
 /// Cancelling is repeated, since an evaluation may begin just after the last try.
 constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
 
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
 /// Thrown to end a solve when the batch has been stopped.
 struct Stopped {};
 
@@ -33,12 +35,21 @@ void write_counts(const solvers::Solver& solver, const BatchRows& rows, std::siz
   rows.njev[i] = solver.njev();
 }
 
+/// Writes NaN where problem i has no derivatives.
+void write_no_derivatives(const Worker& worker, const BatchRows& rows, std::size_t i) {
+  const std::size_t m = rows.multipliers.size() / rows.fun.size();
+  for (const Span<double> values : {row(rows.gradient, i, worker.solver.size()), row(rows.multipliers, i, m)}) {
+    std::fill(values.begin(), values.end(), kNaN);
+  }
+}
+
 void write(const Worker& worker, const BatchRows& rows, std::size_t i) {
   const solvers::Solver& solver = worker.solver;
   const Span<const double> multipliers = solver.multipliers();
   copy(worker.problem.x, row(rows.x, i, solver.size()));
   copy(worker.problem.gradient, row(rows.gradient, i, solver.size()));
   copy(multipliers, row(rows.multipliers, i, multipliers.size()));
+  if (solver.nfev() == 0) write_no_derivatives(worker, rows, i);
   rows.fun[i] = solver.fun();
   rows.constr_violation[i] = solver.constr_violation();
   rows.status[i] = solver.status_code();
@@ -48,11 +59,7 @@ void write(const Worker& worker, const BatchRows& rows, std::size_t i) {
 
 /// Writes the results of a problem that ended with an exception.
 void write_failed(const Worker& worker, const BatchRows& rows, std::size_t i) {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  const std::size_t m = rows.multipliers.size() / rows.fun.size();
-  for (const Span<double> values : {row(rows.gradient, i, worker.solver.size()), row(rows.multipliers, i, m)}) {
-    std::fill(values.begin(), values.end(), kNaN);
-  }
+  write_no_derivatives(worker, rows, i);
   rows.fun[i] = rows.constr_violation[i] = kNaN;
   rows.status[i] = BatchRows::kFailed;
   rows.message[i] = nullptr;
@@ -110,10 +117,7 @@ class Pool {
       const std::size_t i = next_.fetch_add(1, std::memory_order_relaxed);
       if (i >= rows_.fun.size()) break;
       try {
-        worker.objective.select(i);
-        copy(row(rows_.x, i, worker.solver.size()), worker.problem.x);
-        worker.solver.restart();
-        const Timing spent = drive(worker.solver, worker.problem, worker.objective, callbacks);
+        const Timing spent = solve(worker, i, callbacks);
         timing.evaluate += spent.evaluate;
         timing.solver += spent.solver;
         timing.evaluations += spent.evaluations;
@@ -131,6 +135,20 @@ class Pool {
     outcome_.timing.solver += timing.solver;
     outcome_.timing.evaluations += timing.evaluations;
     if (--running_ == 0) ended_.notify_one();
+  }
+
+  Timing solve(const Worker& worker, std::size_t i, const Callbacks& callbacks) {
+    worker.objective.select(i);
+    copy(row(rows_.x, i, worker.solver.size()), worker.problem.x);
+    worker.solver.restart();
+    History unrecorded;
+    History& history = rows_.histories.empty() ? unrecorded : rows_.histories[i];
+    history.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    if (history.seconds < worker.solver.maxtime()) {
+      return drive(worker.solver, worker.problem, worker.objective, callbacks, &history);
+    }
+    worker.solver.stop(solvers::StopReason::kTimeLimit);
+    return {};
   }
 
   void wait() {
@@ -154,6 +172,7 @@ class Pool {
     for (const Worker& worker : workers_) worker.objective.cancel();
   }
 
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   const std::vector<Worker> workers_;
   const BatchRows rows_;
   const BatchCallback callback_;

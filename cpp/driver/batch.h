@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "driver/history.h"
 #include "driver/stopwatch.h"
 #include "objectives/batched_input.h"
 #include "objectives/objective.h"
@@ -26,7 +27,7 @@ struct Worker {
 /// The results of B problems with n variables and m constraints. Row or element i belongs to problem i.
 ///
 /// If a problem ends with an exception, x keeps its starting point, its floating-point results are NaN, and its status
-/// is kFailed.
+/// is kFailed. The same holds for a problem whose turn comes after the time limit, which has the status of that.
 struct BatchRows {
   static constexpr std::int64_t kFailed = -1;
 
@@ -40,6 +41,7 @@ struct BatchRows {
   Span<std::int64_t> njev;        ///< [B]
   Span<std::int64_t> status;      ///< [B], SciPy's codes.
   Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
+  Span<History> histories;        ///< [B] or empty; their seconds count from the start of the batch.
 };
 
 /// Called about every 50 ms, in the thread that called solve_batch(), with the number of problems that are done. It may
@@ -53,7 +55,8 @@ struct BatchOutcome {
 };
 
 /// Solves B independent problems. Each worker has a thread, which takes the next problem until there are no more. A
-/// problem that throws does not stop the others, and no row depends on the number of workers.
+/// problem that throws does not stop the others. The solvers' maxtime is a limit for the whole batch; without it, no
+/// row depends on the number of workers.
 ///
 /// `inputs` are the inputs of the objectives that differ between problems. What the callback throws comes through after
 /// all threads have ended; the rows are then undefined.

@@ -1,5 +1,9 @@
 #include "driver/drive.h"
 
+#include <limits>
+
+#include "solvers/bounds.h"
+
 namespace tfminimize {
 namespace {
 
@@ -8,24 +12,34 @@ using solvers::Request;
 /// One solve.
 class Loop {
  public:
-  Loop(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective, const Callbacks& callbacks)
+  Loop(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective, const Callbacks& callbacks,
+       History* history)
       : solver_(solver),
+        problem_(problem),
         objective_(objective),
         callbacks_(callbacks),
-        x_(problem.x),
+        history_(history),
         buffers_(buffers_of(problem)),
-        stopwatch_(callbacks.poll) {}
+        earlier_(history == nullptr ? 0 : history->seconds),
+        stopwatch_(callbacks.poll, solver.maxtime() - earlier_) {}
+  ~Loop() { note_seconds(); }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
 
   Timing run() {
     Request request = solver_.request() == Request::kIteration ? advance() : solver_.request();
     while (request != Request::kStopped) {
-      if (request == Request::kEvaluate) {
-        evaluate();
-      } else if (request == Request::kDerivatives) {
-        if (!has_extra_) differentiate();
-      } else if (callbacks_.on_iteration) {
-        if (call_back()) solver_.stop();
+      if (request == Request::kIteration) {
+        end_iteration();
         if (solver_.request() == Request::kStopped) break;
+      } else if (stopwatch_.is_late() && solver_.nfev() > 0) {
+        solver_.stop(solvers::StopReason::kTimeLimit);
+        has_extra_ = false;
+        break;
+      } else if (request == Request::kEvaluate) {
+        evaluate();
+      } else if (!has_extra_) {
+        differentiate();
       }
       request = advance();
     }
@@ -35,41 +49,76 @@ class Loop {
 
  private:
   Request advance() {
+    const double norm = awaits_start_ ? gradient_norm_of_f() : 0;  // now, as the solver moves x
     const Request request = solver_.advance(f_, both_);
     has_extra_ = has_extra_ && request != Request::kEvaluate;
+    if (awaits_start_ && request != Request::kDerivatives) {
+      awaits_start_ = false;
+      add_row(norm, 0);
+    }
     return request;
   }
 
   void evaluate() {
     both_ = is_always_both_ || (is_joint_ && solver_.expects_derivatives());
-    stopwatch_.evaluate([this] { f_ = both_ ? objective_.evaluate(x_, buffers_) : objective_.values(x_, buffers_); });
+    const Span<const double> x = problem_.x;
+    stopwatch_.evaluate([&] { f_ = both_ ? objective_.evaluate(x, buffers_) : objective_.values(x, buffers_); });
     if (!is_first_) return;
     is_first_ = false;
     if (callbacks_.on_start) stopwatch_.call_back([this] { callbacks_.on_start(f_); });
   }
 
   void differentiate() {
-    stopwatch_.evaluate([this] { objective_.derivatives(x_, buffers_); });
+    stopwatch_.evaluate([this] { objective_.derivatives(problem_.x, buffers_); });
   }
 
   bool has_derivatives() const { return has_extra_ || solver_.has_derivatives(); }
 
-  bool call_back() {
-    if (callbacks_.reads_derivatives && !has_derivatives()) {
+  /// Records and reports an iteration. The record does not ask for derivatives that cost an evaluation of their own; a
+  /// joint objective is asked for those at the last x in any case.
+  void end_iteration() {
+    const bool reads = (records_ && is_joint_) || (callbacks_.on_iteration && callbacks_.reads_derivatives);
+    if (reads && !has_derivatives()) {
       differentiate();
       has_extra_ = true;
     }
+    if (records_) {
+      add_row(has_derivatives() ? solver_.gradient_norm() : std::numeric_limits<double>::quiet_NaN(),
+              solver_.step_norm());
+    }
+    if (callbacks_.on_iteration && call_back()) solver_.stop(solvers::StopReason::kCaller);
+  }
+
+  bool call_back() {
+    note_seconds();
     bool stop = false;
     stopwatch_.call_back([&] { stop = callbacks_.on_iteration(); });
     return stop;
   }
 
+  double gradient_norm_of_f() const {
+    return solvers::projected_gradient_norm(problem_.x, problem_.gradient, problem_.lower, problem_.upper);
+  }
+
+  void add_row(double gradient_norm, double step) {
+    history_->rows.push_back({solver_.fun(), gradient_norm, step, solver_.nfev(), earlier_ + stopwatch_.seconds(),
+                              solver_.constr_violation()});
+  }
+
+  void note_seconds() {
+    if (history_ != nullptr) history_->seconds = earlier_ + stopwatch_.seconds();
+  }
+
   solvers::Solver& solver_;
+  const solvers::Problem& problem_;
   Objective& objective_;
   const Callbacks& callbacks_;
-  Span<const double> x_;
+  History* const history_;
   Buffers buffers_;
+  const double earlier_;  ///< Seconds of the solve before this.
   Stopwatch stopwatch_;
+  const bool records_ = history_ != nullptr && history_->keeps_rows;
+  bool awaits_start_ = records_ && solver_.nfev() == 0;  ///< The start is to be recorded.
   const bool is_joint_ = objective_.is_joint();
   const bool is_always_both_ = !solver_.takes_values_alone();
   double f_ = 0;
@@ -80,9 +129,9 @@ class Loop {
 
 }  // namespace
 
-Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective,
-             const Callbacks& callbacks) {
-  return Loop(solver, problem, objective, callbacks).run();
+Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective, const Callbacks& callbacks,
+             History* history) {
+  return Loop(solver, problem, objective, callbacks, history).run();
 }
 
 }  // namespace tfminimize

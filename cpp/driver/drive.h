@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "driver/history.h"
 #include "driver/stopwatch.h"
 #include "objectives/objective.h"
 #include "solvers/problem.h"
@@ -34,8 +35,11 @@ inline Buffers buffers_of(const solvers::Problem& problem) {
 /// If the solver expects to need both, a joint objective evaluates values and derivatives at once. If the solver stops
 /// without the derivatives at the last x, a joint objective evaluates them, so that all buffers belong to the same x;
 /// the solver does not count that.
+///
+/// Once the solve has taken the solver's maxtime, it ends before the next evaluation, but always evaluates the start.
+/// `history` is the record of the solve so far, which goes on; it may be null.
 Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective,
-             const Callbacks& callbacks = {});
+             const Callbacks& callbacks = {}, History* history = nullptr);
 
 }  // namespace tfminimize
 

@@ -28,12 +28,16 @@ inline constexpr auto kPollInterval = std::chrono::milliseconds(50);
 /// Times a solve. It runs the evaluations and callbacks, and polls.
 ///
 /// Reading the clock twice would take as long as a short evaluation. So if evaluations follow each other quickly, it
-/// times only one in several, which stands for the others. It checks more often whether a poll is due, so that
-/// evaluations that suddenly become long delay the poll by only a few of them.
+/// times only one in several, which stands for the others. It checks more often whether a poll is due or the deadline
+/// has passed, so that evaluations that suddenly become long delay these by only a few of them.
 class Stopwatch {
  public:
-  explicit Stopwatch(const InterruptPoll& poll)
-      : poll_(poll), begin_(Clock::now()), mark_(begin_), next_poll_(begin_ + kPollInterval) {}
+  /// The solve is late once `seconds` have passed.
+  Stopwatch(const InterruptPoll& poll, double seconds)
+      : poll_(poll), start_(Clock::now()), deadline_(after(seconds)), begin_(start_) {
+    mark(start_);
+    next_poll_ = next_look();
+  }
 
   /// Times an evaluation. If an interrupt has cancelled it, the interrupt is thrown, not the error of the evaluation.
   template <typename Evaluate>
@@ -43,7 +47,7 @@ class Stopwatch {
       --untimed_left_;
       call(evaluate);
       if (untimed_left_ % kUnread == 0 && coarse_now() >= next_poll_) {
-        mark_ = Clock::now();
+        mark(Clock::now());
         untimed_left_ = 0;
         poll_outside();
       }
@@ -54,7 +58,7 @@ class Stopwatch {
     const Clock::time_point end = Clock::now();
     if (evaluations_ == 1) first_ = end - start;
     const bool is_short = end - start < kShortEvaluation && end - mark_ < kShortRound;
-    mark_ = end;
+    mark(end);
     if (is_short) {
       untimed_left_ = kUntimed;
       short_ += end - start;
@@ -73,6 +77,12 @@ class Stopwatch {
     callback();
     leave_out(start);
   }
+
+  /// Whether the deadline had passed when the clock was last read.
+  bool is_late() const { return is_late_; }
+
+  /// Since the beginning, callbacks and polls included.
+  double seconds() const { return Seconds(Clock::now() - start_).count(); }
 
   Timing finish() const {
     const double total = Seconds(Clock::now() - begin_).count();
@@ -95,9 +105,27 @@ class Stopwatch {
 
   static constexpr auto kShortEvaluation = std::chrono::microseconds(1);
   static constexpr auto kShortRound =
-      std::chrono::microseconds(50);   ///< From the end of one timed evaluation to the next.
-  static constexpr int kUntimed = 15;  ///< Evaluations that a short one stands for.
-  static constexpr int kUnread = 4;    ///< Evaluations between two readings of the coarse clock.
+      std::chrono::microseconds(50);       ///< From the end of one timed evaluation to the next.
+  static constexpr int kUntimed = 15;      ///< Evaluations that a short one stands for.
+  static constexpr int kUnread = 4;        ///< Evaluations between two readings of the coarse clock.
+  static constexpr double kForever = 1e9;  ///< Seconds; more would overflow the clock.
+
+  Clock::time_point after(double seconds) const {
+    if (!(seconds < kForever)) return Clock::time_point::max();
+    return start_ + std::chrono::duration_cast<Clock::duration>(Seconds(std::max(seconds, 0.0)));
+  }
+
+  /// Notes a reading of the clock.
+  void mark(Clock::time_point now) {
+    mark_ = now;
+    is_late_ = now >= deadline_;
+  }
+
+  /// The next poll, or the deadline if that comes first.
+  Clock::time_point next_look() const {
+    const Clock::time_point next = mark_ + kPollInterval;
+    return is_late_ ? next : std::min(next, deadline_);
+  }
 
   template <typename Evaluate>
   void call(const Evaluate& evaluate) {
@@ -122,18 +150,21 @@ class Stopwatch {
     const Clock::time_point start = mark_;
     if (poll_) poll_();
     leave_out(start);
-    next_poll_ = mark_ + kPollInterval;
+    next_poll_ = next_look();
   }
 
   /// Leaves the time since `start` out of the count.
   void leave_out(Clock::time_point start) {
-    mark_ = Clock::now();
+    mark(Clock::now());
     begin_ += mark_ - start;
   }
 
   const InterruptPoll& poll_;
-  Clock::time_point begin_;  ///< Later than the true begin by the time that does not count.
+  const Clock::time_point start_;
+  const Clock::time_point deadline_;
+  Clock::time_point begin_;  ///< Later than the start by the time that does not count.
   Clock::time_point mark_;   ///< The last reading of the clock.
+  bool is_late_ = false;
   Clock::time_point next_poll_;
   Clock::duration first_{};
   Clock::duration short_{};  ///< Of the timed short evaluations.

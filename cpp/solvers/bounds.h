@@ -15,6 +15,10 @@ void check_bounds(std::size_t n, Span<const double> lower, Span<const double> up
 /// Projects x into the bounds. NaN stays NaN.
 void project(Span<double> x, Span<const double> lower, Span<const double> upper);
 
+/// max |P(x - g) - x|, with P the projection into the bounds; NaN if an element of g is.
+double projected_gradient_norm(Span<const double> x, Span<const double> g, Span<const double> lower,
+                               Span<const double> upper);
+
 /// Whether no element of x is outside its bounds.
 bool is_within(Span<const double> x, Span<const double> lower, Span<const double> upper);
 

@@ -28,8 +28,10 @@ class Solver {
   /// after kIteration nothing. Never throws for a numerical event.
   virtual Request advance(double f, bool with_derivatives) = 0;
 
-  /// Ends the solve; only allowed after kIteration.
-  virtual void stop() = 0;
+  /// Ends the solve at the last completed iteration, or at the start: x goes back there, and so do the values that
+  /// belong to it. If the start was not evaluated yet, fun() is NaN.
+  virtual void stop(StopReason reason) = 0;
+  void stop() { stop(StopReason::kCaller); }
 
   /// Starts again from what x holds, with the same options.
   virtual void restart() = 0;
@@ -47,10 +49,15 @@ class Solver {
   virtual const char* message() const = 0;      ///< The status in words.
   virtual double fun() const = 0;               ///< The value at the last completed iteration, or at the start.
   virtual double constr_violation() const = 0;  ///< The greatest violation of a constraint there.
-  virtual std::int64_t nit() const = 0;         ///< Iterations.
-  virtual std::int64_t nfev() const = 0;        ///< Values asked for.
-  virtual std::int64_t njev() const = 0;        ///< Derivatives used.
-  virtual std::size_t size() const = 0;         ///< n.
+  virtual double step_norm() const = 0;         ///< After kIteration: the Euclidean norm of the step to x.
+  /// After kIteration: the max norm of P(x - g) - x, with P the projection into the bounds and g the gradient of the
+  /// Lagrangian with multipliers(). The derivatives at x must be there.
+  virtual double gradient_norm() const = 0;
+  virtual std::int64_t nit() const = 0;   ///< Iterations.
+  virtual std::int64_t nfev() const = 0;  ///< Values asked for.
+  virtual std::int64_t njev() const = 0;  ///< Derivatives used.
+  virtual std::size_t size() const = 0;   ///< n.
+  virtual double maxtime() const = 0;     ///< The option of this name, which the caller keeps to.
   virtual Span<const double> multipliers() const { return {}; }  ///< [m], of the constraints.
 
   /// The whole state, including what the problem holds. A solver restored from it goes on with the same bits.

@@ -11,6 +11,7 @@ int scipy_code(Status status) {
       return 0;
     case Status::kMaxIterations:
     case Status::kMaxEvaluations:
+    case Status::kMaxTime:
       return 1;
     case Status::kCallerStopped:
       return 99;
@@ -37,6 +38,8 @@ const char* message(Status status) {
       return "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT";
     case Status::kMaxEvaluations:
       return "STOP: TOTAL NO. OF F,G EVALUATIONS EXCEEDS LIMIT";
+    case Status::kMaxTime:
+      return kTimeLimitMessage;
     case Status::kCallerStopped:
       return "STOP: CALLBACK REQUESTED HALT";
     case Status::kLineSearchFailed:
@@ -59,9 +62,7 @@ void check_may_advance(Request request) {
 }
 
 void check_may_stop(Request request) {
-  if (request != Request::kIteration) {
-    throw std::logic_error("stop() is allowed only when an iteration is complete.");
-  }
+  if (request == Request::kStopped) throw std::logic_error("stop() was called on a solver that has stopped.");
 }
 
 }  // namespace tfminimize::solvers

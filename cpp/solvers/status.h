@@ -11,6 +11,15 @@ enum class Request {
   kStopped,      ///< Nothing any more: status() says why.
 };
 
+/// Why a caller ends a solve.
+enum class StopReason {
+  kCaller,     ///< It wants no more iterations.
+  kTimeLimit,  ///< The solve has taken `maxtime` seconds.
+};
+
+/// The message of every solver that ended at its time limit.
+inline constexpr char kTimeLimitMessage[] = "Time limit reached";
+
 /// How a solve ended, if it has.
 enum class Status {
   kRunning,            ///< It has not ended.
@@ -18,6 +27,7 @@ enum class Status {
   kFunctionConverged,  ///< The last iteration reduced f by less than ftol, relatively.
   kMaxIterations,      ///< The solver has made maxiter iterations.
   kMaxEvaluations,     ///< The solver has made more than maxfun evaluations.
+  kMaxTime,            ///< The caller says that maxtime seconds have passed.
   kCallerStopped,      ///< The caller called stop().
   kLineSearchFailed,   ///< The line search found no lower point, even along steepest descent.
   kGradientMismatch,   ///< f rises all along a direction in which it falls by its gradient.
@@ -35,7 +45,7 @@ const char* message(Status status);
 /// Throws std::logic_error if the solver has stopped: then the caller must not call advance().
 void check_may_advance(Request request);
 
-/// Throws std::logic_error unless an iteration is complete: only then may the caller call stop().
+/// Throws std::logic_error if the solver has stopped: then the caller must not call stop().
 void check_may_stop(Request request);
 
 }  // namespace tfminimize::solvers

@@ -27,7 +27,7 @@ constexpr double kMaxStep = 1e10;
 // The small matrices of more pairs fit into no memory, and all sizes stay far from an overflow.
 constexpr std::int64_t kMaxPairs = std::int64_t{1} << 20;
 
-constexpr std::uint64_t kSnapshotKind = 0x4C42464753420005;  // "LBFGSB" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x4C42464753420006;  // "LBFGSB" and the version of the format.
 
 /// What the caller has just done when it calls advance().
 enum class Phase { kStart, kTrial, kIteration };
@@ -49,6 +49,7 @@ struct Lbfgsb::State {
 
   Request begin_line_search();
   Request fail_line_search();
+  void return_to_iterate();
   /// The largest |g_i| among the variables that can move downhill within their bounds.
   double free_gradient() const;
   /// Whether |f| has grown by half of the digits of its precision or more, and the gradient even more. Near a
@@ -77,6 +78,7 @@ struct Lbfgsb::State {
     double start_gradient = 0;  ///< ... and the gradient of its free variables.
     double slope = 0;           ///< gᵀd at the start of the line search ...
     double end_slope = 0;       ///< ... and at its end.
+    double direction_norm = 0;  ///< |d|
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     double largest_f = 0;  ///< The largest |f| of an iterate.
@@ -174,11 +176,12 @@ Request Lbfgsb::State::begin_line_search() {
     direction = model.find_direction();
   }
   s.slope = direction->slope;
+  s.direction_norm = std::sqrt(direction->squared_norm);
   MoreThuenteLineSearch::Params params;
   params.max_step = kMaxStep;
   double first_step = 1;
   if (bounded) params.max_step = s.nit == 0 ? 1 : std::min(kMaxStep, direction->max_step);
-  if (s.nit == 0 && !boxed) first_step = std::min(1 / std::sqrt(direction->squared_norm), params.max_step);
+  if (s.nit == 0 && !boxed) first_step = std::min(1 / s.direction_norm, params.max_step);
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
   s.search = SafeguardedLineSearch(MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params),
                                    GradientCheck(options.precision, s.largest_f));
@@ -216,9 +219,14 @@ Request Lbfgsb::State::after_trial(double f) {
   return Request::kEvaluate;
 }
 
-Request Lbfgsb::State::fail_line_search() {
+/// Goes back from a trial to the start of the line search.
+void Lbfgsb::State::return_to_iterate() {
   std::copy_n(v.start, v.n, v.x);
   std::copy_n(v.start_gradient, v.n, gradient);
+}
+
+Request Lbfgsb::State::fail_line_search() {
+  return_to_iterate();
   if (model.matrix().size() == 0) {
     return stop(s.search.gradient_is_wrong() ? Status::kGradientMismatch : Status::kLineSearchFailed);
   }
@@ -323,9 +331,12 @@ Request Lbfgsb::advance(double f, bool /*with_derivatives*/) {
   return s.request;
 }
 
-void Lbfgsb::stop() {
-  check_may_stop(state_->s.request);
-  state_->s.request = state_->stop(Status::kCallerStopped);
+void Lbfgsb::stop(StopReason reason) {
+  State::Scalars& s = state_->s;
+  check_may_stop(s.request);
+  if (s.phase == Phase::kStart) s.f = std::numeric_limits<double>::quiet_NaN();
+  if (s.phase == Phase::kTrial) state_->return_to_iterate();
+  s.request = state_->stop(reason == StopReason::kTimeLimit ? Status::kMaxTime : Status::kCallerStopped);
 }
 
 void Lbfgsb::restart(const LbfgsbOptions& options) {
@@ -344,9 +355,12 @@ void Lbfgsb::restart() { restart(state_->options); }
 Request Lbfgsb::request() const { return state_->s.request; }
 Status Lbfgsb::status() const { return state_->s.status; }
 double Lbfgsb::fun() const { return state_->s.f; }
+double Lbfgsb::step_norm() const { return state_->s.search.step() * state_->s.direction_norm; }
+double Lbfgsb::gradient_norm() const { return state_->s.projected_gradient; }
 std::int64_t Lbfgsb::nit() const { return state_->s.nit; }
 std::int64_t Lbfgsb::nfev() const { return state_->s.nfev; }
 std::size_t Lbfgsb::size() const { return state_->v.n; }
+double Lbfgsb::maxtime() const { return state_->options.maxtime; }
 std::size_t Lbfgsb::num_corrections() const { return state_->model.matrix().size(); }
 
 void Lbfgsb::copy_corrections(Span<double> s, Span<double> y) const {

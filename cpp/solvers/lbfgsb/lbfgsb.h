@@ -13,7 +13,7 @@
 
 namespace tfminimize::solvers {
 
-/// SciPy's options with their names and defaults, and one that SciPy does not have.
+/// SciPy's options with their names and defaults, and two that SciPy does not have.
 struct LbfgsbOptions {
   std::int64_t maxcor = 10;            ///< Correction pairs kept (m of the papers), 1 to 2^20.
   double ftol = 2.220446049250313e-9;  ///< Relative reduction of f that ends the solve.
@@ -23,6 +23,7 @@ struct LbfgsbOptions {
   std::int64_t maxls = 20;             ///< Evaluations in one line search, at least 1.
   /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
   double precision = std::numeric_limits<double>::epsilon();
+  double maxtime = std::numeric_limits<double>::infinity();  ///< Seconds; the caller measures them.
 };
 
 /// Limited-memory BFGS with bounds, version 3.0.
@@ -46,8 +47,8 @@ class Lbfgsb final : public Solver {
   Request advance(double f, bool with_derivatives) override;
   Request advance(double f) { return advance(f, true); }
 
-  /// Ends the solve with kCallerStopped. Allowed after kIteration only.
-  void stop() override;
+  using Solver::stop;
+  void stop(StopReason reason) override;
 
   /// Begins a new solve from the x in the buffer. It takes the same steps as a new solver, bit for bit, but allocates
   /// nothing. The bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the
@@ -62,10 +63,13 @@ class Lbfgsb final : public Solver {
   const char* message() const override { return solvers::message(status()); }
   double fun() const override;
   double constr_violation() const override { return 0; }  ///< Every iterate satisfies the bounds.
+  double step_norm() const override;
+  double gradient_norm() const override;
   std::int64_t nit() const override;
   std::int64_t nfev() const override;
   std::int64_t njev() const override { return nfev(); }
   std::size_t size() const override;
+  double maxtime() const override;
 
   /// The correction pairs in use: k of at most maxcor.
   std::size_t num_corrections() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -14,7 +15,7 @@
 namespace tfminimize::solvers {
 namespace {
 
-constexpr std::uint64_t kSnapshotKind = 0x534C535150000003;  // "SLSQP" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x534C535150000004;  // "SLSQP" and the version of the format.
 
 void check(const Problem& problem, const SlsqpOptions& options) {
   const std::size_t n = problem.x.size();
@@ -117,9 +118,13 @@ Request Slsqp::advance(double f, bool with_derivatives) {
   return s.request;
 }
 
-void Slsqp::stop() {
-  check_may_stop(state_->s.request);
-  state_->s.request = state_->stop(SlsqpStatus::kCallerStopped);
+void Slsqp::stop(StopReason reason) {
+  State::Scalars& s = state_->s;
+  check_may_stop(s.request);
+  if (s.phase == State::Phase::kStart) s.f = s.violation = std::numeric_limits<double>::quiet_NaN();
+  if (s.phase == State::Phase::kTrial || s.phase == State::Phase::kTrialDerivatives) state_->return_to_iterate();
+  const bool is_late = reason == StopReason::kTimeLimit;
+  s.request = state_->stop(is_late ? SlsqpStatus::kMaxTime : SlsqpStatus::kCallerStopped);
 }
 
 void Slsqp::restart(const SlsqpOptions& options) {
@@ -141,10 +146,13 @@ bool Slsqp::expects_derivatives() const {
 bool Slsqp::has_derivatives() const { return state_->s.has_derivatives; }
 double Slsqp::fun() const { return state_->s.f; }
 double Slsqp::constr_violation() const { return state_->s.violation; }
+double Slsqp::step_norm() const { return state_->step_length(); }
+double Slsqp::gradient_norm() const { return state_->lagrangian_gradient_norm(); }
 std::int64_t Slsqp::nit() const { return state_->s.nit; }
 std::int64_t Slsqp::nfev() const { return state_->s.nfev; }
 std::int64_t Slsqp::njev() const { return state_->s.njev; }
 std::size_t Slsqp::size() const { return state_->n; }
+double Slsqp::maxtime() const { return state_->options.maxtime; }
 Span<const double> Slsqp::multipliers() const { return state_->subproblem.multipliers(); }
 
 std::vector<std::uint8_t> Slsqp::save() const {

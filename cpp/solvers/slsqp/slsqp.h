@@ -13,12 +13,13 @@
 
 namespace tfminimize::solvers {
 
-/// SciPy's options with their names and defaults, and one that SciPy does not have.
+/// SciPy's options with their names and defaults, and two that SciPy does not have.
 struct SlsqpOptions {
   double ftol = 1e-6;          ///< Tolerance for the change of f, the length of the step and the violation.
   std::int64_t maxiter = 100;  ///< Iterations.
   /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
   double precision = std::numeric_limits<double>::epsilon();
+  double maxtime = std::numeric_limits<double>::infinity();  ///< Seconds; the caller measures them.
 };
 
 /// How a solve by Slsqp ended, if it has.
@@ -31,6 +32,7 @@ enum class SlsqpStatus {
   kSingularEqualities,    ///< The linearised equality constraints depend on each other and contradict each other.
   kNoDescent,             ///< No step reduces the merit function.
   kMaxIterations,         ///< The solver has made maxiter iterations.
+  kMaxTime,               ///< The caller says that maxtime seconds have passed.
   kCallerStopped,         ///< The caller called stop().
   kNonFiniteStart,        ///< f, a constraint or a derivative at the start is not finite.
   kNonFiniteDerivatives,  ///< A derivative is not finite, but f and the constraints are.
@@ -69,8 +71,8 @@ class Slsqp final : public Solver {
   Request advance(double f, bool with_derivatives) override;
   Request advance(double f) { return advance(f, false); }
 
-  /// Ends the solve with kCallerStopped. Allowed after kIteration only.
-  void stop() override;
+  using Solver::stop;
+  void stop(StopReason reason) override;
 
   /// Begins a new solve from the x in the buffer. It takes the same steps as a new solver, bit for bit, but allocates
   /// nothing. Bounds, offsets and the rows of linear constraints may have changed, but the same constraints must be
@@ -90,10 +92,13 @@ class Slsqp final : public Solver {
   const char* message() const override { return solvers::message(status()); }
   double fun() const override;
   double constr_violation() const override;
+  double step_norm() const override;
+  double gradient_norm() const override;
   std::int64_t nit() const override;  ///< Includes one that has only begun, as in SciPy.
   std::int64_t nfev() const override;
   std::int64_t njev() const override;
   std::size_t size() const override;
+  double maxtime() const override;
 
   /// The multipliers of the last quadratic subproblem, without those of the bounds.
   Span<const double> multipliers() const override;

@@ -42,6 +42,14 @@ double Slsqp::State::max_violation() const {
   return largest;
 }
 
+/// The max norm of the projected gradient of the Lagrangian at x.
+double Slsqp::State::lagrangian_gradient_norm() {
+  double* g = gradient_change.data();  // free between two updates of B
+  std::copy_n(problem.gradient.data(), n, g);
+  subproblem.subtract_constraint_gradients(g);
+  return projected_gradient_norm(problem.x, {g, n}, problem.lower, problem.upper);
+}
+
 bool Slsqp::State::derivatives_are_finite() const {
   if (!all_finite(problem.gradient)) return false;
   for (std::size_t i = 0; i < m; ++i) {

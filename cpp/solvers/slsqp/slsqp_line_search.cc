@@ -103,11 +103,17 @@ Request Slsqp::State::backtrack(double factor) {
   return move();
 }
 
-/// Ends the solve at the start of the line search.
-Request Slsqp::State::fail_line_search(SlsqpStatus status) {
+/// Goes back from a trial to the start of the line search.
+void Slsqp::State::return_to_iterate() {
   std::copy_n(start.data(), n, problem.x.data());
   std::copy_n(start_constraints.data(), m, problem.constraints.data());
-  s.has_derivatives = false;
+  // Before the first trial is evaluated, the derivatives are still those of the start.
+  s.has_derivatives = s.phase == Phase::kTrial && s.trials == 1;
+}
+
+/// Ends the solve at the start of the line search.
+Request Slsqp::State::fail_line_search(SlsqpStatus status) {
+  return_to_iterate();
   return stop(status);
 }
 

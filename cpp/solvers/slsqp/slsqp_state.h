@@ -69,6 +69,10 @@ struct Slsqp::State {
   Request after_trial(double f, bool with_derivatives);
   Request after_trial_derivatives();
   Request stop(SlsqpStatus status);
+  void return_to_iterate();
+
+  double step_length() const { return std::sqrt(kernels.dot(stride, step.data(), step.data())); }
+  double lagrangian_gradient_norm();
 
   SnapshotShape shape() const;
   /// Calls visit(pointer, bytes) for each piece of the state.
@@ -138,7 +142,6 @@ struct Slsqp::State {
   bool derivatives_are_finite() const;
   double total_violation() const { return problem.total_violation(); }
   double max_violation() const;
-  double step_length() const { return std::sqrt(kernels.dot(stride, step.data(), step.data())); }
   double merit(double f) const;
   /// How much rounding may change f, if f is less precise than SciPy's. Near a wall it counts in any case: with an ftol
   /// below it, a new B would always find a change and be doubtful again.

@@ -17,6 +17,7 @@ int scipy_code(SlsqpStatus status) {
     case SlsqpStatus::kNoDescent:
       return 8;
     case SlsqpStatus::kMaxIterations:
+    case SlsqpStatus::kMaxTime:
       return 9;
     case SlsqpStatus::kCallerStopped:
       return 99;
@@ -49,6 +50,8 @@ const char* message(SlsqpStatus status) {
       return "Positive directional derivative for linesearch";
     case SlsqpStatus::kMaxIterations:
       return "Iteration limit reached";
+    case SlsqpStatus::kMaxTime:
+      return kTimeLimitMessage;
     case SlsqpStatus::kCallerStopped:
       return "Stopped by the callback";
     case SlsqpStatus::kNonFiniteStart:
