@@ -10,6 +10,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/gil.h"
+#include "bindings/history.h"
 #include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
@@ -64,12 +65,13 @@ class PyRows {
  public:
   /// x: [B, n], the starting points; results are written in place. n: the size of the solvers; m: the number of
   /// constraints.
-  PyRows(py::array x, std::size_t n, std::size_t m)
+  PyRows(py::array x, std::size_t n, std::size_t m, bool keeps_history)
       : count_(x.ndim() == 2 ? x.shape(0) : 0),
         x_(std::move(x)),
         gradient_({count_, static_cast<py::ssize_t>(n)}),
         multipliers_({count_, static_cast<py::ssize_t>(m)}),
-        messages_(size()) {
+        messages_(size()),
+        histories_(keeps_history ? size() : 0) {
     const bool fits = count_ > 0 && x_.shape(1) == static_cast<py::ssize_t>(n) && x_.writeable() &&
                       (x_.flags() & py::array::c_style) != 0 && py::isinstance<py::array_t<double>>(x_);
     if (!fits) {
@@ -78,6 +80,7 @@ class PyRows {
     }
     for (Doubles& values : doubles_) values = Doubles(count_);
     for (Counts& values : counts_) values = Counts(count_);
+    for (History& history : histories_) history.keeps_rows = true;
   }
 
   std::size_t size() const { return static_cast<std::size_t>(count_); }
@@ -94,6 +97,7 @@ class PyRows {
     rows.njev = span(counts_[2]);
     rows.status = span(counts_[3]);
     rows.message = messages_;
+    rows.histories = histories_;
     return rows;
   }
 
@@ -117,6 +121,10 @@ class PyRows {
     result["constr_violation"] = doubles_[1];
     result["multipliers"] = multipliers_;
     result["errors"] = errors;
+    if (histories_.empty()) return result;
+    py::list histories;
+    for (const History& history : histories_) histories.append(columns(history));
+    result["history"] = histories;
     return result;
   }
 
@@ -150,6 +158,7 @@ class PyRows {
   std::array<Doubles, 2> doubles_;
   std::array<Counts, 4> counts_;
   std::vector<const char*> messages_;
+  std::vector<History> histories_;
   mutable std::unordered_map<const char*, py::str> texts_;
 };
 
@@ -183,11 +192,13 @@ void check(const std::vector<PySolver*>& solvers, const std::vector<PyObjective*
 }
 
 py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_tuple, const py::array& x,
-                      const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress) {
+                      const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress,
+                      std::optional<bool> keeps_history) {
   const std::vector<PySolver*> solvers = pointers<PySolver>(solver_tuple, "solvers");
   const std::vector<PyObjective*> objectives = pointers<PyObjective>(objective_tuple, "objectives");
   check(solvers, objectives);
-  PyRows rows(x, solvers.front()->problem().x.size(), solvers.front()->problem().constraints.size());
+  PyRows rows(x, solvers.front()->problem().x.size(), solvers.front()->problem().constraints.size(),
+              keeps_history.value_or(false));
   const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
   const BatchCallback callback = [&](std::size_t done) {
     poll_signals();
@@ -213,7 +224,8 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
 
 void register_batch(py::module_& m) {
   m.attr("drive_batch") = plain_function(
-      "drive_batch", &drive_batch, {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}}},
+      "drive_batch", &drive_batch,
+      {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}, {"keeps_history", false}}},
       R"(Solves one problem for each row of x, which holds the starting points, with one thread for each solver.
 
 All solvers have the same size, and each has its own objective. A solver starts again for every problem, with the same
@@ -221,8 +233,8 @@ options. inputs: pairs (position, array [B, ...]); each problem takes its row of
 position. progress(done) is called about every 50 ms with the number of problems that are done. An exception that it
 raises comes through, and so does KeyboardInterrupt.
 
-Returns a dict of SciPy's fields, which are arrays with an element or row for each problem, and the summed Timing. x
-holds the results. If the objective raises for a problem, the exception is in `errors` under the problem's index; the
+Returns a dict of SciPy's fields, which are arrays with an element or row for each problem, and the summed Timing. With
+keeps_history, `history` is a list of dicts, see History. x holds the results. If the objective raises for a problem, the exception is in `errors` under the problem's index; the
 problem keeps its starting point, its other results are NaN, and its status is -1.)");
 }
 

@@ -1,14 +1,17 @@
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <optional>
 
 #include "bindings/gil.h"
+#include "bindings/history.h"
 #include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
 #include "bindings/solver.h"
 #include "bindings/tensorflow.h"
 #include "driver/drive.h"
+#include "driver/history.h"
 
 namespace tfminimize::bindings {
 namespace {
@@ -27,7 +30,8 @@ double seconds_of_one(const Timing& timing) {
   return (timing.evaluate - timing.first) / static_cast<double>(timing.evaluations - 1);
 }
 
-Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start) {
+Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
+                    History* history) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
@@ -47,7 +51,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
     poll_signals();
   };
   Timing timing;
-  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks); });
+  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks, history); });
   if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
   return timing;
 }
@@ -60,16 +64,26 @@ void register_drive(py::module_& m) {
       .def_readonly("first", &Timing::first)
       .def_readonly("solver", &Timing::solver)
       .def_readonly("evaluations", &Timing::evaluations);
-  m.attr("drive") = plain_function("drive", &drive_python,
-                                   {{{"solver"}, {"objective"}, {"on_iteration", false}, {"on_start", false}}},
-                                   R"(Solves to the end, without holding the GIL.
+  py::class_<History>(m, "History", py::is_final(), "The record of a solve: the start and each iteration.")
+      .def(py::init([] {
+        auto history = std::make_unique<History>();
+        history->keeps_rows = true;
+        return history;
+      }))
+      .def("columns", &columns, "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.");
+  m.attr("drive") =
+      plain_function("drive", &drive_python,
+                     {{{"solver"}, {"objective"}, {"on_iteration", false}, {"on_start", false}, {"history", false}}},
+                     R"(Solves to the end, without holding the GIL.
 
 on_iteration() is called after every iteration; a true value stops the solve. on_start() is called once, after the first
 evaluation. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
 the objective come through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
 If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops
-without the derivatives at the last x, they are evaluated at the end; the solver does not count that.)");
+without the derivatives at the last x, they are evaluated at the end; the solver does not count that.
+
+The solve ends before the next evaluation once it has taken the solver's maxtime. history records its iterations.)");
 }
 
 }  // namespace tfminimize::bindings

@@ -26,6 +26,7 @@ void register_status(py::module_& m) {
       .value("FUNCTION_CONVERGED", solvers::Status::kFunctionConverged)
       .value("MAX_ITERATIONS", solvers::Status::kMaxIterations)
       .value("MAX_EVALUATIONS", solvers::Status::kMaxEvaluations)
+      .value("MAX_TIME", solvers::Status::kMaxTime)
       .value("CALLER_STOPPED", solvers::Status::kCallerStopped)
       .value("LINE_SEARCH_FAILED", solvers::Status::kLineSearchFailed)
       .value("GRADIENT_MISMATCH", solvers::Status::kGradientMismatch)
@@ -40,10 +41,10 @@ void register_status(py::module_& m) {
 void register_lbfgsb(py::module_& m) {
   register_status(m);
   using Options = solvers::LbfgsbOptions;
-  const OptionList<Options> options{{"maxcor", &Options::maxcor},      {"ftol", &Options::ftol},
-                                    {"gtol", &Options::gtol},          {"maxfun", &Options::maxfun},
-                                    {"maxiter", &Options::maxiter},    {"maxls", &Options::maxls},
-                                    {"precision", &Options::precision}};
+  const OptionList<Options> options{{"maxcor", &Options::maxcor},   {"ftol", &Options::ftol},
+                                    {"gtol", &Options::gtol},       {"maxfun", &Options::maxfun},
+                                    {"maxiter", &Options::maxiter}, {"maxls", &Options::maxls},
+                                    {"maxtime", &Options::maxtime}, {"precision", &Options::precision}};
   bind_solver<solvers::Lbfgsb>(m, "Lbfgsb",
                                "L-BFGS-B: limited-memory BFGS with bounds. It takes no constraints. "
                                "restart() cannot change maxcor.",

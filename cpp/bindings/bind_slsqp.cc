@@ -17,6 +17,7 @@ void register_status(py::module_& m) {
       .value("SINGULAR_EQUALITIES", solvers::SlsqpStatus::kSingularEqualities)
       .value("NO_DESCENT", solvers::SlsqpStatus::kNoDescent)
       .value("MAX_ITERATIONS", solvers::SlsqpStatus::kMaxIterations)
+      .value("MAX_TIME", solvers::SlsqpStatus::kMaxTime)
       .value("CALLER_STOPPED", solvers::SlsqpStatus::kCallerStopped)
       .value("NON_FINITE_START", solvers::SlsqpStatus::kNonFiniteStart)
       .value("NON_FINITE_DERIVATIVES", solvers::SlsqpStatus::kNonFiniteDerivatives)
@@ -31,8 +32,10 @@ void register_status(py::module_& m) {
 void register_slsqp(py::module_& m) {
   register_status(m);
   using Options = solvers::SlsqpOptions;
-  const OptionList<Options> options{
-      {"ftol", &Options::ftol}, {"maxiter", &Options::maxiter}, {"precision", &Options::precision}};
+  const OptionList<Options> options{{"ftol", &Options::ftol},
+                                    {"maxiter", &Options::maxiter},
+                                    {"maxtime", &Options::maxtime},
+                                    {"precision", &Options::precision}};
   bind_solver<solvers::Slsqp>(m, "Slsqp",
                               "Sequential least squares programming. Its multipliers are those of the last "
                               "quadratic subproblem.",

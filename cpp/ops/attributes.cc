@@ -44,6 +44,10 @@ Attributes::Attributes(const Context& context) {
   get("maxiter", &lbfgsb.maxiter);
   get("maxls", &lbfgsb.maxls);
   slsqp.maxiter = lbfgsb.maxiter;
+  float maxtime = 0;
+  get("maxtime", &maxtime);
+  if (!(maxtime > 0)) fail("maxtime is ", maxtime, ": it must be greater than 0.");
+  lbfgsb.maxtime = slsqp.maxtime = static_cast<double>(maxtime);
   get("num_constraints", &num_constraints);
   get("num_equalities", &num_equalities);
   tensorflow::DataType precision{};

@@ -91,6 +91,7 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("maxfun: int = 15000")
     .Attr("maxiter: int = 15000")
     .Attr("maxls: int = 20")
+    .Attr("maxtime: float = 3.4e38")
     .Attr("num_constraints: int >= 0 = 0")
     .Attr("num_equalities: int >= 0 = 0")
     .Attr("variables: list(int) = []")
@@ -138,6 +139,7 @@ maxcor: SciPy's option of this name, for L-BFGS-B only.
 maxfun: SciPy's option of this name, for L-BFGS-B only.
 maxiter: SciPy's option of this name.
 maxls: SciPy's option of this name, for L-BFGS-B only.
+maxtime: The seconds that a solve may take.
 num_constraints: The number of constraints, m.
 num_equalities: So many of the first constraints must be 0; the others must be 0 or greater.
 variables: The captures that are handles of the variables in x, in the order of x. The functions get the handles of

@@ -22,12 +22,13 @@ class Status(enum.Enum):
     FUNCTION_CONVERGED = 2
     MAX_ITERATIONS = 3
     MAX_EVALUATIONS = 4
-    CALLER_STOPPED = 5
-    LINE_SEARCH_FAILED = 6
-    GRADIENT_MISMATCH = 7
-    NON_FINITE_START = 8
-    UNBOUNDED_BELOW = 9
-    DIVERGED = 10
+    MAX_TIME = 5
+    CALLER_STOPPED = 6
+    LINE_SEARCH_FAILED = 7
+    GRADIENT_MISMATCH = 8
+    NON_FINITE_START = 9
+    UNBOUNDED_BELOW = 10
+    DIVERGED = 11
 
 class SlsqpStatus(enum.Enum):
     RUNNING = 0
@@ -38,12 +39,13 @@ class SlsqpStatus(enum.Enum):
     SINGULAR_EQUALITIES = 5
     NO_DESCENT = 6
     MAX_ITERATIONS = 7
-    CALLER_STOPPED = 8
-    NON_FINITE_START = 9
-    NON_FINITE_DERIVATIVES = 10
-    NON_FINITE_SEARCH = 11
-    UNBOUNDED_BELOW = 12
-    GRADIENT_MISMATCH = 13
+    MAX_TIME = 8
+    CALLER_STOPPED = 9
+    NON_FINITE_START = 10
+    NON_FINITE_DERIVATIVES = 11
+    NON_FINITE_SEARCH = 12
+    UNBOUNDED_BELOW = 13
+    GRADIENT_MISMATCH = 14
 
 def aligned_matrix(rows: int, columns: int) -> Matrix: ...
 def aligned_zeros(n: int, dtype: str = "float64") -> NDArray[Any]: ...
@@ -108,6 +110,7 @@ class Lbfgsb(Solver):
         maxfun: int = 15000,
         maxiter: int = 15000,
         maxls: int = 20,
+        maxtime: float = ...,
         precision: float = ...,
     ) -> None: ...
     def restart(
@@ -119,6 +122,7 @@ class Lbfgsb(Solver):
         maxfun: int = 15000,
         maxiter: int = 15000,
         maxls: int = 20,
+        maxtime: float = ...,
         precision: float = ...,
     ) -> None: ...
     @staticmethod
@@ -145,9 +149,12 @@ class Slsqp(Solver):
         num_variables: int = 0,
         ftol: float = 1e-6,
         maxiter: int = 100,
+        maxtime: float = ...,
         precision: float = ...,
     ) -> None: ...
-    def restart(self, *, ftol: float = ..., maxiter: int = 100, precision: float = ...) -> None: ...
+    def restart(
+        self, *, ftol: float = ..., maxiter: int = 100, maxtime: float = ..., precision: float = ...
+    ) -> None: ...
     @staticmethod
     def check_memory(n: int, m: int, count: int = 1) -> None: ...
     @property
@@ -262,11 +269,17 @@ class Timing:
     @property
     def evaluations(self) -> int: ...
 
+@final
+class History:
+    def __init__(self) -> None: ...
+    def columns(self) -> dict[str, NDArray[Any]]: ...
+
 def drive(
     solver: Solver,
     objective: Objective,
     on_iteration: Callable[[], object] | None = None,
     on_start: Callable[[], object] | None = None,
+    history: History | None = None,
 ) -> Timing: ...
 def drive_batch(
     solvers: tuple[Solver, ...],
@@ -274,4 +287,5 @@ def drive_batch(
     x: Matrix,
     inputs: Sequence[tuple[int, NDArray[Any]]],
     progress: Callable[[int], object] | None = None,
+    keeps_history: bool | None = None,
 ) -> tuple[dict[str, Any], Timing]: ...

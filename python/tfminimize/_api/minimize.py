@@ -12,7 +12,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
-from tfminimize._solve.solve import solve
+from tfminimize._solve.solve import Record, solve
 from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context
@@ -36,6 +36,9 @@ def minimize(
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
+    *,
+    history: bool = False,
+    assign_each_iteration: bool = False,
     **unsupported: Any,
 ) -> OptimizeResult | operation.MinimizeResult:
     """Minimise a TensorFlow function of one or more arrays or variables.
@@ -82,9 +85,19 @@ def minimize(
         this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
-        maxiter=100``; as in SciPy.
+        maxiter=100``; as in SciPy. Both: ``maxtime=inf``, a limit in seconds of wall clock. A solve that reaches it ends
+        before its next evaluation, like one that reaches ``maxiter``, at the last iterate.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+    history : bool, default False
+        Whether the result has a ``history``: a dict of arrays with one element for the start and one for each iteration.
+        ``fun``, the loss; ``gradient_norm``, the max norm of the gradient projected into the bounds (SLSQP: of the
+        Lagrangian, at the start of the loss; NaN if an iteration did not need the gradient); ``step``, the Euclidean
+        norm of the step; ``nfev``, evaluations so far; ``seconds`` since the start; and ``constr_violation``, the
+        greatest violation of a constraint.
+    assign_each_iteration : bool, default False
+        Whether the variables hold the iterate while the callback runs, for example to evaluate a validation loss there.
+        If the solve fails, they get their values from before it.
 
     Returns
     -------
@@ -148,13 +161,24 @@ def minimize(
                 "a callback cannot be called from inside a graph: remove it, and read the losses of all iterations "
                 "from result.history; or call minimize outside of tf.function."
             )
+        if assign_each_iteration:
+            raise ValueError("assign_each_iteration=True is for callbacks, which cannot be called from inside a graph.")
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
     parameters = Parameters(x0)
     problem = Problem(parameters, method, bounds, constraints)
     fun, args = split_data(fun, args)
     program = _program(fun, parameters, jit_compile)
-    return solve(program, problem, x0, args, tol=tol, callback=callback, options=options)
+    return solve(
+        program,
+        problem,
+        x0,
+        args,
+        tol=tol,
+        callback=callback,
+        options=options,
+        record=Record(history, assign_each_iteration),
+    )
 
 
 def clear_cache() -> None:

@@ -10,7 +10,7 @@ from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
-from tfminimize._solve.solve import solve
+from tfminimize._solve.solve import Record, solve
 from tfminimize._trace.dataset_loss import DatasetLoss, split_data
 from tfminimize._trace.user_function import check_context
 
@@ -93,6 +93,8 @@ class Minimizer:
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
+        history: bool = False,
+        assign_each_iteration: bool = False,
     ) -> OptimizeResult:
         """Minimise from ``x0``.
 
@@ -105,7 +107,7 @@ class Minimizer:
             Default: those of the constructor. New shapes, dtypes or Python values retrace.
         data : optional
             Other data for a `DatasetLoss`; the same shapes and dtypes do not retrace.
-        tol, callback, options : optional
+        tol, callback, options, history, assign_each_iteration : optional
             As in `tfminimize.minimize`.
 
         Returns
@@ -118,7 +120,8 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         args = self._with_data(self._args if args is None else args, data)
-        return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options)
+        record = Record(history, assign_each_iteration)
+        return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options, record=record)
 
     def minimize_batch(
         self,
@@ -130,6 +133,7 @@ class Minimizer:
         tol: float | None = None,
         options: Mapping[str, Any] | None = None,
         progress: bool = False,
+        history: bool = False,
     ) -> BatchResult:
         """Minimise B independent problems that differ in their start, in some arguments, or in both.
 
@@ -151,7 +155,11 @@ class Minimizer:
         num_threads : int, optional
             Default: all cores.
         tol, options : optional
-            As in `tfminimize.minimize`. Bounds and constraints are the same for all problems.
+            As in `tfminimize.minimize`. Bounds and constraints are the same for all problems. ``maxtime`` limits the
+            whole batch: a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.
+        history : bool
+            Whether the result has ``history``, a list with a dict for each problem; see `tfminimize.minimize`. Seconds
+            count from the start of the batch.
         progress : bool
             Whether to show a progress bar.
 
@@ -188,7 +196,16 @@ class Minimizer:
         if x0s is None:
             x0s = self._x0
         return solve_batch(
-            self._program, self._problem, x0s, self._with_data(args), batched, num_threads, tol, options, progress
+            self._program,
+            self._problem,
+            x0s,
+            self._with_data(args),
+            batched,
+            num_threads=num_threads,
+            tol=tol,
+            options=options,
+            progress=progress,
+            history=history,
         )
 
     def _with_data(self, args: Any, data: Any = None) -> Any:

@@ -160,6 +160,7 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
         if problem.method not in ("l-bfgs-b", "slsqp"):
             raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
         checked = dict(problem.options(given.options, given.tol))
+        checked["maxtime"] = min(checked["maxtime"], float(np.finfo(np.float32).max))
         arguments = Arguments(given.args, parameters.float_dtype)
         jit = follows_jit(given.fun) if given.jit_compile is None else bool(given.jit_compile)
         functions = Functions(given.fun, parameters, arguments, problem.packed_constraints, jit, given.trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
@@ -18,7 +19,7 @@ class NativeOptimizer:
     options: dict[str, Any]
 
     def __repr__(self) -> str:
-        options = {k: v for k, v in self.options.items() if v != NO_LIMIT}
+        options = {k: v for k, v in self.options.items() if v not in (NO_LIMIT, math.inf)}
         if not (isinstance(self.constraints, tuple) and not self.constraints):
             options = {"constraints": self.constraints, **options}
         if self.bounds is not None:
@@ -40,6 +41,8 @@ class LBFGSB(NativeOptimizer):
         only when the solver finds no lower loss.
     maxfun : int, optional
         Steps also end after this many evaluations. The default is no limit.
+    maxtime : float, optional
+        Steps also end after so many seconds. By default there is no limit.
 
     Raises
     ------
@@ -67,9 +70,10 @@ class LBFGSB(NativeOptimizer):
         gtol: float = LBFGSB_DEFAULTS["gtol"],
         maxfun: float | None = None,
         maxls: int = LBFGSB_DEFAULTS["maxls"],
+        maxtime: float = LBFGSB_DEFAULTS["maxtime"],
     ) -> None:
         self.bounds, self.constraints = bounds, ()
-        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls}
+        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls, "maxtime": maxtime}
         self.options["maxfun"] = NO_LIMIT if maxfun is None else maxfun
         lbfgsb_options(self.options)
 
@@ -83,6 +87,8 @@ class SLSQP(NativeOptimizer):
         As in `tfminimize.minimize`, for ``trainable_variables``. Constraint functions take only their ``args``.
     ftol : float, optional
         SciPy's option and default: steps end early if the loss and the constraints have converged to it.
+    maxtime : float, optional
+        Steps also end after so many seconds. By default there is no limit.
 
     Raises
     ------
@@ -101,7 +107,14 @@ class SLSQP(NativeOptimizer):
 
     method = "SLSQP"
 
-    def __init__(self, *, bounds: Any = None, constraints: Any = (), ftol: float = SLSQP_DEFAULTS["ftol"]) -> None:
+    def __init__(
+        self,
+        *,
+        bounds: Any = None,
+        constraints: Any = (),
+        ftol: float = SLSQP_DEFAULTS["ftol"],
+        maxtime: float = SLSQP_DEFAULTS["maxtime"],
+    ) -> None:
         self.bounds, self.constraints = bounds, constraints
-        self.options = {"ftol": ftol}
+        self.options = {"ftol": ftol, "maxtime": maxtime}
         slsqp_options(self.options)

@@ -19,11 +19,12 @@ LBFGSB_DEFAULTS: Mapping[str, Any] = {
     "maxfun": 15000,
     "maxiter": 15000,
     "maxls": 20,
+    "maxtime": math.inf,
 }
-"""SciPy's defaults of L-BFGS-B."""
+"""SciPy's defaults of L-BFGS-B, and our time limit in seconds."""
 
-SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100}
-"""SciPy's defaults of SLSQP."""
+SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100, "maxtime": math.inf}
+"""SciPy's defaults of SLSQP, and our time limit in seconds."""
 
 _MEANINGLESS = {
     "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
@@ -63,7 +64,7 @@ def slsqp_options(options: Mapping[str, Any] | None = None, tol: float | None = 
     Examples
     --------
     >>> slsqp_options({"maxiter": 5}, tol=1e-8)
-    {'ftol': 1e-08, 'maxiter': 5}
+    {'ftol': 1e-08, 'maxiter': 5, 'maxtime': inf}
     """
     return _checked("SLSQP", SLSQP_DEFAULTS, options, tol, ("ftol",))
 
@@ -89,6 +90,8 @@ def _checked(
             raise ValueError(f"{method} has no option {name!r}: it knows {', '.join(defaults)}.")
         if name in ("ftol", "gtol"):
             checked[name] = _tolerance(name, value)
+        elif name == "maxtime":
+            checked[name] = _seconds(value)
         elif name in ("maxcor", "maxls"):
             checked[name] = _count(name, value)
         else:
@@ -101,6 +104,12 @@ def _tolerance(name: str, value: Any) -> float:
         raise ValueError(f"{name} is {value!r}: give a real number, 0 or greater.")
     if value < 0 and name != "gtol":
         raise ValueError(f"{name} is {value!r}: give a number that is 0 or greater.")
+    return float(value)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
+        raise ValueError(f"maxtime is {value!r}: give the seconds that the solve may take, a number greater than 0.")
     return float(value)
 
 

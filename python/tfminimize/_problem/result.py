@@ -46,6 +46,7 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     hess_inv: Any
     multipliers: Float64
     constr_violation: np.float64
+    history: dict[str, NDArray[Any]]
     backend: str
     backend_reason: str | None
     timing: dict[str, float]
@@ -73,6 +74,7 @@ class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     multipliers: Float64
     constr_violation: Float64
     errors: dict[int, BaseException]
+    history: list[dict[str, NDArray[Any]]]
     backend: str
     backend_reason: str | None
     timing: dict[str, float]

@@ -68,7 +68,7 @@ def lbfgsb(
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
         SciPy's of L-BFGS-B: ``maxcor, ftol, gtol, maxfun, maxiter, maxls, eps, finite_diff_rel_step, workers``, and
-        ``tol``. An unknown one is a warning, as in SciPy.
+        ``tol``; and ``maxtime``, a limit in seconds. An unknown one is a warning, as in SciPy.
 
     Returns
     -------

@@ -74,8 +74,8 @@ def slsqp(
     callback : callable, optional
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
-        SciPy's of SLSQP: ``ftol, maxiter, eps, finite_diff_rel_step, workers, disp, iprint``, and ``tol``. An unknown
-        one is a warning, as in SciPy.
+        SciPy's of SLSQP: ``ftol, maxiter, eps, finite_diff_rel_step, workers, disp, iprint``, and ``tol``; and
+        ``maxtime``, a limit in seconds. An unknown one is a warning, as in SciPy.
 
     Returns
     -------

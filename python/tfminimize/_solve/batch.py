@@ -83,10 +83,12 @@ def solve_batch(
     x0s: Any,
     args: Any,
     batched: BatchedArguments,
+    *,
     num_threads: int | None,
     tol: float | None,
     options: Mapping[str, Any] | None,
     progress: bool,
+    history: bool,
 ) -> BatchResult:
     """Solve one problem for each start and each slice of the batched arguments; the variables stay as they are."""
     begin = time.perf_counter()
@@ -120,6 +122,7 @@ def solve_batch(
             x,
             [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
             stack.enter_context(_bar(count)) if progress else None,
+            history,
         )
         for workspace in workspaces:
             workspace.check_sharing_once()

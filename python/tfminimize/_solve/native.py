@@ -69,6 +69,8 @@ def solve(
     bounds: Bounds,
     options: Mapping[str, Any],
     callback: Callable[..., Any] | None,
+    *,
+    history: bool = False,
 ) -> OptimizeResult:
     """Minimise from the x in the workspace."""
     workspace = lease.workspace
@@ -78,7 +80,8 @@ def solve(
         user_callback = UserCallback(callback)
         on_iteration = lambda: user_callback(parameters.report(workspace.x), solver.fun)  # noqa: E731
     on_start = None if workspace.is_checked else workspace.check_sharing_once
-    timing = _native.drive(solver, workspace.objective, on_iteration, on_start)
+    record = _native.History() if history else None
+    timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record)
     # TensorFlow compiles a function when it runs for the first time.
     compiling = timing.first if lease.is_first else 0.0
     status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
@@ -103,6 +106,8 @@ def solve(
         constr_violation=np.float64(constr_violation),
         **method.result(solver, parameters.layout),
     )
+    if record is not None:
+        result.history = record.columns()
     hess_inv = result.get("hess_inv")
     if isinstance(hess_inv, InverseHessian) and workspace.kept_solver is not None:
         hess_inv.take_pairs()  # the next solve is the solver's too

@@ -28,12 +28,30 @@ TEST(LbfgsbCallerTest, StopEndsAfterAnIteration) {
   EXPECT_EQ(solve.x(), x);
 }
 
-TEST(LbfgsbCallerTest, StopIsAnErrorBetweenEvaluations) {
+TEST(LbfgsbCallerTest, TimeLimitReturnsToTheLastIterate) {
+  for (int requests = 1; requests < 30; ++requests) {
+    Solve solve(rosenbrock_problem(4));
+    Vector iterate = solve.x();
+    double f = kNaN;
+    for (int i = 0; i < requests; ++i) {
+      if (solve.advance() != Request::kIteration) continue;
+      iterate = solve.x();
+      f = solve.solver.fun();
+    }
+    solve.solver.stop(StopReason::kTimeLimit);
+    EXPECT_EQ(solve.solver.status(), Status::kMaxTime);
+    EXPECT_EQ(scipy_code(solve.solver.status()), 1);
+    EXPECT_EQ(solve.x(), iterate);
+    if (!std::isnan(f)) EXPECT_EQ(solve.solver.fun(), f);
+  }
+}
+
+TEST(LbfgsbCallerTest, StopBeforeTheFirstEvaluationKeepsTheStart) {
   Solve solve(rosenbrock_problem(4));
-  EXPECT_THROW(solve.solver.stop(), std::logic_error);
-  EXPECT_EQ(solve.solver.status(), Status::kRunning);
-  solve.advance();
-  EXPECT_THROW(solve.solver.stop(), std::logic_error);
+  const Vector start = solve.x();
+  solve.solver.stop(StopReason::kTimeLimit);
+  EXPECT_EQ(solve.x(), start);
+  EXPECT_TRUE(std::isnan(solve.solver.fun()));
 }
 
 TEST(LbfgsbCallerTest, AdvanceAfterTheEndIsAnError) {

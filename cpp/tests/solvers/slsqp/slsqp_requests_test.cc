@@ -230,15 +230,26 @@ TEST(SlsqpRequestsTest, CallerMayStopAfterAnIteration) {
   }
 }
 
-TEST(SlsqpRequestsTest, StopIsAllowedAfterAnIterationOnly) {
-  ConstrainedSolve solve(rosen_suzuki(), {}, Derivatives::kApart);
-  EXPECT_THROW(solve.solver.stop(), std::logic_error);
-  while (solve.solver.request() != Request::kStopped) {
-    if (solve.advance() != Request::kIteration) {
-      EXPECT_THROW(solve.solver.stop(), std::logic_error);
+TEST(SlsqpRequestsTest, TimeLimitReturnsToTheLastIterate) {
+  for (const ConstrainedProblem& problem : problems()) {
+    for (int requests = 1; requests < 12; ++requests) {
+      ConstrainedSolve solve(problem, {}, Derivatives::kApart);
+      Vector iterate = solve.x();
+      double f = kNaN;
+      for (int i = 0; i < requests && solve.solver.request() != Request::kStopped; ++i) {
+        if (solve.advance() != Request::kIteration && solve.solver.nit() > 0) continue;
+        if (solve.solver.request() != Request::kIteration) continue;
+        iterate = solve.x();
+        f = solve.solver.fun();
+      }
+      if (solve.solver.request() == Request::kStopped) break;
+      solve.solver.stop(StopReason::kTimeLimit);
+      EXPECT_EQ(solve.solver.status(), SlsqpStatus::kMaxTime);
+      EXPECT_EQ(scipy_code(solve.solver.status()), 9);
+      EXPECT_EQ(solve.x(), iterate);
+      if (!std::isnan(f)) EXPECT_EQ(solve.solver.fun(), f);
     }
   }
-  EXPECT_EQ(solve.solver.status(), SlsqpStatus::kConverged);
 }
 
 TEST(SlsqpRequestsTest, SolverThatHasStoppedRefusesToGoOn) {
