@@ -14,7 +14,7 @@
 namespace tfminimize::solvers {
 namespace {
 
-constexpr std::uint64_t kSnapshotKind = 0x534C535150000003;  // "SLSQP" and the version of the format.
+constexpr std::uint64_t kSnapshotKind = 0x534C535150000004;  // "SLSQP" and the version of the format.
 
 void check(const Problem& problem, const SlsqpOptions& options) {
   const std::size_t n = problem.x.size();
@@ -52,9 +52,13 @@ void Slsqp::State::check_state() const {
                                              : may_have_ended || s.status == SlsqpStatus::kRunning,
               "its status with this request");
   // The request of each phase.
-  constexpr std::array<Request, 6> kRequests{Request::kEvaluate,  Request::kEvaluate,    Request::kDerivatives,
-                                             Request::kIteration, Request::kDerivatives, Request::kStopped};
-  check_saved(s.request == kRequests[static_cast<std::size_t>(s.phase)], "its phase with this request");
+  constexpr std::array<Request, 10> kRequests{Request::kEvaluate,    Request::kEvaluate,  Request::kDerivatives,
+                                              Request::kIteration,   Request::kDerivatives, Request::kIteration,
+                                              Request::kDerivatives, Request::kStopped,   Request::kStopped,
+                                              Request::kStopped};
+  const Request request = kRequests[static_cast<std::size_t>(s.phase)];
+  const bool has_stopped = s.request == Request::kStopped && request == Request::kIteration;
+  check_saved(s.request == request || has_stopped, "its phase with this request");
   const auto is_within_limit = [](int count, int limit) { return count >= 0 && count <= limit; };
   check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.njev), "a count");
   check_saved(s.resets >= 1 && s.resets <= kMaxResets + 1 && is_within_limit(s.trials, kMaxTrials), "a count");
@@ -111,6 +115,14 @@ Request Slsqp::advance(double f, bool with_derivatives) {
     case State::Phase::kStartDerivatives:
       s.request = state_->after_start_derivatives();
       break;
+    case State::Phase::kStationary:
+      s.request = state_->stop(s.status, s.phase);
+      break;
+    case State::Phase::kIterationDerivatives:
+      s.request = state_->after_iteration_derivatives();
+      break;
+    case State::Phase::kLimit:
+    case State::Phase::kNoDescent:
     case State::Phase::kEnd:
       break;
   }
@@ -119,7 +131,7 @@ Request Slsqp::advance(double f, bool with_derivatives) {
 
 void Slsqp::stop() {
   check_may_stop(state_->s.request);
-  state_->s.request = state_->stop(SlsqpStatus::kCallerStopped);
+  state_->s.request = state_->stop(SlsqpStatus::kCallerStopped, state_->s.phase);
 }
 
 void Slsqp::restart(const SlsqpOptions& options) {
@@ -129,6 +141,18 @@ void Slsqp::restart(const SlsqpOptions& options) {
 }
 
 void Slsqp::restart() { restart(state_->options); }
+
+void Slsqp::resume(const SlsqpOptions& options) {
+  check(state_->problem, options);
+  state_->set_options(options);
+  state_->resume();
+}
+
+bool Slsqp::warm_start(const Slsqp& other) {
+  check_same_size(size(), other.size());
+  check_may_warm_start(request(), nfev());
+  return state_->warm_start(*other.state_);
+}
 
 Request Slsqp::request() const { return state_->s.request; }
 SlsqpStatus Slsqp::status() const {

@@ -11,6 +11,7 @@ from tfminimize._graph import operation
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._trace.recent import Recent
@@ -35,6 +36,9 @@ def minimize(
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
+    *,
+    state: State | None = None,
+    warm_start: State | OptimizeResult | None = None,
     **unsupported: Any,
 ) -> OptimizeResult | operation.MinimizeResult:
     """Minimise a TensorFlow function of one or more arrays or variables.
@@ -78,12 +82,22 @@ def minimize(
         Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
     callback : callable, optional
         ``callback(xk)``, or ``callback(intermediate_result)`` with a parameter of just this name, after each iteration.
-        x is a copy of what ``result.x`` would be. `StopIteration` ends the solve with status 99.
+        x is a copy of what ``result.x`` would be. `StopIteration` ends the solve with status 99. If it asks for
+        ``intermediate_result.state``, it gets a `State`. A method ``on_end(state, error)`` of the callback is called
+        once at the end, or before an exception, which is ``error``, leaves the solve; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``; as in SciPy.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+    state : State, optional
+        Go on from here, with the same bits as a solve that was not interrupted: ``result.state`` of a solve that was
+        ended by a limit, a tolerance or a callback, or a state that was saved on the way. ``x0`` says only what the
+        structure is. The function, bounds, constraints and ``maxcor`` must be those of that solve; limits and
+        tolerances are the new ones, and the counts go on.
+    warm_start : OptimizeResult or State, optional
+        Begin at ``x0`` with what another solve by the same method has learned: the pairs of L-BFGS-B; the matrix,
+        multipliers and active set of SLSQP. Data, bounds and constraints may have changed.
 
     Returns
     -------
@@ -96,7 +110,7 @@ def minimize(
         lower ones first. Four fields are our own: ``constr_violation`` is the greatest violation of a constraint or
         bound, ``backend`` says what evaluated the function (``"xla"``: machine code, without TensorFlow; ``"tfe"``:
         TensorFlow), ``backend_reason`` why, and ``timing`` how many seconds went to ``trace``, ``compile`` (the first
-        evaluation of a new trace), ``evaluate`` and ``solver``.
+        evaluation of a new trace), ``evaluate`` and ``solver``. ``result.state`` is the whole solver, to go on with.
     tfminimize.ops.MinimizeResult
         Inside of a `tf.function` or a graph of TensorFlow 1: the call is `tfminimize.ops.minimize`, an operation of the
         graph, and the result is made of tensors. There is no ``callback`` then.
@@ -148,12 +162,24 @@ def minimize(
                 "a callback cannot be called from inside of a graph: remove it, and read the losses of all iterations "
                 "from result.history; or call minimize outside of tf.function."
             )
+        if state is not None or warm_start is not None:
+            raise ValueError("an operation of a graph has no state: call minimize outside of tf.function.")
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
     parameters = Parameters(x0)
     problem = Problem(parameters, method, bounds, constraints)
     program = _program(fun, parameters, jit_compile)
-    return solve(program, problem, x0, args, tol=tol, callback=callback, options=options)
+    return solve(
+        program,
+        problem,
+        x0,
+        args,
+        tol=tol,
+        callback=callback,
+        options=options,
+        state=state,
+        warm_start=warm_start,
+    )
 
 
 def clear_cache() -> None:

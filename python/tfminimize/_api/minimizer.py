@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
@@ -89,6 +90,8 @@ class Minimizer:
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
+        state: State | None = None,
+        warm_start: State | OptimizeResult | None = None,
     ) -> OptimizeResult:
         """Minimise from ``x0``.
 
@@ -99,7 +102,7 @@ class Minimizer:
             always read: their present values are the start.
         args : tuple, optional
             Default: those of the constructor. Other shapes, dtypes or Python values trace once more.
-        tol, callback, options : optional
+        tol, callback, options, state, warm_start : optional
             As in `tfminimize.minimize`.
 
         Returns
@@ -112,7 +115,17 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         args = self._args if args is None else args
-        return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options)
+        return solve(
+            self._program,
+            self._problem,
+            x0,
+            args,
+            tol=tol,
+            callback=callback,
+            options=options,
+            state=state,
+            warm_start=warm_start,
+        )
 
     def minimize_batch(
         self,

@@ -7,10 +7,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import check_callback
+from tfminimize._problem.callback import check_callback, has_on_end, tell_end
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve import native, scipy_methods
+from tfminimize._solve.going_on import checked_begin
 from tfminimize._solve.program import Program
 
 __all__ = ["solve"]
@@ -31,6 +32,8 @@ def solve(
     callback: Callback | None,
     options: Mapping[str, Any] | None,
     values: Sequence[NDArray[Any]] | None = None,
+    state: Any = None,
+    warm_start: Any = None,
 ) -> OptimizeResult:
     """One solve from ``x0``, or from the present values of the variables; these are assigned at the end.
 
@@ -39,6 +42,12 @@ def solve(
     parameters = program.parameters
     checked = problem.options(options, tol)
     check_callback(callback)
+    begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
+    if problem.native is None and has_on_end(callback):
+        raise ValueError(
+            f"callback has a method on_end, which gets a state, and method {problem.method!r} runs in SciPy and has "
+            "none: use 'L-BFGS-B' or 'SLSQP'."
+        )
     if parameters.layout.size >= MANY:
         problem.check_memory(parameters, checked)
     arguments = program.arguments(args)
@@ -47,10 +56,11 @@ def solve(
     try:
         lease.workspace.start(values)
         if problem.native is not None:
-            result = native.solve(problem.native, lease, parameters, problem.packed_bounds, checked, callback)
+            result = native.solve(problem.native, lease, parameters, problem.packed_bounds, checked, callback, begin)
         else:
             result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
     finally:
         lease.release()
     parameters.assign(result.x)
+    tell_end(callback, lambda: result.state, None)
     return result
