@@ -119,8 +119,8 @@ class _Contents:
 class State(tf.train.experimental.PythonState):  # type: ignore[misc]
     """A whole solve: the point where the solver is, and all that it has learned on its way there.
 
-    ``result.state`` and, in a callback, ``intermediate_result.state`` are states. ``minimize(..., state=state)`` goes on
-    from there with the same bits as a solve that was not interrupted; ``warm_start=state`` begins another solve with
+    ``result.state`` and, in a callback, ``intermediate_result.state`` are states. ``minimize(..., state=state)`` goes
+    on from there with the same bits as a solve that was not interrupted; ``warm_start=state`` begins another solve with
     its curvature.
 
     A state is a trackable of `tf.train.Checkpoint`: give an empty one, ``State()``, to a checkpoint that is to be
