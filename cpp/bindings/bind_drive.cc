@@ -64,13 +64,13 @@ void register_drive(py::module_& m) {
       .def_readonly("first", &Timing::first)
       .def_readonly("solver", &Timing::solver)
       .def_readonly("evaluations", &Timing::evaluations);
-  py::class_<History>(m, "History", py::is_final(), "The record of a solve: the start and each iteration.")
-      .def(py::init([] {
-        auto history = std::make_unique<History>();
-        history->keeps_rows = true;
-        return history;
-      }))
-      .def("columns", &columns, "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.");
+  py::class_<History>(m, "History", py::is_final(),
+                      "The time that a solve takes and, if it keeps rows, the record of its iterations.")
+      .def(py::init(&make_history), py::arg("keeps_rows"), py::arg("seconds") = 0.0, py::arg("columns") = py::dict(),
+           "Goes on with a solve that has taken so many seconds, and with its record.")
+      .def("columns", &columns, "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.")
+      .def_readonly("keeps_rows", &History::keeps_rows)
+      .def_readonly("seconds", &History::seconds, "What the solve has taken so far.");
   m.attr("drive") =
       plain_function("drive", &drive_python,
                      {{{"solver"}, {"objective"}, {"on_iteration", false}, {"on_start", false}, {"history", false}}},

@@ -4,7 +4,11 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <cstdint>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
 
 #include "driver/history.h"
 
@@ -12,26 +16,52 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// One member of all rows, as an array.
-template <typename T>
-py::array_t<T> column(const History& history, T History::Row::*member) {
-  py::array_t<T> values(static_cast<py::ssize_t>(history.rows.size()));
-  T* value = values.mutable_data();
-  for (const History::Row& row : history.rows) *value++ = row.*member;
-  return values;
+/// Calls visit(name, member) for each column of the record.
+template <typename Visit>
+void for_each_column(const Visit& visit) {
+  using Row = History::Row;
+  visit("fun", &Row::fun);
+  visit("gradient_norm", &Row::gradient_norm);
+  visit("step", &Row::step);
+  visit("nfev", &Row::nfev);
+  visit("seconds", &Row::seconds);
+  visit("constr_violation", &Row::constr_violation);
 }
 
 /// The record as a dict of arrays.
 inline py::dict columns(const History& history) {
-  using Row = History::Row;
   py::dict dict;
-  dict["fun"] = column(history, &Row::fun);
-  dict["gradient_norm"] = column(history, &Row::gradient_norm);
-  dict["step"] = column(history, &Row::step);
-  dict["nfev"] = column(history, &Row::nfev);
-  dict["seconds"] = column(history, &Row::seconds);
-  dict["constr_violation"] = column(history, &Row::constr_violation);
+  for_each_column([&](const char* name, auto member) {
+    using T = std::decay_t<decltype(std::declval<History::Row>().*member)>;
+    py::array_t<T> values(static_cast<py::ssize_t>(history.rows.size()));
+    T* value = values.mutable_data();
+    for (const History::Row& row : history.rows) *value++ = row.*member;
+    dict[name] = values;
+  });
   return dict;
+}
+
+/// A record that goes on from these columns, which may be empty. Throws py::value_error if they are not those of a
+/// record.
+inline std::unique_ptr<History> make_history(bool keeps_rows, double seconds, const py::dict& columns) {
+  auto history = std::make_unique<History>();
+  history->keeps_rows = keeps_rows;
+  history->seconds = seconds;
+  if (!keeps_rows || columns.empty()) return history;
+  if (!columns.contains("fun")) throw py::value_error("The history has no fun.");
+  history->rows.resize(py::len(columns["fun"]));
+  for_each_column([&](const char* name, auto member) {
+    using T = std::decay_t<decltype(std::declval<History::Row>().*member)>;
+    const auto values = columns.contains(name) ? py::array_t<T>::ensure(columns[name]) : py::array_t<T>();
+    if (!values || values.ndim() != 1 || static_cast<std::size_t>(values.size()) != history->rows.size()) {
+      throw py::value_error(std::string("The history has no ") + name + ", or one of another length than fun.");
+    }
+    const auto elements = values.template unchecked<1>();
+    for (std::size_t i = 0; i < history->rows.size(); ++i) {
+      history->rows[i].*member = elements(static_cast<py::ssize_t>(i));
+    }
+  });
+  return history;
 }
 
 }  // namespace tfminimize::bindings

@@ -184,7 +184,15 @@ py::class_<PySolverOf<Core>, PySolver> bind_solver(py::module_& m, const char* n
       .def(
           "restart",
           [options](Py& self, const py::kwargs& given) { self.change().restart(parse_options(given, options)); },
-          "Starts again at what x holds, as a new solver with these options would.")
+          "Begins anew at what x holds, as a new solver with these options would.")
+      .def(
+          "resume",
+          [options](Py& self, const py::kwargs& given) { self.change().resume(parse_options(given, options)); },
+          "Goes on with these options after restore(); a limit or tolerance that has ended the solve is tested again.")
+      .def(
+          "warm_start", [](Py& self, const Py& other) { return self.change().warm_start(other.look()); },
+          py::arg("other"),
+          "Begins with the curvature of another solver of as many variables; returns whether it could be used.")
       .def_property_readonly("status", [](const Py& self) { return self.look().status(); });
   return binding;
 }

@@ -1,6 +1,7 @@
 #include "solvers/status.h"
 
 #include <stdexcept>
+#include <string>
 
 namespace tfminimize::solvers {
 
@@ -63,6 +64,18 @@ void check_may_advance(Request request) {
 
 void check_may_stop(Request request) {
   if (request == Request::kStopped) throw std::logic_error("stop() was called on a solver that has stopped.");
+}
+
+void check_may_warm_start(Request request, std::int64_t nfev) {
+  if (request != Request::kEvaluate || nfev > 0) {
+    throw std::logic_error("warm_start() is allowed only before the solve begins.");
+  }
+}
+
+void check_same_size(std::size_t n, std::size_t other) {
+  if (n == other) return;
+  throw std::invalid_argument("A solver of " + std::to_string(n) + " variables cannot take over from one of " +
+                              std::to_string(other) + ".");
 }
 
 }  // namespace tfminimize::solvers

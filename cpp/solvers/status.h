@@ -1,6 +1,9 @@
 #ifndef TFMINIMIZE_SOLVERS_STATUS_H_
 #define TFMINIMIZE_SOLVERS_STATUS_H_
 
+#include <cstddef>
+#include <cstdint>
+
 namespace tfminimize::solvers {
 
 /// What a solver asks of its caller before it can go on.
@@ -47,6 +50,12 @@ void check_may_advance(Request request);
 
 /// Throws std::logic_error if the solver has stopped: then the caller must not call stop().
 void check_may_stop(Request request);
+
+/// Throws std::logic_error unless the solve has not begun: only then may a solver take what another one has learned.
+void check_may_warm_start(Request request, std::int64_t nfev);
+
+/// Throws std::invalid_argument if a solver of n variables cannot take what one of `other` variables has learned.
+void check_same_size(std::size_t n, std::size_t other);
 
 }  // namespace tfminimize::solvers
 

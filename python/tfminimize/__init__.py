@@ -8,12 +8,14 @@ from tfminimize._tf import imports  # noqa: F401  before anything imports Tensor
 
 # isort: split
 from tfminimize import math, ops, scipy, testing
+from tfminimize._api.checkpoint import Checkpoint
 from tfminimize._api.compare import Comparison, compare
 from tfminimize._api.minimize import clear_cache, minimize
 from tfminimize._api.minimizer import Minimizer
 from tfminimize._graph.optimizers import LBFGSB, SLSQP
 from tfminimize._problem.bounds import Bounds
 from tfminimize._problem.result import BatchResult, OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._tf import binding
 from tfminimize._tf.build_info import __version__, build_info
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
@@ -28,12 +30,14 @@ __all__ = [
     "SLSQP",
     "BatchResult",
     "Bounds",
+    "Checkpoint",
     "Comparison",
     "DatasetLoss",
     "ExternalOptimizerInterface",
     "Minimizer",
     "OptimizeResult",
     "ScipyOptimizerInterface",
+    "State",
     "__version__",
     "build_info",
     "clear_cache",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from problems import rosenbrock
+from results import assert_same
 
 import tfminimize as tfm
 from tfminimize import _native
@@ -27,18 +28,6 @@ PROBLEMS: Mapping[str, Mapping[str, Any]] = {
         "method": "SLSQP",
     },
 }
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    np.testing.assert_array_equal(ours.x, theirs.x)
-    np.testing.assert_array_equal(ours.jac, theirs.jac)
-    for name in ("fun", "nit", "nfev", "njev", "status", "message", "constr_violation"):
-        assert ours[name] == theirs[name], name
-    if "multipliers" in theirs:
-        np.testing.assert_array_equal(ours.multipliers, theirs.multipliers)
-    if "hess_inv" in theirs:
-        np.testing.assert_array_equal(ours.hess_inv.sk, theirs.hess_inv.sk)
-        np.testing.assert_array_equal(ours.hess_inv.yk, theirs.hess_inv.yk)
 
 
 @pytest.mark.slow

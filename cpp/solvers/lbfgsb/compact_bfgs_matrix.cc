@@ -1,6 +1,7 @@
 #include "solvers/lbfgsb/compact_bfgs_matrix.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "solvers/snapshot.h"
@@ -72,6 +73,58 @@ void CompactBfgsMatrix::check_columns() const {
   use(direction_slot_, 0, m_ + 1);
   for (const std::int32_t slot : s_slots_) use(static_cast<std::size_t>(slot), 0, m_ + 1);
   for (const std::int32_t slot : y_slots_) use(static_cast<std::size_t>(slot), m_ + 1, 2 * m_ + 1);
+}
+
+bool CompactBfgsMatrix::take_pairs(const CompactBfgsMatrix& other) {
+  restart();
+  if (other.k_ == 0) return true;
+  copy_pairs(other);
+  multiply_pairs();
+  bool is_usable = true;
+  for (std::size_t i = 0; i < k_; ++i) {
+    d_[i] = sy_free_[i][i];
+    is_usable = is_usable && d_[i] > 0 && std::isfinite(d_[i]) && std::isfinite(yy_free_[i][i]);
+  }
+  theta_ = yy_free_[k_ - 1][k_ - 1] / d_[k_ - 1];
+  is_usable = is_usable && std::isfinite(theta_);
+  if (!is_usable) restart();
+  return is_usable;
+}
+
+void CompactBfgsMatrix::copy_pairs(const CompactBfgsMatrix& other) {
+  k_ = std::min(m_, other.k_);
+  const std::size_t dropped = other.k_ - k_;
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    for (std::size_t i = 0; i < k_; ++i) {
+      const std::size_t pair = dropped + i;
+      std::copy_n(other.tiles_.at(t, static_cast<std::size_t>(other.s_column(pair))), kTile,
+                  tiles_.at(t, static_cast<std::size_t>(s_column(i))));
+      std::copy_n(other.tiles_.at(t, static_cast<std::size_t>(other.y_column(pair))), kTile,
+                  tiles_.at(t, static_cast<std::size_t>(y_column(i))));
+    }
+  }
+  renew_column_ids();
+}
+
+/// Computes the products of the pairs over all variables, as if all were free.
+void CompactBfgsMatrix::multiply_pairs() {
+  for (SquareMatrix* a : {&sy_free_, &yy_free_, &ss_free_}) {
+    std::fill(a->elements().begin(), a->elements().end(), 0.0);
+  }
+  clear_active();
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    const auto product = [&](std::int32_t a, std::int32_t b) {
+      const double* column = tiles_.at(t, static_cast<std::size_t>(a));
+      return std::inner_product(column, column + kTile, tiles_.at(t, static_cast<std::size_t>(b)), 0.0);
+    };
+    for (std::size_t i = 0; i < k_; ++i) {
+      for (std::size_t j = 0; j < k_; ++j) {
+        sy_free_[i][j] += product(s_slots_[i], y_slots_[j]);
+        yy_free_[i][j] += product(y_slots_[i], y_slots_[j]);
+        if (bounded_) ss_free_[i][j] += product(s_slots_[i], s_slots_[j]);
+      }
+    }
+  }
 }
 
 std::size_t CompactBfgsMatrix::begin_pair() {

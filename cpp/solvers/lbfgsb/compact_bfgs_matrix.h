@@ -41,6 +41,10 @@ class CompactBfgsMatrix {
   /// B = I again, and the search direction is zero: as new.
   void restart();
 
+  /// Takes the pairs of another matrix with as many rows, or the m newest, as pairs over free variables. False if they
+  /// are not finite or a product sᵀy is not positive; B is then I.
+  bool take_pairs(const CompactBfgsMatrix& other);
+
   /// Makes the search direction the newest s, and drops the oldest pair if there are m. Returns the column for y.
   std::size_t begin_pair();
   /// Takes the products of columns_with_direction() with the direction d, over F and over A, from before begin_pair().
@@ -79,6 +83,8 @@ class CompactBfgsMatrix {
   /// Throws std::invalid_argument if the pairs cannot have these columns.
   void check_columns() const;
   void renew_column_ids();
+  void copy_pairs(const CompactBfgsMatrix& other);
+  void multiply_pairs();
   double l(std::size_t i, std::size_t j) const { return sy_free_[i][j] + sy_active_[i][j]; }
 
   std::size_t n_;

@@ -30,7 +30,33 @@ constexpr std::int64_t kMaxPairs = std::int64_t{1} << 20;
 constexpr std::uint64_t kSnapshotKind = 0x4C42464753420006;  // "LBFGSB" and the version of the format.
 
 /// What the caller has just done when it calls advance().
-enum class Phase { kStart, kTrial, kIteration };
+enum class Phase {
+  kStart,
+  kTrial,
+  kIteration,
+  kLineSearch,  ///< Nothing: the solve was ended within a line search, which begins again if the solve is resumed.
+};
+
+/// Whether the solve might have gone on with other options.
+bool depends_on_options(Status status) {
+  switch (status) {
+    case Status::kGradientConverged:
+    case Status::kFunctionConverged:
+    case Status::kMaxIterations:
+    case Status::kMaxEvaluations:
+    case Status::kMaxTime:
+    case Status::kCallerStopped:
+    case Status::kDiverged:
+      return true;
+    case Status::kRunning:
+    case Status::kLineSearchFailed:
+    case Status::kGradientMismatch:
+    case Status::kNonFiniteStart:
+    case Status::kUnboundedBelow:
+      return false;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -42,8 +68,10 @@ struct Lbfgsb::State {
   Span<const double> upper() const { return {v.upper, bounded ? v.n : 0}; }
 
   void begin();
+  void resume();
 
   Request after_start();
+  Request begin_iterations();
   Request after_trial(double f);
   Request after_iteration();
 
@@ -139,17 +167,32 @@ Request Lbfgsb::State::stop(Status status) {
   return Request::kStopped;
 }
 
+/// Takes the test again that has ended the solve, with the present options.
+void Lbfgsb::State::resume() {
+  if (s.request != Request::kStopped || !depends_on_options(s.status)) return;
+  s.status = Status::kRunning;
+  if (s.phase == Phase::kStart) {
+    s.request = s.nfev == 0 ? Request::kEvaluate : begin_iterations();
+  } else {
+    s.request = s.phase == Phase::kLineSearch ? begin_line_search() : Request::kIteration;
+  }
+}
+
 Request Lbfgsb::State::after_start() {
   ++s.nfev;
   // The direction is still zero: the slope shows only whether the gradient is finite.
   const TrialSums start = kernels.trial(v, model.matrix().direction_column());
   s.projected_gradient = start.projected_gradient;
   if (!std::isfinite(s.f) || !std::isfinite(start.slope)) return stop(Status::kNonFiniteStart);
+  return begin_iterations();
+}
+
+Request Lbfgsb::State::begin_iterations() {
   if (s.projected_gradient <= options.gtol) return stop(Status::kGradientConverged);
   if (options.maxiter <= 0) return stop(Status::kMaxIterations);
   s.start_size = std::max(std::abs(s.f), 1.0);
   s.start_gradient = free_gradient();
-  model.reset();
+  model.update_products();
   return begin_line_search();
 }
 
@@ -180,8 +223,9 @@ Request Lbfgsb::State::begin_line_search() {
   MoreThuenteLineSearch::Params params;
   params.max_step = kMaxStep;
   double first_step = 1;
-  if (bounded) params.max_step = s.nit == 0 ? 1 : std::min(kMaxStep, direction->max_step);
-  if (s.nit == 0 && !boxed) first_step = std::min(1 / s.direction_norm, params.max_step);
+  const bool is_first = s.nit == 0 && model.matrix().size() == 0;  // No pair says how long a step may be.
+  if (bounded) params.max_step = is_first ? 1 : std::min(kMaxStep, direction->max_step);
+  if (is_first && !boxed) first_step = std::min(1 / s.direction_norm, params.max_step);
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
   s.search = SafeguardedLineSearch(MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params),
                                    GradientCheck(options.precision, s.largest_f));
@@ -253,7 +297,7 @@ Request Lbfgsb::State::after_iteration() {
 }
 
 void Lbfgsb::State::check_state() const {
-  check_saved_enumerators(s.request, s.status, Status::kDiverged, s.phase, Phase::kIteration);
+  check_saved_enumerators(s.request, s.status, Status::kDiverged, s.phase, Phase::kLineSearch);
   check_saved((s.request == Request::kStopped) != (s.status == Status::kRunning), "its status with this request");
   check_saved(s.request == Request::kStopped ||
                   s.request == (s.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
@@ -280,6 +324,11 @@ void check(const LbfgsbOptions& options) {
     throw std::invalid_argument("maxcor must be at most " + std::to_string(kMaxPairs) + ".");
   }
   if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
+}
+
+void check_same_maxcor(const LbfgsbOptions& options, const LbfgsbOptions& before) {
+  if (options.maxcor == before.maxcor) return;
+  throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
 }
 
 }  // namespace
@@ -335,14 +384,15 @@ void Lbfgsb::stop(StopReason reason) {
   State::Scalars& s = state_->s;
   check_may_stop(s.request);
   if (s.phase == Phase::kStart) s.f = std::numeric_limits<double>::quiet_NaN();
-  if (s.phase == Phase::kTrial) state_->return_to_iterate();
+  if (s.phase == Phase::kTrial) {
+    state_->return_to_iterate();
+    s.phase = Phase::kLineSearch;
+  }
   s.request = state_->stop(reason == StopReason::kTimeLimit ? Status::kMaxTime : Status::kCallerStopped);
 }
 
 void Lbfgsb::restart(const LbfgsbOptions& options) {
-  if (options.maxcor != state_->options.maxcor) {
-    throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
-  }
+  check_same_maxcor(options, state_->options);
   check(options);
   check_bounds(state_->v.n, state_->lower(), state_->upper());
   state_->options = options;
@@ -351,6 +401,19 @@ void Lbfgsb::restart(const LbfgsbOptions& options) {
 }
 
 void Lbfgsb::restart() { restart(state_->options); }
+
+void Lbfgsb::resume(const LbfgsbOptions& options) {
+  check_same_maxcor(options, state_->options);
+  check(options);
+  state_->options = options;
+  state_->resume();
+}
+
+bool Lbfgsb::warm_start(const Lbfgsb& other) {
+  check_same_size(size(), other.size());
+  check_may_warm_start(request(), nfev());
+  return state_->model.take_pairs(other.state_->model);
+}
 
 Request Lbfgsb::request() const { return state_->s.request; }
 Status Lbfgsb::status() const { return state_->s.status; }

@@ -56,6 +56,14 @@ class Lbfgsb final : public Solver {
   void restart(const LbfgsbOptions& options);
   void restart() override;
 
+  /// Goes on with these options, mostly after restore(). If the solve was ended by a limit, a tolerance or stop(), the
+  /// options are tested again; other ends are final. options.maxcor must be the same.
+  void resume(const LbfgsbOptions& options);
+
+  /// Begins with the correction pairs of another solver of as many variables, or with the newest maxcor of them.
+  /// Allowed before the first advance(). False if the pairs cannot be used; then the solve begins without any.
+  bool warm_start(const Lbfgsb& other);
+
   Status status() const;
 
   Request request() const override;

@@ -36,6 +36,10 @@ class QuasiNewtonModel {
   /// what the line search measured.
   void accept(double step, double s_dot_y, bool stores_pair);
 
+  /// Computes what find_direction() needs, after x has changed without a new pair.
+  void update_products();
+  /// Takes the newest pairs of another model of a new solve; see CompactBfgsMatrix::take_pairs().
+  bool take_pairs(const QuasiNewtonModel& other) { return matrix_.take_pairs(other.matrix_); }
   /// Forgets all pairs: B = I.
   void reset();
   /// Forgets the last solve: as new.
@@ -49,8 +53,6 @@ class QuasiNewtonModel {
   /// Throws std::invalid_argument if the variables cannot have these positions.
   void check_positions() const;
 
-  /// Computes what find_direction() needs, after x has changed without a new pair.
-  void update_products();
   std::optional<DirectionSums> find_bounded_direction();
   /// The step from x to the minimizer of the model over the variables that are free at x. Nothing if the arithmetic
   /// breaks down.

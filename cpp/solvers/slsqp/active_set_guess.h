@@ -35,6 +35,13 @@ class ActiveSetGuess {
   /// Remembers an active set with its multipliers and r, the factor of its K.
   void learn(const ConstraintRows& rows, const std::vector<Row>& active, const std::vector<double>& lambda,
              const UpperTriangle& r);
+  /// Remembers what another one does, of programs of the same sizes and the same B.
+  void take(const ActiveSetGuess& other) {
+    active_ = other.active_;
+    lambda_ = other.lambda_;
+    fingerprints_ = other.fingerprints_;
+    r_ = other.r_;
+  }
   void forget() { active_.clear(); }
   /// Call this before B += sigma·z·zᵀ, z: [padded(n + 1)].
   void prepare_update(const LdltFactors& b, const ConstraintRows& rows, double sigma, const double* z);

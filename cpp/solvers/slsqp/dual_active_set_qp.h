@@ -55,6 +55,11 @@ class DualActiveSetQp {
   void prepare_update(const LdltFactors& b, const QuadraticProgram& program, double sigma, const double* z);
   /// Forgets the active set of the last program.
   void forget() { guess_.forget(); }
+  /// Takes the active set of the last program of another solver of the same sizes, for a B that is the same too.
+  void take(const DualActiveSetQp& other) {
+    guess_.take(other.guess_);
+    inequalities_ = other.inequalities_;
+  }
   /// Forgets all programs: as new.
   void restart() {
     forget();

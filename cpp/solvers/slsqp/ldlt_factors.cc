@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "solvers/finite.h"
+
 namespace tfminimize::solvers {
 
 LdltFactors::LdltFactors(std::size_t n)
@@ -44,6 +46,15 @@ bool LdltFactors::factorize(Span<const double> b) {
     d_[j] = pivot;
     for (std::size_t i = j + 1; i < n_; ++i) column[i] /= pivot;
   }
+  scale();
+  return true;
+}
+
+bool LdltFactors::take(const LdltFactors& other) {
+  const auto is_pivot = [](double d) { return d > 0 && std::isfinite(d); };
+  if (!std::all_of(other.d_.data(), other.d_.data() + n_, is_pivot) || !all_finite(other.l_.span())) return false;
+  std::copy_n(other.l_.data(), l_.size(), l_.data());
+  std::copy_n(other.d_.data(), n_, d_.data());
   scale();
   return true;
 }

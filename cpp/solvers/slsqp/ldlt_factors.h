@@ -25,6 +25,9 @@ class LdltFactors {
   /// Factorizes B, [n * n] row by row. False if B is not positive definite; the factors are then invalid.
   bool factorize(Span<const double> b);
 
+  /// Takes another B of this order. False, and nothing changes, if it is not finite or not positive definite.
+  bool take(const LdltFactors& other);
+
   /// B += sigma·z·zᵀ. The result must be positive definite. z: [stride()], padded; it is overwritten.
   void update(double sigma, double* z);
 

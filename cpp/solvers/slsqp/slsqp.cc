@@ -53,9 +53,13 @@ void Slsqp::State::check_state() const {
                                              : may_have_ended || s.status == SlsqpStatus::kRunning,
               "its status with this request");
   // The request of each phase.
-  constexpr std::array<Request, 6> kRequests{Request::kEvaluate,  Request::kEvaluate,    Request::kDerivatives,
-                                             Request::kIteration, Request::kDerivatives, Request::kStopped};
-  check_saved(s.request == kRequests[static_cast<std::size_t>(s.phase)], "its phase with this request");
+  constexpr std::array<Request, 11> kRequests{Request::kEvaluate,    Request::kEvaluate,    Request::kDerivatives,
+                                              Request::kIteration,   Request::kDerivatives, Request::kIteration,
+                                              Request::kDerivatives, Request::kStopped,     Request::kStopped,
+                                              Request::kStopped,     Request::kStopped};
+  const Request request = kRequests[static_cast<std::size_t>(s.phase)];
+  const bool has_stopped = s.request == Request::kStopped && request == Request::kIteration;
+  check_saved(s.request == request || has_stopped, "its phase with this request");
   const auto is_within_limit = [](int count, int limit) { return count >= 0 && count <= limit; };
   check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.njev), "a count");
   check_saved(s.resets >= 1 && s.resets <= kMaxResets + 1 && is_within_limit(s.trials, kMaxTrials), "a count");
@@ -112,6 +116,15 @@ Request Slsqp::advance(double f, bool with_derivatives) {
     case State::Phase::kStartDerivatives:
       s.request = state_->after_start_derivatives();
       break;
+    case State::Phase::kStationary:
+      s.request = state_->stop(s.status, s.phase);
+      break;
+    case State::Phase::kIterationDerivatives:
+      s.request = state_->after_iteration_derivatives();
+      break;
+    case State::Phase::kLimit:
+    case State::Phase::kNoDescent:
+    case State::Phase::kInterrupted:
     case State::Phase::kEnd:
       break;
   }
@@ -121,10 +134,8 @@ Request Slsqp::advance(double f, bool with_derivatives) {
 void Slsqp::stop(StopReason reason) {
   State::Scalars& s = state_->s;
   check_may_stop(s.request);
-  if (s.phase == State::Phase::kStart) s.f = s.violation = std::numeric_limits<double>::quiet_NaN();
-  if (s.phase == State::Phase::kTrial || s.phase == State::Phase::kTrialDerivatives) state_->return_to_iterate();
-  const bool is_late = reason == StopReason::kTimeLimit;
-  s.request = state_->stop(is_late ? SlsqpStatus::kMaxTime : SlsqpStatus::kCallerStopped);
+  const SlsqpStatus status = reason == StopReason::kTimeLimit ? SlsqpStatus::kMaxTime : SlsqpStatus::kCallerStopped;
+  s.request = state_->stop(status, state_->interrupt());
 }
 
 void Slsqp::restart(const SlsqpOptions& options) {
@@ -134,6 +145,18 @@ void Slsqp::restart(const SlsqpOptions& options) {
 }
 
 void Slsqp::restart() { restart(state_->options); }
+
+void Slsqp::resume(const SlsqpOptions& options) {
+  check(state_->problem, options);
+  state_->set_options(options);
+  state_->resume();
+}
+
+bool Slsqp::warm_start(const Slsqp& other) {
+  check_same_size(size(), other.size());
+  check_may_warm_start(request(), nfev());
+  return state_->warm_start(*other.state_);
+}
 
 Request Slsqp::request() const { return state_->s.request; }
 SlsqpStatus Slsqp::status() const {

@@ -80,6 +80,15 @@ class Slsqp final : public Solver {
   void restart(const SlsqpOptions& options);
   void restart() override;
 
+  /// Goes on with these options, mostly after restore(). If the solve was ended by the limit, the tolerance or stop(),
+  /// the options are tested again; other ends are final.
+  void resume(const SlsqpOptions& options);
+
+  /// Begins with the B of another solver of as many variables and, if it has as many constraints of each kind, with its
+  /// multipliers and active set. Allowed before the first advance(). False if B is not finite or not positive definite;
+  /// then the solve begins without.
+  bool warm_start(const Slsqp& other);
+
   SlsqpStatus status() const;
 
   Request request() const override;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <cmath>
 
 #include "solvers/bounds.h"
@@ -26,10 +27,57 @@ Slsqp::State::State(const Problem& problem_, const SlsqpOptions& options_)
 /// Begins a solve. The subproblem is new or restarted.
 void Slsqp::State::begin(const SlsqpOptions& options_) {
   s = Scalars();
-  options = options_;
-  options.ftol = std::abs(options.ftol);
+  set_options(options_);
   std::fill(penalties.begin(), penalties.end(), 0.0);
   project(problem.x, problem.lower, problem.upper);
+}
+
+void Slsqp::State::set_options(const SlsqpOptions& options_) {
+  options = options_;
+  options.ftol = std::abs(options.ftol);
+}
+
+/// Takes the test again that has ended the solve, or is about to, with the present options.
+void Slsqp::State::resume() {
+  switch (s.phase) {
+    case Phase::kIteration:
+      s.changes_little = is_little_change(s.f);
+      s.status = has_converged() ? SlsqpStatus::kConverged : SlsqpStatus::kRunning;
+      s.request = Request::kIteration;
+      if (s.status == SlsqpStatus::kConverged || s.has_derivatives) break;
+      s.phase = Phase::kIterationDerivatives;
+      s.request = Request::kDerivatives;
+      break;
+    case Phase::kStationary:
+      s.status = SlsqpStatus::kConverged;
+      s.request = Request::kIteration;
+      if (is_stationary()) break;
+      --s.nit;
+      s.status = SlsqpStatus::kRunning;
+      s.request = iterate();
+      break;
+    case Phase::kLimit:
+      s.status = SlsqpStatus::kRunning;
+      s.request = iterate();
+      break;
+    case Phase::kInterrupted:
+      s.status = SlsqpStatus::kRunning;
+      s.phase = Phase::kStartDerivatives;
+      s.request = s.has_derivatives ? iterate() : Request::kDerivatives;
+      break;
+    case Phase::kNoDescent:
+      s.request = stop_without_descent();
+      break;
+    default:
+      break;
+  }
+}
+
+/// The penalties begin at the size of the multipliers.
+bool Slsqp::State::warm_start(const State& other) {
+  if (!subproblem.warm_start(other.subproblem)) return false;
+  for (std::size_t i = 0; i < m; ++i) penalties[i] = std::abs(subproblem.multipliers()[i]);
+  return true;
 }
 
 double Slsqp::State::max_violation() const {
@@ -69,17 +117,37 @@ void Slsqp::State::evaluate_linear_constraints() {
   }
 }
 
-Request Slsqp::State::stop(SlsqpStatus status) {
+/// Goes back to the last complete iteration, or to the start, and returns the phase of a solve that ends there.
+Slsqp::State::Phase Slsqp::State::interrupt() {
+  switch (s.phase) {
+    case Phase::kStart:
+      s.f = s.violation = std::numeric_limits<double>::quiet_NaN();
+      return Phase::kEnd;
+    case Phase::kTrial:
+    case Phase::kTrialDerivatives:
+      return_to_iterate();
+      --s.nit;
+      return Phase::kInterrupted;
+    case Phase::kStartDerivatives:
+      return Phase::kInterrupted;
+    case Phase::kIterationDerivatives:
+      return Phase::kIteration;
+    default:
+      return s.phase;
+  }
+}
+
+Request Slsqp::State::stop(SlsqpStatus status, Phase phase) {
   s.status = status;
-  s.phase = Phase::kEnd;
+  s.phase = phase;
   return Request::kStopped;
 }
 
 /// Reports an iteration. The solve then goes on, or ends with `status`.
-Request Slsqp::State::end_iteration(SlsqpStatus status) {
+Request Slsqp::State::end_iteration(SlsqpStatus status, Phase phase) {
   s.violation = max_violation();
   s.status = status;
-  s.phase = Phase::kIteration;
+  s.phase = phase;
   return Request::kIteration;
 }
 
@@ -103,7 +171,7 @@ Request Slsqp::State::after_start_derivatives() {
 }
 
 Request Slsqp::State::after_iteration() {
-  if (s.status != SlsqpStatus::kRunning) return stop(s.status);
+  if (s.status != SlsqpStatus::kRunning) return stop(s.status, s.phase);
   ++s.njev;
   if (s.changes_little && s.is_model_doubtful) {
     renew_model();
@@ -112,18 +180,25 @@ Request Slsqp::State::after_iteration() {
   return update_model() ? iterate() : stop_without_descent();
 }
 
+Request Slsqp::State::after_iteration_derivatives() {
+  s.has_derivatives = true;
+  if (!derivatives_are_finite()) return stop(SlsqpStatus::kNonFiniteDerivatives);
+  s.phase = Phase::kIteration;
+  return after_iteration();
+}
+
 /// Goes from the derivatives at x to the first trial of a line search, or to the end. A doubtful B cannot end the
 /// solve: a new B must confirm it.
 Request Slsqp::State::iterate() {
   while (true) {
-    if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations);
+    if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations, Phase::kLimit);
     ++s.nit;
     const SlsqpStatus found = find_step();
     if (found == SlsqpStatus::kRunning) return begin_line_search();
     if (s.is_model_doubtful) {
       renew_model();
     } else if (found == SlsqpStatus::kConverged) {
-      return end_iteration(found);
+      return end_iteration(found, Phase::kStationary);
     } else if (found != SlsqpStatus::kNoDescent) {
       return stop(found);
     } else if (!reset_model()) {
@@ -139,7 +214,8 @@ SlsqpStatus Slsqp::State::find_step() {
   std::copy_n(problem.gradient.data(), n, lagrangian_gradient.data());
   subproblem.subtract_constraint_gradients(lagrangian_gradient.data());
   const StepModel model = update_penalties();
-  if (is_stationary(model)) return SlsqpStatus::kConverged;
+  s.stationarity = std::abs(model.slope) + model.complementarity;
+  if (is_stationary()) return SlsqpStatus::kConverged;
   const bool is_level = std::abs(model.slope) < options.ftol;
   if (is_level && subproblem.is_stuck(options.ftol)) return subproblem.infeasible_status();
   s.previous_f = s.f;
@@ -167,9 +243,8 @@ Slsqp::State::StepModel Slsqp::State::update_penalties() {
 }
 
 /// Whether x satisfies the conditions of Karush, Kuhn and Tucker.
-bool Slsqp::State::is_stationary(const StepModel& model) const {
-  return std::abs(model.slope) + model.complementarity < options.ftol && total_violation() < options.ftol &&
-         !subproblem.relaxed();
+bool Slsqp::State::is_stationary() const {
+  return s.stationarity < options.ftol && total_violation() < options.ftol && !subproblem.relaxed();
 }
 
 /// Begins anew at x: B, and the penalties that grew with it.
@@ -201,8 +276,9 @@ Request Slsqp::State::stop_without_descent() {
   const double tolerance = 10 * options.ftol;
   const bool converged = (std::abs(s.f - s.previous_f) < tolerance || step_length() < tolerance) && !s.met_wall &&
                          total_violation() < tolerance && max_violation() <= options.ftol && !subproblem.relaxed();
-  if (converged) return stop(SlsqpStatus::kConverged);
-  return stop(subproblem.singular() ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent);
+  if (converged) return stop(SlsqpStatus::kConverged, Phase::kNoDescent);
+  const bool singular = subproblem.singular();
+  return stop(singular ? subproblem.infeasible_status() : SlsqpStatus::kNoDescent, Phase::kNoDescent);
 }
 
 }  // namespace tfminimize::solvers

@@ -121,14 +121,19 @@ Request Slsqp::State::fail_line_search(SlsqpStatus status) {
 Request Slsqp::State::request_derivatives(double f, bool with_derivatives) {
   s.trial_f = f;
   s.has_derivatives = with_derivatives;
-  const double f_tolerance = std::max(options.ftol, rounding(f));
-  s.changes_little = (std::abs(f - s.previous_f) < f_tolerance || step_length() < options.ftol) &&
-                     total_violation() < options.ftol && !subproblem.relaxed();
+  s.changes_little = is_little_change(f);
   // The last x of a solve needs no derivatives, unless it was hard to find a finite point.
   if (has_converged() && !s.met_non_finite) return accept_trial();
   if (with_derivatives) return after_trial_derivatives();
   s.phase = Phase::kTrialDerivatives;
   return Request::kDerivatives;
+}
+
+/// Whether the step to x, or the change of f to its value there, is within the tolerance.
+bool Slsqp::State::is_little_change(double f) const {
+  const double f_tolerance = std::max(options.ftol, rounding(f));
+  return (std::abs(f - s.previous_f) < f_tolerance || step_length() < options.ftol) &&
+         total_violation() < options.ftol && !subproblem.relaxed();
 }
 
 Request Slsqp::State::after_trial_derivatives() {
@@ -142,7 +147,7 @@ Request Slsqp::State::accept_trial() {
   const bool was_short = s.trials == 2 && s.follows_pole && s.fell_as_predicted;
   s.short_searches = was_short ? std::min(s.short_searches + 1, kMaxShortSearches) : 0;
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
-  return end_iteration(has_converged() ? SlsqpStatus::kConverged : SlsqpStatus::kRunning);
+  return end_iteration(has_converged() ? SlsqpStatus::kConverged : SlsqpStatus::kRunning, Phase::kIteration);
 }
 
 }  // namespace tfminimize::solvers

@@ -26,7 +26,20 @@ struct Slsqp::State {
   static constexpr int kMaxShortSearches = 2;
 
   /// What the caller has just done when it calls advance().
-  enum class Phase { kStart, kTrial, kTrialDerivatives, kIteration, kStartDerivatives, kEnd };
+  enum class Phase {
+    kStart,
+    kTrial,
+    kTrialDerivatives,
+    kIteration,  ///< Which has accepted a trial.
+    kStartDerivatives,
+    kStationary,            ///< An iteration that has found x to be a minimum.
+    kIterationDerivatives,  ///< At an x that was the last one, until the solve was resumed.
+    // The solver has stopped and will not advance, unless the solve is resumed:
+    kLimit,        ///< at the limit, before an iteration,
+    kNoDescent,    ///< or because no direction descends,
+    kInterrupted,  ///< or because the caller ended it before an iteration was complete.
+    kEnd,          ///< It is not resumed.
+  };
 
   /// The state, without the arrays and what the caller gives.
   struct Scalars {
@@ -44,6 +57,7 @@ struct Slsqp::State {
     double f = 0;                    ///< At the last completed iteration.
     double previous_f = 0;           ///< At the one before.
     double violation = 0;            ///< The largest violation of a constraint at the last completed iteration.
+    double stationarity = 0;         ///< |gᵀs| + Σ |λ_i·c_i| of the last subproblem.
     double merit = 0;                ///< The merit function at the start of the line search,
     double merit_slope = 0;          ///< its directional derivative times the length of the step,
     double slope = 0;                ///< and the same for f.
@@ -62,14 +76,19 @@ struct Slsqp::State {
   State(const Problem& problem, const SlsqpOptions& options);
 
   void begin(const SlsqpOptions& options);
+  void set_options(const SlsqpOptions& options);
+  void resume();
+  bool warm_start(const State& other);
 
   Request after_start(double f, bool with_derivatives);
   Request after_start_derivatives();
   Request after_iteration();
+  Request after_iteration_derivatives();
   Request after_trial(double f, bool with_derivatives);
   Request after_trial_derivatives();
-  Request stop(SlsqpStatus status);
+  Request stop(SlsqpStatus status, Phase phase = Phase::kEnd);
   void return_to_iterate();
+  Phase interrupt();
 
   double step_length() const { return std::sqrt(kernels.dot(stride, step.data(), step.data())); }
   double lagrangian_gradient_norm();
@@ -118,7 +137,8 @@ struct Slsqp::State {
   Request iterate();
   SlsqpStatus find_step();
   StepModel update_penalties();
-  bool is_stationary(const StepModel& model) const;
+  bool is_stationary() const;
+  bool is_little_change(double f) const;
   /// Whether the last step is short because the trial before it was not finite.
   bool is_cut_short() const { return s.met_non_finite && s.follows_pole; }
   bool has_converged() const { return s.changes_little && !is_cut_short() && !s.is_model_doubtful; }
@@ -126,7 +146,7 @@ struct Slsqp::State {
   bool reset_model();
   bool update_model();
   Request stop_without_descent();
-  Request end_iteration(SlsqpStatus status);
+  Request end_iteration(SlsqpStatus status, Phase phase);
 
   Request begin_line_search();
   Request move();

@@ -137,6 +137,16 @@ void SlsqpSubproblem::reset() {
   qp_.forget();
 }
 
+bool SlsqpSubproblem::warm_start(const SlsqpSubproblem& other) {
+  if (!b_.take(other.b_)) return false;
+  const bool is_alike =
+      lambda_.size() == other.lambda_.size() && problem_.num_equalities == other.problem_.num_equalities;
+  if (!is_alike) return true;
+  lambda_ = other.lambda_;
+  qp_.take(other.qp_);
+  return true;
+}
+
 void SlsqpSubproblem::restart() {
   b_.set_identity();
   qp_.restart();

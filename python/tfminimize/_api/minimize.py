@@ -11,8 +11,9 @@ from tfminimize._graph import operation
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._solve.program import Program
-from tfminimize._solve.solve import Record, solve
+from tfminimize._solve.solve import solve
 from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context
@@ -38,6 +39,8 @@ def minimize(
     jit_compile: bool | None = None,
     *,
     history: bool = False,
+    state: State | None = None,
+    warm_start: State | OptimizeResult | None = None,
     assign_each_iteration: bool = False,
     **unsupported: Any,
 ) -> OptimizeResult | operation.MinimizeResult:
@@ -83,6 +86,8 @@ def minimize(
     callback : callable, optional
         Called after each iteration: ``callback(xk)``, or ``callback(intermediate_result)`` if its parameter has just
         this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
+        ``intermediate_result.state`` is a `State`. If the callback has a method ``on_end(state, error)``, it is called
+        once at the end, or with the exception before it leaves the solve; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``; as in SciPy. Both: ``maxtime=inf``, a limit in seconds of wall clock. A solve that reaches it ends
@@ -98,6 +103,14 @@ def minimize(
     assign_each_iteration : bool, default False
         Whether the variables hold the iterate while the callback runs, for example to evaluate a validation loss there.
         If the solve fails, they get their values from before it.
+    state : State, optional
+        Go on from here, with the same bits as a solve that was not interrupted: ``result.state`` of a solve that was
+        ended by a limit, a tolerance or a callback, or a state that was saved on the way. ``x0`` says only what the
+        structure is. The function, bounds, constraints and ``maxcor`` must be those of that solve; limits and
+        tolerances are the new ones, and the counts go on.
+    warm_start : OptimizeResult or State, optional
+        Begin at ``x0`` with what another solve by the same method has learned: the pairs of L-BFGS-B; the matrix,
+        multipliers and active set of SLSQP. Data, bounds and constraints may have changed.
 
     Returns
     -------
@@ -110,6 +123,7 @@ def minimize(
         greatest violation of a constraint or bound, ``backend`` says what evaluated the function (``"xla"``: machine
         code, without TensorFlow; ``"tfe"``: TensorFlow), ``backend_reason`` says why, and ``timing`` says how many
         seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate`` and ``solver``.
+        ``state`` is the whole solver, from which a solve can go on.
     tfminimize.ops.MinimizeResult
         In a `tf.function` or a graph of TensorFlow 1: the call is then `tfminimize.ops.minimize`, which adds an
         operation to the graph and returns tensors. It takes no ``callback``.
@@ -163,6 +177,8 @@ def minimize(
             )
         if assign_each_iteration:
             raise ValueError("assign_each_iteration=True is for callbacks, which cannot be called from inside a graph.")
+        if state is not None or warm_start is not None:
+            raise ValueError("an operation of a graph has no state: call minimize outside of tf.function.")
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
     parameters = Parameters(x0)
@@ -177,7 +193,10 @@ def minimize(
         tol=tol,
         callback=callback,
         options=options,
-        record=Record(history, assign_each_iteration),
+        state=state,
+        warm_start=warm_start,
+        history=history,
+        assign_each_iteration=assign_each_iteration,
     )
 
 

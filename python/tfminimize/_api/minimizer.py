@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
-from tfminimize._solve.solve import Record, solve
+from tfminimize._solve.solve import solve
 from tfminimize._trace.dataset_loss import DatasetLoss, split_data
 from tfminimize._trace.user_function import check_context
 
@@ -94,6 +95,8 @@ class Minimizer:
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
         history: bool = False,
+        state: State | None = None,
+        warm_start: State | OptimizeResult | None = None,
         assign_each_iteration: bool = False,
     ) -> OptimizeResult:
         """Minimise from ``x0``.
@@ -107,7 +110,7 @@ class Minimizer:
             Default: those of the constructor. New shapes, dtypes or Python values retrace.
         data : optional
             Other data for a `DatasetLoss`; the same shapes and dtypes do not retrace.
-        tol, callback, options, history, assign_each_iteration : optional
+        tol, callback, options, history, state, warm_start, assign_each_iteration : optional
             As in `tfminimize.minimize`.
 
         Returns
@@ -120,8 +123,19 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         args = self._with_data(self._args if args is None else args, data)
-        record = Record(history, assign_each_iteration)
-        return solve(self._program, self._problem, x0, args, tol=tol, callback=callback, options=options, record=record)
+        return solve(
+            self._program,
+            self._problem,
+            x0,
+            args,
+            tol=tol,
+            callback=callback,
+            options=options,
+            state=state,
+            warm_start=warm_start,
+            history=history,
+            assign_each_iteration=assign_each_iteration,
+        )
 
     def minimize_batch(
         self,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.state import State
 
-__all__ = ["UserCallback", "check_callback", "takes_result"]
+__all__ = ["UserCallback", "check_callback", "has_on_end", "takes_result", "tell_end"]
 
 
 class UserCallback:
@@ -33,16 +34,41 @@ class UserCallback:
         self._callback = callback
         self._takes_result = takes_result(callback)
 
-    def __call__(self, x: Any, fun: float) -> bool:
-        """Call the callback with x, a copy, and the loss there; return whether the solve is to end."""
+    def __call__(self, x: Any, fun: float, source: Any = None) -> bool:
+        """Call the callback with x, a copy, and the loss there; return whether the solve is to end.
+
+        The state, if the callback asks for it, comes from ``source``.
+        """
+        if not self._takes_result:
+            return self._call(x)
+        intermediate_result = OptimizeResult(x=x, fun=np.float64(fun))
+        if source is not None:
+            intermediate_result.keep(source)
+        return self._call(intermediate_result=intermediate_result)
+
+    def pass_on(self, intermediate_result: OptimizeResult) -> bool:
+        """Call the callback with what another one has got; return whether the solve is to end."""
+        if self._takes_result:
+            return self._call(intermediate_result=intermediate_result)
+        return self._call(intermediate_result.x)
+
+    def _call(self, *args: Any, **kwargs: Any) -> bool:
         try:
-            if self._takes_result:
-                self._callback(intermediate_result=OptimizeResult(x=x, fun=np.float64(fun)))
-            else:
-                self._callback(x)
+            self._callback(*args, **kwargs)
         except StopIteration:
             self.stopped = True
         return self.stopped
+
+
+def tell_end(callback: Any, state: Callable[[], State], error: BaseException | None) -> None:
+    """Call ``callback.on_end(state(), error)``, if it has such a method."""
+    if has_on_end(callback):
+        callback.on_end(state(), error)
+
+
+def has_on_end(callback: Any) -> bool:
+    """Whether the callback wants to know how the solve ends."""
+    return callable(getattr(callback, "on_end", None))
 
 
 def check_callback(callback: Any) -> None:

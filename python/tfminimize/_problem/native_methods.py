@@ -17,6 +17,8 @@ Options = Mapping[str, Any]
 class NativeMethod(NamedTuple):
     """One of these methods."""
 
+    name: str
+    """As messages call it."""
     solver: str
     """The class in the extension."""
     defaults: Options
@@ -29,27 +31,29 @@ class NativeMethod(NamedTuple):
     """The size of a solver, from the numbers of variables and of constraints and the options."""
     fixed_options: tuple[str, ...]
     """The options that a solver keeps for good."""
-    result: Callable[[Any, Layout], dict[str, Any]]
-    """The fields of the result that not every method has, from the solver."""
+    result: Callable[[Any, Any, Layout], dict[str, Any]]
+    """The fields of the result that not every method has, from the solver, and what keeps its pairs."""
 
 
 NATIVE_METHODS: Mapping[str, NativeMethod] = {
     "l-bfgs-b": NativeMethod(
+        name="L-BFGS-B",
         solver="Lbfgsb",
         defaults=LBFGSB_DEFAULTS,
         options=lbfgsb_options,
         memory=lambda n, options: (n, options["maxcor"]),
         num_doubles=lambda n, m, options: (2 * options["maxcor"] + 6) * n,
         fixed_options=("maxcor",),
-        result=lambda solver, layout: {"hess_inv": InverseHessian(solver, layout)},
+        result=lambda solver, pairs, layout: {"hess_inv": InverseHessian(pairs, layout)},
     ),
     "slsqp": NativeMethod(
+        name="SLSQP",
         solver="Slsqp",
         defaults=SLSQP_DEFAULTS,
         options=slsqp_options,
         memory=lambda n, options: (n, 0),  # the constraints are counted when they are known
         num_doubles=lambda n, m, options: 3 * n * (n + m),
         fixed_options=(),
-        result=lambda solver, layout: {"multipliers": solver.multipliers()},
+        result=lambda solver, pairs, layout: {"multipliers": solver.multipliers()},
     ),
 }

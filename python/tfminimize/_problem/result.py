@@ -12,6 +12,7 @@ from scipy.optimize import LbfgsInvHessProduct
 from scipy.sparse.linalg import LinearOperator
 
 from tfminimize._problem.layout import Layout
+from tfminimize._problem.state import State
 
 __all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "InverseHessian", "OptimizeResult"]
 
@@ -51,6 +52,27 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     backend_reason: str | None
     timing: dict[str, float]
 
+    @property
+    def state(self) -> State:
+        """The whole solver, to go on with; see `tfminimize.State`. It is made when it is asked for."""
+        source = self.__dict__.get("_source")
+        if source is None:
+            raise AttributeError
+        state: State = source.state()
+        return state
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "state":
+            raise AttributeError(
+                "this result has no state: only L-BFGS-B and SLSQP have one, and a result that was pickled loses it "
+                "(pickle result.state)."
+            )
+        return super().__getattr__(name)
+
+    def keep(self, source: Any) -> None:
+        """Take the state from ``source.state()`` when somebody asks for it."""
+        self.__dict__["_source"] = source
+
 
 class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     """The result of a batch: arrays of one element for each problem.
@@ -86,7 +108,7 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     Parameters
     ----------
     solver : _native.Lbfgsb
-        Kept alive for its pairs.
+        Kept alive for its pairs; or anything that has them as ``corrections()``.
     layout : Layout
         How the solver's vectors are packed.
 
@@ -107,10 +129,6 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
         if self._layout.is_contiguous:
             return steps, differences
         return self._layout.flatten(steps), self._layout.flatten(differences)
-
-    def take_pairs(self) -> None:
-        """Take the pairs from the solver now, as it goes on to other things."""
-        self._pairs  # noqa: B018
 
     @property
     def sk(self) -> Float64:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfminimize._problem.callback import UserCallback
+from tfminimize._problem.callback import UserCallback, tell_end
 from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Parameters
-from tfminimize._problem.result import STOPPED_BY_CALLBACK, InverseHessian, OptimizeResult
+from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
+from tfminimize._solve.going_on import AT_THE_START, Begin, Circumstances, Source
 from tfminimize._solve.program import Lease
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._solve.workspace import Workspace
@@ -69,19 +71,35 @@ def solve(
     bounds: Bounds,
     options: Mapping[str, Any],
     callback: Callable[..., Any] | None,
+    begin: Begin = AT_THE_START,
     *,
     history: bool = False,
 ) -> OptimizeResult:
-    """Minimise from the x in the workspace."""
+    """Minimise from the x in the workspace, or go on from a state."""
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
+    circumstances = Circumstances.of(method, workspace, bounds, options)
+    begin.apply(solver, circumstances)
+    record = begin.record(history)
     user_callback = on_iteration = None
     if callback is not None:
         user_callback = UserCallback(callback)
-        on_iteration = lambda: user_callback(parameters.report(workspace.x), solver.fun)  # noqa: E731
+
+        def on_iteration() -> bool:
+            present = Source(solver, circumstances, record)
+            try:
+                return user_callback(parameters.report(workspace.x), solver.fun, present)
+            finally:
+                present.close()
+
     on_start = None if workspace.is_checked else workspace.check_sharing_once
-    record = _native.History() if history else None
-    timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record)
+    source = Source(solver, circumstances, record)
+    try:
+        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record)
+    except BaseException as error:
+        tell_end(callback, source.state, error)
+        raise
+    workspace.latest = weakref.ref(source)
     # TensorFlow compiles a function when it runs for the first time.
     compiling = timing.first if lease.is_first else 0.0
     status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
@@ -104,13 +122,11 @@ def solve(
         },
         njev=njev,
         constr_violation=np.float64(constr_violation),
-        **method.result(solver, parameters.layout),
+        **method.result(solver, source, parameters.layout),
     )
-    if record is not None:
+    if history:
         result.history = record.columns()
-    hess_inv = result.get("hess_inv")
-    if isinstance(hess_inv, InverseHessian) and workspace.kept_solver is not None:
-        hess_inv.take_pairs()  # the next solve is the solver's too
+    result.keep(source)
     if lease.is_first:
-        warn_if_compiled_anew(workspace, timing.evaluate - compiling, nfev - 1)
+        warn_if_compiled_anew(workspace, timing.evaluate - compiling, timing.evaluations - 1)
     return result

@@ -114,6 +114,7 @@ class Program:
         except IndexError:
             workspace = Workspace(pool.trace, self.parameters, tensors)
         else:
+            workspace.let_go()
             workspace.set_arguments(tensors)
         if constraints is not None and rows is not None:
             workspace.set_rows(rows, constraints.matrix)

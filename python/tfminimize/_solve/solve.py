@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import check_callback
+from tfminimize._problem.callback import check_callback, has_on_end, tell_end
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve import native, scipy_methods
+from tfminimize._solve.going_on import checked_begin
 from tfminimize._solve.program import Program
 
-__all__ = ["Record", "solve"]
+__all__ = ["solve"]
 
 MANY = 1 << 16
 """From so many parameters on, a solve is so long that a look at the memory does not count; the solver checks fewer."""
 
 Callback = Callable[..., Any]
 
-
-class Record(NamedTuple):
-    """What the user sees of a solve on its way."""
-
-    history: bool = False
-    """Whether the result has a history."""
-    assign_each_iteration: bool = False
-    """Whether the variables hold the iterate while the callback runs."""
-
-
-NOTHING = Record()
 
 
 def solve(
@@ -45,8 +35,11 @@ def solve(
     tol: float | None,
     callback: Callback | None,
     options: Mapping[str, Any] | None,
-    record: Record = NOTHING,
     values: Sequence[NDArray[Any]] | None = None,
+    state: Any = None,
+    warm_start: Any = None,
+    history: bool = False,
+    assign_each_iteration: bool = False,
 ) -> OptimizeResult:
     """One solve from ``x0``, or from the present values of the variables; these are assigned at the end.
 
@@ -55,38 +48,47 @@ def solve(
     parameters = program.parameters
     checked = problem.options(options, tol)
     check_callback(callback)
-    _check_record(record, problem, parameters)
+    _check_wishes(problem, parameters, callback, history=history, assign_each_iteration=assign_each_iteration)
+    begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
     if parameters.layout.size >= MANY:
         problem.check_memory(parameters, checked)
     arguments = program.arguments(args)
     values = parameters.start(x0) if values is None else parameters.checked(values)
     lease = program.lease(arguments, problem.packed_constraints)
-    if record.assign_each_iteration:
-        callback = _assigning(callback or _ignore, parameters)
+    called = _assigning(callback or _ignore, parameters) if assign_each_iteration else callback
     try:
         lease.workspace.start(values)
         if problem.native is not None:
-            bounds, history = problem.packed_bounds, record.history
-            result = native.solve(problem.native, lease, parameters, bounds, checked, callback, history=history)
+            bounds = problem.packed_bounds
+            result = native.solve(problem.native, lease, parameters, bounds, checked, called, begin, history=history)
         else:
-            result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=callback, options=checked)
+            result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=called, options=checked)
     except BaseException:
-        if record.assign_each_iteration:
+        if assign_each_iteration:
             parameters.assign(np.concatenate([np.ravel(value) for value in values]))
         raise
     finally:
         lease.release()
     parameters.assign(result.x)
+    tell_end(callback, lambda: result.state, None)
     return result
 
 
-def _check_record(record: Record, problem: Problem, parameters: Parameters) -> None:
-    if record.history and problem.native is None:
+def _check_wishes(
+    problem: Problem, parameters: Parameters, callback: Callback | None, *, history: bool, assign_each_iteration: bool
+) -> None:
+    """Raise ValueError for what this method, or these parameters, cannot have."""
+    if problem.native is None and has_on_end(callback):
+        raise ValueError(
+            f"callback has a method on_end, which gets a state, and method {problem.method!r} runs in SciPy and has "
+            "none: use 'L-BFGS-B' or 'SLSQP'."
+        )
+    if history and problem.native is None:
         raise ValueError(
             f"history=True is for L-BFGS-B and SLSQP, and method {problem.method!r} runs in SciPy: leave it out, and "
             "collect what you need in a callback."
         )
-    if record.assign_each_iteration and not parameters.variables:
+    if assign_each_iteration and not parameters.variables:
         raise ValueError(
             "assign_each_iteration=True is for variables, and x0 is made of arrays: leave it out; the callback gets x."
         )
@@ -100,6 +102,8 @@ def _assigning(callback: Callback, parameters: Parameters) -> Callback:
         parameters.assign(args[0] if args else kwargs["intermediate_result"].x)
         return callback(*args, **kwargs)
 
+    if has_on_end(callback):
+        call.on_end = callback.on_end  # type: ignore[attr-defined]
     return call
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class Workspace:
     objective : _native.FunctionObjective
     kept_solver : object
         What `native` keeps for the next solve.
+    latest : weakref to a Source, or a function that returns None
+        Of the state of the last solve.
     is_checked : bool
         Whether its scratch variables still shared the memory of x after an evaluation.
     """
@@ -68,6 +70,7 @@ class Workspace:
         self._linear: tuple[Float64, Rows] | None = None
         self._views = layout.views(self.x)
         self.kept_solver: Any = None
+        self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
         self._functions = trace.functions
         self._tensors = list(tensors)
@@ -166,6 +169,22 @@ class Workspace:
         if component is not None:
             return component
         return private.resource_value(captured) if captured.dtype == tf.resource else captured
+
+    @property
+    def rows(self) -> Rows | None:
+        """The rows that `set_rows` was given."""
+        return None if self._linear is None else self._linear[1]
+
+    @property
+    def matrix(self) -> Float64 | None:
+        """A of the linear constraints."""
+        return None if self._linear is None else self._linear[0]
+
+    def let_go(self) -> None:
+        """Have the state of the last solve copied, if anybody may still ask for it."""
+        source = self.latest()
+        if source is not None:
+            source.take()
 
     def start(self, values: Sequence[Array]) -> None:
         """Put a start into x, one array for each component."""

@@ -1,0 +1,209 @@
+"""Going on: the state of a solve for its result, and solves that begin with a state."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfminimize._problem.constraints import Rows
+from tfminimize._problem.layout import Layout
+from tfminimize._problem.native_methods import NativeMethod
+from tfminimize._problem.state import Conditions, State
+from tfminimize._solve.workspace import Workspace
+from tfminimize._tf.binding import _native
+
+__all__ = ["AT_THE_START", "Begin", "Circumstances", "Source", "checked_begin"]
+
+Float64 = NDArray[np.float64]
+
+_SOLVERS = {"L-BFGS-B": "Lbfgsb", "SLSQP": "Slsqp"}
+
+_taking = threading.Lock()
+"""A source is taken by whoever comes first: who asks for the state, or the next solve with its solver."""
+
+
+class Circumstances(NamedTuple):
+    """A solve as far as a state must know it; cheap to make, as every solve does."""
+
+    method: NativeMethod
+    layout: Layout
+    bounds: tuple[Any, Any]
+    options: Mapping[str, Any]
+    precision: float
+    rows: Rows | None
+    matrix: Float64 | None
+
+    @classmethod
+    def of(
+        cls, method: NativeMethod, workspace: Workspace, bounds: tuple[Any, Any], options: Mapping[str, Any]
+    ) -> Circumstances:
+        """Those of a solve in this workspace."""
+        return cls(method, workspace.layout, bounds, options, workspace.precision, workspace.rows, workspace.matrix)
+
+    def conditions(self) -> Conditions:
+        """What another solve must share to go on from here."""
+        rows, (low, high) = self.rows, self.bounds
+        num_equalities = 0 if rows is None else rows.num_equalities
+        return Conditions(
+            method=self.method.name,
+            components=tuple((s.shape, s.dtype) for s in self.layout.segments),
+            fixed_options={name: self.options[name] for name in self.method.fixed_options},
+            precision=self.precision,
+            num_equalities=num_equalities,
+            num_inequalities=0 if rows is None else len(rows) - num_equalities,
+            limits=_digest(rows, self.matrix),
+            bounds=None if low is None else (low, high),
+        )
+
+
+class Source:
+    """The state of a solve, which stays in the solver until somebody asks for it or the solver goes on.
+
+    Parameters
+    ----------
+    solver : _native.Solver
+    circumstances : Circumstances
+    record : _native.History
+    """
+
+    __slots__ = ("__weakref__", "_circumstances", "_record", "_solver", "_state")
+
+    def __init__(self, solver: Any, circumstances: Circumstances, record: _native.History) -> None:
+        self._solver = solver
+        self._circumstances = circumstances
+        self._record = record
+        self._state: State | None = None
+
+    def take(self) -> None:
+        """Copy the state out of the solver."""
+        with _taking:
+            if self._solver is None:
+                return
+            names = "status", "message", "fun", "nit", "nfev", "njev", "constr_violation"
+            counts = dict(zip(names, self._solver.outcome, strict=True))
+            counts["seconds"] = self._record.seconds
+            history = self._record.columns() if self._record.keeps_rows else {}
+            circumstances = self._circumstances
+            saved = self._solver.save()
+            self._state = State.of(circumstances.conditions(), saved, circumstances.options, counts, history)
+            self._solver = None
+
+    def state(self) -> State:
+        """The state."""
+        self.take()
+        if self._state is None:
+            raise ValueError("the solve has gone on: ask for intermediate_result.state while the callback runs.")
+        return self._state
+
+    def corrections(self) -> tuple[Float64, Float64]:
+        """The pairs of L-BFGS-B."""
+        with _taking:
+            solver = self._solver
+            if solver is not None:
+                pairs: tuple[Float64, Float64] = solver.corrections()
+                return pairs
+        taken: tuple[Float64, Float64] = _restored(self.state()).corrections()
+        return taken
+
+    def close(self) -> None:
+        """The solver goes on: there is no state any more, unless it was taken."""
+        with _taking:
+            self._solver = None
+
+    def __deepcopy__(self, memo: Any) -> Source:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+
+class Begin(NamedTuple):
+    """What a solve begins with, other than its start."""
+
+    state: State | None = None
+    warm_start: State | None = None
+
+    def record(self, keeps_rows: bool) -> _native.History:
+        """The record of the solve, which goes on with that of the state."""
+        if self.state is None:
+            return _native.History(keeps_rows)
+        return _native.History(keeps_rows, self.state.seconds, self.state.history)
+
+    def apply(self, solver: Any, circumstances: Circumstances) -> None:
+        """Let a solver that has not begun begin with it."""
+        if self.state is not None:
+            self.state.conditions.check_same(circumstances.conditions())
+            solver.restore(self.state.solver)
+            solver.resume(precision=circumstances.precision, **circumstances.options)
+        elif self.warm_start is not None:
+            self.warm_start.conditions.check_alike(circumstances.conditions())
+            if not solver.warm_start(_restored(self.warm_start)):
+                warnings.warn(
+                    "warm_start has a curvature that is not finite or not positive definite: the solve begins without.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+AT_THE_START = Begin()
+"""A solve that begins with nothing else."""
+
+
+def checked_begin(state: Any, warm_start: Any, is_native: bool, method: Any) -> Begin:
+    """What the user gave as ``state`` and ``warm_start``; ValueError for anything that no solve can begin with."""
+    if state is None and warm_start is None:
+        return AT_THE_START
+    if state is not None and warm_start is not None:
+        raise ValueError("both state and warm_start are given: give state to go on, or warm_start to begin at x0.")
+    if not is_native:
+        raise ValueError(f"method is {method!r}, which runs in SciPy and has no state: use 'L-BFGS-B' or 'SLSQP'.")
+    if state is not None and not isinstance(state, State):
+        raise ValueError(f"state is a {type(state).__name__}: give result.state, or tfm.State.load(path).")
+    if warm_start is not None and not isinstance(warm_start, State):
+        try:
+            warm_start = warm_start.state
+        except AttributeError as error:
+            raise ValueError(
+                f"warm_start is a {type(warm_start).__name__}: give a result or a state. {error}"
+            ) from None
+        if not isinstance(warm_start, State):
+            raise ValueError(f"warm_start.state is a {type(warm_start).__name__}: give a result or a state.")
+    _ = (state if warm_start is None else warm_start).conditions  # an empty state says so
+    return Begin(state, warm_start)
+
+
+def _restored(state: State) -> Any:
+    """The solver of a state, with memory of its own."""
+    c = state.conditions
+    n, m = c.layout.packed_size, c.num_equalities + c.num_inequalities
+    lower, upper = (None, None) if c.bounds is None else c.bounds
+    is_constrained = c.method == "SLSQP"
+    solver = getattr(_native, _SOLVERS[c.method])(
+        _native.aligned_zeros(n),
+        _native.aligned_zeros(n),
+        _native.aligned_zeros(m) if is_constrained else None,
+        _native.aligned_matrix(m, n) if is_constrained else None,
+        c.num_equalities,
+        lower=lower,
+        upper=upper,
+        offsets=np.full(m, np.nan) if is_constrained else None,
+        num_variables=c.layout.size,
+        **c.fixed_options,
+    )
+    solver.restore(state.solver)
+    return solver
+
+
+def _digest(rows: Rows | None, matrix: Float64 | None) -> str:
+    if rows is None or matrix is None or not len(rows):
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (rows.source, rows.sign, rows.offset, matrix):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
