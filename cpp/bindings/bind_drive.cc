@@ -31,7 +31,7 @@ double seconds_of_one(const Timing& timing) {
 }
 
 Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
-                    History* history) {
+                    const py::object& history) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
@@ -50,8 +50,9 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
     watch.forget();
     poll_signals();
   };
+  History* const record = history.is_none() ? nullptr : history.cast<History*>();
   Timing timing;
-  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks, history); });
+  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks, record); });
   if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
   return timing;
 }

@@ -32,9 +32,10 @@ class TestHistory:
         history = result.history
         assert list(history) == KEYS
         assert {len(column) for column in history.values()} == {len(seen) + 1}
-        np.testing.assert_array_equal(history["fun"], [float(rosenbrock(START)), *(r.fun for r in seen)])
+        np.testing.assert_array_equal(history["fun"][1:], [r.fun for r in seen])
+        assert history["fun"][0] == pytest.approx(scipy.optimize.rosen(START), rel=1e-14)
         points = np.array([START, *(r.x for r in seen)])
-        np.testing.assert_allclose(history["step"][1:], np.linalg.norm(np.diff(points, axis=0), axis=1), rtol=1e-6)
+        np.testing.assert_allclose(history["step"][1:], np.linalg.norm(np.diff(points, axis=0), axis=1), rtol=1e-6, atol=1e-15)
         assert history["step"][0] == 0
 
     def test_ends_with_the_result(self, method: str, jit: bool) -> None:
@@ -43,7 +44,7 @@ class TestHistory:
         assert last["fun"] == result.fun
         assert last["nfev"] == result.nfev
         assert last["constr_violation"] == result.constr_violation
-        assert (np.diff(result.history["nfev"]) > 0).all()
+        assert (np.diff(result.history["nfev"]) >= (0 if method == "SLSQP" else 1)).all()
         assert (np.diff(result.history["seconds"]) >= 0).all()
 
     def test_does_not_change_the_solve(self, method: str, jit: bool) -> None:
@@ -71,10 +72,9 @@ class TestHistory:
 
 def test_gradient_norm_is_that_of_the_projected_gradient() -> None:
     result = tfm.minimize(rosenbrock, START, bounds=[(-2.0, 0.5), (0.0, 2.0)], history=True)
-    x, g = result.x, result.jac
-    projected = np.clip(x - g, [-2.0, 0.0], [0.5, 2.0]) - x
-    assert result.history["gradient_norm"][-1] == pytest.approx(np.abs(projected).max(), abs=1e-15)
-    assert result.history["gradient_norm"][0] == pytest.approx(np.abs(scipy.optimize.rosen_der(START)).max())
+    for i, x, g in ((0, START, scipy.optimize.rosen_der(START)), (-1, result.x, result.jac)):
+        projected = np.clip(x - g, [-2.0, 0.0], [0.5, 2.0]) - x
+        assert result.history["gradient_norm"][i] == pytest.approx(np.abs(projected).max(), rel=1e-12, abs=1e-15)
 
 
 def test_gradient_norm_of_slsqp_is_that_of_the_lagrangian() -> None:
@@ -177,5 +177,5 @@ def test_maxtime_of_the_optimizers() -> None:
 
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, "1", True, None])
 def test_maxtime_that_is_no_time_is_explained(value: Any) -> None:
-    with pytest.raises(ValueError, match="maxtime is .*: give the seconds that the solve may take"):
+    with pytest.raises(ValueError, match=r"maxtime is .*: give the seconds that the solve may take"):
         solve("L-BFGS-B", options={"maxtime": value})

@@ -373,6 +373,8 @@ Request Lbfgsb::advance(double f, bool /*with_derivatives*/) {
     case Phase::kTrial:
       s.request = state_->after_trial(f);
       break;
+    case Phase::kLineSearch:
+      break;
     case Phase::kIteration:
       s.request = state_->after_iteration();
       break;

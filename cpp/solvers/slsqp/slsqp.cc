@@ -169,7 +169,9 @@ bool Slsqp::expects_derivatives() const {
 bool Slsqp::has_derivatives() const { return state_->s.has_derivatives; }
 double Slsqp::fun() const { return state_->s.f; }
 double Slsqp::constr_violation() const { return state_->s.violation; }
-double Slsqp::step_norm() const { return state_->step_length(); }
+double Slsqp::step_norm() const {
+  return state_->s.phase == State::Phase::kStationary ? 0 : state_->step_length();  // that step is not taken
+}
 double Slsqp::gradient_norm() const { return state_->lagrangian_gradient_norm(); }
 std::int64_t Slsqp::nit() const { return state_->s.nit; }
 std::int64_t Slsqp::nfev() const { return state_->s.nfev; }

@@ -90,12 +90,12 @@ def minimize(
         once at the end, or with the exception before it leaves the solve; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
-        maxiter=100``; as in SciPy. Both: ``maxtime=inf``, a limit in seconds of wall clock. A solve that reaches it ends
-        before its next evaluation, like one that reaches ``maxiter``, at the last iterate.
+        maxiter=100``; as in SciPy. Both: ``maxtime=inf``, seconds of wall clock. A solve that has taken them ends
+        before its next evaluation, at the last iterate, like one that reaches ``maxiter``.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
     history : bool, default False
-        Whether the result has a ``history``: a dict of arrays with one element for the start and one for each iteration.
+        Whether the result has a ``history``: a dict of arrays with an element for the start and one for each iteration:
         ``fun``, the loss; ``gradient_norm``, the max norm of the gradient projected into the bounds (SLSQP: of the
         Lagrangian, at the start of the loss; NaN if an iteration did not need the gradient); ``step``, the Euclidean
         norm of the step; ``nfev``, evaluations so far; ``seconds`` since the start; and ``constr_violation``, the

@@ -174,8 +174,11 @@ def checked_begin(state: Any, warm_start: Any, is_native: bool, method: Any) -> 
             ) from None
         if not isinstance(warm_start, State):
             raise ValueError(f"warm_start.state is a {type(warm_start).__name__}: give a result or a state.")
-    _ = (state if warm_start is None else warm_start).conditions  # an empty state says so
-    return Begin(state, warm_start)
+    begin = Begin(state, warm_start)
+    for given in begin:
+        if given is not None:
+            _ = given.conditions  # an empty state says so
+    return begin
 
 
 def _restored(state: State) -> Any:

@@ -25,7 +25,6 @@ MANY = 1 << 16
 Callback = Callable[..., Any]
 
 
-
 def solve(
     program: Program,
     problem: Problem,

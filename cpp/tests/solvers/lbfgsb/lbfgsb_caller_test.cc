@@ -42,7 +42,9 @@ TEST(LbfgsbCallerTest, TimeLimitReturnsToTheLastIterate) {
     EXPECT_EQ(solve.solver.status(), Status::kMaxTime);
     EXPECT_EQ(scipy_code(solve.solver.status()), 1);
     EXPECT_EQ(solve.x(), iterate);
-    if (!std::isnan(f)) EXPECT_EQ(solve.solver.fun(), f);
+    if (!std::isnan(f)) {
+      EXPECT_EQ(solve.solver.fun(), f);
+    }
   }
 }
 

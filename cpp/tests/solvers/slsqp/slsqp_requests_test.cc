@@ -247,7 +247,9 @@ TEST(SlsqpRequestsTest, TimeLimitReturnsToTheLastIterate) {
       EXPECT_EQ(solve.solver.status(), SlsqpStatus::kMaxTime);
       EXPECT_EQ(scipy_code(solve.solver.status()), 9);
       EXPECT_EQ(solve.x(), iterate);
-      if (!std::isnan(f)) EXPECT_EQ(solve.solver.fun(), f);
+      if (!std::isnan(f)) {
+        EXPECT_EQ(solve.solver.fun(), f);
+      }
     }
   }
 }
