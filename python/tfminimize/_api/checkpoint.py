@@ -53,7 +53,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], every: int = 50, callback: Callable[..., Any] | None = None
+        self, path: str | os.PathLike[str], every: Any = 50, callback: Callable[..., Any] | None = None
     ) -> None:
         self._path = Path(path).absolute()
         if isinstance(every, bool) or not isinstance(every, numbers.Integral) or every < 1:

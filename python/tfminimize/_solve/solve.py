@@ -11,7 +11,7 @@ from tfminimize._problem.callback import check_callback, has_on_end, tell_end
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve import native, scipy_methods
-from tfminimize._solve.going_on import checked_begin
+from tfminimize._solve.going_on import AT_THE_START, checked_begin
 from tfminimize._solve.program import Program
 
 __all__ = ["solve"]
@@ -42,7 +42,9 @@ def solve(
     parameters = program.parameters
     checked = problem.options(options, tol)
     check_callback(callback)
-    begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
+    begin = AT_THE_START
+    if state is not None or warm_start is not None:
+        begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
     if problem.native is None and has_on_end(callback):
         raise ValueError(
             f"callback has a method on_end, which gets a state, and method {problem.method!r} runs in SciPy and has "
@@ -62,5 +64,6 @@ def solve(
     finally:
         lease.release()
     parameters.assign(result.x)
-    tell_end(callback, lambda: result.state, None)
+    if callback is not None:
+        tell_end(callback, lambda: result.state, None)
     return result
