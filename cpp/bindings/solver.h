@@ -185,7 +185,8 @@ py::class_<PySolverOf<Core>, PySolver> bind_solver(py::module_& m, const char* n
           [options](Py& self, const py::kwargs& given) { self.change().restart(parse_options(given, options)); },
           "Begins anew at what x holds, as a new solver with these options would.")
       .def(
-          "resume", [options](Py& self, const py::kwargs& given) { self.change().resume(parse_options(given, options)); },
+          "resume",
+          [options](Py& self, const py::kwargs& given) { self.change().resume(parse_options(given, options)); },
           "Goes on with these options after restore(); a limit or tolerance that has ended the solve is tested again.")
       .def(
           "warm_start", [](Py& self, const Py& other) { return self.change().warm_start(other.look()); },

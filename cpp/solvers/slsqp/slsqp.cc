@@ -52,10 +52,9 @@ void Slsqp::State::check_state() const {
                                              : may_have_ended || s.status == SlsqpStatus::kRunning,
               "its status with this request");
   // The request of each phase.
-  constexpr std::array<Request, 10> kRequests{Request::kEvaluate,    Request::kEvaluate,  Request::kDerivatives,
-                                              Request::kIteration,   Request::kDerivatives, Request::kIteration,
-                                              Request::kDerivatives, Request::kStopped,   Request::kStopped,
-                                              Request::kStopped};
+  constexpr std::array<Request, 10> kRequests{
+      Request::kEvaluate,  Request::kEvaluate,    Request::kDerivatives, Request::kIteration, Request::kDerivatives,
+      Request::kIteration, Request::kDerivatives, Request::kStopped,     Request::kStopped,   Request::kStopped};
   const Request request = kRequests[static_cast<std::size_t>(s.phase)];
   const bool has_stopped = s.request == Request::kStopped && request == Request::kIteration;
   check_saved(s.request == request || has_stopped, "its phase with this request");

@@ -55,8 +55,8 @@ class SlsqpSubproblem {
   /// Forgets the last solve: as new.
   void restart();
 
-  /// Begins with the B of another subproblem of as many variables; if it has as many constraints of each kind, also with
-  /// its multipliers and active set. False, and nothing changes, if B is not finite or not positive definite.
+  /// Begins with the B of another subproblem of as many variables; if it has as many constraints of each kind, also
+  /// with its multipliers and active set. False, and nothing changes, if B is not finite or not positive definite.
   bool warm_start(const SlsqpSubproblem& other);
 
   /// Calls visit(pointer, bytes) for each piece of the state.

@@ -205,11 +205,15 @@ TEST_P(SlsqpStateTest, SolveThatHasConvergedGoesOnWithASmallerTolerance) {
 TEST_P(SlsqpStateTest, SolverTakesTheMatrixOfAnother) {
   Start other(problem_);
   other.finish();
-  Start solve(problem_);
+  ConstrainedProblem beside = problem_;
+  beside.x0 = other.x();
+  for (double& x : beside.x0) x += 1e-3;
+  Start solve(beside);
   ASSERT_TRUE(solve.solver.warm_start(other.solver));
   solve.finish();
   EXPECT_EQ(solve.solver.status(), SlsqpStatus::kConverged);
   EXPECT_NEAR(solve.solver.fun(), other.solver.fun(), 1e-6);
+  EXPECT_LT(solve.solver.nfev(), other.solver.nfev());
   solve.restart(problem_.x0);
   Start fresh(problem_);
   expect_same_ways(solve, fresh);
