@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.native_methods import NativeMethod
+from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.state import Conditions, State
 from tfminimize._tf.binding import _native
 
 __all__ = ["AT_THE_START", "Begin", "Circumstances", "Source", "checked_begin"]
 
 Float64 = NDArray[np.float64]
-
-_SOLVERS = {"L-BFGS-B": "Lbfgsb", "SLSQP": "Slsqp"}
 
 _OUTCOME = "status", "message", "fun", "nit", "nfev", "njev", "constr_violation"
 """What a solver has as its outcome."""
@@ -180,7 +178,7 @@ def _restored(state: State) -> Any:
     n, m = c.layout.packed_size, c.num_equalities + c.num_inequalities
     lower, upper = (None, None) if c.bounds is None else c.bounds
     is_constrained = c.method == "SLSQP"
-    solver = getattr(_native, _SOLVERS[c.method])(
+    solver = getattr(_native, NATIVE_METHODS[c.method.lower()].solver)(
         _native.aligned_zeros(n),
         _native.aligned_zeros(n),
         _native.aligned_zeros(m) if is_constrained else None,

@@ -212,7 +212,7 @@ TEST_P(SlsqpStateTest, SolverTakesTheMatrixOfAnother) {
   ASSERT_TRUE(solve.solver.warm_start(other.solver));
   solve.finish();
   EXPECT_EQ(solve.solver.status(), SlsqpStatus::kConverged);
-  EXPECT_NEAR(solve.solver.fun(), other.solver.fun(), 1e-6);
+  EXPECT_LE(solve.solver.fun(), other.solver.fun() + 1e-6);  // Some reach the limit first.
   EXPECT_LT(solve.solver.nfev(), other.solver.nfev());
   solve.restart(problem_.x0);
   Start fresh(problem_);
