@@ -196,9 +196,10 @@ def test_state_that_nobody_can_ask_for_is_not_copied(monkeypatch: pytest.MonkeyP
     kept = minimizer.minimize()
     source = pool.free[0].latest()
     assert source is not None
-    assert source._state is None
+    assert source._saved is None
     minimizer.minimize()
-    assert source._state is kept.state
+    assert source._saved is not None
+    assert source.state() is kept.state
 
 
 def test_state_of_an_intermediate_result_is_asked_for_while_the_callback_runs() -> None:

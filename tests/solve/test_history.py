@@ -35,7 +35,9 @@ class TestHistory:
         np.testing.assert_array_equal(history["fun"][1:], [r.fun for r in seen])
         assert history["fun"][0] == pytest.approx(scipy.optimize.rosen(START), rel=1e-14)
         points = np.array([START, *(r.x for r in seen)])
-        np.testing.assert_allclose(history["step"][1:], np.linalg.norm(np.diff(points, axis=0), axis=1), rtol=1e-6, atol=1e-15)
+        np.testing.assert_allclose(
+            history["step"][1:], np.linalg.norm(np.diff(points, axis=0), axis=1), rtol=1e-6, atol=1e-15
+        )
         assert history["step"][0] == 0
 
     def test_ends_with_the_result(self, method: str, jit: bool) -> None:
@@ -179,3 +181,32 @@ def test_maxtime_of_the_optimizers() -> None:
 def test_maxtime_that_is_no_time_is_explained(value: Any) -> None:
     with pytest.raises(ValueError, match=r"maxtime is .*: give the seconds that the solve may take"):
         solve("L-BFGS-B", options={"maxtime": value})
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_history_and_time_go_on_with_a_state(method: str) -> None:
+    whole = solve(method, history=True)
+    begun = solve(method, history=True, options={"maxiter": 7})
+    ended = solve(method, history=True, state=begun.state)
+    for name in ("fun", "gradient_norm", "step", "nfev", "constr_violation"):
+        np.testing.assert_array_equal(ended.history[name], whole.history[name])
+    assert (np.diff(ended.history["seconds"]) >= 0).all()
+    assert ended.history["seconds"][8] >= begun.state.seconds > 0
+    assert len(begun.state.history["fun"]) == 8
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+def test_solve_that_ran_out_of_time_goes_on(method: str) -> None:
+    constraints = {"type": "ineq", "fun": lambda x: 1e4 - tf.reduce_sum(x**2)} if method == "SLSQP" else ()
+    start = np.tile(START, 5)
+
+    def run(**kwargs: Any) -> Any:
+        return tfm.minimize(slow, start, method=method, constraints=constraints, **kwargs)
+
+    result = run(options={"maxtime": 0.03})
+    assert result.message == "Time limit reached"
+    used = result.state.seconds
+    ended = run(state=result.state, options={"maxtime": used + 60.0})
+    assert ended.success
+    assert ended.fun == pytest.approx(run().fun, abs=1e-4)
+    assert run(state=result.state, options={"maxtime": used / 2}).nit == result.nit

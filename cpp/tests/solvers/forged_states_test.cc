@@ -35,6 +35,7 @@ void restore_forged(AnySolve& solve, AnySolve& victim, int stride) {
   const Bytes own = victim.solver.save();
   int refused = 0;
   int accepted = 0;
+  int warm = 0;
   for (int step = 0; solve.solver.request() != Request::kStopped; solve.advance(), ++step) {
     if (step % stride != 0) continue;
     for_each_forged(solve.solver.save(), static_cast<std::uint64_t>(step), [&](const Bytes& forged) {
@@ -46,6 +47,9 @@ void restore_forged(AnySolve& solve, AnySolve& victim, int stride) {
         return;
       }
       ++accepted;
+      AnySolve pupil(victim.problem());
+      if (pupil.solver.warm_start(victim.solver)) ++warm;
+      for (int k = 0; k < kSteps && pupil.solver.request() != Request::kStopped; ++k) pupil.advance();
       for (int k = 0; k < kSteps && victim.solver.request() != Request::kStopped; ++k) victim.advance();
       victim.solver.restore(own);
     });
@@ -53,6 +57,8 @@ void restore_forged(AnySolve& solve, AnySolve& victim, int stride) {
   }
   EXPECT_GT(refused, 0);
   EXPECT_GT(accepted, 0);
+  EXPECT_GT(warm, 0);
+  EXPECT_LT(warm, accepted);  // Curvature that is not finite, or not positive, is refused.
 }
 
 LbfgsbOptions few_corrections() {

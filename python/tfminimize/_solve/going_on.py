@@ -13,42 +13,36 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.native_methods import NativeMethod
+from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.state import Conditions, State
-from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 
 __all__ = ["AT_THE_START", "Begin", "Circumstances", "Source", "checked_begin"]
 
 Float64 = NDArray[np.float64]
 
-_SOLVERS = {"L-BFGS-B": "Lbfgsb", "SLSQP": "Slsqp"}
+_OUTCOME = "status", "message", "fun", "nit", "nfev", "njev", "constr_violation"
+"""What a solver has as its outcome."""
 
 _taking = threading.Lock()
 """A source is taken by whoever comes first: who asks for the state, or the next solve with its solver."""
 
 
 class Circumstances(NamedTuple):
-    """A solve as far as a state must know it; cheap to make, as every solve does."""
+    """A solve as far as a state must know it; cheap to make, as every solve needs them."""
 
     method: NativeMethod
     layout: Layout
     bounds: tuple[Any, Any]
     options: Mapping[str, Any]
     precision: float
-    rows: Rows | None
-    matrix: Float64 | None
-
-    @classmethod
-    def of(
-        cls, method: NativeMethod, workspace: Workspace, bounds: tuple[Any, Any], options: Mapping[str, Any]
-    ) -> Circumstances:
-        """Those of a solve in this workspace."""
-        return cls(method, workspace.layout, bounds, options, workspace.precision, workspace.rows, workspace.matrix)
+    linear: tuple[Float64, Rows] | None
+    """As the workspace has it."""
 
     def conditions(self) -> Conditions:
         """What another solve must share to go on from here."""
-        rows, (low, high) = self.rows, self.bounds
+        matrix, rows = (None, None) if self.linear is None else self.linear
+        low, high = self.bounds
         num_equalities = 0 if rows is None else rows.num_equalities
         return Conditions(
             method=self.method.name,
@@ -57,7 +51,7 @@ class Circumstances(NamedTuple):
             precision=self.precision,
             num_equalities=num_equalities,
             num_inequalities=0 if rows is None else len(rows) - num_equalities,
-            limits=_digest(rows, self.matrix),
+            limits=_digest(rows, matrix),
             bounds=None if low is None else (low, high),
         )
 
@@ -70,33 +64,42 @@ class Source:
     solver : _native.Solver
     circumstances : Circumstances
     record : _native.History
+
+    Attributes
+    ----------
+    outcome : tuple or None
+        The solver's, once the solve has ended.
     """
 
-    __slots__ = ("__weakref__", "_circumstances", "_record", "_solver", "_state")
+    __slots__ = ("__weakref__", "_circumstances", "_record", "_saved", "_solver", "_state", "outcome")
 
     def __init__(self, solver: Any, circumstances: Circumstances, record: _native.History) -> None:
         self._solver = solver
         self._circumstances = circumstances
         self._record = record
+        self._saved: bytes | None = None
+        self.outcome: tuple[Any, ...] | None = None
         self._state: State | None = None
 
     def take(self) -> None:
         """Copy the state out of the solver."""
         with _taking:
-            if self._solver is None:
-                return
-            names = "status", "message", "fun", "nit", "nfev", "njev", "constr_violation"
-            counts = dict(zip(names, self._solver.outcome, strict=True))
-            counts["seconds"] = self._record.seconds
-            history = self._record.columns() if self._record.keeps_rows else {}
-            circumstances = self._circumstances
-            saved = self._solver.save()
-            self._state = State.of(circumstances.conditions(), saved, circumstances.options, counts, history)
-            self._solver = None
+            if self._solver is not None:
+                self._saved = self._solver.save()
+                self.outcome = self.outcome or self._solver.outcome
+                self._solver = None
 
     def state(self) -> State:
-        """The state."""
+        """The state, always the same object."""
         self.take()
+        with _taking:
+            if self._saved is not None:
+                counts = dict(zip(_OUTCOME, self.outcome or (), strict=True))
+                counts["seconds"] = self._record.seconds
+                history = self._record.columns() if self._record.keeps_rows else {}
+                circumstances = self._circumstances
+                self._state = State.of(circumstances.conditions(), self._saved, circumstances.options, counts, history)
+                self._saved = None
         if self._state is None:
             raise ValueError("the solve has gone on: ask for intermediate_result.state while the callback runs.")
         return self._state
@@ -157,8 +160,6 @@ AT_THE_START = Begin()
 
 def checked_begin(state: Any, warm_start: Any, is_native: bool, method: Any) -> Begin:
     """What the user gave as ``state`` and ``warm_start``; ValueError for anything that no solve can begin with."""
-    if state is None and warm_start is None:
-        return AT_THE_START
     if state is not None and warm_start is not None:
         raise ValueError("both state and warm_start are given: give state to go on, or warm_start to begin at x0.")
     if not is_native:
@@ -187,7 +188,7 @@ def _restored(state: State) -> Any:
     n, m = c.layout.packed_size, c.num_equalities + c.num_inequalities
     lower, upper = (None, None) if c.bounds is None else c.bounds
     is_constrained = c.method == "SLSQP"
-    solver = getattr(_native, _SOLVERS[c.method])(
+    solver = getattr(_native, NATIVE_METHODS[c.method.lower()].solver)(
         _native.aligned_zeros(n),
         _native.aligned_zeros(n),
         _native.aligned_zeros(m) if is_constrained else None,

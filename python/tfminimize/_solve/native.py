@@ -78,8 +78,9 @@ def solve(
     """Minimise from the x in the workspace, or go on from a state."""
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
-    circumstances = Circumstances.of(method, workspace, bounds, options)
-    begin.apply(solver, circumstances)
+    circumstances = Circumstances(method, workspace.layout, bounds, options, workspace.precision, workspace.linear)
+    if begin is not AT_THE_START:
+        begin.apply(solver, circumstances)
     record = begin.record(history)
     user_callback = on_iteration = None
     if callback is not None:
@@ -102,7 +103,7 @@ def solve(
     workspace.latest = weakref.ref(source)
     # TensorFlow compiles a function when it runs for the first time.
     compiling = timing.first if lease.is_first else 0.0
-    status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
+    source.outcome = status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
     result = OptimizeResult(
         x=parameters.report(workspace.x),
         fun=np.float64(fun),

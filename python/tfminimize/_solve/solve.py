@@ -14,7 +14,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve import native, scipy_methods
-from tfminimize._solve.going_on import checked_begin
+from tfminimize._solve.going_on import AT_THE_START, checked_begin
 from tfminimize._solve.program import Program
 
 __all__ = ["solve"]
@@ -48,7 +48,9 @@ def solve(
     checked = problem.options(options, tol)
     check_callback(callback)
     _check_wishes(problem, parameters, callback, history=history, assign_each_iteration=assign_each_iteration)
-    begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
+    begin = AT_THE_START
+    if state is not None or warm_start is not None:
+        begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
     if parameters.layout.size >= MANY:
         problem.check_memory(parameters, checked)
     arguments = program.arguments(args)
@@ -69,7 +71,8 @@ def solve(
     finally:
         lease.release()
     parameters.assign(result.x)
-    tell_end(callback, lambda: result.state, None)
+    if callback is not None:
+        tell_end(callback, lambda: result.state, None)
     return result
 
 

@@ -48,6 +48,8 @@ class Workspace:
     precision : float
         The rounding unit of the functions' values.
     objective : _native.FunctionObjective
+    linear : (ndarray, Rows) or None
+        A of the linear constraints, and all rows.
     kept_solver : object
         What `native` keeps for the next solve.
     latest : weakref to a Source, or a function that returns None
@@ -67,7 +69,7 @@ class Workspace:
         self.offsets: Float64 | None = None
         self.num_equalities = 0
         self._rows_key: Hashable = None
-        self._linear: tuple[Float64, Rows] | None = None
+        self.linear: tuple[Float64, Rows] | None = None
         self._views = layout.views(self.x)
         self.kept_solver: Any = None
         self.latest: Callable[[], Any] = lambda: None
@@ -135,9 +137,9 @@ class Workspace:
 
     def set_rows(self, rows: Rows, matrix: Float64) -> None:
         """Evaluate these rows in the solves from now on; ``matrix`` is A of all linear constraints."""
-        if self._linear is not None and self._linear[0] is matrix and self._linear[1] is rows:
+        if self.linear is not None and self.linear[0] is matrix and self.linear[1] is rows:
             return
-        self._linear = None
+        self.linear = None
         if self.jacobian is None or self.offsets is None or self._rows_key != rows.key:
             self._rows_key = None
             self.jacobian, self.offsets = self._make_room(rows)
@@ -147,7 +149,7 @@ class Workspace:
         for s in self.layout.segments:
             self.jacobian[linear, s.packed] = signed[:, s.flat]
         self.offsets[linear] = rows.offset[linear]
-        self._linear = matrix, rows
+        self.linear = matrix, rows
 
     def _make_room(self, rows: Rows) -> tuple[Float64, Float64]:
         """Take the rows that are no linear constraints from the functions; room for the Jacobian, and the offsets."""
@@ -169,16 +171,6 @@ class Workspace:
         if component is not None:
             return component
         return private.resource_value(captured) if captured.dtype == tf.resource else captured
-
-    @property
-    def rows(self) -> Rows | None:
-        """The rows that `set_rows` was given."""
-        return None if self._linear is None else self._linear[1]
-
-    @property
-    def matrix(self) -> Float64 | None:
-        """A of the linear constraints."""
-        return None if self._linear is None else self._linear[0]
 
     def let_go(self) -> None:
         """Have the state of the last solve copied, if anybody may still ask for it."""

@@ -151,6 +151,66 @@ TEST_P(LbfgsbStateTest, SolverThatHasStoppedStaysStopped) {
   EXPECT_THROW(restored.solver.advance(0), std::logic_error);
 }
 
+TEST_P(LbfgsbStateTest, SolveThatALimitHasEndedGoesOnWithAnother) {
+  Solve whole(problem_, few_corrections());
+  whole.finish();
+  for (const bool counts_iterations : {true, false}) {
+    for (std::int64_t limit = 0; limit < whole.solver.nit(); ++limit) {
+      LbfgsbOptions options = few_corrections();
+      (counts_iterations ? options.maxiter : options.maxfun) = limit;
+      Solve ended(problem_, options);
+      ended.finish();
+      EXPECT_EQ(ended.solver.status(), counts_iterations ? Status::kMaxIterations : Status::kMaxEvaluations);
+      Solve resumed(elsewhere(problem_), few_corrections());
+      resumed.solver.restore(ended.solver.save());
+      resumed.solver.resume(few_corrections());
+      expect_same(resumed.finish(), whole);
+    }
+  }
+}
+
+TEST_P(LbfgsbStateTest, SolveThatHasEndedForGoodEndsAgain) {
+  Solve whole(problem_, few_corrections());
+  whole.finish();
+  Solve resumed(elsewhere(problem_), few_corrections());
+  resumed.solver.restore(whole.solver.save());
+  resumed.solver.resume(few_corrections());
+  resumed.finish();
+  expect_same(resumed, whole);
+  EXPECT_TRUE(resumed.evaluated.empty());
+}
+
+TEST_P(LbfgsbStateTest, SolverTakesPairsOfAnotherAndAllocatesNothing) {
+  Solve other(problem_, few_corrections());
+  other.finish();
+  Solve solve(elsewhere(problem_), few_corrections());
+  {
+    const testing::AllocationsCounted counted(solve.allocations);
+    ASSERT_TRUE(solve.solver.warm_start(other.solver));
+  }
+  EXPECT_EQ(solve.allocations, 0U);
+  const std::size_t size = other.solver.num_corrections() * other.solver.size();
+  ASSERT_EQ(solve.solver.num_corrections(), other.solver.num_corrections());
+  Vector s[2] = {Vector(size), Vector(size)};
+  Vector y[2] = {Vector(size), Vector(size)};
+  other.solver.copy_corrections(s[0], y[0]);
+  solve.solver.copy_corrections(s[1], y[1]);
+  expect_same_bits(s[0], s[1]);
+  expect_same_bits(y[0], y[1]);
+  solve.finish();
+  EXPECT_EQ(scipy_code(solve.solver.status()), 0);
+}
+
+TEST_P(LbfgsbStateTest, RestartForgetsPairsThatWereTaken) {
+  Solve other(problem_, few_corrections());
+  other.finish();
+  Solve solve(problem_, few_corrections());
+  solve.solver.warm_start(other.solver);
+  solve.restart(problem_.x0);
+  Solve fresh(problem_, few_corrections());
+  expect_same_ways(solve, fresh);
+}
+
 TEST_P(LbfgsbStateTest, TruncatedStateIsRefusedAndChangesNothing) {
   Solve source(problem_, few_corrections());
   for (int k = 0; k < 12; ++k) source.advance();
@@ -192,6 +252,24 @@ INSTANTIATE_TEST_SUITE_P(Problems, LbfgsbStateTest,
                                            NamedProblem{"Bounded", bounded_rosenbrock(11, 4)},
                                            NamedProblem{"Quadratic", quadratic(16, 30)}),
                          [](const auto& p) { return p.param.name; });
+
+TEST(LbfgsbWarmStartTest, DistantBoundsDoNotChangeTheFirstStep) {
+  Problem problem = rosenbrock_problem(11);
+  Solve other(problem);
+  for (int k = 0; k < 20; ++k) other.advance();
+  problem.x0 = other.x();
+  Problem bounded = problem;
+  bounded.lower = Vector(11, -1e6);
+  bounded.upper = Vector(11, 1e6);
+  Solve without(problem);
+  Solve with(bounded);
+  for (Solve* solve : {&without, &with}) {
+    ASSERT_TRUE(solve->solver.warm_start(other.solver));
+    solve->advance();
+  }
+  EXPECT_NE(without.x(), problem.x0);
+  for (std::size_t i = 0; i < 11; ++i) EXPECT_NEAR(without.x()[i], with.x()[i], 1e-9);
+}
 
 TEST(LbfgsbForeignStateTest, AnotherSizeIsRefused) {
   const Bytes state = Solve(quadratic(5, 2)).solver.save();

@@ -61,6 +61,7 @@ class Solve {
   Solve(const Solve&) = delete;
   Solve& operator=(const Solve&) = delete;
 
+  const Problem& problem() const { return problem_; }
   Vector x() const { return {x_.begin(), x_.end()}; }
   Vector gradient() const { return {gradient_.begin(), gradient_.end()}; }
   double projected_gradient() const { return testing::projected_gradient(problem_, x(), gradient()); }

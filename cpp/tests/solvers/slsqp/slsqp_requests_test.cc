@@ -20,6 +20,7 @@ using testing::ConstrainedSolve;
 using testing::Derivatives;
 using testing::dot;
 using testing::expect_consistent;
+using testing::kNaN;
 using testing::problems;
 using testing::product_on_a_sphere;
 using testing::quartic;

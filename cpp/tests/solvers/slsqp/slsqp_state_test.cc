@@ -165,6 +165,60 @@ TEST_P(SlsqpStateTest, SolverThatHasStoppedStaysStopped) {
   EXPECT_THROW(restored.solver.advance(0), std::logic_error);
 }
 
+TEST_P(SlsqpStateTest, SolveThatTheLimitHasEndedGoesOnWithAnother) {
+  Start whole(problem_);
+  whole.finish();
+  for (std::int64_t limit = 0; limit < whole.solver.nit(); ++limit) {
+    ConstrainedSolve ended(problem_, {1e-10, limit}, GetParam().derivatives);
+    ended.finish();
+    EXPECT_EQ(ended.solver.status(), SlsqpStatus::kMaxIterations);
+    Start resumed(elsewhere(problem_));
+    resumed.solver.restore(ended.solver.save());
+    resumed.solver.resume({1e-10, 40});
+    expect_same(resumed.finish(), whole);
+  }
+}
+
+TEST_P(SlsqpStateTest, SolveThatHasEndedForGoodEndsAgain) {
+  Start whole(problem_);
+  whole.finish();
+  Start resumed(elsewhere(problem_));
+  resumed.solver.restore(whole.solver.save());
+  resumed.solver.resume({1e-10, 40});
+  resumed.finish();
+  expect_same(resumed, whole);
+  EXPECT_TRUE(resumed.evaluated.empty());
+}
+
+TEST_P(SlsqpStateTest, SolveThatHasConvergedGoesOnWithASmallerTolerance) {
+  ConstrainedSolve rough(problem_, {1e-2, 100}, GetParam().derivatives);
+  rough.finish();
+  ASSERT_EQ(rough.solver.status(), SlsqpStatus::kConverged);
+  Start resumed(elsewhere(problem_));
+  resumed.solver.restore(rough.solver.save());
+  resumed.solver.resume({1e-10, 100});
+  resumed.finish();
+  EXPECT_EQ(resumed.solver.status(), SlsqpStatus::kConverged);
+  EXPECT_GT(resumed.solver.nit(), rough.solver.nit());
+}
+
+TEST_P(SlsqpStateTest, SolverTakesTheMatrixOfAnother) {
+  Start other(problem_);
+  other.finish();
+  ConstrainedProblem beside = problem_;
+  beside.x0 = other.x();
+  for (double& x : beside.x0) x += 1e-3;
+  Start solve(beside);
+  ASSERT_TRUE(solve.solver.warm_start(other.solver));
+  solve.finish();
+  EXPECT_EQ(solve.solver.status(), SlsqpStatus::kConverged);
+  EXPECT_LE(solve.solver.fun(), other.solver.fun() + 1e-6);  // Some reach the limit first.
+  EXPECT_LT(solve.solver.nfev(), other.solver.nfev());
+  solve.restart(problem_.x0);
+  Start fresh(problem_);
+  expect_same_ways(solve, fresh);
+}
+
 TEST_P(SlsqpStateTest, SolverThatWasMovedGoesOn) {
   Start undisturbed(problem_);
   undisturbed.finish();
