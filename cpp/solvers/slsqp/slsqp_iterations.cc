@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <limits>
 #include <cmath>
+#include <limits>
 
 #include "solvers/bounds.h"
 #include "solvers/slsqp/slsqp_state.h"

@@ -294,7 +294,7 @@ TEST(Batch, SolvesProblemsWithConstraints) {
   std::vector<std::int64_t> njev(kCount);
   std::vector<std::int64_t> status(kCount);
   std::vector<const char*> messages(kCount);
-  const BatchRows rows{x, gradient, fun, violation, multipliers, nit, nfev, njev, status, messages};
+  const BatchRows rows{x, gradient, fun, violation, multipliers, nit, nfev, njev, status, messages, {}};
   const BatchOutcome outcome = solve_batch(workers, {}, rows, {});
   for (std::size_t i = 0; i < kCount; ++i) {
     if (target(i) == 1) {
