@@ -7,6 +7,7 @@
 #include <ctime>
 #include <exception>
 #include <functional>
+#include <limits>
 
 #include "driver/exception_of.h"
 
@@ -33,7 +34,7 @@ inline constexpr auto kPollInterval = std::chrono::milliseconds(50);
 class Stopwatch {
  public:
   /// The solve is late once `seconds` have passed.
-  Stopwatch(const InterruptPoll& poll, double seconds)
+  explicit Stopwatch(const InterruptPoll& poll, double seconds = std::numeric_limits<double>::infinity())
       : poll_(poll), start_(Clock::now()), deadline_(after(seconds)), begin_(start_) {
     mark(start_);
     next_poll_ = next_look();
