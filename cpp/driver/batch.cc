@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "driver/drive.h"
+#include "solvers/threads.h"
 
 namespace tfminimize {
 namespace {
@@ -100,6 +101,7 @@ class Pool {
 
   /// One thread: problem after problem.
   void work(std::size_t index) {
+    const solvers::SerialScope serial;  // the others are at work
     const Worker& worker = workers_[index];
     Callbacks callbacks;
     callbacks.poll = [this] {

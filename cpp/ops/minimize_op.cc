@@ -88,6 +88,7 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("functions: list(func) >= 1")
     .Attr("method: {'l-bfgs-b', 'slsqp'} = 'l-bfgs-b'")
     .Attr("maxcor: int = 10")
+    .Attr("storage: {'float64', 'float32'} = 'float64'")
     .Attr("maxfun: int = 15000")
     .Attr("maxiter: int = 15000")
     .Attr("maxls: int = 20")
@@ -135,6 +136,7 @@ functions: For L-BFGS-B one, that returns the value [] and the gradient [n]. For
   the constraints [m, n]. Everything is float64.
 method: The solver.
 maxcor: SciPy's option of this name, of L-BFGS-B only.
+storage: What the correction pairs of L-BFGS-B are kept as.
 maxfun: SciPy's option of this name, of L-BFGS-B only.
 maxiter: SciPy's option of this name.
 maxls: SciPy's option of this name, of L-BFGS-B only.

@@ -16,6 +16,7 @@ from tfminimize._problem.bounds import Bounds
 from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._tf import binding
 from tfminimize._tf.build_info import __version__, build_info
+from tfminimize._tf.threads import get_num_threads, set_num_threads
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 
 # A SavedModel with the operation can be loaded from now on. If that cannot be here, what needs it will say why.
@@ -36,10 +37,12 @@ __all__ = [
     "build_info",
     "clear_cache",
     "compare",
+    "get_num_threads",
     "math",
     "minimize",
     "ops",
     "scipy",
+    "set_num_threads",
     "testing",
 ]
 

@@ -7,12 +7,12 @@
 
 namespace tfminimize::solvers {
 
-CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
+CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded, Storage storage)
     : n_(n),
       m_(m),
       bounded_(bounded),
-      memory_(num_tiles(n) * kTile * (2 * m + 1)),
-      tiles_{memory_.data(), 2 * m + 1},
+      memory_(num_tiles(n) * kTile * (2 * m + 1) * element_size(storage)),
+      tiles_{memory_.data(), 2 * m + 1, storage},
       s_slots_(m),
       y_slots_(m),
       column_ids_(2 * m),
@@ -37,7 +37,9 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
 void CompactBfgsMatrix::restart() {
   direction_slot_ = 0;
   reset();
-  for (std::size_t t = 0; t < num_tiles(n_); ++t) std::fill_n(tiles_.at(t, direction_slot_), kTile, 0.0);
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    std::fill_n(tiles_.at(t, direction_slot_), tiles_.tile_bytes(), std::byte{0});
+  }
 }
 
 void CompactBfgsMatrix::reset() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "solvers/kernels/kernels.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
 #include "solvers/span.h"
@@ -13,7 +14,7 @@
 
 namespace tfminimize::solvers {
 
-/// SciPy's options with their names and defaults, and one that SciPy does not have.
+/// SciPy's options with their names and defaults, and two that SciPy does not have.
 struct LbfgsbOptions {
   std::int64_t maxcor = 10;            ///< Correction pairs kept (m of the papers), 1 to 2^20.
   double ftol = 2.220446049250313e-9;  ///< Relative reduction of f that ends the solve.
@@ -23,6 +24,9 @@ struct LbfgsbOptions {
   std::int64_t maxls = 20;             ///< Evaluations in one line search, at least 1.
   /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
   double precision = std::numeric_limits<double>::epsilon();
+  /// What the correction pairs are kept as. float32 halves their memory, and the time, which goes to reading them; the
+  /// way to the minimum is then another than SciPy's.
+  Storage storage = Storage::kFloat64;
 };
 
 /// Limited-memory BFGS with bounds, version 3.0.
@@ -34,9 +38,10 @@ class Lbfgsb final : public Solver {
   Lbfgsb(const Problem& problem, const LbfgsbOptions& options);
   ~Lbfgsb() override;
 
-  /// Throws OutOfMemory if the machine has too little memory for `count` solvers of n variables, with their x and
-  /// gradients. The constructor checks it for one.
-  static void check_memory(std::size_t n, std::int64_t maxcor, std::size_t count = 1);
+  /// Throws OutOfMemory if there is too little memory for `count` solvers of n variables with their x and gradients,
+  /// and for `beside` bytes more that each solve needs. The constructor checks only what it allocates itself.
+  static void check_memory(std::size_t n, std::int64_t maxcor, Storage storage, std::size_t count = 1,
+                           double beside = 0);
 
   Lbfgsb(Lbfgsb&&) noexcept;
   Lbfgsb& operator=(Lbfgsb&&) noexcept;
@@ -50,8 +55,8 @@ class Lbfgsb final : public Solver {
   void stop() override;
 
   /// Begins a new solve from the x in the buffer. It goes bit for bit as with a new solver, but allocates nothing. The
-  /// bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the constructor does,
-  /// and then changes nothing.
+  /// bounds may have changed; options.maxcor and .storage must be the same. Throws std::invalid_argument as the
+  /// constructor does, and then changes nothing.
   void restart(const LbfgsbOptions& options);
   void restart() override;
 

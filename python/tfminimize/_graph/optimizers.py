@@ -40,6 +40,8 @@ class LBFGSB(NativeOptimizer):
         converged; with both of them 0, only where no lower loss can be found.
     maxfun : int, optional
         Steps end at so many evaluations too. The default is no limit.
+    storage : {"float64", "float32"}, optional
+        What the correction pairs are kept as; see `tfminimize.minimize`.
 
     Raises
     ------
@@ -67,9 +69,10 @@ class LBFGSB(NativeOptimizer):
         gtol: float = LBFGSB_DEFAULTS["gtol"],
         maxfun: float | None = None,
         maxls: int = LBFGSB_DEFAULTS["maxls"],
+        storage: str = LBFGSB_DEFAULTS["storage"],
     ) -> None:
         self.bounds, self.constraints = bounds, ()
-        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls}
+        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls, "storage": storage}
         self.options["maxfun"] = NO_LIMIT if maxfun is None else maxfun
         lbfgsb_options(self.options)
 

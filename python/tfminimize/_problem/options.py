@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
+__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "OWN_OPTIONS", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
 
 NO_LIMIT = 2**62
 """A limit on evaluations or iterations that is never reached."""
@@ -19,8 +19,14 @@ LBFGSB_DEFAULTS: Mapping[str, Any] = {
     "maxfun": 15000,
     "maxiter": 15000,
     "maxls": 20,
+    "storage": "float64",
 }
-"""SciPy's defaults of L-BFGS-B."""
+"""SciPy's defaults of L-BFGS-B, and that of ``storage``, which SciPy does not have."""
+
+OWN_OPTIONS = ("storage",)
+"""The options that SciPy does not have."""
+
+_STORAGES = ("float64", "float32")
 
 SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100}
 """SciPy's defaults of SLSQP."""
@@ -91,6 +97,8 @@ def _checked(
             checked[name] = _tolerance(name, value)
         elif name in ("maxcor", "maxls"):
             checked[name] = _count(name, value)
+        elif name == "storage":
+            checked[name] = _storage(value)
         else:
             checked[name] = _limit(name, value)
     return checked
@@ -108,6 +116,12 @@ def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}: give an integer, 1 or greater.")
     return min(int(value), NO_LIMIT)
+
+
+def _storage(value: Any) -> str:
+    if not isinstance(value, str) or value not in _STORAGES:
+        raise ValueError(f"storage is {value!r}: give 'float64', or 'float32' to keep the correction pairs in half.")
+    return value
 
 
 def _limit(name: str, value: Any) -> int:

@@ -46,6 +46,7 @@ def solve(
     lease = program.lease(arguments, problem.packed_constraints)
     try:
         lease.workspace.start(values)
+        del values  # copies of variables
         if problem.native is not None:
             result = native.solve(problem.native, lease, parameters, problem.packed_bounds, checked, callback)
         else:
