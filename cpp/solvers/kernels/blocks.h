@@ -110,7 +110,32 @@ struct Scratch {
   TFMINIMIZE_INLINE double* line(std::size_t chunk, std::size_t k) const { return result(chunk) + (k + 1) * kTile; }
 };
 
-/// The use of `Body` for one chunk after another.
+// The results of chunks, added up.
+
+TFMINIMIZE_INLINE void add(DirectionSums& total, const DirectionSums& chunk) {
+  total.slope += chunk.slope;
+  total.squared_norm += chunk.squared_norm;
+  total.max_step = chunk.max_step < total.max_step ? chunk.max_step : total.max_step;
+  total.clipped |= chunk.clipped;
+}
+TFMINIMIZE_INLINE void add(TrialSums& total, const TrialSums& chunk) {
+  total.slope += chunk.slope;
+  if (total.projected_gradient < chunk.projected_gradient) total.projected_gradient = chunk.projected_gradient;
+}
+TFMINIMIZE_INLINE void add(CauchySums& total, const CauchySums& chunk) {
+  total.squared_norm += chunk.squared_norm;
+  total.y_squared_norm += chunk.y_squared_norm;
+  if (chunk.first_breakpoint < total.first_breakpoint) total.first_breakpoint = chunk.first_breakpoint;
+  total.num_breakpoints += chunk.num_breakpoints;
+  total.num_moving += chunk.num_moving;
+}
+TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
+
+/// The result of a pass that writes only.
+struct Nothing {};
+TFMINIMIZE_INLINE void add(Nothing& /*total*/, const Nothing& /*chunk*/) {}
+
+/// A pass over chunks, for each of which it calls a Body.
 template <typename Result, typename Body>
 struct Pass {
   const Body& body;
@@ -133,10 +158,10 @@ TFMINIMIZE_INLINE Result over_chunks(const Vectors& v, std::size_t lines, const 
   const Pass<Result, Body> pass{body, {v.scratch, lines}, num_tiles(v.n)};
   const std::size_t count = num_chunks(v.n);
   run_in_threads(count, &Pass<Result, Body>::run, &pass);
-  Result total;
+  Result total{};
   for (std::size_t chunk = 0; chunk < count; ++chunk) {
     Result result;
-    __builtin_memcpy(&result, pass.scratch.result(chunk), sizeof result);
+    __builtin_memcpy(static_cast<void*>(&result), pass.scratch.result(chunk), sizeof result);
     add(total, result);
   }
   return total;

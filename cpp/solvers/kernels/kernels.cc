@@ -13,31 +13,6 @@
 namespace tfminimize::solvers {
 namespace {
 
-// The results of chunks, added up.
-
-TFMINIMIZE_INLINE void add(DirectionSums& total, const DirectionSums& chunk) {
-  total.slope += chunk.slope;
-  total.squared_norm += chunk.squared_norm;
-  total.max_step = chunk.max_step < total.max_step ? chunk.max_step : total.max_step;
-  total.clipped |= chunk.clipped;
-}
-TFMINIMIZE_INLINE void add(TrialSums& total, const TrialSums& chunk) {
-  total.slope += chunk.slope;
-  if (total.projected_gradient < chunk.projected_gradient) total.projected_gradient = chunk.projected_gradient;
-}
-TFMINIMIZE_INLINE void add(CauchySums& total, const CauchySums& chunk) {
-  total.squared_norm += chunk.squared_norm;
-  total.y_squared_norm += chunk.y_squared_norm;
-  if (chunk.first_breakpoint < total.first_breakpoint) total.first_breakpoint = chunk.first_breakpoint;
-  total.num_breakpoints += chunk.num_breakpoints;
-  total.num_moving += chunk.num_moving;
-}
-TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
-
-/// The result of a pass that writes only.
-struct Nothing {};
-TFMINIMIZE_INLINE void add(Nothing& /*total*/, const Nothing& /*chunk*/) {}
-
 template <typename Element>
 DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d_column) {
   const TilesOf<Element> w(v.w);

@@ -296,13 +296,14 @@ class MemoryOfPairs {
  private:
   static constexpr const char* kFloat32 = "storage=\"float32\"";
 
+  static double size_of(Storage storage) { return static_cast<double>(element_size(storage)); }
   double bytes(std::int64_t maxcor, Storage storage) const {
     const double columns = 2 * static_cast<double>(maxcor) + 1;
-    return static_cast<double>(n_) * (columns * element_size(storage) + 2 * sizeof(double));
+    return static_cast<double>(n_) * (columns * size_of(storage) + 2 * sizeof(double));
   }
   /// The largest maxcor that so many bytes allow; less than 1 if none does.
   std::int64_t fitting(double free, Storage storage) const {
-    const double columns = (free / static_cast<double>(n_) - 2 * sizeof(double)) / element_size(storage);
+    const double columns = (free / static_cast<double>(n_) - 2 * sizeof(double)) / size_of(storage);
     return static_cast<std::int64_t>(std::clamp((columns - 1) / 2, -1.0, static_cast<double>(kMaxPairs)));
   }
   /// What would fit, as the begin of a list.
