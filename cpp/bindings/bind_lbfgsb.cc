@@ -19,6 +19,10 @@ py::tuple corrections(const PyLbfgsb& self) {
   return py::make_tuple(s, y);
 }
 
+void check_memory(std::size_t n, std::int64_t maxcor, const py::str& storage, std::size_t count, double beside) {
+  solvers::Lbfgsb::check_memory(n, maxcor, parse_storage(py::str("storage"), storage), count, beside);
+}
+
 void register_status(py::module_& m) {
   py::native_enum<solvers::Status>(m, "Status", "enum.Enum", "How a solve ended, or that it has not.")
       .value("RUNNING", solvers::Status::kRunning)
@@ -41,16 +45,18 @@ void register_status(py::module_& m) {
 void register_lbfgsb(py::module_& m) {
   register_status(m);
   using Options = solvers::LbfgsbOptions;
-  const OptionList<Options> options{{"maxcor", &Options::maxcor},   {"ftol", &Options::ftol},
-                                    {"gtol", &Options::gtol},       {"maxfun", &Options::maxfun},
-                                    {"maxiter", &Options::maxiter}, {"maxls", &Options::maxls},
-                                    {"maxtime", &Options::maxtime}, {"precision", &Options::precision}};
+  const OptionList<Options> options{
+      {"maxcor", &Options::maxcor},   {"ftol", &Options::ftol},           {"gtol", &Options::gtol},
+      {"maxfun", &Options::maxfun},   {"maxiter", &Options::maxiter},     {"maxls", &Options::maxls},
+      {"maxtime", &Options::maxtime}, {"precision", &Options::precision}, {"storage", &Options::storage}};
   bind_solver<solvers::Lbfgsb>(m, "Lbfgsb",
                                "L-BFGS-B: limited-memory BFGS with bounds. It takes no constraints. "
-                               "restart() cannot change maxcor.",
+                               "restart() cannot change maxcor and storage.",
                                options)
-      .def_static("check_memory", &solvers::Lbfgsb::check_memory, py::arg("n"), py::arg("maxcor"), py::arg("count") = 1,
-                  "Raises MemoryError if the memory does not suffice for `count` solvers of n variables.")
+      .def_static("check_memory", &check_memory, py::arg("n"), py::arg("maxcor"), py::arg("storage") = "float64",
+                  py::arg("count") = 1, py::arg("beside") = 0,
+                  "Raises MemoryError if the memory does not suffice for `count` solvers of n variables, with their x "
+                  "and gradients and `beside` bytes more for each.")
       .def("corrections", &corrections, "The correction pairs s, y as arrays [k, n], the oldest first.")
       .def_property_readonly("num_corrections", [](const PyLbfgsb& self) { return self.look().num_corrections(); });
 }

@@ -18,6 +18,7 @@ void register_objective(py::module_& m);
 void register_slsqp(py::module_& m);
 void register_solver(py::module_& m);
 void register_tensorflow(py::module_& m);
+void register_threads(py::module_& m);
 void register_xla_call(py::module_& m);
 
 }  // namespace tfminimize::bindings
@@ -39,4 +40,5 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::bindings::register_function_objective(m);
   tfminimize::bindings::register_drive(m);
   tfminimize::bindings::register_batch(m);
+  tfminimize::bindings::register_threads(m);
 }

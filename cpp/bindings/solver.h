@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "solvers/kernels/kernels.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
 
@@ -114,11 +115,19 @@ class PySolverOf final : public PySolver {
                        ".");
 }
 
+/// The storage that a string names. Throws py::type_error for anything else.
+inline solvers::Storage parse_storage(const py::handle& name, const py::handle& value) {
+  const std::string text = py::isinstance<py::str>(value) ? value.cast<std::string>() : "";
+  if (text == "float64") return solvers::Storage::kFloat64;
+  if (text == "float32") return solvers::Storage::kFloat32;
+  fail_option(name, value, "'float64' or 'float32'");
+}
+
 /// An option of a solver: its name and its member of `Options`.
 template <typename Options>
 class Option {
  public:
-  using Member = std::variant<double Options::*, std::int64_t Options::*>;
+  using Member = std::variant<double Options::*, std::int64_t Options::*, solvers::Storage Options::*>;
 
   Option(const char* name, Member member) : name_(PyUnicode_InternFromString(name)), member_(member) {}
 
@@ -126,7 +135,7 @@ class Option {
     return name.ptr() == name_ || PyUnicode_Compare(name.ptr(), name_) == 0;  // names in source code are interned
   }
 
-  /// Throws py::type_error for a value that is not a number, or not an integer if it must be one.
+  /// Throws py::type_error for a value that is not a number, not an integer, or not a storage, as it must be.
   void set(Options& options, const py::handle& value) const {
     std::visit([&](auto member) { set_member(options.*member, value); }, member_);
   }
@@ -134,6 +143,14 @@ class Option {
  private:
   template <typename T>
   void set_member(T& member, const py::handle& value) const {
+    if constexpr (std::is_same_v<T, solvers::Storage>) {
+      member = parse_storage(name_, value);
+    } else {
+      set_number(member, value);
+    }
+  }
+  template <typename T>
+  void set_number(T& member, const py::handle& value) const {
     py::detail::make_caster<T> caster;
     if (!caster.load(value, true)) fail_option(name_, value, std::is_integral_v<T> ? "an integer" : "a number");
     member = caster;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "driver/drive.h"
+#include "solvers/threads.h"
 
 namespace tfminimize {
 namespace {
@@ -107,6 +108,7 @@ class Pool {
 
   /// The body of one thread, which solves one problem after another.
   void work(std::size_t index) {
+    const solvers::SerialScope serial;  // the others are at work
     const Worker& worker = workers_[index];
     Callbacks callbacks;
     callbacks.poll = [this] {

@@ -40,6 +40,9 @@ Attributes::Attributes(const Context& context) {
   get("functions", &functions);
   get("trace_functions", &trace_functions);
   get("maxcor", &lbfgsb.maxcor);
+  std::string storage;
+  get("storage", &storage);
+  if (storage == "float32") lbfgsb.storage = solvers::Storage::kFloat32;
   get("maxfun", &lbfgsb.maxfun);
   get("maxiter", &lbfgsb.maxiter);
   get("maxls", &lbfgsb.maxls);

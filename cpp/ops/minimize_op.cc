@@ -88,6 +88,7 @@ REGISTER_OP("TfminimizeMinimize")
     .Attr("functions: list(func) >= 1")
     .Attr("method: {'l-bfgs-b', 'slsqp'} = 'l-bfgs-b'")
     .Attr("maxcor: int = 10")
+    .Attr("storage: {'float64', 'float32'} = 'float64'")
     .Attr("maxfun: int = 15000")
     .Attr("maxiter: int = 15000")
     .Attr("maxls: int = 20")
@@ -136,6 +137,7 @@ functions: For L-BFGS-B one function, which returns the value [] and the gradien
   of the constraints [m, n]. Everything is float64.
 method: The solver.
 maxcor: SciPy's option of this name, for L-BFGS-B only.
+storage: The dtype in which L-BFGS-B keeps its correction pairs.
 maxfun: SciPy's option of this name, for L-BFGS-B only.
 maxiter: SciPy's option of this name.
 maxls: SciPy's option of this name, for L-BFGS-B only.

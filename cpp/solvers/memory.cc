@@ -1,9 +1,9 @@
 #include "solvers/memory.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
+
+#include "solvers/machine.h"
 
 namespace tfminimize::solvers {
 
@@ -13,13 +13,16 @@ std::string gigabytes(double bytes) {
   return {text, static_cast<std::size_t>(length)};
 }
 
-void check_memory(const MemoryNeed& need, const std::string& remedy) {
-  const double bytes = sizeof(double) * need.doubles * static_cast<double>(need.count);
-  const double present = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (bytes <= present) return;
+void check_memory(const MemoryNeed& need, const std::function<std::string(double bytes)>& remedy) {
+  constexpr double kLittle = 1 << 24;  // A look at the free memory would take longer than a small solve.
+  const double bytes = need.bytes * static_cast<double>(need.count);
+  if (bytes <= kLittle) return;
+  const double free = available_memory();
+  if (bytes <= free) return;
   const std::string threads = need.count == 1 ? "" : ", in " + std::to_string(need.count) + " threads,";
   throw OutOfMemory(need.solver + threads + " with " + need.sizes + " needs " + gigabytes(bytes) +
-                    " of memory, and this machine has " + gigabytes(present) + ": " + remedy);
+                    " of memory, and this machine has " + gigabytes(free) +
+                    " free: " + remedy(free / static_cast<double>(need.count)));
 }
 
 }  // namespace tfminimize::solvers

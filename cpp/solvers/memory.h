@@ -2,6 +2,7 @@
 #define TFMINIMIZE_SOLVERS_MEMORY_H_
 
 #include <cstddef>
+#include <functional>
 #include <new>
 #include <string>
 #include <utility>
@@ -25,13 +26,13 @@ std::string gigabytes(double bytes);
 struct MemoryNeed {
   std::string solver;  ///< Its name.
   std::string sizes;   ///< "12 variables", in words.
-  double doubles = 0;  ///< For one solver.
+  double bytes = 0;    ///< For one solver.
   std::size_t count = 1;
 };
 
-/// Throws OutOfMemory if the machine has less memory than this in total. The system would hand it out all the same, and
-/// kill the process once the memory is used.
-void check_memory(const MemoryNeed& need, const std::string& remedy);
+/// Throws OutOfMemory if less memory is free than this. The system would hand it out all the same, and kill the process
+/// once the memory is used. remedy(bytes) says what to do, if one solver can have so many.
+void check_memory(const MemoryNeed& need, const std::function<std::string(double bytes)>& remedy);
 
 }  // namespace tfminimize::solvers
 

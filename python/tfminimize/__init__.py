@@ -18,6 +18,7 @@ from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._problem.state import State
 from tfminimize._tf import binding
 from tfminimize._tf.build_info import __version__, build_info
+from tfminimize._tf.threads import get_num_threads, set_num_threads
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize._trace.dataset_loss import DatasetLoss
 
@@ -42,10 +43,12 @@ __all__ = [
     "build_info",
     "clear_cache",
     "compare",
+    "get_num_threads",
     "math",
     "minimize",
     "ops",
     "scipy",
+    "set_num_threads",
     "testing",
 ]
 

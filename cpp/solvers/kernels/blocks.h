@@ -1,12 +1,13 @@
 #ifndef TFMINIMIZE_SOLVERS_KERNELS_BLOCKS_H_
 #define TFMINIMIZE_SOLVERS_KERNELS_BLOCKS_H_
 
-// Passes over tiles in blocks, and sums over n. Internal to the file that includes it, as lanes.h is.
+// Passes over tiles in blocks and chunks, and sums over n. Internal to the file that includes it, as lanes.h is.
 
 #include <cstddef>
 
 #include "solvers/kernels/kernels.h"
 #include "solvers/kernels/lanes.h"
+#include "solvers/threads.h"
 
 namespace tfminimize::solvers {
 namespace {  // NOLINT(google-build-namespaces): see lanes.h
@@ -15,9 +16,6 @@ constexpr double kInfinity = __builtin_inf();
 
 // A pass works on this many tiles together: their part of W (2m + 1 lines each) stays in the first cache meanwhile.
 constexpr std::size_t kBlock = 16;
-// An accumulator sums up this many blocks, a chunk, before its sum is added to the total. So the error grows with the
-// length of a chunk and the number of chunks, not with n.
-constexpr std::size_t kChunk = 128;
 // This many columns keep their sums in registers together.
 constexpr std::size_t kColumnGroup = kParts == 1 ? 4 : kParts == 2 ? 2 : 1;
 // The work on a tile begins by prefetching the one this far ahead.
@@ -27,6 +25,24 @@ TFMINIMIZE_INLINE std::size_t least(std::size_t a, std::size_t b) { return b < a
 TFMINIMIZE_INLINE void copy(const double* from, std::size_t size, double* to) {
   for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
 }
+
+/// The elements of a tile matrix.
+template <typename Element>
+struct TilesOf {
+  explicit TilesOf(const Tiles& tiles) : data(static_cast<Element*>(tiles.data)), columns(tiles.columns) {}
+
+  TFMINIMIZE_INLINE Element* at(std::size_t tile, std::size_t column) const {
+    return data + (tile * columns + column) * kTile;
+  }
+  TFMINIMIZE_INLINE void prefetch(std::size_t tile) const {
+    constexpr std::size_t kLine = 64 / sizeof(Element);
+    const Element* begin = at(tile, 0);
+    for (std::size_t i = 0; i < columns * kTile; i += kLine) __builtin_prefetch(begin + i, 0, 2);
+  }
+
+  Element* data;
+  std::size_t columns;
+};
 
 /// One block of a vector.
 struct alignas(64) BlockVector {
@@ -71,39 +87,102 @@ TFMINIMIZE_INLINE void for_tiles(const Vectors& v, std::size_t begin, std::size_
   copy(x, rest, v.x + i);
 }
 
-/// Calls block(begin, end) for each block of tiles, and flush() after each chunk of blocks.
-template <typename Block, typename Flush>
-TFMINIMIZE_INLINE void for_blocks(const Vectors& v, const Block& block, const Flush& flush) {
-  const std::size_t tiles = num_tiles(v.n);
-  std::size_t in_chunk = 0;
-  for (std::size_t begin = 0; begin < tiles; begin += kBlock) {
-    block(begin, least(begin + kBlock, tiles));
-    if (++in_chunk == kChunk) {
-      flush();
-      in_chunk = 0;
-    }
+/// Some consecutive tiles.
+struct TileRange {
+  std::size_t begin;
+  std::size_t end;
+};
+
+/// Calls block(begin, end) for each block of tiles.
+template <typename Block>
+TFMINIMIZE_INLINE void for_blocks(const TileRange& tiles, const Block& block) {
+  for (std::size_t begin = tiles.begin; begin < tiles.end; begin += kBlock) {
+    block(begin, least(begin + kBlock, tiles.end));
   }
-  if (in_chunk > 0) flush();
 }
 
-/// A sum over n: by lanes within a chunk, then chunk by chunk.
-struct Sum {
-  V8 lanes = zero();
-  double total = 0;
+/// The scratch memory of a pass over chunks: for each chunk a line for its result, then `lines` lines.
+struct Scratch {
+  double* data;
+  std::size_t lines;
 
-  TFMINIMIZE_INLINE void add(const V8& value) { lanes = lanes + value; }
-  TFMINIMIZE_INLINE void flush() {
-    total += sum(lanes);
-    lanes = zero();
+  TFMINIMIZE_INLINE double* result(std::size_t chunk) const { return data + chunk * (lines + 1) * kTile; }
+  TFMINIMIZE_INLINE double* line(std::size_t chunk, std::size_t k) const { return result(chunk) + (k + 1) * kTile; }
+};
+
+// The results of chunks, added up.
+
+TFMINIMIZE_INLINE void add(DirectionSums& total, const DirectionSums& chunk) {
+  total.slope += chunk.slope;
+  total.squared_norm += chunk.squared_norm;
+  total.max_step = chunk.max_step < total.max_step ? chunk.max_step : total.max_step;
+  total.clipped |= chunk.clipped;
+}
+TFMINIMIZE_INLINE void add(TrialSums& total, const TrialSums& chunk) {
+  total.slope += chunk.slope;
+  if (total.projected_gradient < chunk.projected_gradient) total.projected_gradient = chunk.projected_gradient;
+}
+TFMINIMIZE_INLINE void add(CauchySums& total, const CauchySums& chunk) {
+  total.squared_norm += chunk.squared_norm;
+  total.y_squared_norm += chunk.y_squared_norm;
+  if (chunk.first_breakpoint < total.first_breakpoint) total.first_breakpoint = chunk.first_breakpoint;
+  total.num_breakpoints += chunk.num_breakpoints;
+  total.num_moving += chunk.num_moving;
+}
+TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
+
+/// The result of a pass that writes only.
+struct Nothing {};
+TFMINIMIZE_INLINE void add(Nothing& /*total*/, const Nothing& /*chunk*/) {}
+
+/// A pass over chunks, for each of which it calls a Body.
+template <typename Result, typename Body>
+struct Pass {
+  const Body& body;
+  Scratch scratch;
+  std::size_t num_tiles;
+
+  static void run(const void* context, std::size_t chunk) {
+    const Pass& pass = *static_cast<const Pass*>(context);
+    const TileRange tiles{chunk * kChunk, least((chunk + 1) * kChunk, pass.num_tiles)};
+    const Result result = pass.body(tiles, pass.scratch.line(chunk, 0));
+    static_assert(sizeof result <= kTile * sizeof(double));
+    __builtin_memcpy(pass.scratch.result(chunk), &result, sizeof result);
   }
 };
 
-/// The sums W[:, columns]ᵀa for one or two vectors a.
-template <std::size_t kVectors>
+/// Calls body(tiles, lines) for each chunk, in several threads if there are many, and adds up the results in the order
+/// of the chunks. lines: so many lines of eight doubles, of the chunk's own.
+template <typename Result, typename Body>
+TFMINIMIZE_INLINE Result over_chunks(const Vectors& v, std::size_t lines, const Body& body) {
+  const Pass<Result, Body> pass{body, {v.scratch, lines}, num_tiles(v.n)};
+  const std::size_t count = num_chunks(v.n);
+  run_in_threads(count, &Pass<Result, Body>::run, &pass);
+  Result total{};
+  for (std::size_t chunk = 0; chunk < count; ++chunk) {
+    Result result;
+    __builtin_memcpy(static_cast<void*>(&result), pass.scratch.result(chunk), sizeof result);
+    add(total, result);
+  }
+  return total;
+}
+
+/// totals = the sums of `count` lines, from `first` on, over all chunks of a pass with so many lines.
+void sum_lines(const Vectors& v, std::size_t lines, std::size_t first, std::size_t count, double* totals) {
+  const Scratch scratch{v.scratch, lines};
+  for (std::size_t k = 0; k < count; ++k) totals[k] = 0;
+  for (std::size_t chunk = 0; chunk < num_chunks(v.n); ++chunk) {
+    for (std::size_t k = 0; k < count; ++k) totals[k] += sum(load(scratch.line(chunk, first + k)));
+  }
+}
+
+/// The sums W[:, columns]ᵀa over one chunk, by lanes, for one or two vectors a.
+template <typename Element, std::size_t kVectors>
 class ColumnSums {
  public:
-  TFMINIMIZE_INLINE ColumnSums(const Tiles& w, const Columns& columns, double* scratch)
-      : w_(w), columns_(columns), lanes_(scratch) {
+  /// lanes: kVectors · columns.count lines, of vector after vector.
+  TFMINIMIZE_INLINE ColumnSums(const TilesOf<Element>& w, const Columns& columns, double* lanes)
+      : w_(w), columns_(columns), lanes_(lanes) {
     for (std::size_t k = 0; k < kVectors * columns.count; ++k) store(lanes_ + k * kTile, zero());
   }
 
@@ -111,15 +190,6 @@ class ColumnSums {
     std::size_t k = 0;
     for (; k + kColumnGroup <= columns_.count; k += kColumnGroup) add_group<kColumnGroup>(k, begin, end, vectors);
     for (; k < columns_.count; ++k) add_group<1>(k, begin, end, vectors);
-  }
-  /// Adds the sums of the chunk to totals[vector][column] and begins a new chunk.
-  TFMINIMIZE_INLINE void flush(double* const (&totals)[kVectors]) {
-    for (std::size_t a = 0; a < kVectors; ++a) {
-      for (std::size_t k = 0; k < columns_.count; ++k) {
-        totals[a][k] += sum(load(lane(a, k)));
-        store(lane(a, k), zero());
-      }
-    }
   }
 
  private:
@@ -130,7 +200,7 @@ class ColumnSums {
   TFMINIMIZE_INLINE void add_group(std::size_t k, std::size_t begin, std::size_t end,
                                    const BlockVector* const (&vectors)[kVectors]) {
     V8 sums[kVectors][kGroup];
-    const double* w[kGroup];
+    const Element* w[kGroup];
     for (std::size_t j = 0; j < kGroup; ++j) {
       w[j] = w_.at(begin, static_cast<std::size_t>(columns_.ids[k + j]));
       for (std::size_t a = 0; a < kVectors; ++a) sums[a][j] = load(lane(a, k + j));
@@ -148,26 +218,17 @@ class ColumnSums {
     }
   }
 
-  const Tiles w_;
+  const TilesOf<Element> w_;
   const Columns columns_;
   double* const lanes_;
 };
 
-void clear(double* totals, std::size_t count) {
-  for (std::size_t k = 0; k < count; ++k) totals[k] = 0;
-}
-
-/// Prefetches a tile.
-TFMINIMIZE_INLINE void prefetch(const Tiles& w, std::size_t tile) {
-  const double* line = w.at(tile, 0);
-  for (std::size_t c = 0; c < w.columns; ++c) __builtin_prefetch(line + c * kTile, 0, 2);
-}
-
-TFMINIMIZE_INLINE V8 combine(const Vectors& v, std::size_t tile, const V8& g, const Combination& step) {
+template <typename Element>
+TFMINIMIZE_INLINE V8 combine(const TilesOf<Element>& tiles, std::size_t tile, const V8& g, const Combination& step) {
   // Two chains: the multiplication of one does not wait for the addition of the other.
   V8 even = broadcast(step.g_coefficient) * g;
   V8 odd = zero();
-  const double* w = v.w.at(tile, 0);
+  const Element* w = tiles.at(tile, 0);
   std::size_t k = 0;
   for (; k + 1 < step.columns.count; k += 2) {
     even = even + broadcast(step.coefficients[k]) * load(w + static_cast<std::size_t>(step.columns.ids[k]) * kTile);

@@ -8,15 +8,15 @@
 
 namespace tfminimize::solvers {
 namespace v1 {
-extern const Kernels kKernels;
+extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
 }  // namespace v1
 namespace v3 {
-extern const Kernels kKernels;
+extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
 }  // namespace v3
 namespace v4 {
-extern const Kernels kKernels;
+extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
 }  // namespace v4
 
@@ -62,10 +62,24 @@ const Table& best(const Table* (*table_for)(const char* level)) {
 
 }  // namespace
 
-const Kernels* kernels_for(const char* level) { return choose(level, v1::kKernels, v3::kKernels, v4::kKernels); }
-const Kernels& kernels() {
-  static const Kernels& chosen = best(kernels_for);
-  return chosen;
+namespace {
+
+const StoredKernels* stored_kernels_for(const char* level) {
+  return choose(level, v1::kKernels, v3::kKernels, v4::kKernels);
+}
+const Kernels& of(const StoredKernels& kernels, Storage storage) {
+  return storage == Storage::kFloat64 ? kernels.float64 : kernels.float32;
+}
+
+}  // namespace
+
+const Kernels* kernels_for(const char* level, Storage storage) {
+  const StoredKernels* found = stored_kernels_for(level);
+  return found == nullptr ? nullptr : &of(*found, storage);
+}
+const Kernels& kernels(Storage storage) {
+  static const StoredKernels& chosen = best(stored_kernels_for);
+  return of(chosen, storage);
 }
 
 const DenseKernels* dense_kernels_for(const char* level) {

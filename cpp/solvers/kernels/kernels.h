@@ -12,6 +12,26 @@ inline constexpr std::size_t kTile = 8;
 /// The number of tiles for n rows.
 constexpr std::size_t num_tiles(std::size_t n) { return (n + kTile - 1) / kTile; }
 
+/// The tiles of one chunk, 16,384 rows. A sum over n is made chunk by chunk, each from zero, and then the sums of the
+/// chunks are added in their order. So the error grows with the length of a chunk and the number of chunks, not with n;
+/// and the bits are the same whichever thread works on a chunk.
+inline constexpr std::size_t kChunk = 2048;
+
+/// The number of chunks for n rows.
+constexpr std::size_t num_chunks(std::size_t n) { return (num_tiles(n) + kChunk - 1) / kChunk; }
+
+/// The doubles of Vectors::scratch, for passes over at most this many columns.
+constexpr std::size_t scratch_size(std::size_t n, std::size_t columns) {
+  return num_chunks(n) * (2 * columns + 1) * kTile;
+}
+
+/// What the elements of a tile matrix are kept as. Every kernel computes in float64.
+enum class Storage : std::uint8_t { kFloat64 = 0, kFloat32 = 1 };
+
+constexpr std::size_t element_size(Storage storage) {
+  return storage == Storage::kFloat64 ? sizeof(double) : sizeof(float);
+}
+
 /// The position of a variable with respect to its bounds, at the generalized Cauchy point.
 enum Position : std::uint8_t { kFree = 0, kAtLower = 1, kAtUpper = 2, kFixed = 3 };
 
@@ -22,11 +42,30 @@ enum Position : std::uint8_t { kFree = 0, kAtLower = 1, kAtUpper = 2, kFixed = 3
 ///
 /// The rows that pad the last tile are zero in every column in use.
 struct Tiles {
-  double* data = nullptr;
+  void* data = nullptr;
   std::size_t columns = 0;
+  Storage storage = Storage::kFloat64;
 
-  double* at(std::size_t tile, std::size_t column) const { return data + (tile * columns + column) * kTile; }
-  double& element(std::size_t row, std::size_t column) const { return at(row / kTile, column)[row % kTile]; }
+  /// Eight elements.
+  std::byte* at(std::size_t tile, std::size_t column) const {
+    return static_cast<std::byte*>(data) + (tile * columns + column) * tile_bytes();
+  }
+  /// The largest number that an element can be.
+  double largest() const { return storage == Storage::kFloat64 ? __DBL_MAX__ : static_cast<double>(__FLT_MAX__); }
+  std::size_t tile_bytes() const { return kTile * element_size(storage); }
+  double element(std::size_t row, std::size_t column) const {
+    const std::byte* rows = at(row / kTile, column);
+    if (storage == Storage::kFloat64) return reinterpret_cast<const double*>(rows)[row % kTile];
+    return static_cast<double>(reinterpret_cast<const float*>(rows)[row % kTile]);
+  }
+  void set_element(std::size_t row, std::size_t column, double value) const {
+    std::byte* rows = at(row / kTile, column);
+    if (storage == Storage::kFloat64) {
+      reinterpret_cast<double*>(rows)[row % kTile] = value;
+    } else {
+      reinterpret_cast<float*>(rows)[row % kTile] = static_cast<float>(value);
+    }
+  }
 };
 
 /// Some columns of a tile matrix, in the order of the results.
@@ -46,6 +85,7 @@ struct Vectors {
   double* start = nullptr;           ///< x at the start of the line search.
   double* start_gradient = nullptr;  ///< The gradient there.
   Tiles w;
+  double* scratch = nullptr;  ///< [scratch_size(n, w.columns)], 64-byte aligned.
 };
 
 /// A step g_coefficient·g + Σ coefficients[k]·W[:, columns[k]].
@@ -56,10 +96,10 @@ struct Combination {
 };
 
 struct DirectionSums {
-  double slope = 0;         ///< gᵀd
-  double squared_norm = 0;  ///< dᵀd
-  double max_step = 0;      ///< The largest t with x + t·d inside the bounds.
-  bool clipped = false;     ///< A free variable met a bound.
+  double slope = 0;                   ///< gᵀd
+  double squared_norm = 0;            ///< dᵀd
+  double max_step = __builtin_inf();  ///< The largest t with x + t·d inside the bounds.
+  bool clipped = false;               ///< A free variable met a bound.
 };
 
 struct TrialSums {
@@ -68,17 +108,18 @@ struct TrialSums {
 };
 
 struct CauchySums {
-  double squared_norm = 0;          ///< d_cᵀd_c, d_c the projected steepest descent direction
-  double y_squared_norm = 0;        ///< yᵀy, over all variables.
-  double first_breakpoint = 0;      ///< The smallest t at which x + t·d_c meets a bound.
-  std::size_t num_breakpoints = 0;  ///< Variables that meet one.
-  std::size_t num_moving = 0;       ///< Variables with d_c != 0.
+  double squared_norm = 0;                    ///< d_cᵀd_c, d_c the projected steepest descent direction
+  double y_squared_norm = 0;                  ///< yᵀy, over all variables.
+  double first_breakpoint = __builtin_inf();  ///< The smallest t at which x + t·d_c meets a bound.
+  std::size_t num_breakpoints = 0;            ///< Variables that meet one.
+  std::size_t num_moving = 0;                 ///< Variables with d_c != 0.
 };
 
 /// The loops over n, compiled for one level of x86-64. All levels give the same bits: they add up eight partial sums,
-/// one for each row of a tile, in a fixed tree, and use no fused multiply-add.
+/// one for each row of a tile, in a fixed tree, and use no fused multiply-add. Over many chunks they run in threads.
 ///
-/// scratch: 2·columns.count·kTile doubles, 64-byte aligned.
+/// What a kernel writes to W it rounds to the elements of W first, and then computes with that: the products of columns
+/// are those of what is stored.
 struct Kernels {
   const char* level;
 
@@ -90,8 +131,7 @@ struct Kernels {
   /// the free and over the active variables to free_dots and active_dots, [dot_columns.count].
   DirectionSums (*bounded_direction)(const Vectors& v, const double* from, const std::uint8_t* positions,
                                      double cauchy_step, const Combination& step, std::size_t d_column,
-                                     const Columns& dot_columns, double* free_dots, double* active_dots,
-                                     double* scratch);
+                                     const Columns& dot_columns, double* free_dots, double* active_dots);
 
   /// x = start + t·d, clipped. False if x does not change.
   bool (*move)(const Vectors& v, std::size_t d_column, double t);
@@ -102,26 +142,32 @@ struct Kernels {
   /// W[:, s_column] *= scale, y = W[:, y_column] = g - start_gradient, and the products of W[:, columns] with y and g.
   /// For a problem without bounds.
   void (*update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
-                 double* y_dots, double* g_dots, double* scratch);
+                 double* y_dots, double* g_dots);
 
   /// The same with bounds: y_dots is over the free variables of `positions`, and d_dots is the product with d_c, the
   /// projected steepest descent direction at x. Writes to new_positions which variables are at a bound and stay (d_c =
   /// 0). If y_column is kNoColumn, it stores no pair and y_dots is zero.
   CauchySums (*bounded_update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
                                const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
-                               double* y_dots, double* d_dots, double* scratch);
+                               double* y_dots, double* d_dots);
 
   /// W[:, columns]ᵀg, if the solver stores no pair. For a problem without bounds.
-  void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots, double* scratch);
+  void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots);
 };
 
 inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
-/// The kernels for the best level of this machine.
-const Kernels& kernels();
+/// The kernels of one level, one for each Storage, in its order.
+struct StoredKernels {
+  Kernels float64;
+  Kernels float32;
+};
+
+/// The kernels for the best level of this machine, for a W that is stored so.
+const Kernels& kernels(Storage storage = Storage::kFloat64);
 
 /// The kernels for one level, "v1", "v3" or "v4"; null if they are not built or this machine cannot run them.
-const Kernels* kernels_for(const char* level);
+const Kernels* kernels_for(const char* level, Storage storage = Storage::kFloat64);
 
 }  // namespace tfminimize::solvers
 

@@ -26,7 +26,9 @@ constexpr std::size_t kPartLanes = 8 / kParts;
 
 using Doubles = double __attribute__((vector_size(kPartLanes * 8)));
 using Masks = std::int64_t __attribute__((vector_size(kPartLanes * 8)));
+using Floats = float __attribute__((vector_size(kPartLanes * 4)));
 using UnalignedDoubles = double __attribute__((vector_size(kPartLanes * 8), aligned(8), may_alias));
+using UnalignedFloats = float __attribute__((vector_size(kPartLanes * 4), aligned(4), may_alias));
 
 /// Eight doubles.
 struct V8 {
@@ -45,6 +47,18 @@ TFMINIMIZE_INLINE V8 load(const double* p) {
 }
 TFMINIMIZE_INLINE void store(double* p, const V8& v) {
   for (std::size_t k = 0; k < kParts; ++k) *reinterpret_cast<UnalignedDoubles*>(p + k * kPartLanes) = v.part[k];
+}
+TFMINIMIZE_INLINE V8 load(const float* p) {
+  V8 v;
+  for (std::size_t k = 0; k < kParts; ++k) {
+    v.part[k] = __builtin_convertvector(*reinterpret_cast<const UnalignedFloats*>(p + k * kPartLanes), Doubles);
+  }
+  return v;
+}
+TFMINIMIZE_INLINE void store(float* p, const V8& v) {
+  for (std::size_t k = 0; k < kParts; ++k) {
+    *reinterpret_cast<UnalignedFloats*>(p + k * kPartLanes) = __builtin_convertvector(v.part[k], Floats);
+  }
 }
 TFMINIMIZE_INLINE V8 broadcast(double a) {
   V8 v;
@@ -87,6 +101,20 @@ TFMINIMIZE_INLINE V8 negative(const V8& a) {
 }
 TFMINIMIZE_INLINE V8 magnitude(const V8& a) { return larger(a, negative(a)); }
 TFMINIMIZE_INLINE V8 clip(const V8& x, const V8& lower, const V8& upper) { return smaller(larger(x, lower), upper); }
+
+/// What a store to elements of this type keeps. A number beyond float32 becomes its largest, so that a direction still
+/// descends; what is infinite or NaN stays so.
+template <typename Element>
+TFMINIMIZE_INLINE V8 rounded(const V8& v) {
+  if constexpr (sizeof(Element) == sizeof(double)) return v;
+  const V8 largest = broadcast(static_cast<double>(__FLT_MAX__));
+  const V8 within = select(magnitude(v) < broadcast(__builtin_inf()), clip(v, negative(largest), largest), v);
+  V8 r;
+  for (std::size_t k = 0; k < kParts; ++k) {
+    r.part[k] = __builtin_convertvector(__builtin_convertvector(within.part[k], Floats), Doubles);
+  }
+  return r;
+}
 
 /// The sum of the lanes: folds them in the middle three times.
 TFMINIMIZE_INLINE double sum(const V8& v) {

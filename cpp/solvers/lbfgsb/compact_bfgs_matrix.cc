@@ -8,12 +8,12 @@
 
 namespace tfminimize::solvers {
 
-CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
+CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded, Storage storage)
     : n_(n),
       m_(m),
       bounded_(bounded),
-      memory_(num_tiles(n) * kTile * (2 * m + 1)),
-      tiles_{memory_.data(), 2 * m + 1},
+      memory_(num_tiles(n) * kTile * (2 * m + 1) * element_size(storage)),
+      tiles_{memory_.data(), 2 * m + 1, storage},
       s_slots_(m),
       y_slots_(m),
       column_ids_(2 * m),
@@ -38,7 +38,9 @@ CompactBfgsMatrix::CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded)
 void CompactBfgsMatrix::restart() {
   direction_slot_ = 0;
   reset();
-  for (std::size_t t = 0; t < num_tiles(n_); ++t) std::fill_n(tiles_.at(t, direction_slot_), kTile, 0.0);
+  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    std::fill_n(tiles_.at(t, direction_slot_), tiles_.tile_bytes(), std::byte{0});
+  }
 }
 
 void CompactBfgsMatrix::reset() {
@@ -94,13 +96,13 @@ bool CompactBfgsMatrix::take_pairs(const CompactBfgsMatrix& other) {
 void CompactBfgsMatrix::copy_pairs(const CompactBfgsMatrix& other) {
   k_ = std::min(m_, other.k_);
   const std::size_t dropped = other.k_ - k_;
-  for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+  const auto copy = [&](std::size_t row, std::int32_t from, std::int32_t to) {
+    tiles_.set_element(row, static_cast<std::size_t>(to), other.tiles_.element(row, static_cast<std::size_t>(from)));
+  };
+  for (std::size_t row = 0; row < num_tiles(n_) * kTile; ++row) {
     for (std::size_t i = 0; i < k_; ++i) {
-      const std::size_t pair = dropped + i;
-      std::copy_n(other.tiles_.at(t, static_cast<std::size_t>(other.s_column(pair))), kTile,
-                  tiles_.at(t, static_cast<std::size_t>(s_column(i))));
-      std::copy_n(other.tiles_.at(t, static_cast<std::size_t>(other.y_column(pair))), kTile,
-                  tiles_.at(t, static_cast<std::size_t>(y_column(i))));
+      copy(row, other.s_column(dropped + i), s_column(i));
+      copy(row, other.y_column(dropped + i), y_column(i));
     }
   }
   renew_column_ids();
@@ -112,10 +114,17 @@ void CompactBfgsMatrix::multiply_pairs() {
     std::fill(a->elements().begin(), a->elements().end(), 0.0);
   }
   clear_active();
+  std::vector<double> tile(tiles_.columns * kTile);
   for (std::size_t t = 0; t < num_tiles(n_); ++t) {
+    for (const std::vector<std::int32_t>* slots : {&s_slots_, &y_slots_}) {
+      for (std::size_t i = 0; i < k_; ++i) {
+        const auto column = static_cast<std::size_t>((*slots)[i]);
+        for (std::size_t r = 0; r < kTile; ++r) tile[column * kTile + r] = tiles_.element(t * kTile + r, column);
+      }
+    }
     const auto product = [&](std::int32_t a, std::int32_t b) {
-      const double* column = tiles_.at(t, static_cast<std::size_t>(a));
-      return std::inner_product(column, column + kTile, tiles_.at(t, static_cast<std::size_t>(b)), 0.0);
+      const double* column = tile.data() + static_cast<std::size_t>(a) * kTile;
+      return std::inner_product(column, column + kTile, tile.data() + static_cast<std::size_t>(b) * kTile, 0.0);
     };
     for (std::size_t i = 0; i < k_; ++i) {
       for (std::size_t j = 0; j < k_; ++j) {

@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_
 #define TFMINIMIZE_SOLVERS_LBFGSB_COMPACT_BFGS_MATRIX_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,7 +23,7 @@ namespace tfminimize::solvers {
 /// With bounds, the matrix keeps every product of columns twice: over the free variables F, and over the active ones A.
 class CompactBfgsMatrix {
  public:
-  CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded);
+  CompactBfgsMatrix(std::size_t n, std::size_t m, bool bounded, Storage storage = Storage::kFloat64);
 
   std::size_t size() const { return k_; }
   double theta() const { return theta_; }
@@ -92,7 +93,7 @@ class CompactBfgsMatrix {
   bool bounded_;
   std::size_t k_ = 0;
   double theta_ = 1;
-  AlignedArray<double> memory_;
+  AlignedArray<std::byte> memory_;
   Tiles tiles_;
   std::vector<std::int32_t> s_slots_;  ///< Columns of S by age.
   std::vector<std::int32_t> y_slots_;
@@ -130,7 +131,7 @@ void CompactBfgsMatrix::visit_state(Visit&& visit) {
   const Columns used = columns_with_direction();
   for (std::size_t t = 0; t < num_tiles(n_); ++t) {
     for (std::size_t c = 0; c < used.count; ++c) {
-      visit(tiles_.at(t, static_cast<std::size_t>(used.ids[c])), kTile * sizeof(double));
+      visit(tiles_.at(t, static_cast<std::size_t>(used.ids[c])), tiles_.tile_bytes());
     }
   }
 }

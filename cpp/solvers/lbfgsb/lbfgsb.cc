@@ -86,7 +86,8 @@ struct Lbfgsb::State {
   Request stop(Status status);
 
   SnapshotShape shape() const {
-    return {kSnapshotKind, v.n, static_cast<std::uint64_t>(options.maxcor), bounded ? 1U : 0U};
+    return {kSnapshotKind, v.n, static_cast<std::uint64_t>(options.maxcor), bounded ? 1U : 0U,
+            static_cast<std::uint64_t>(options.storage)};
   }
   /// Calls visit(pointer, bytes) for each piece of the state.
   template <typename Visit>
@@ -149,8 +150,8 @@ Lbfgsb::State::State(Span<double> x, Span<double> gradient_, Span<const double> 
       gradient(gradient_.data()),
       line_start(2 * padded(x.size())),
       v(view(x, gradient_, lower, upper, line_start.data())),
-      model(v, static_cast<std::size_t>(options_.maxcor)),
-      kernels(solvers::kernels()) {
+      model(v, static_cast<std::size_t>(options_.maxcor), options_.storage),
+      kernels(solvers::kernels(options_.storage)) {
   std::fill_n(line_start.data(), line_start.size(), 0.0);  // They are saved even before the first line search.
   begin();
 }
@@ -326,10 +327,66 @@ void check(const LbfgsbOptions& options) {
   if (options.maxls < 1) throw std::invalid_argument("maxls must be at least 1.");
 }
 
-void check_same_maxcor(const LbfgsbOptions& options, const LbfgsbOptions& before) {
-  if (options.maxcor == before.maxcor) return;
-  throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
+void check_same_pairs(const LbfgsbOptions& options, const LbfgsbOptions& before) {
+  if (options.maxcor != before.maxcor) {
+    throw std::invalid_argument("maxcor must stay what it was; another number of pairs needs a new solver.");
+  }
+  if (options.storage != before.storage) {
+    throw std::invalid_argument("storage must stay what it was; pairs of another dtype need a new solver.");
+  }
 }
+
+/// The memory of a solver: S, Y and the direction, and x and the gradient at the start of the line search.
+class MemoryOfPairs {
+ public:
+  MemoryOfPairs(std::size_t n, std::int64_t maxcor, Storage storage) : n_(n), maxcor_(maxcor), storage_(storage) {}
+
+  /// Throws OutOfMemory if there is too little for `count` solvers, each with `beside` bytes more.
+  void check(std::size_t count = 1, double beside = 0) const {
+    MemoryNeed need;
+    need.solver = "L-BFGS-B";
+    need.sizes = std::to_string(n_) + " variables and maxcor = " + std::to_string(maxcor_);
+    need.bytes = bytes(maxcor_, storage_) + beside;
+    need.count = count;
+    solvers::check_memory(need, [&](double free) {
+      return std::string(count == 1 ? "give " : "give a smaller num_threads, ") + remedy(free - beside) +
+             "fewer variables.";
+    });
+  }
+
+ private:
+  static constexpr const char* kFloat32 = "storage=\"float32\"";
+
+  static double size_of(Storage storage) { return static_cast<double>(element_size(storage)); }
+  double bytes(std::int64_t maxcor, Storage storage) const {
+    const double columns = 2 * static_cast<double>(maxcor) + 1;
+    return static_cast<double>(n_) * (columns * size_of(storage) + 2 * sizeof(double));
+  }
+  /// The largest maxcor that so many bytes allow; less than 1 if none does.
+  std::int64_t fitting(double free, Storage storage) const {
+    const double columns = (free / static_cast<double>(n_) - 2 * sizeof(double)) / size_of(storage);
+    return static_cast<std::int64_t>(std::clamp((columns - 1) / 2, -1.0, static_cast<double>(kMaxPairs)));
+  }
+  /// What would fit, as the begin of a list.
+  std::string remedy(double free) const {
+    const auto pairs = [](std::int64_t most) { return "maxcor=" + std::to_string(most) + " or less"; };
+    const std::int64_t fits = fitting(free, storage_);
+    std::string list = fits < 1 ? "" : pairs(fits) + ", ";
+    if (storage_ == Storage::kFloat64) {
+      const std::int64_t fits_float32 = fitting(free, Storage::kFloat32);
+      if (fits_float32 >= maxcor_) {
+        list += std::string(kFloat32) + ", ";
+      } else if (fits_float32 >= 1) {
+        list += std::string(kFloat32) + " and " + pairs(fits_float32) + ", ";
+      }
+    }
+    return list.empty() ? list : list + "or ";
+  }
+
+  std::size_t n_;
+  std::int64_t maxcor_;
+  Storage storage_;
+};
 
 }  // namespace
 
@@ -343,19 +400,13 @@ Lbfgsb::Lbfgsb(const Problem& problem, const LbfgsbOptions& options) {
   }
   check(options);
   check_bounds(n, problem.lower, problem.upper);
-  check_memory(n, options.maxcor);
+  MemoryOfPairs(n, options.maxcor, options.storage).check();
   state_ = std::make_unique<State>(problem.x, problem.gradient, problem.lower, problem.upper, options);
 }
 
-void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, std::size_t count) {
-  MemoryNeed need;
-  need.solver = "L-BFGS-B";
-  need.sizes = std::to_string(n) + " variables and maxcor = " + std::to_string(maxcor);
-  // S, Y and the direction; x and the gradient at the start of the line search; and the caller's x and gradient.
-  need.doubles = (2 * static_cast<double>(maxcor) + 5) * static_cast<double>(n);
-  need.count = count;
-  solvers::check_memory(need, count == 1 ? "give a smaller maxcor, or fewer variables."
-                                         : "give a smaller num_threads or maxcor, or fewer variables.");
+void Lbfgsb::check_memory(std::size_t n, std::int64_t maxcor, Storage storage, std::size_t count, double beside) {
+  const double x_and_gradient = 2 * sizeof(double) * static_cast<double>(n);
+  MemoryOfPairs(n, maxcor, storage).check(count, x_and_gradient + beside);
 }
 
 Lbfgsb::~Lbfgsb() = default;
@@ -394,7 +445,7 @@ void Lbfgsb::stop(StopReason reason) {
 }
 
 void Lbfgsb::restart(const LbfgsbOptions& options) {
-  check_same_maxcor(options, state_->options);
+  check_same_pairs(options, state_->options);
   check(options);
   check_bounds(state_->v.n, state_->lower(), state_->upper());
   state_->options = options;
@@ -405,7 +456,7 @@ void Lbfgsb::restart(const LbfgsbOptions& options) {
 void Lbfgsb::restart() { restart(state_->options); }
 
 void Lbfgsb::resume(const LbfgsbOptions& options) {
-  check_same_maxcor(options, state_->options);
+  check_same_pairs(options, state_->options);
   check(options);
   state_->options = options;
   state_->resume();
@@ -448,7 +499,7 @@ std::vector<std::uint8_t> Lbfgsb::save() const {
 
 void Lbfgsb::restore(Span<const std::uint8_t> saved) {
   restore_snapshot(
-      saved, state_->shape(), "an L-BFGS-B", "size, maxcor or kind of bounds",
+      saved, state_->shape(), "an L-BFGS-B", "size, maxcor, storage or kind of bounds",
       [&](auto&& visit) { state_->visit_state(visit); }, [&] { state_->check_state(); });
 }
 

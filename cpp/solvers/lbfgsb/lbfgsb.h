@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "solvers/kernels/kernels.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
 #include "solvers/span.h"
@@ -24,6 +25,9 @@ struct LbfgsbOptions {
   /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss, x and constraints.
   double precision = std::numeric_limits<double>::epsilon();
   double maxtime = std::numeric_limits<double>::infinity();  ///< Seconds; the caller measures them.
+  /// The dtype of the correction pairs. float32 halves their memory, and the time to read them. The path to the minimum
+  /// then differs from SciPy's.
+  Storage storage = Storage::kFloat64;
 };
 
 /// Limited-memory BFGS with bounds, version 3.0.
@@ -35,9 +39,10 @@ class Lbfgsb final : public Solver {
   Lbfgsb(const Problem& problem, const LbfgsbOptions& options);
   ~Lbfgsb() override;
 
-  /// Throws OutOfMemory if the machine has too little memory for `count` solvers of n variables, with their x and
-  /// gradients. The constructor checks it for one.
-  static void check_memory(std::size_t n, std::int64_t maxcor, std::size_t count = 1);
+  /// Throws OutOfMemory if there is too little memory for `count` solvers of n variables with their x and gradients,
+  /// and for `beside` bytes more that each solve needs. The constructor checks only what it allocates itself.
+  static void check_memory(std::size_t n, std::int64_t maxcor, Storage storage, std::size_t count = 1,
+                           double beside = 0);
 
   Lbfgsb(Lbfgsb&&) noexcept;
   Lbfgsb& operator=(Lbfgsb&&) noexcept;
@@ -51,8 +56,8 @@ class Lbfgsb final : public Solver {
   void stop(StopReason reason) override;
 
   /// Begins a new solve from the x in the buffer. It takes the same steps as a new solver, bit for bit, but allocates
-  /// nothing. The bounds may have changed; options.maxcor must be the same. Throws std::invalid_argument as the
-  /// constructor does, and then changes nothing.
+  /// nothing. The bounds may have changed; options.maxcor and .storage must be the same. Throws std::invalid_argument
+  /// as the constructor does, and then changes nothing.
   void restart(const LbfgsbOptions& options);
   void restart() override;
 

@@ -1,6 +1,7 @@
 #include "solvers/lbfgsb/quasi_newton_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -8,17 +9,18 @@
 
 namespace tfminimize::solvers {
 
-QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m)
+QuasiNewtonModel::QuasiNewtonModel(Vectors& v, std::size_t m, Storage storage)
     : v_(v),
       bounded_(v.lower != nullptr),
-      kernels_(kernels()),
-      matrix_(v.n, m, bounded_),
-      scratch_(2 * (2 * m + 1) * kTile),
+      kernels_(kernels(storage)),
+      matrix_(v.n, m, bounded_, storage),
+      scratch_(scratch_size(v.n, 2 * m + 1)),
       coefficients_(2 * m),
       y_dots_(2 * m),
       g_dots_(2 * m),
       cauchy_(bounded_ ? m : 0) {
   v.w = matrix_.tiles();
+  v.scratch = scratch_.data();
   if (!bounded_) return;
   const std::size_t rows = num_tiles(v.n) * kTile;
   positions_ = AlignedArray<std::uint8_t>(rows);
@@ -47,9 +49,9 @@ void QuasiNewtonModel::check_positions() const {
 void QuasiNewtonModel::update_products() {
   if (bounded_) {
     cauchy_sums_ = kernels_.bounded_update(v_, kNoColumn, 1, kNoColumn, positions_.data(), new_positions_.data(),
-                                           matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
+                                           matrix_.columns(), y_dots_.data(), g_dots_.data());
   } else {
-    kernels_.gradient_dots(v_, matrix_.columns(), g_dots_.data(), scratch_.data());
+    kernels_.gradient_dots(v_, matrix_.columns(), g_dots_.data());
   }
 }
 
@@ -70,10 +72,10 @@ void QuasiNewtonModel::accept(double step, double s_dot_y, bool stores_pair) {
   if (bounded_) {
     matrix_.add_s_products(step, free_dots_.data(), active_dots_.data(), old_size == matrix_.size());
     cauchy_sums_ = kernels_.bounded_update(v_, s_column, step, y_column, positions_.data(), new_positions_.data(),
-                                           matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
+                                           matrix_.columns(), y_dots_.data(), g_dots_.data());
     y_dot_y = cauchy_sums_.y_squared_norm;
   } else {
-    kernels_.update(v_, s_column, step, y_column, matrix_.columns(), y_dots_.data(), g_dots_.data(), scratch_.data());
+    kernels_.update(v_, s_column, step, y_column, matrix_.columns(), y_dots_.data(), g_dots_.data());
     y_dot_y = y_dots_[2 * matrix_.size() - 1];
   }
   matrix_.finish_pair(s_dot_y, y_dot_y, y_dots_.data());
@@ -163,8 +165,7 @@ bool QuasiNewtonModel::is_before_first_breakpoint(const Combination& newton_step
 DirectionSums QuasiNewtonModel::step_from_cauchy_point(const double* from, double cauchy_step,
                                                        const Combination& step) {
   return kernels_.bounded_direction(v_, from, positions_.data(), cauchy_step, step, matrix_.direction_column(),
-                                    matrix_.columns_with_direction(), free_dots_.data(), active_dots_.data(),
-                                    scratch_.data());
+                                    matrix_.columns_with_direction(), free_dots_.data(), active_dots_.data());
 }
 
 std::optional<Combination> QuasiNewtonModel::subspace_step() {
@@ -191,14 +192,16 @@ DirectionSums QuasiNewtonModel::truncate(const Combination& step) {
   const std::size_t d_column = matrix_.direction_column();
   double alpha = 1;
   std::size_t blocking = v_.n;
+  double blocking_d = 0;
   for (std::size_t i = 0; i < v_.n; ++i) {
-    double& d = v_.w.element(i, d_column);
-    d = 0;
-    if (positions_[i] != kFree) continue;
-    d = step.g_coefficient * v_.gradient[i];
-    for (std::size_t k = 0; k < step.columns.count; ++k) {
-      d += step.coefficients[k] * v_.w.element(i, static_cast<std::size_t>(step.columns.ids[k]));
+    double d = 0;
+    if (positions_[i] == kFree) {
+      d = step.g_coefficient * v_.gradient[i];
+      for (std::size_t k = 0; k < step.columns.count; ++k) {
+        d += step.coefficients[k] * v_.w.element(i, static_cast<std::size_t>(step.columns.ids[k]));
+      }
     }
+    v_.w.set_element(i, d_column, d);
     if (d == 0) continue;
     const double cauchy_point = v_.start[i] - cauchy_.step() * v_.gradient[i];
     const double room = (d < 0 ? v_.lower[i] : v_.upper[i]) - cauchy_point;
@@ -206,13 +209,11 @@ DirectionSums QuasiNewtonModel::truncate(const Combination& step) {
     if (ratio < alpha) {
       alpha = ratio;
       blocking = i;
+      blocking_d = d;
     }
   }
   // The blocking variable must end exactly at its bound: it goes far beyond and is clipped.
-  if (blocking < v_.n) {
-    double& d = v_.w.element(blocking, d_column);
-    d = d < 0 ? std::numeric_limits<double>::lowest() : std::numeric_limits<double>::max();
-  }
+  if (blocking < v_.n) v_.w.set_element(blocking, d_column, std::copysign(v_.w.largest(), blocking_d));
   const auto column = static_cast<std::int32_t>(d_column);
   return step_from_cauchy_point(v_.start, cauchy_.step(), {0, &alpha, {&column, 1}});
 }

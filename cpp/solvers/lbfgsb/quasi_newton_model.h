@@ -23,8 +23,8 @@ namespace tfminimize::solvers {
 /// and its products with W. All other work is on matrices of order 2m.
 class QuasiNewtonModel {
  public:
-  /// Sets v.w to the columns of the model.
-  QuasiNewtonModel(Vectors& v, std::size_t m);
+  /// Sets v.w to the columns of the model, and v.scratch.
+  QuasiNewtonModel(Vectors& v, std::size_t m, Storage storage = Storage::kFloat64);
 
   const CompactBfgsMatrix& matrix() const { return matrix_; }
 

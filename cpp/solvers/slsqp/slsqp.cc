@@ -86,11 +86,14 @@ void Slsqp::check_memory(std::size_t n, std::size_t m, std::size_t count) {
   need.sizes = std::to_string(n) + " variables and " + std::to_string(m) + " constraints";
   // The factors of B, the first columns of Q, and a dozen vectors. For each constraint, a padded row of the Jacobian
   // and 16 numbers.
-  need.doubles = size * (size + static_cast<double>(kFewColumns + 12)) + static_cast<double>(m) * (size + 24);
+  need.bytes =
+      sizeof(double) * (size * (size + static_cast<double>(kFewColumns + 12)) + static_cast<double>(m) * (size + 24));
   need.count = count;
-  solvers::check_memory(need, std::string(count == 1 ? "" : "give a smaller num_threads, ") +
-                                  "use L-BFGS-B if there are no constraints but bounds, or give fewer variables; the "
-                                  "memory grows with their square.");
+  solvers::check_memory(need, [count](double /*bytes*/) {
+    return std::string(count == 1 ? "" : "give a smaller num_threads, ") +
+           "use L-BFGS-B if there are no constraints but bounds, or give fewer variables; the memory grows with their "
+           "square.";
+  });
 }
 
 Slsqp::~Slsqp() = default;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <list>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/slsqp/slsqp.h"
 #include "tests/driver/memory.h"
+#include "tests/driver/thread_ids.h"
 
 namespace tfminimize {
 namespace {
@@ -117,6 +119,20 @@ class Batch {
   std::list<Desk> desks_;
   std::vector<double> targets_;
 };
+
+TEST(Batch, WorkersStayInTheirThreads) {
+  solvers::set_num_threads(4);
+  std::atomic<bool> stayed{true};
+  Batch batch(2);
+  for (Desk& desk : batch.desks()) {
+    desk.objective.before = [&](std::size_t) {
+      if (testing::threads_of_calls() != std::set<std::thread::id>{std::this_thread::get_id()}) stayed = false;
+    };
+  }
+  batch.solve();
+  EXPECT_TRUE(stayed);
+  solvers::set_num_threads(0);
+}
 
 TEST(Batch, RowsAreThoseOfSolvesInTurn) {
   Batch batch(2);

@@ -24,6 +24,7 @@ from tfminimize._api.minimizer import Minimizer
 from tfminimize._api.numpy_functions import NumpyFunctions
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.options import OWN_OPTIONS
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
 from tfminimize._trace.dataset_loss import split_data
@@ -199,6 +200,10 @@ def compare(
     method = method or ("SLSQP" if constrained else "L-BFGS-B")
     minimizer = Minimizer(fun, x0, args, method, bounds=bounds, constraints=constraints, jit_compile=jit)
 
+    those_of_scipy = options
+    if isinstance(options, Mapping):
+        those_of_scipy = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+
     def by_scipy() -> OptimizeResult:
         return scipy.optimize.minimize(
             loss_and_gradient,
@@ -208,7 +213,7 @@ def compare(
             bounds=flat_bounds,
             constraints=flat_constraints,
             tol=tol,
-            options=options,
+            options=those_of_scipy,
         )
 
     def by_us() -> OptimizeResult:

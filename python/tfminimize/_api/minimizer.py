@@ -73,7 +73,7 @@ class Minimizer:
         check_context()
         parameters = Parameters(x0)
         self._problem = Problem(parameters, method, bounds, constraints)
-        self._problem.check_memory(parameters, self._problem.options(None, None))
+        self._problem.check_memory(parameters, None)
         self._x0 = None if parameters.variables else parameters.rebuild([v.copy() for v in parameters.start(x0)])
         self._loss = fun if isinstance(fun, DatasetLoss) else None
         self._args = args
@@ -167,7 +167,7 @@ class Minimizer:
             Arrays, tensors or nested structures of them, with a leading dimension of B. ``fun`` is called as
             ``fun(x, *args, *slices)``, for variables as ``fun(*args, *slices)``.
         num_threads : int, optional
-            Default: all cores.
+            Default: as many as `tfminimize.get_num_threads` says, at first all cores.
         tol, options : optional
             As in `tfminimize.minimize`. Bounds and constraints are the same for all problems. ``maxtime`` limits the
             whole batch: a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.

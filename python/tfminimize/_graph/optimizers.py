@@ -43,6 +43,8 @@ class LBFGSB(NativeOptimizer):
         Steps also end after this many evaluations. The default is no limit.
     maxtime : float, optional
         Steps also end after so many seconds. By default there is no limit.
+    storage : {"float64", "float32"}, optional
+        The dtype of the correction pairs; see `tfminimize.minimize`.
 
     Raises
     ------
@@ -71,9 +73,11 @@ class LBFGSB(NativeOptimizer):
         maxfun: float | None = None,
         maxls: int = LBFGSB_DEFAULTS["maxls"],
         maxtime: float = LBFGSB_DEFAULTS["maxtime"],
+        storage: str = LBFGSB_DEFAULTS["storage"],
     ) -> None:
         self.bounds, self.constraints = bounds, ()
-        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls, "maxtime": maxtime}
+        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls}
+        self.options |= {"maxtime": maxtime, "storage": storage}
         self.options["maxfun"] = NO_LIMIT if maxfun is None else maxfun
         lbfgsb_options(self.options)
 

@@ -13,6 +13,10 @@ __all__ = ["NATIVE_METHODS", "NativeMethod"]
 
 Options = Mapping[str, Any]
 
+_BYTES_BESIDE = 3 * 8
+"""The bytes that a solve takes for each variable besides the solver, its x and its gradient: x and the gradient in the
+result, and the gradient that TensorFlow returns, in float32 with a copy of x."""
+
 
 class NativeMethod(NamedTuple):
     """One of these methods."""
@@ -25,8 +29,10 @@ class NativeMethod(NamedTuple):
     """Its options."""
     options: Callable[[Options | None, float | None], Options]
     """Checks the options that a user gives, and ``tol``."""
-    memory: Callable[[int, Options], tuple[int, int]]
-    """Checks the memory for this number of variables and these options."""
+    memory: Callable[[int, Options], dict[str, Any]]
+    """The arguments of the class's check of the memory, for this number of variables and these options."""
+    frugal: Options
+    """The options that need the least memory."""
     num_doubles: Callable[[int, int, Options], int]
     """The size of a solver, from the numbers of variables and of constraints and the options."""
     fixed_options: tuple[str, ...]
@@ -41,9 +47,15 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         solver="Lbfgsb",
         defaults=LBFGSB_DEFAULTS,
         options=lbfgsb_options,
-        memory=lambda n, options: (n, options["maxcor"]),
+        memory=lambda n, options: {
+            "n": n,
+            "maxcor": options["maxcor"],
+            "storage": options["storage"],
+            "beside": _BYTES_BESIDE * n,
+        },
+        frugal={"maxcor": 1, "storage": "float32"},
         num_doubles=lambda n, m, options: (2 * options["maxcor"] + 6) * n,
-        fixed_options=("maxcor",),
+        fixed_options=("maxcor", "storage"),
         result=lambda solver, pairs, layout: {"hess_inv": InverseHessian(pairs, layout)},
     ),
     "slsqp": NativeMethod(
@@ -51,7 +63,8 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         solver="Slsqp",
         defaults=SLSQP_DEFAULTS,
         options=slsqp_options,
-        memory=lambda n, options: (n, 0),  # the constraints are counted when they are known
+        memory=lambda n, options: {"n": n, "m": 0},  # the constraints are counted when they are known
+        frugal={},
         num_doubles=lambda n, m, options: 3 * n * (n + m),
         fixed_options=(),
         result=lambda solver, pairs, layout: {"multipliers": solver.multipliers()},

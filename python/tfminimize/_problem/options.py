@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
+__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "OWN_OPTIONS", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
 
 NO_LIMIT = 2**62
 """A limit on evaluations or iterations that is never reached."""
@@ -20,8 +20,14 @@ LBFGSB_DEFAULTS: Mapping[str, Any] = {
     "maxiter": 15000,
     "maxls": 20,
     "maxtime": math.inf,
+    "storage": "float64",
 }
-"""SciPy's defaults of L-BFGS-B, and our time limit in seconds."""
+"""SciPy's defaults of L-BFGS-B, and those of our own options."""
+
+OWN_OPTIONS = ("maxtime", "storage")
+"""The options that SciPy does not have."""
+
+_STORAGES = ("float64", "float32")
 
 SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100, "maxtime": math.inf}
 """SciPy's defaults of SLSQP, and our time limit in seconds."""
@@ -94,6 +100,8 @@ def _checked(
             checked[name] = _seconds(value)
         elif name in ("maxcor", "maxls"):
             checked[name] = _count(name, value)
+        elif name == "storage":
+            checked[name] = _storage(value)
         else:
             checked[name] = _limit(name, value)
     return checked
@@ -117,6 +125,12 @@ def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} is {value!r}: give an integer, 1 or greater.")
     return min(int(value), NO_LIMIT)
+
+
+def _storage(value: Any) -> str:
+    if not isinstance(value, str) or value not in _STORAGES:
+        raise ValueError(f"storage is {value!r}: give 'float64', or 'float32' to keep the correction pairs in half.")
+    return value
 
 
 def _limit(name: str, value: Any) -> int:

@@ -204,10 +204,12 @@ class Parameters:
         if self._is_plain:
             flat = layout.flatten(packed)
             return flat if self.variables else flat.reshape(layout.segments[0].shape)
-        leaves = [packed[s.packed].reshape(s.shape).astype(s.dtype) for s in layout.segments]
         if self.variables:
-            return np.concatenate([leaf.ravel().astype(np.float64) for leaf in leaves])
-        return self.rebuild(leaves)
+            flat = np.empty(layout.size)
+            for s in layout.segments:  # one after the other: their copies in float32 are not there at once
+                flat[s.flat] = packed[s.packed].astype(s.dtype, copy=False)
+            return flat
+        return self.rebuild([packed[s.packed].reshape(s.shape).astype(s.dtype) for s in layout.segments])
 
     def report_batch(self, packed: Array) -> Any:
         """An array ``[B, packed_size]`` as users see it: arrays ``[B, ...]`` in the structure of ``x0``."""

@@ -37,8 +37,12 @@ class Problem:
             return {} if options is None else options
         return self.native.defaults if options is None and tol is None else self.native.options(options, tol)
 
-    def check_memory(self, parameters: Parameters, options: Mapping[str, Any], count: int = 1) -> None:
-        """Raise MemoryError if there is no room for so many solves, before anything is copied."""
+    def check_memory(self, parameters: Parameters, options: Mapping[str, Any] | None, count: int = 1) -> None:
+        """Raise MemoryError if there is no room for so many solves, before anything is copied.
+
+        Without ``options``, if there is none with any.
+        """
         if self.native is not None:
             solver = getattr(_native, self.native.solver)
-            solver.check_memory(*self.native.memory(parameters.layout.size, options), count)
+            options = {**self.native.defaults, **self.native.frugal} if options is None else options
+            solver.check_memory(**self.native.memory(parameters.layout.size, options), count=count)

@@ -32,7 +32,7 @@ class Conditions:
     method: str
     components: tuple[tuple[tuple[int, ...], str], ...]
     """Shape and dtype of each array or variable."""
-    fixed_options: Mapping[str, int]
+    fixed_options: Mapping[str, int | str]
     precision: float
     """The rounding unit of the functions' values."""
     num_equalities: int = 0
@@ -66,7 +66,7 @@ class Conditions:
             if here.fixed_options.get(name) != value:
                 raise ValueError(
                     f"the state has {name} = {value}, but this solve has {here.fixed_options.get(name)}: give "
-                    f"options={{{name!r}: {value}}}."
+                    f"options={{{name!r}: {value!r}}}."
                 )
         if self.precision != here.precision:
             raise ValueError(
@@ -296,6 +296,12 @@ class State(tf.train.experimental.PythonState):  # type: ignore[misc]
         return arrays | {f"history/{name}": array for name, array in known.history.items()}
 
 
+def _fixed(value: Any) -> int | str:
+    if not isinstance(value, (int, str)):
+        raise ValueError(f"{value!r} is the value of an option")
+    return value
+
+
 def _from_bytes(serialized: bytes) -> State:
     state = State()
     state.deserialize(serialized)
@@ -314,7 +320,7 @@ def _contents(file: Any, name: str) -> _Contents | None:
         conditions = Conditions(
             method=str(text["method"]),
             components=tuple((tuple(map(int, shape)), str(np.dtype(dtype))) for shape, dtype in text["components"]),
-            fixed_options={name: int(value) for name, value in text["fixed_options"].items()},
+            fixed_options={name: _fixed(value) for name, value in text["fixed_options"].items()},
             precision=float(text["precision"]),
             num_equalities=int(text["num_equalities"]),
             num_inequalities=int(text["num_inequalities"]),

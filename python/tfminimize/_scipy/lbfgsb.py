@@ -68,7 +68,7 @@ def lbfgsb(
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
         SciPy's of L-BFGS-B: ``maxcor, ftol, gtol, maxfun, maxiter, maxls, eps, finite_diff_rel_step, workers``, and
-        ``tol``; and ``maxtime``, a limit in seconds. An unknown one is a warning, as in SciPy.
+        ``tol``; and ``maxtime`` and ``storage`` of `tfminimize.minimize`. An unknown one is a warning, as in SciPy.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def lbfgsb(
         return all_fixed(functions, functions.rows(differences), 0.0, 2)
 
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
-        _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"])
+        _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"], settings["storage"])
         return _solve(HostSolve(functions, differences, user_callback, shown), functions, settings)
 
     return over_free_elements(functions, solve)

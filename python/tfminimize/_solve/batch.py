@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import numbers
-import os
 import reprlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +20,7 @@ from tfminimize._solve import native
 from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._tf.binding import _native
+from tfminimize._tf.threads import checked_threads, get_num_threads
 
 __all__ = ["BatchedArguments", "solve_batch"]
 
@@ -101,7 +100,7 @@ def solve_batch(
     parameters = program.parameters
     starts, count = parameters.starts(x0s)
     count = _number_of_problems(count, batched.count)
-    num_threads = min(_checked_threads(num_threads), count)
+    num_threads = min(get_num_threads() if num_threads is None else checked_threads(num_threads), count)
     problem.check_memory(parameters, checked, num_threads)
     arguments = program.arguments((*_as_tuple(args), *batched.first()))
     x = np.zeros((count, parameters.layout.packed_size))
@@ -165,14 +164,6 @@ def _number_of_problems(starts: int | None, slices: int | None) -> int:
     if not count:
         raise ValueError("x0s or batched_args have a leading dimension of 0: give at least one problem.")
     return count
-
-
-def _checked_threads(num_threads: Any) -> int:
-    if num_threads is None:
-        return len(os.sched_getaffinity(0))
-    if isinstance(num_threads, bool) or not isinstance(num_threads, numbers.Integral) or num_threads < 1:
-        raise ValueError(f"num_threads is {num_threads!r}: give an integer, 1 or greater, or None for all cores.")
-    return int(num_threads)
 
 
 def _batched_array(name: str, leaf: Any) -> Array:

@@ -56,17 +56,20 @@ def solve(
     arguments = program.arguments(args)
     values = parameters.start(x0) if values is None else parameters.checked(values)
     lease = program.lease(arguments, problem.packed_constraints)
-    called = _assigning(callback or _ignore, parameters) if assign_each_iteration else callback
+    called, start = callback, None
+    if assign_each_iteration:
+        called, start = _assigning(callback or _ignore, parameters), np.concatenate([np.ravel(v) for v in values])
     try:
         lease.workspace.start(values)
+        del values  # copies of variables
         if problem.native is not None:
             bounds = problem.packed_bounds
             result = native.solve(problem.native, lease, parameters, bounds, checked, called, begin, history=history)
         else:
             result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=called, options=checked)
     except BaseException:
-        if assign_each_iteration:
-            parameters.assign(np.concatenate([np.ravel(value) for value in values]))
+        if start is not None:
+            parameters.assign(start)
         raise
     finally:
         lease.release()

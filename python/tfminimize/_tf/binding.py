@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from tfminimize._tf.build_info import build_info
 
-__all__ = ["_native", "check_version", "error_of_status", "ops", "require", "xla"]
+__all__ = ["OPERATIONS", "_native", "check_version", "error_of_status", "ops", "require", "xla"]
+
+OPERATIONS = pathlib.Path(__file__).parents[1] / "_ops.so"
+"""The library of the operations that run inside of a graph."""
 
 
 class _Missing:
@@ -107,11 +110,10 @@ def ops() -> Any:
     ImportError
         If the library is missing, or if it was built for another TensorFlow.
     """
-    path = pathlib.Path(__file__).parents[1] / "_ops.so"
     try:
-        if path.exists():
+        if OPERATIONS.exists():
             check_version("library of graph operations")
-        return tf.load_op_library(str(path))
+        return tf.load_op_library(str(OPERATIONS))
     except tf.errors.NotFoundError as error:
         raise ImportError(
             f"tfminimize's library of graph operations could not be loaded ({error.message}). "

@@ -2,9 +2,11 @@
 
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "solvers/kernels/kernels.h"
+#include "solvers/threads.h"
 #include "tests/solvers/kernels/kernel_problem.h"
 
 namespace tfminimize::solvers {
@@ -45,7 +47,7 @@ Use bounded_direction(std::size_t columns, std::size_t dot_columns, bool from_st
             const DirectionSums sums =
                 k.bounded_direction(v, from_start ? v.start : v.x, p.positions.data(), 0.3, p.combination(columns),
                                     KernelProblem::kDirectionColumn, KernelProblem::columns(dot_columns),
-                                    free_dots.data(), active_dots.data(), p.scratch.data());
+                                    free_dots.data(), active_dots.data());
             return joined({numbers(sums), free_dots, active_dots});
           }};
 }
@@ -68,7 +70,7 @@ Use update(std::size_t columns, double scale) {
             Vector y_dots(columns);
             Vector g_dots(columns);
             k.update(p.view(), KernelProblem::kDirectionColumn, scale, KernelProblem::kYColumn,
-                     KernelProblem::columns(columns), y_dots.data(), g_dots.data(), p.scratch.data());
+                     KernelProblem::columns(columns), y_dots.data(), g_dots.data());
             return joined({y_dots, g_dots});
           }};
 }
@@ -77,10 +79,10 @@ Use bounded_update(std::size_t columns, bool stores_pair) {
   return {"bounded_update", true, [=](const Kernels& k, KernelProblem& p) {
             Vector y_dots(columns);
             Vector d_dots(columns);
-            const CauchySums sums = k.bounded_update(
-                p.view(), KernelProblem::kDirectionColumn, 0.7, stores_pair ? KernelProblem::kYColumn : kNoColumn,
-                p.positions.data(), p.new_positions.data(), KernelProblem::columns(columns), y_dots.data(),
-                d_dots.data(), p.scratch.data());
+            const CauchySums sums =
+                k.bounded_update(p.view(), KernelProblem::kDirectionColumn, 0.7,
+                                 stores_pair ? KernelProblem::kYColumn : kNoColumn, p.positions.data(),
+                                 p.new_positions.data(), KernelProblem::columns(columns), y_dots.data(), d_dots.data());
             return joined({y_dots,
                            d_dots,
                            {sums.squared_norm, stores_pair ? sums.y_squared_norm : 0, sums.first_breakpoint,
@@ -91,7 +93,7 @@ Use bounded_update(std::size_t columns, bool stores_pair) {
 Use gradient_dots(std::size_t columns) {
   return {"gradient_dots", false, [=](const Kernels& k, KernelProblem& p) {
             Vector g_dots(columns);
-            k.gradient_dots(p.view(), KernelProblem::columns(columns), g_dots.data(), p.scratch.data());
+            k.gradient_dots(p.view(), KernelProblem::columns(columns), g_dots.data());
             return g_dots;
           }};
 }
@@ -123,22 +125,26 @@ std::vector<std::uint64_t> as_bits(const Vector& values) {
   return bits;
 }
 
-class KernelLevelTest : public ::testing::TestWithParam<const char*> {
+class KernelLevelTest : public ::testing::TestWithParam<std::tuple<const char*, Storage>> {
  protected:
   void SetUp() override {
-    if (kernels_for(GetParam()) == nullptr) GTEST_SKIP() << "This machine has no " << GetParam();
+    if (kernels_for(level_) == nullptr) GTEST_SKIP() << "This machine has no " << level_;
   }
+
+  const char* const level_ = std::get<0>(GetParam());
+  const Storage storage_ = std::get<1>(GetParam());
+  const Kernels* const kernels_ = kernels_for(level_, storage_);
 };
 
-TEST_P(KernelLevelTest, NameIsThatOfTheLevel) { EXPECT_STREQ(kernels_for(GetParam())->level, GetParam()); }
+TEST_P(KernelLevelTest, NameIsThatOfTheLevel) { EXPECT_STREQ(kernels_->level, level_); }
 
 TEST_P(KernelLevelTest, BitsAreThoseOfTheLowestLevel) {
   for (const Use& use : all_uses()) {
     for (const std::size_t n : all_sizes()) {
-      KernelProblem expected(n, use.bounded);
-      KernelProblem actual(n, use.bounded);
-      const Vector expected_result = use.run(*kernels_for("v1"), expected);
-      const Vector actual_result = use.run(*kernels_for(GetParam()), actual);
+      KernelProblem expected(n, use.bounded, storage_);
+      KernelProblem actual(n, use.bounded, storage_);
+      const Vector expected_result = use.run(*kernels_for("v1", storage_), expected);
+      const Vector actual_result = use.run(*kernels_, actual);
       ASSERT_EQ(as_bits(actual_result), as_bits(expected_result)) << use.name << ' ' << n;
       ASSERT_TRUE(actual.bits() == expected.bits()) << use.name << ' ' << n;
     }
@@ -148,8 +154,8 @@ TEST_P(KernelLevelTest, BitsAreThoseOfTheLowestLevel) {
 TEST_P(KernelLevelTest, NothingIsWrittenBehindAnArray) {
   for (const Use& use : all_uses()) {
     for (const std::size_t n : all_sizes()) {
-      KernelProblem problem(n, use.bounded);
-      use.run(*kernels_for(GetParam()), problem);
+      KernelProblem problem(n, use.bounded, storage_);
+      use.run(*kernels_, problem);
       ASSERT_TRUE(problem.guards_are_intact()) << use.name << ' ' << n;
     }
   }
@@ -158,8 +164,8 @@ TEST_P(KernelLevelTest, NothingIsWrittenBehindAnArray) {
 TEST_P(KernelLevelTest, RowsThatFillUpTheLastTileStayZero) {
   for (const Use& use : all_uses()) {
     for (std::size_t n = 1; n <= 40; ++n) {
-      KernelProblem problem(n, use.bounded);
-      use.run(*kernels_for(GetParam()), problem);
+      KernelProblem problem(n, use.bounded, storage_);
+      use.run(*kernels_, problem);
       for (std::size_t i = n; i < problem.rows; ++i) {
         for (std::size_t c = 0; c < KernelProblem::kColumns; ++c) ASSERT_EQ(problem.element(i, c), 0) << use.name;
         ASSERT_EQ(problem.new_positions[i], kFree) << use.name;
@@ -173,10 +179,10 @@ TEST_P(KernelLevelTest, GradientThatIsNotFiniteShowsInTheSlope) {
     for (const double value : {kNaN, kInf, -kInf}) {
       for (const double d : {0.0, 1.0}) {
         for (std::size_t i = 0; i < 19; ++i) {
-          KernelProblem problem(19, bounded);
+          KernelProblem problem(19, bounded, storage_);
           problem.gradient[i] = value;
-          problem.tiles().element(i, KernelProblem::kDirectionColumn) = d;
-          const TrialSums sums = kernels_for(GetParam())->trial(problem.view(), KernelProblem::kDirectionColumn);
+          problem.tiles().set_element(i, KernelProblem::kDirectionColumn, d);
+          const TrialSums sums = kernels_->trial(problem.view(), KernelProblem::kDirectionColumn);
           EXPECT_FALSE(std::isfinite(sums.slope)) << bounded << ' ' << value << ' ' << d << ' ' << i;
         }
       }
@@ -184,8 +190,39 @@ TEST_P(KernelLevelTest, GradientThatIsNotFiniteShowsInTheSlope) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, KernelLevelTest, ::testing::Values("v1", "v3", "v4"),
-                         [](const auto& level) { return level.param; });
+INSTANTIATE_TEST_SUITE_P(Levels, KernelLevelTest,
+                         ::testing::Combine(::testing::Values("v1", "v3", "v4"),
+                                            ::testing::Values(Storage::kFloat64, Storage::kFloat32)),
+                         [](const auto& level) {
+                           const bool is_float64 = std::get<1>(level.param) == Storage::kFloat64;
+                           return std::string(std::get<0>(level.param)) + (is_float64 ? "Float64" : "Float32");
+                         });
+
+class KernelThreadsTest : public ::testing::TestWithParam<Storage> {
+ protected:
+  void TearDown() override { set_num_threads(0); }
+};
+
+TEST_P(KernelThreadsTest, BitsAreThoseOfOneThread) {
+  constexpr std::size_t kSize = kFewest * kChunk * kTile - 3;
+  for (const Use& use : {direction(9), bounded_direction(4, 5, false), bounded_direction(4, 5, true), move(false),
+                         move(true), trial(false), trial(true), update(9, 0.7), bounded_update(9, true),
+                         bounded_update(9, false), gradient_dots(5)}) {
+    KernelProblem expected(kSize, use.bounded, GetParam());
+    set_num_threads(1);
+    const Vector expected_result = use.run(kernels(GetParam()), expected);
+    for (const std::size_t threads : {2, 3, 20}) {
+      KernelProblem actual(kSize, use.bounded, GetParam());
+      set_num_threads(threads);
+      const Vector actual_result = use.run(kernels(GetParam()), actual);
+      ASSERT_EQ(as_bits(actual_result), as_bits(expected_result)) << use.name << ' ' << threads;
+      ASSERT_TRUE(actual.bits() == expected.bits()) << use.name << ' ' << threads;
+      ASSERT_TRUE(actual.guards_are_intact()) << use.name << ' ' << threads;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Storages, KernelThreadsTest, ::testing::Values(Storage::kFloat64, Storage::kFloat32));
 
 TEST(KernelsTest, LowestLevelIsAlwaysThere) { EXPECT_NE(kernels_for("v1"), nullptr); }
 

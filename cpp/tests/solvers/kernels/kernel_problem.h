@@ -44,21 +44,23 @@ struct KernelProblem {
   static constexpr std::size_t kDirectionColumn = 4;
   static constexpr std::size_t kYColumn = 7;
 
-  KernelProblem(std::size_t size, bool has_bounds, std::uint64_t seed = 1)
+  KernelProblem(std::size_t size, bool has_bounds, Storage stored_as = Storage::kFloat64)
       : n(size),
         rows(num_tiles(size) * kTile),
         bounded(has_bounds),
+        storage(stored_as),
         x(n),
         gradient(n),
         lower(bounded ? n : 0),
         upper(bounded ? n : 0),
         start(rows),
         start_gradient(rows),
-        w(rows * kColumns),
+        float64_w(storage == Storage::kFloat64 ? rows * kColumns : 0),
+        float32_w(storage == Storage::kFloat32 ? rows * kColumns : 0),
         positions(rows),
         new_positions(rows),
-        scratch(2 * kColumns * kTile) {
-    Random random(seed * 1000003 + n);
+        scratch(scratch_size(n, kColumns)) {
+    Random random(1000003 + n);
     for (std::size_t i = 0; i < n; ++i) {
       x[i] = random.uniform(-2, 2);
       gradient[i] = random.chance(0.1) ? (random.chance(0.5) ? 0.0 : -0.0) : random.uniform(-1, 1);
@@ -70,12 +72,20 @@ struct KernelProblem {
       if (random.chance(0.5)) choose_positions(t * kTile, random);
     }
     for (std::size_t c = 0; c < kColumns; ++c) {
-      for (std::size_t i = 0; i < n; ++i) tiles().element(i, c) = random.uniform(-1, 1);
+      for (std::size_t i = 0; i < n; ++i) tiles().set_element(i, c, random.uniform(-1, 1));
     }
     coefficients = random.vector(kColumns);
   }
 
-  Tiles tiles() { return {w.data(), kColumns}; }
+  Tiles tiles() {
+    void* data = float64_w.data();
+    if (storage == Storage::kFloat32) data = float32_w.data();
+    return {data, kColumns, storage};
+  }
+  /// A number as W keeps it.
+  double stored(double value) const {
+    return storage == Storage::kFloat64 ? value : static_cast<double>(static_cast<float>(value));
+  }
   double element(std::size_t row, std::size_t column) { return tiles().element(row, column); }
   Vectors view() {
     Vectors v;
@@ -87,6 +97,7 @@ struct KernelProblem {
     v.start = start.data();
     v.start_gradient = start_gradient.data();
     v.w = tiles();
+    v.scratch = scratch.data();
     return v;
   }
   /// The first `count` of a list of columns, which is not sorted and has the direction in third place.
@@ -99,15 +110,21 @@ struct KernelProblem {
 
   bool guards_are_intact() const {
     return x.intact() && gradient.intact() && lower.intact() && upper.intact() && start.intact() &&
-           start_gradient.intact() && w.intact() && positions.intact() && new_positions.intact() && scratch.intact();
+           start_gradient.intact() && float64_w.intact() && float32_w.intact() && positions.intact() &&
+           new_positions.intact() && scratch.intact();
   }
   /// Everything that a kernel may write, as bits.
   std::vector<std::uint64_t> bits() const {
     std::vector<std::uint64_t> all;
-    for (const Guarded<double>* array : {&x, &gradient, &start, &start_gradient, &w}) {
+    for (const Guarded<double>* array : {&x, &gradient, &start, &start_gradient, &float64_w}) {
       const std::size_t first = all.size();
       all.resize(first + array->size());
       std::memcpy(all.data() + first, array->data(), array->size() * sizeof(double));
+    }
+    for (std::size_t i = 0; i < float32_w.size(); ++i) {
+      std::uint32_t word;
+      std::memcpy(&word, float32_w.data() + i, sizeof word);
+      all.push_back(word);
     }
     for (std::size_t i = 0; i < rows; ++i) all.push_back(new_positions[i]);
     return all;
@@ -116,7 +133,9 @@ struct KernelProblem {
   std::size_t n;
   std::size_t rows;  ///< n, rounded up to whole tiles.
   bool bounded;
-  Guarded<double> x, gradient, lower, upper, start, start_gradient, w;
+  Storage storage;
+  Guarded<double> x, gradient, lower, upper, start, start_gradient, float64_w;
+  Guarded<float> float32_w;
   Guarded<std::uint8_t> positions, new_positions;
   Guarded<double> scratch;
   Vector coefficients;  ///< [kColumns]

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <tuple>
 
 #include "tests/solvers/kernels/kernel_problem.h"
 
@@ -58,15 +60,18 @@ void expect_dots(KernelProblem& p, const Columns& columns, const Vector& actual,
   }
 }
 
-class KernelsOfSizeTest : public ::testing::TestWithParam<std::size_t> {
+class KernelsOfSizeTest : public ::testing::TestWithParam<std::tuple<std::size_t, Storage>> {
  protected:
-  const Kernels& kernels_ = kernels();
-  std::size_t n_ = GetParam();
+  KernelProblem problem(bool bounded) const { return {n_, bounded, storage_}; }
+
+  const std::size_t n_ = std::get<0>(GetParam());
+  const Storage storage_ = std::get<1>(GetParam());
+  const Kernels& kernels_ = kernels(storage_);
 };
 
 TEST_P(KernelsOfSizeTest, DirectionMovesXByTheCombination) {
   for (const std::size_t columns : {0, 1, 4, 9}) {
-    KernelProblem p(n_, false);
+    KernelProblem p = problem(false);
     KernelProblem before = p;
     const Combination step = p.combination(columns);
     const DirectionSums sums = kernels_.direction(p.view(), step, kDirection);
@@ -75,7 +80,7 @@ TEST_P(KernelsOfSizeTest, DirectionMovesXByTheCombination) {
     for (std::size_t i = 0; i < n_; ++i) {
       const double d = p.element(i, kDirection);
       EXPECT_NEAR(p.x[i], before.x[i] + combined(before, step, i), 10 * kTolerance);
-      EXPECT_EQ(d, p.x[i] - before.x[i]);
+      EXPECT_EQ(d, p.stored(p.x[i] - before.x[i]));
       EXPECT_EQ(p.start[i], before.x[i]);
       EXPECT_EQ(p.start_gradient[i], before.gradient[i]);
       slope.add(d * p.gradient[i]);
@@ -94,7 +99,7 @@ class BoundedDirection {
       : before_(p), from_(from_start ? before_.start : before_.x), step_(before_.combination(columns)) {
     const Vectors v = p.view();
     sums = kernels.bounded_direction(v, from_start ? v.start : v.x, p.positions.data(), kCauchyStep, step_, kDirection,
-                                     dot_columns, free_dots.data(), active_dots.data(), p.scratch.data());
+                                     dot_columns, free_dots.data(), active_dots.data());
   }
 
   double from(std::size_t i) const { return from_[i]; }
@@ -114,7 +119,7 @@ class BoundedDirection {
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionPutsEachVariableWhereItsPositionSays) {
   for (const bool from_start : {false, true}) {
-    KernelProblem p(n_, true);
+    KernelProblem p = problem(true);
     BoundedDirection direction(kernels_, p, 6, from_start);
     for (std::size_t i = 0; i < n_; ++i) {
       double expected = direction.from(i);
@@ -127,25 +132,25 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionPutsEachVariableWhereItsPositionSays) 
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionLeavesNoBound) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   const BoundedDirection direction(kernels_, p, 6, false);
   for (std::size_t i = 0; i < n_; ++i) EXPECT_TRUE(p.lower[i] <= p.x[i] && p.x[i] <= p.upper[i]) << i;
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionKeepsTheStart) {
   for (const bool from_start : {false, true}) {
-    KernelProblem p(n_, true);
+    KernelProblem p = problem(true);
     const BoundedDirection direction(kernels_, p, 6, from_start);
     for (std::size_t i = 0; i < n_; ++i) {
       EXPECT_EQ(p.start[i], direction.from(i));
       EXPECT_EQ(p.start_gradient[i], p.gradient[i]);
-      EXPECT_EQ(p.element(i, kDirection), p.x[i] - p.start[i]);
+      EXPECT_EQ(p.element(i, kDirection), p.stored(p.x[i] - p.start[i]));
     }
   }
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionSumsOverItsDirection) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   const BoundedDirection direction(kernels_, p, 6, false);
   ReferenceSum slope;
   ReferenceSum squared_norm;
@@ -162,7 +167,7 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionSumsOverItsDirection) {
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionTellsWhetherAFreeVariableMetABound) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   BoundedDirection direction(kernels_, p, 6, false);
   bool met = false;
   for (std::size_t i = 0; i < n_; ++i) {
@@ -172,7 +177,7 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionTellsWhetherAFreeVariableMetABound) {
 }
 
 TEST_P(KernelsOfSizeTest, BoundedDirectionDotsAreSplitByPosition) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   const BoundedDirection direction(kernels_, p, 6, false);
   const auto free_d = [&](std::size_t i) { return p.positions[i] == kFree ? p.element(i, kDirection) : 0; };
   const auto active_d = [&](std::size_t i) { return p.positions[i] == kFree ? 0 : p.element(i, kDirection); };
@@ -182,7 +187,7 @@ TEST_P(KernelsOfSizeTest, BoundedDirectionDotsAreSplitByPosition) {
 
 TEST_P(KernelsOfSizeTest, MoveGoesAlongTheDirection) {
   for (const bool bounded : {false, true}) {
-    KernelProblem p(n_, bounded);
+    KernelProblem p = problem(bounded);
     kernels_.move(p.view(), kDirection, 0.7);
     for (std::size_t i = 0; i < n_; ++i) {
       EXPECT_EQ(p.x[i], clipped(p, i, p.start[i] + 0.7 * p.element(i, kDirection))) << i;
@@ -192,7 +197,7 @@ TEST_P(KernelsOfSizeTest, MoveGoesAlongTheDirection) {
 
 TEST_P(KernelsOfSizeTest, MoveTellsWhetherXChanged) {
   for (const bool bounded : {false, true}) {
-    KernelProblem p(n_, bounded);
+    KernelProblem p = problem(bounded);
     kernels_.move(p.view(), kDirection, 0.7);
     EXPECT_FALSE(kernels_.move(p.view(), kDirection, 0.7));
     p.x[n_ - 1] += 0.125;
@@ -202,7 +207,7 @@ TEST_P(KernelsOfSizeTest, MoveTellsWhetherXChanged) {
 
 TEST_P(KernelsOfSizeTest, TrialGivesTheSlopeAndTheProjectedGradient) {
   for (const bool bounded : {false, true}) {
-    KernelProblem p(n_, bounded);
+    KernelProblem p = problem(bounded);
     const TrialSums sums = kernels_.trial(p.view(), kDirection);
     ReferenceSum slope;
     double largest = 0;
@@ -217,15 +222,15 @@ TEST_P(KernelsOfSizeTest, TrialGivesTheSlopeAndTheProjectedGradient) {
 
 TEST_P(KernelsOfSizeTest, UpdateStoresThePairAndItsProducts) {
   for (const double scale : {1.0, 0.7}) {
-    KernelProblem p(n_, false);
+    KernelProblem p = problem(false);
     KernelProblem before = p;
     const Columns columns = KernelProblem::columns(KernelProblem::kColumns);
     Vector y_dots(columns.count);
     Vector g_dots(columns.count);
-    kernels_.update(p.view(), kDirection, scale, kY, columns, y_dots.data(), g_dots.data(), p.scratch.data());
+    kernels_.update(p.view(), kDirection, scale, kY, columns, y_dots.data(), g_dots.data());
     for (std::size_t i = 0; i < n_; ++i) {
-      EXPECT_EQ(p.element(i, kDirection), scale * before.element(i, kDirection));
-      EXPECT_EQ(p.element(i, kY), p.gradient[i] - p.start_gradient[i]);
+      EXPECT_EQ(p.element(i, kDirection), p.stored(scale * before.element(i, kDirection)));
+      EXPECT_EQ(p.element(i, kY), p.stored(p.gradient[i] - p.start_gradient[i]));
     }
     const auto y = [&](std::size_t i) { return p.element(i, kY); };
     const auto g = [&](std::size_t i) { return p.gradient[i]; };
@@ -238,7 +243,7 @@ class BoundedUpdate {
  public:
   BoundedUpdate(const Kernels& kernels, KernelProblem& p, bool stores_pair) {
     sums = kernels.bounded_update(p.view(), kDirection, 0.7, stores_pair ? kY : kNoColumn, p.positions.data(),
-                                  p.new_positions.data(), columns, y_dots.data(), d_dots.data(), p.scratch.data());
+                                  p.new_positions.data(), columns, y_dots.data(), d_dots.data());
     for (std::size_t i = 0; i < p.n; ++i) {
       const double g = p.gradient[i];
       const bool stays =
@@ -257,14 +262,14 @@ class BoundedUpdate {
 };
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateStoresThePairAndItsProducts) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   KernelProblem before = p;
   const BoundedUpdate update(kernels_, p, true);
   ReferenceSum y_squared_norm;
   for (std::size_t i = 0; i < n_; ++i) {
     const double y = p.element(i, kY);
-    EXPECT_EQ(p.element(i, kDirection), 0.7 * before.element(i, kDirection));
-    EXPECT_EQ(y, p.gradient[i] - p.start_gradient[i]);
+    EXPECT_EQ(p.element(i, kDirection), p.stored(0.7 * before.element(i, kDirection)));
+    EXPECT_EQ(y, p.stored(p.gradient[i] - p.start_gradient[i]));
     y_squared_norm.add(y * y);
   }
   y_squared_norm.expect(update.sums.y_squared_norm, "y_squared_norm");
@@ -273,15 +278,17 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateStoresThePairAndItsProducts) {
 }
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateWithoutAPairLeavesTheColumnsAlone) {
-  KernelProblem p(n_, true);
-  const KernelProblem before = p;
+  KernelProblem p = problem(true);
+  KernelProblem before = p;
   const BoundedUpdate update(kernels_, p, false);
-  for (std::size_t i = 0; i < p.w.size(); ++i) ASSERT_EQ(p.w[i], before.w[i]);
+  for (std::size_t i = 0; i < p.rows; ++i) {
+    for (std::size_t c = 0; c < KernelProblem::kColumns; ++c) ASSERT_EQ(p.element(i, c), before.element(i, c));
+  }
 }
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateLooksAlongTheProjectedSteepestDescent) {
   for (const bool stores_pair : {false, true}) {
-    KernelProblem p(n_, true);
+    KernelProblem p = problem(true);
     const BoundedUpdate update(kernels_, p, stores_pair);
     ReferenceSum squared_norm;
     for (const double d : update.d) squared_norm.add(d * d);
@@ -292,7 +299,7 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateLooksAlongTheProjectedSteepestDescent) {
 }
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateCountsBreakpoints) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   const BoundedUpdate update(kernels_, p, true);
   const auto finite = [](double t) { return std::isfinite(t); };
   const auto moves = [](double d) { return d != 0; };
@@ -303,7 +310,7 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateCountsBreakpoints) {
 }
 
 TEST_P(KernelsOfSizeTest, BoundedUpdateFindsWhoIsAtABoundAndStays) {
-  KernelProblem p(n_, true);
+  KernelProblem p = problem(true);
   const BoundedUpdate update(kernels_, p, false);
   for (std::size_t i = 0; i < n_; ++i) {
     Position expected = kFree;
@@ -315,15 +322,35 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateFindsWhoIsAtABoundAndStays) {
 }
 
 TEST_P(KernelsOfSizeTest, GradientDotsAreProductsWithTheColumns) {
-  KernelProblem p(n_, false);
+  KernelProblem p = problem(false);
   const Columns columns = KernelProblem::columns(5);
   Vector g_dots(columns.count);
-  kernels_.gradient_dots(p.view(), columns, g_dots.data(), p.scratch.data());
+  kernels_.gradient_dots(p.view(), columns, g_dots.data());
   expect_dots(
       p, columns, g_dots, [&](std::size_t i) { return p.gradient[i]; }, "g");
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, KernelsOfSizeTest, ::testing::Values(1, 7, 8, 9, 40, 257, 5000, 16403));
+INSTANTIATE_TEST_SUITE_P(Sizes, KernelsOfSizeTest,
+                         ::testing::Combine(::testing::Values(1, 7, 8, 9, 40, 257, 5000, 16403),
+                                            ::testing::Values(Storage::kFloat64, Storage::kFloat32)));
+
+TEST(KernelsOfFloat32Test, NumberBeyondFloat32BecomesItsLargest) {
+  for (const double g : {1e300, -1e300}) {
+    KernelProblem p(3, false, Storage::kFloat32);
+    p.gradient[1] = g;
+    kernels(Storage::kFloat32).direction(p.view(), {-1, nullptr, {}}, kDirection);
+    EXPECT_EQ(p.element(1, kDirection), std::copysign(std::numeric_limits<float>::max(), -g));
+  }
+}
+
+TEST(KernelsOfFloat32Test, WhatIsNotFiniteStaysSo) {
+  KernelProblem p(3, false, Storage::kFloat32);
+  p.gradient[0] = kInf;
+  p.gradient[1] = testing::kNaN;
+  kernels(Storage::kFloat32).direction(p.view(), {-1, nullptr, {}}, kDirection);
+  EXPECT_EQ(p.element(0, kDirection), -kInf);
+  EXPECT_TRUE(std::isnan(p.element(1, kDirection)));
+}
 
 }  // namespace
 }  // namespace tfminimize::solvers

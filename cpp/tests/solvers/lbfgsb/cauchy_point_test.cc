@@ -43,9 +43,10 @@ class CauchySearch {
     const std::vector<std::uint8_t> before(positions.size());
     Vector y_dots(columns.count);
     Vector d_dots(columns.count);
-    testing::AlignedVector<double> scratch(2 * columns.count * kTile + kTile);
+    testing::AlignedVector<double> scratch(scratch_size(v.n, columns.count));
+    v.scratch = scratch.data();
     sums = kernels().bounded_update(v, kNoColumn, 1, kNoColumn, before.data(), positions.data(), columns, y_dots.data(),
-                                    d_dots.data(), scratch.data());
+                                    d_dots.data());
     cauchy.find(v, b, sums, d_dots.data(), positions.data(), room_);
   }
 

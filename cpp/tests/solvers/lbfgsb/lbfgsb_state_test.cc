@@ -24,9 +24,10 @@ using testing::Vector;
 
 using Bytes = std::vector<std::uint8_t>;
 
-LbfgsbOptions few_corrections() {
+LbfgsbOptions few_corrections(Storage storage = Storage::kFloat64) {
   LbfgsbOptions options;
   options.maxcor = 3;  // So that the oldest pairs are dropped.
+  options.storage = storage;
   return options;
 }
 
@@ -74,6 +75,7 @@ Problem elsewhere(Problem problem) {
 struct NamedProblem {
   std::string name;
   Problem problem;
+  Storage storage = Storage::kFloat64;
 };
 
 std::ostream& operator<<(std::ostream& out, const NamedProblem& p) { return out << p.name; }
@@ -81,15 +83,16 @@ std::ostream& operator<<(std::ostream& out, const NamedProblem& p) { return out 
 class LbfgsbStateTest : public ::testing::TestWithParam<NamedProblem> {
  protected:
   const Problem& problem_ = GetParam().problem;
+  const LbfgsbOptions options_ = few_corrections(GetParam().storage);
 
   /// Calls check(solve) with a solve after each of its steps.
   template <typename Check>
   void after_each_step(const Check& check) {
-    Solve counting(problem_, few_corrections());
+    Solve counting(problem_, options_);
     std::size_t steps = 0;
     for (; counting.solver.request() != Request::kStopped; ++steps) counting.advance();
     for (std::size_t step = 0; step <= steps; ++step) {
-      Solve solve(problem_, few_corrections());
+      Solve solve(problem_, options_);
       for (std::size_t k = 0; k < step; ++k) solve.advance();
       check(solve);
       if (HasFailure()) FAIL() << "after step " << step;
@@ -99,7 +102,7 @@ class LbfgsbStateTest : public ::testing::TestWithParam<NamedProblem> {
 
 TEST_P(LbfgsbStateTest, FreshSolverGoesOnWithTheSameBits) {
   after_each_step([&](Solve& solve) {
-    Solve restored(elsewhere(problem_), few_corrections());
+    Solve restored(elsewhere(problem_), options_);
     restored.solver.restore(solve.solver.save());
     expect_same_ways(solve, restored);
   });
@@ -108,9 +111,9 @@ TEST_P(LbfgsbStateTest, FreshSolverGoesOnWithTheSameBits) {
 TEST_P(LbfgsbStateTest, UsedSolverGoesOnWithTheSameBits) {
   after_each_step([&](Solve& solve) {
     for (const int used : {1, 9, 10, 11, 30}) {
-      Solve original(problem_, few_corrections());
+      Solve original(problem_, options_);
       original.solver.restore(solve.solver.save());
-      Solve restored(elsewhere(problem_), few_corrections());
+      Solve restored(elsewhere(problem_), options_);
       for (int k = 0; k < used && restored.solver.request() != Request::kStopped; ++k) restored.advance();
       restored.solver.restore(solve.solver.save());
       expect_same_ways(original, restored);
@@ -119,22 +122,22 @@ TEST_P(LbfgsbStateTest, UsedSolverGoesOnWithTheSameBits) {
 }
 
 TEST_P(LbfgsbStateTest, RestartedSolverGoesTheWayOfANewOne) {
-  Solve other(elsewhere(problem_), few_corrections());
+  Solve other(elsewhere(problem_), options_);
   other.finish();
   other.restart(problem_.x0);
-  Solve fresh(problem_, few_corrections());
+  Solve fresh(problem_, options_);
   expect_same_ways(other, fresh);
   after_each_step([&](Solve& solve) {
     solve.restart(problem_.x0);
-    Solve unused(problem_, few_corrections());
+    Solve unused(problem_, options_);
     expect_same_ways(solve, unused);
   });
 }
 
 TEST_P(LbfgsbStateTest, SavingChangesNothing) {
-  Solve undisturbed(problem_, few_corrections());
+  Solve undisturbed(problem_, options_);
   undisturbed.finish();
-  Solve solve(problem_, few_corrections());
+  Solve solve(problem_, options_);
   while (solve.solver.request() != Request::kStopped) {
     solve.solver.save();
     solve.advance();
@@ -143,9 +146,9 @@ TEST_P(LbfgsbStateTest, SavingChangesNothing) {
 }
 
 TEST_P(LbfgsbStateTest, SolverThatHasStoppedStaysStopped) {
-  Solve solve(problem_, few_corrections());
+  Solve solve(problem_, options_);
   solve.finish();
-  Solve restored(elsewhere(problem_), few_corrections());
+  Solve restored(elsewhere(problem_), options_);
   restored.solver.restore(solve.solver.save());
   expect_same(solve, restored);
   EXPECT_THROW(restored.solver.advance(0), std::logic_error);
@@ -212,12 +215,12 @@ TEST_P(LbfgsbStateTest, RestartForgetsPairsThatWereTaken) {
 }
 
 TEST_P(LbfgsbStateTest, TruncatedStateIsRefusedAndChangesNothing) {
-  Solve source(problem_, few_corrections());
+  Solve source(problem_, options_);
   for (int k = 0; k < 12; ++k) source.advance();
   const Bytes state = source.solver.save();
   for (std::size_t size = 0; size < state.size(); size += 1 + size / 16) {
-    Solve undisturbed(problem_, few_corrections());
-    Solve solve(problem_, few_corrections());
+    Solve undisturbed(problem_, options_);
+    Solve solve(problem_, options_);
     const Bytes cut(state.begin(), state.begin() + static_cast<std::ptrdiff_t>(size));
     EXPECT_THROW(solve.solver.restore(cut), std::invalid_argument) << size;
     expect_same_ways(solve, undisturbed);
@@ -226,32 +229,34 @@ TEST_P(LbfgsbStateTest, TruncatedStateIsRefusedAndChangesNothing) {
 }
 
 TEST_P(LbfgsbStateTest, LongerStateIsRefused) {
-  Solve source(problem_, few_corrections());
+  Solve source(problem_, options_);
   source.advance();
   Bytes state = source.solver.save();
   state.push_back(0);
-  Solve solve(problem_, few_corrections());
+  Solve solve(problem_, options_);
   EXPECT_THROW(solve.solver.restore(state), std::invalid_argument);
 }
 
 TEST_P(LbfgsbStateTest, DamagedStateIsRefused) {
-  Solve source(problem_, few_corrections());
+  Solve source(problem_, options_);
   for (int k = 0; k < 12; ++k) source.advance();
   const Bytes state = source.solver.save();
   Random random(1);
   for (int trial = 0; trial < 50; ++trial) {
     Bytes damaged = state;
     damaged[random.below(state.size())] ^= static_cast<std::uint8_t>(1 + random.below(255));
-    Solve solve(problem_, few_corrections());
+    Solve solve(problem_, options_);
     EXPECT_THROW(solve.solver.restore(damaged), std::invalid_argument) << trial;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Problems, LbfgsbStateTest,
-                         ::testing::Values(NamedProblem{"Unbounded", rosenbrock_problem(5)},
-                                           NamedProblem{"Bounded", bounded_rosenbrock(11, 4)},
-                                           NamedProblem{"Quadratic", quadratic(16, 30)}),
-                         [](const auto& p) { return p.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Problems, LbfgsbStateTest,
+    ::testing::Values(NamedProblem{"Unbounded", rosenbrock_problem(5)},
+                      NamedProblem{"Bounded", bounded_rosenbrock(11, 4)}, NamedProblem{"Quadratic", quadratic(16, 30)},
+                      NamedProblem{"UnboundedFloat32", rosenbrock_problem(5), Storage::kFloat32},
+                      NamedProblem{"BoundedFloat32", bounded_rosenbrock(11, 4), Storage::kFloat32}),
+    [](const auto& p) { return p.param.name; });
 
 TEST(LbfgsbWarmStartTest, DistantBoundsDoNotChangeTheFirstStep) {
   Problem problem = rosenbrock_problem(11);
