@@ -72,7 +72,7 @@ class LBFGSB(NativeOptimizer):
         storage: str = LBFGSB_DEFAULTS["storage"],
     ) -> None:
         self.bounds, self.constraints = bounds, ()
-        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls, "storage": storage}
+        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "storage": storage, "maxls": maxls}
         self.options["maxfun"] = NO_LIMIT if maxfun is None else maxfun
         lbfgsb_options(self.options)
 
