@@ -14,7 +14,7 @@ __all__ = ["NATIVE_METHODS", "NativeMethod"]
 Options = Mapping[str, Any]
 
 _BYTES_BESIDE = 3 * 8
-"""What a solve takes for each variable besides the solver, its x and its gradient: x and the gradient in the result; the
+"""What a solve takes for each variable besides the solver, its x and its gradient: both of them in the result, and the
 gradient that TensorFlow returns, in float32 that and a copy of x."""
 
 
