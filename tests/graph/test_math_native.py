@@ -288,7 +288,9 @@ def test_error_in_the_trace_function_leaves_the_variables() -> None:
 
 
 def test_repr_of_an_optimizer_shows_its_arguments() -> None:
-    assert repr(tfm.LBFGSB(bounds=(0, 1), maxcor=5)).startswith("LBFGSB(bounds=(0, 1), maxcor=5, ftol=")
+    assert repr(tfm.LBFGSB(bounds=(0, 1), maxcor=5)).startswith(
+        "LBFGSB(bounds=(0, 1), maxcor=5, storage='float64', ftol="
+    )
     assert repr(tfm.LBFGSB(bounds=np.array([[0, 1], [2, 3]]))).startswith("LBFGSB(bounds=array([[0, 1],")
     assert repr(tfm.LBFGSB(maxfun=9)).endswith("maxls=20, maxfun=9)")
     assert repr(tfm.SLSQP()) == "SLSQP(ftol=1e-06)"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "solvers/snapshot.h"
 
@@ -114,17 +113,13 @@ void CompactBfgsMatrix::multiply_pairs() {
     std::fill(a->elements().begin(), a->elements().end(), 0.0);
   }
   clear_active();
-  std::vector<double> tile(tiles_.columns * kTile);
   for (std::size_t t = 0; t < num_tiles(n_); ++t) {
-    for (const std::vector<std::int32_t>* slots : {&s_slots_, &y_slots_}) {
-      for (std::size_t i = 0; i < k_; ++i) {
-        const auto column = static_cast<std::size_t>((*slots)[i]);
-        for (std::size_t r = 0; r < kTile; ++r) tile[column * kTile + r] = tiles_.element(t * kTile + r, column);
-      }
-    }
     const auto product = [&](std::int32_t a, std::int32_t b) {
-      const double* column = tile.data() + static_cast<std::size_t>(a) * kTile;
-      return std::inner_product(column, column + kTile, tile.data() + static_cast<std::size_t>(b) * kTile, 0.0);
+      double sum = 0;
+      for (std::size_t row = t * kTile; row < (t + 1) * kTile; ++row) {
+        sum += tiles_.element(row, static_cast<std::size_t>(a)) * tiles_.element(row, static_cast<std::size_t>(b));
+      }
+      return sum;
     };
     for (std::size_t i = 0; i < k_; ++i) {
       for (std::size_t j = 0; j < k_; ++j) {

@@ -76,8 +76,8 @@ class LBFGSB(NativeOptimizer):
         storage: str = LBFGSB_DEFAULTS["storage"],
     ) -> None:
         self.bounds, self.constraints = bounds, ()
-        self.options = {"maxcor": maxcor, "ftol": ftol, "gtol": gtol, "maxls": maxls}
-        self.options |= {"maxtime": maxtime, "storage": storage}
+        self.options = {"maxcor": maxcor, "storage": storage, "ftol": ftol, "gtol": gtol}
+        self.options |= {"maxtime": maxtime, "maxls": maxls}
         self.options["maxfun"] = NO_LIMIT if maxfun is None else maxfun
         lbfgsb_options(self.options)
 
