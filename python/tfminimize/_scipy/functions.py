@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from scipy.optimize import Bounds, OptimizeWarning
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.parameters import Parameters
 from tfminimize._scipy import private
+from tfminimize._tf.warning import warn
 
 __all__ = [
     "FreeVariables",
@@ -56,7 +56,7 @@ def sorted_options(
     others = dict(loose) | {name: value for name, value in options.items() if name in loose}
     unknown = [name for name in options if name not in native and name not in loose and name != "tol"]
     if unknown:
-        warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=4)
+        warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning)
     return given, others
 
 

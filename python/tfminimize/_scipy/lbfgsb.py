@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from tfminimize._scipy.native import (
     warn_of_hessian,
 )
 from tfminimize._tf.binding import _native
+from tfminimize._tf.warning import warn
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb"]
 
@@ -93,7 +93,7 @@ def lbfgsb(
 
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"])
-        return _solve(HostSolve(functions, differences, user_callback, shown), functions, settings)
+        return _solve(HostSolve(functions, differences, user_callback, shown), settings)
 
     return over_free_elements(functions, solve)
 
@@ -189,18 +189,17 @@ def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     deprecated = [name for name in ("disp", "iprint") if name in options]
     if deprecated:
         message = "The options disp and iprint of L-BFGS-B are deprecated, as in SciPy, and have no effect."
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warn(message, DeprecationWarning)
     options = {name: value for name, value in options.items() if name not in deprecated}
     native, differences = sorted_options(options, LBFGSB_DEFAULTS, _DIFFERENCES)
     # SciPy counts an iteration before it looks at the limit.
     return lbfgsb_options(with_least(native, maxiter=1, maxfun=0), options.get("tol")), differences
 
 
-def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any]) -> OptimizeResult:
+def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
     function = run.function
-    lower, upper = functions.bounds or (None, None)
     # SciPy's limit counts the evaluations of finite differences, which only its function knows.
-    solver = _native.Lbfgsb(run.x, run.gradient, lower=lower, upper=upper, **{**settings, "maxfun": NO_LIMIT})
+    solver = _native.Lbfgsb(run.x, run.gradient, **run.bounds, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
     def on_iteration() -> bool:
@@ -212,7 +211,7 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
         result.update(status=1, message=_TOO_MANY_EVALUATIONS)
     elif status == 2 and function.nfev > maxfun:
         result.update(status=1)
-    layout = Layout([("x", functions.x.shape, "float64")])
+    layout = Layout([("x", run.x.shape, "float64")])
     # Bounds hold all along the way.
     result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from tfminimize._scipy import private
 from tfminimize._scipy.constraints import ArrayConstraint, ConstraintRows, finite_differences, read_constraints
 from tfminimize._scipy.functions import FreeVariables, read_bounds, split
 from tfminimize._tf.binding import _native
+from tfminimize._tf.warning import warn
 
 __all__ = ["ArrayFunctions", "HostSolve", "all_fixed", "over_free_elements", "read_functions", "warn_of_hessian"]
 
@@ -98,7 +98,7 @@ def read_functions(
 def warn_of_hessian(name: str, hess: Any, hessp: Any) -> None:
     """Say that a method uses no Hessian if it is given one."""
     if hess is not None or hessp is not None:
-        warnings.warn(f"{name} uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=3)
+        warn(f"{name} uses no Hessian: hess and hessp are ignored.", RuntimeWarning)
 
 
 def over_free_elements(
@@ -163,6 +163,8 @@ class HostSolve:
 
     Attributes
     ----------
+    bounds : dict
+        ``lower`` and ``upper``, for the solver.
     x, gradient : ndarray, shape (n,)
         What the solver works on.
     function : object
@@ -191,6 +193,8 @@ class HostSolve:
             **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
         )
         self._first = time.perf_counter() - begin
+        lower, upper = functions.bounds or (None, None)
+        self.bounds: dict[str, Any] = {"lower": lower, "upper": upper}
         n = functions.x.size
         self.x, self.gradient = _native.aligned_zeros(n), _native.aligned_zeros(n)
         self.x[:] = functions.x

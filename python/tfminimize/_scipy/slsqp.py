@@ -104,19 +104,16 @@ def slsqp(
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Slsqp.check_memory(functions.x.size, 0)
         verbosity = loose["iprint"] if loose["disp"] else 0
-        return _solve(HostSolve(functions, loose, user_callback, shown), functions, settings, verbosity)
+        return _solve(HostSolve(functions, loose, user_callback, shown), settings, verbosity)
 
     return over_free_elements(functions, solve)
 
 
-def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
+def _solve(run: HostSolve, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
     function, rows = run.function, run.rows
-    jacobian = _native.aligned_matrix(rows.size, functions.x.size)
-    lower, upper = functions.bounds or (None, None)
+    jacobian = _native.aligned_matrix(rows.size, run.x.size)
     values = _native.aligned_zeros(rows.size)
-    solver = _native.Slsqp(
-        run.x, run.gradient, values, jacobian, rows.num_equalities, lower=lower, upper=upper, **settings
-    )
+    solver = _native.Slsqp(run.x, run.gradient, values, jacobian, rows.num_equalities, **run.bounds, **settings)
     objective = _native.HostObjective(
         lambda x: (function.fun(x), rows.values(x)), lambda x: (function.grad(x), rows.jacobian(x))
     )

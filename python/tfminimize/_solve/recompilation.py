@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 
 import tensorflow as tf
 
 from tfminimize._solve.workspace import Workspace
+from tfminimize._tf.warning import warn
 
 __all__ = ["warn_if_compiled_anew"]
 
@@ -47,12 +47,11 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
             _seconds(workspace)
     workspace.x[...], workspace.gradient[...] = x, gradient
     if beside > max(_SHORT, _MUCH_FASTER * again):
-        warnings.warn(
+        warn(
             f"XLA compiles the function anew for every x: an evaluation took {beside:.2g} s, but {again:.2g} s where "
             "it was compiled already. Use jit_compile=False, also in a tf.function that the function calls, or let no "
             "size depend on x.",
             UserWarning,
-            stacklevel=2,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,11 +16,12 @@ from tfminimize._problem.methods import WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._problem.violation import violation
+from tfminimize._problem.violation import add_violation
 from tfminimize._solve import native
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._solve.scipy_calls import Evaluation, Products, adapted_callback
+from tfminimize._tf.warning import warn
 from tfminimize._trace.hessian_products import difference_product
 
 __all__ = ["minimize", "solve"]
@@ -77,11 +77,7 @@ def solve(
         if products is not None:
             products.release()
     seconds = time.perf_counter() - begin
-    if "constr_violation" not in result:
-        # The method's own account, if it gives one.
-        result.constr_violation = np.float64(
-            result.maxcv if "maxcv" in result else violation(np.ravel(result.x), bounds, problem.constraints)
-        )
+    add_violation(result, bounds, problem.constraints)
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
         value = result.get(name)
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
@@ -239,13 +235,12 @@ SHORT_DESCENT = {"maxiter": 100}
 
 
 def _check_minimum(method: str, result: Any, first_loss: float, descend: Callable[[Float64], float]) -> None:
-    """Warn where a method takes a point for a minimum from which L-BFGS-B goes on at once."""
+    """Warn if L-BFGS-B can lower the loss much further from where a method reports success."""
     lower = descend(np.ravel(result.x))
     if result.fun - lower > max(_GAIN * (first_loss - result.fun), _CHANGE * abs(result.fun)):
-        warnings.warn(
-            f"method {method!r} has stopped with success at a point that is no minimum: L-BFGS-B lowers the loss from "
-            f"there, from {result.fun:.6g} to {lower:.6g}. The tests of this method are made for float64, and this "
-            "loss has float32: use method='L-BFGS-B', which knows it, or float64.",
+        warn(
+            f"method {method!r} has stopped with success at a point that is not a minimum: from there L-BFGS-B lowers "
+            f"the loss from {result.fun:.6g} to {lower:.6g}. This method's tests are made for float64, but the loss is "
+            "float32: use method='L-BFGS-B', which allows for that, or float64.",
             RuntimeWarning,
-            stacklevel=2,
         )

@@ -6,13 +6,13 @@ Graphs are GraphDefs here: those of functions that are being traced, and those o
 from __future__ import annotations
 
 import collections
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfminimize._tf import private
+from tfminimize._tf.warning import warn
 
 __all__ = ["READS", "GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
 
@@ -84,12 +84,11 @@ class GraphEffects:
         """Warn if there is such an operation, and say whether."""
         found = self.random_operation()
         if found is not None:
-            warnings.warn(
+            warn(
                 f"The loss or a constraint draws random numbers, in operation {found}: each evaluation has others, so "
                 "that the solver may stop anywhere and report success. Draw them before the solve, use "
                 "tf.random.stateless_* with a seed that stays the same, or call the model with training=False.",
                 UserWarning,
-                stacklevel=2,
             )
         return found is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from tfminimize._problem.bounds import low_then_high, pack_bounds
 from tfminimize._problem.parameters import as_variable
+from tfminimize._tf.warning import warn
 from tfminimize._tf1.eager import EagerFormulation
 from tfminimize._tf1.formulation import Formulation
 from tfminimize._tf1.graph import GraphFormulation
@@ -113,5 +113,5 @@ def meaningful_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     ignored = [name for name in _WITHOUT_EFFECT if name in options]
     shown = [f"'{name}'" for name in ignored if options[name] not in (None, False)]
     if shown:
-        warnings.warn(f"the option {', '.join(shown)} has no effect here: remove it.", UserWarning, stacklevel=5)
+        warn(f"the option {', '.join(shown)} has no effect here: remove it.", UserWarning)
     return {name: value for name, value in options.items() if name not in ignored}

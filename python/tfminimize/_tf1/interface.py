@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import PackedBounds, as_packed
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._problem.violation import violation
+from tfminimize._problem.violation import add_violation
 from tfminimize._scipy.lbfgsb import lbfgsb
 from tfminimize._scipy.slsqp import slsqp
 from tfminimize._solve import scipy_methods
@@ -235,12 +235,7 @@ class ExternalOptimizerInterface(Internals):
                 )
             result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
             result.x = layout.rounded(x.ravel())
-            if "constr_violation" not in result:
-                # The method's own account, if it gives one.
-                own = result.get("maxcv")
-                result.constr_violation = (
-                    self._violation(functions, bounds, result.x) if own is None else np.float64(own)
-                )
+            self._add_violation(result, functions, bounds)
         except BaseException:
             functions.restore()
             raise
@@ -296,14 +291,13 @@ class ExternalOptimizerInterface(Internals):
             "optimizer_kwargs": self.optimizer_kwargs,
         }
 
-    def _violation(self, functions: FlatFunctions, bounds: PackedBounds, x: Float64) -> Any:
-        """The greatest violation of a constraint or bound, for solvers that do not tell it."""
+    def _add_violation(self, result: OptimizeResult, functions: FlatFunctions, bounds: PackedBounds) -> None:
         constraints = [
             {"type": kind, "fun": functools.partial(functions.values, i)}
             for i, (_, kind, _) in enumerate(self._formulation.constraints)
         ]
         box = scipy.optimize.Bounds(*bounds.flat(self._formulation.parameters.layout))
-        return np.float64(violation(x, box, constraints))
+        add_violation(result, box, constraints)
 
     def _pairs(self, bounds: PackedBounds) -> list[tuple[float, float]] | None:
         """One (low, high) for each element of the flat vector; None without ``var_to_bounds``."""
