@@ -104,8 +104,8 @@ def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
             return tf.constant(leaf)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"args holds an array of dtype {leaf.dtype}, which cannot become a tensor ({error}): convert it, or let the "
-                "function take it from its closure."
+                f"args holds an array of dtype {leaf.dtype}, which cannot become a tensor ({error}): convert it, or "
+                "let the function take it from its closure."
             ) from None
     if isinstance(leaf, float):
         return tf.constant(leaf, float_dtype)

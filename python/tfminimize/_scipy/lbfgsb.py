@@ -1,4 +1,4 @@
-"""L-BFGS-B as a method of SciPy's, for functions on NumPy arrays."""
+"""L-BFGS-B as a method for `scipy.optimize.minimize`, for functions of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def fmin_l_bfgs_b(
 
 
 def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The solver's options and those of finite differences; what SciPy only warns of is a warning here too."""
+    """The options of the solver and of finite differences, with SciPy's warnings."""
     deprecated = [name for name in ("disp", "iprint") if name in options]
     if deprecated:
         message = "The options disp and iprint of L-BFGS-B are deprecated, as in SciPy, and have no effect."
@@ -198,7 +198,7 @@ def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
     function = run.function
-    # SciPy's limit counts the evaluations of finite differences, which only its function knows.
+    # SciPy's limit includes the evaluations for finite differences, which only its function counts.
     solver = _native.Lbfgsb(run.x, run.gradient, **run.bounds, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
@@ -212,6 +212,6 @@ def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
     elif status == 2 and function.nfev > maxfun:
         result.update(status=1)
     layout = Layout([("x", run.x.shape, "float64")])
-    # Bounds hold all along the way.
+    # L-BFGS-B never leaves the bounds.
     result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))
     return result

@@ -1,4 +1,4 @@
-"""SLSQP as a method of SciPy's, for functions on NumPy arrays."""
+"""SLSQP as a method for `scipy.optimize.minimize`, for functions of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def slsqp(
     x0 : array_like, shape (n,)
         The start; projected into the bounds.
     args : tuple, optional
-        Of ``fun`` and ``jac``.
+        Further arguments of ``fun`` and ``jac``.
     jac : callable, optional
         ``jac(x, *args) -> array of shape (n,)``. None: forward differences with the absolute step ``eps``;
         ``"2-point"``, ``"3-point"`` or ``"cs"``: with a relative step, for the constraints too; True: ``fun`` returns
@@ -66,11 +66,11 @@ def slsqp(
     hess, hessp : optional
         Not used; a warning says so.
     bounds : Bounds or sequence of (low, high), optional
-        Never left, not even by the points at which derivatives are differenced.
+        No evaluation leaves them, not even for finite differences.
     constraints : dict, NonlinearConstraint, LinearConstraint, or a sequence of them, optional
         A dict has ``type``, ``"eq"`` for fun(x) = 0 or ``"ineq"`` for fun(x) >= 0; ``fun``, which returns a number or
-        an array; and if need be ``jac``, which returns an array of shape (m, n), and ``args``. Without ``jac`` the
-        Jacobian is made by differences.
+        an array; and optionally ``jac``, which returns an array of shape (m, n), and ``args``. Without ``jac`` the
+        Jacobian comes from finite differences.
     callback : callable, optional
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
@@ -134,7 +134,7 @@ def _solve(run: HostSolve, settings: Mapping[str, Any], verbosity: int) -> Optim
 
 
 def _print_summary(result: OptimizeResult) -> None:
-    """SciPy's."""
+    """Print SciPy's summary."""
     print(f"{result.message}    (Exit mode {result.status})")
     print("            Current function value:", result.fun)
     print("            Iterations:", result.nit)

@@ -1,4 +1,4 @@
-"""Methods that are not native: they run in SciPy, on the compiled function with its gradient."""
+"""The methods without a native solver: they run in SciPy, on the compiled function and its gradient."""
 
 from __future__ import annotations
 
@@ -111,17 +111,17 @@ def minimize(
     options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> OptimizeResult:
-    """`scipy.optimize.minimize` for a loss that TensorFlow computes, perhaps in float32, and that may be infinite.
+    """`scipy.optimize.minimize` for a loss from TensorFlow, which may be float32 and may be infinite.
 
-    SciPy's methods assume that a loss has the precision of float64. Where it has not, steps of differences that they
-    make by themselves are those that fit, and a success is checked.
+    SciPy's methods assume that a loss has the precision of float64. If it has less, they get larger steps for their
+    finite differences, and a success is checked.
 
     Parameters
     ----------
     precision : float
         The rounding unit of the loss.
     descend : callable
-        ``descend(x)`` is the loss that L-BFGS-B reaches from there.
+        ``descend(x)`` is the loss that L-BFGS-B reaches from x.
     """
     if callable(method):
         found = scipy.optimize.minimize(
@@ -145,8 +145,8 @@ def minimize(
     if is_coarse and method == "newton-cg" and hessp is None and kwargs.get("hess") is None and "eps" not in options:
         hessp = difference_product(lambda x: loss_and_gradient(x)[1], precision)
     if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
-        # The simplex has the precision of the start. Points that differ by less than float32 can tell are the same one
-        # to the loss, and would let the simplex shrink too early.
+        # The simplex has the precision of the start. In float64 it could hold points that the loss cannot tell apart in
+        # float32, and would shrink too early.
         x0 = x0.astype(np.float32)
     has_gradient = method not in WITHOUT_GRADIENT
     watched = _Watched(loss_and_gradient, has_gradient)
@@ -165,7 +165,7 @@ def minimize(
         )
     except _Ended as end:
         return end.result
-    # Whether the method itself has said what a minimum is, among all points within the bounds.
+    # Without tolerances from the user and without constraints, the method's own defaults decide what a minimum is.
     has_decided = tol is None and not any("tol" in name or "radius" in name for name in given)
     if found.success and is_coarse and has_decided and not has_constraints(constraints):
         _check_minimum(method, found, watched.first_loss, descend)
@@ -173,16 +173,16 @@ def minimize(
 
 
 class _Ended(Exception):
-    """Leaves a method that cannot go on."""
+    """Ends a method that cannot go on, with its result."""
 
     def __init__(self, result: OptimizeResult) -> None:
         self.result = result
 
 
 class _Watched:
-    """The loss as SciPy's methods call it, until it is a number that they cannot go on from.
+    """The loss for SciPy's methods, which ends them when it becomes a number that they cannot handle.
 
-    They take an infinite loss for a minimum, or fail in an assertion of their own.
+    They would report an infinite loss as a minimum, or fail in an assertion of their own.
     """
 
     first_loss = np.nan
@@ -225,13 +225,13 @@ class _Watched:
 
 
 _GAIN = 1e-4
-"""The share of the whole decrease that L-BFGS-B may still gain. Ordinary fits leave it a tenth of this."""
+"""L-BFGS-B may still gain this share of the whole decrease. Ordinary fits leave it a tenth of that."""
 
 _CHANGE = 1e-3
-"""A change of the loss that is too small to matter, relative."""
+"""A smaller relative change of the loss does not matter."""
 
 SHORT_DESCENT = {"maxiter": 100}
-"""Options of L-BFGS-B, when it goes on from a minimum."""
+"""The options of L-BFGS-B when it checks a minimum."""
 
 
 def _check_minimum(method: str, result: Any, first_loss: float, descend: Callable[[Float64], float]) -> None:
