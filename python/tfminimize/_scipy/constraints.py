@@ -31,7 +31,7 @@ class ArrayConstraint:
     is_equality: bool
 
     def on(self, variables: FreeVariables) -> ArrayConstraint:
-        """This constraint as a function of the free variables only."""
+        """The constraint as a function of the free variables only."""
         jac = None if self.jac is None else variables.derivative(_dense(self.jac))
         return ArrayConstraint(self.name, variables.function(self.fun), jac, self.args, self.is_equality)
 

@@ -61,7 +61,7 @@ class ArrayFunctions:
         return (-np.inf, np.inf) if self.bounds is None else self.bounds
 
     def on(self, variables: FreeVariables) -> ArrayFunctions:
-        """These functions of the free variables only."""
+        """The same functions of the free variables only."""
         return ArrayFunctions(
             variables.function(self.fun),
             variables.part(self.x),
