@@ -221,7 +221,7 @@ def test_unhashable_argument_is_an_error() -> None:
 
 
 def test_array_of_objects_as_argument_is_an_error() -> None:
-    with pytest.raises(ValueError, match="args holds an array of dtype object, which is not a tensor"):
+    with pytest.raises(ValueError, match="args holds an array of dtype object, which cannot become a tensor"):
         tfm.minimize(lambda x, a: tf.reduce_sum(x**2), X0, args=(np.array([None]),))
 
 

@@ -55,7 +55,7 @@ def solver() -> tfm.Minimizer:
         ),
         (
             {"batched_args": (np.zeros((3, 2)), np.zeros(3))},
-            "batched_args are 2, but the Minimizer was made with 1 args",
+            "there are 2 batched_args .* but it was made with 1",
         ),
         ({"batched_args": np.zeros((3, 2)), "num_threads": 0}, "num_threads is 0: give an integer, 1 or greater"),
         ({"batched_args": np.zeros((3, 2)), "num_threads": 1.5}, "num_threads is 1.5"),
