@@ -53,12 +53,12 @@ def test_unusable_loss_is_an_error(fun: Any, sentence: str) -> None:
         ({"a": np.array(np.nan)}, r"x0\['a'\] is nan"),
         (np.zeros(2, complex), "dtype complex128"),
         (np.zeros(2, np.float16), "dtype float16"),
-        (np.array(["a"]), "x0 is array.*nothing that can be optimised"),
-        ("ab", "x0 is 'ab', which is nothing that can be optimised"),
+        (np.array(["a"]), "x0 is array.*cannot be optimised"),
+        ("ab", "x0 is 'ab', which cannot be optimised"),
         ({"a": 1.0, 2: 2.0}, "keys cannot be sorted"),
         (np.array([True]), "dtype bool"),
         ([[1.0], [1.0, 2.0]], "ragged"),
-        (None, "x0 is None, which is nothing that can be optimised: give a number"),
+        (None, "x0 is None, which cannot be optimised: give a number"),
         ({"a": None, "b": 1.0}, r"x0\['a'\] is None"),
         (tf.Module(), "give its trainable_variables"),
     ],
@@ -205,7 +205,7 @@ def test_jit_compile_that_is_no_bool_is_an_error(value: Any) -> None:
 
 def test_constraints_of_scipys_methods_with_a_structure_are_an_error() -> None:
     constraint = {"type": "eq", "fun": lambda x: x[0]}
-    with pytest.raises(ValueError, match="x0 is no vector: use method='SLSQP'"):
+    with pytest.raises(ValueError, match="x0 is not a vector: use method='SLSQP'"):
         tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, method="trust-constr", constraints=constraint)
 
 
@@ -221,7 +221,7 @@ def test_unhashable_argument_is_an_error() -> None:
 
 
 def test_array_of_objects_as_argument_is_an_error() -> None:
-    with pytest.raises(ValueError, match="args holds an array of dtype object, which is not a tensor"):
+    with pytest.raises(ValueError, match="args holds an array of dtype object, which cannot become a tensor"):
         tfm.minimize(lambda x, a: tf.reduce_sum(x**2), X0, args=(np.array([None]),))
 
 

@@ -57,9 +57,9 @@ def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
         ({"type": "eq", "fun": 3}, "the function 3"),
         (
             {"type": "eq", "fun": bowl, "jac": bowl},
-            "has a 'jac', but TensorFlow computes the derivatives: remove it",
+            "has a 'jac', but TensorFlow computes the derivatives: remove 'jac'",
         ),
-        ({"type": "eq", "fun": bowl, "lb": 0}, "has the key 'lb', which means nothing"),
+        ({"type": "eq", "fun": bowl, "lb": 0}, "has the key 'lb', which has no meaning"),
         ({"type": "eq", "fun": bowl, "args": 1.0}, r"has the args 1.0: give a tuple, such as \(value,\)"),
         ([{"type": "eq", "fun": bowl, "args": ({1},)}], r"constraints\[0\]: args holds a set"),
         (NonlinearConstraint(bowl, 0, 1, jac=bowl), "has a jac, but TensorFlow computes"),

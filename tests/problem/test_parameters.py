@@ -22,7 +22,7 @@ def test_module_as_start_is_an_error_that_names_trainable_variables(tensorflow_p
 
 
 def test_keras_tensor_as_start_is_an_error_with_a_sentence() -> None:
-    with pytest.raises(ValueError, match="which is nothing that can be optimised"):
+    with pytest.raises(ValueError, match="which cannot be optimised"):
         tfm.minimize(lambda x: x, keras.Input((2,)))
 
 

@@ -135,6 +135,13 @@ def test_unknown_option_is_scipys_warning() -> None:
         tfm.scipy.lbfgsb(rosen, X0, jac=rosen_der, frobnicate=1)
 
 
+@pytest.mark.parametrize("method", [tfm.scipy.lbfgsb, tfm.scipy.slsqp])
+def test_warning_points_at_the_callers_line(method: Any) -> None:
+    with pytest.warns(OptimizeWarning, match="frobnicate") as caught:
+        scipy.optimize.minimize(rosen, X0, jac=rosen_der, method=method, options={"frobnicate": 1})
+    assert caught[0].filename == __file__
+
+
 def test_disp_is_deprecated_as_in_scipy() -> None:
     with pytest.warns(DeprecationWarning, match="disp and iprint"):
         tfm.scipy.lbfgsb(rosen, X0, jac=rosen_der, disp=True)

@@ -37,7 +37,7 @@ def solver() -> tfm.Minimizer:
         ({"x0s": np.zeros((0, 2))}, "leading dimension of 0: give at least one"),
         ({"x0s": np.zeros((3, 4))}, r"x0s has shape \(3, 4\), but x0 has \(2,\) there: give every leaf a leading"),
         ({"x0s": 1.0}, r"x0s has shape \(\), but x0 has \(2,\)"),
-        ({"x0s": {"a": np.zeros((3, 2))}}, "x0s must be one array, as x0 is"),
+        ({"x0s": {"a": np.zeros((3, 2))}}, "x0s must be one array, like x0"),
         ({"x0s": [[0.0, np.nan], [1.0, 1.0]]}, r"x0s\[0, 1\] is nan"),
         ({"x0s": np.zeros((3, 2), complex)}, "x0s has dtype complex128"),
         ({"batched_args": (3.0,)}, r"batched_args\[0\] holds 3.0, which has no slices: give an array"),
@@ -55,7 +55,7 @@ def solver() -> tfm.Minimizer:
         ),
         (
             {"batched_args": (np.zeros((3, 2)), np.zeros(3))},
-            "batched_args are 2, but the Minimizer was made with 1 args",
+            "there are 2 batched_args .* but it was made with 1",
         ),
         ({"batched_args": np.zeros((3, 2)), "num_threads": 0}, "num_threads is 0: give an integer, 1 or greater"),
         ({"batched_args": np.zeros((3, 2)), "num_threads": 1.5}, "num_threads is 1.5"),

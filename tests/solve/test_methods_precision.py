@@ -153,9 +153,10 @@ def test_tnc_differences_gradients_with_the_step_of_float32() -> None:
 
 @pytest.mark.parametrize("method", ["Nelder-Mead", "COBYQA", "TNC"])
 def test_success_at_no_minimum_in_float32_is_a_warning(method: str) -> None:
-    with pytest.warns(RuntimeWarning, match="stopped with success at a point that is no minimum") as caught:
+    with pytest.warns(RuntimeWarning, match="stopped with success at a point that is not a minimum") as caught:
         result = tfm.minimize(far, np.array([1.0, 2.0, 3.0], np.float32), method=method)
     assert f"from {result.fun:.6g}" in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def far_in_single(x: tf.Tensor) -> tf.Tensor:
@@ -166,7 +167,7 @@ def far_in_single(x: tf.Tensor) -> tf.Tensor:
 @pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
 @pytest.mark.filterwarnings("ignore:delta_grad == 0.0")
 def test_success_that_leaves_one_badly_scaled_term_is_a_warning(method: str, loss: Any, dtype: Any) -> None:
-    with pytest.warns(RuntimeWarning, match=r"a point that is no minimum.*use method='L-BFGS-B'"):
+    with pytest.warns(RuntimeWarning, match=r"a point that is not a minimum.*use method='L-BFGS-B'"):
         tfm.minimize(loss, np.array([1.0, 10.0, 5.0], dtype), method=method)
 
 
@@ -181,14 +182,14 @@ def test_success_at_no_minimum_is_a_warning_of_the_interface(
     losses: list[Any] = []
     callback = (lambda: losses.append(1)) if with_callback else None
     v = tf.Variable(x0)
-    with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+    with pytest.warns(RuntimeWarning, match="a point that is not a minimum"):
         result = tfm.ScipyOptimizerInterface(lambda: loss(v), [v], method=method).minimize(loss_callback=callback)
     assert not with_callback or len(losses) == result.nfev  # the check does not count as an evaluation
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         v = tf.compat.v1.Variable(x0)
         optimizer = tfm.ScipyOptimizerInterface(loss(v), [v], method=method)
         session.run(tf.compat.v1.global_variables_initializer())
-        with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+        with pytest.warns(RuntimeWarning, match="a point that is not a minimum"):
             optimizer.minimize(session, loss_callback=callback)
 
 
@@ -217,7 +218,7 @@ WITHOUT_BOUNDS = ("CG", "BFGS", "Newton-CG")
 
 
 def test_success_in_the_middle_of_a_valley_is_a_warning() -> None:
-    with pytest.warns(RuntimeWarning, match="a point that is no minimum"):
+    with pytest.warns(RuntimeWarning, match="a point that is not a minimum"):
         result = tfm.minimize(rosenbrock, X0.astype(np.float32), method="TNC")
     assert result.fun > 1e-3
 

@@ -254,7 +254,7 @@ def test_random_numbers_stay_with_tensorflow() -> None:
         return tf.reduce_sum(x**2) + 1e-9 * tf.random.uniform([], dtype=tf.float64)
 
     with pytest.warns(UserWarning, match="random numbers"):
-        assert "(RandomUniform) of the function keeps a state of its own" in refused(fun)
+        assert "(RandomUniform) of the function keeps its own state" in refused(fun)
 
 
 def test_loop_with_a_gradient_that_xla_cannot_compile_runs() -> None:

@@ -36,6 +36,15 @@ def test_result_is_that_of_minimize() -> None:
     np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
+@pytest.mark.parametrize("loss_callback", [None, lambda: None], ids=["native", "in Python"])
+def test_warning_points_at_the_line_that_calls_minimize(loss_callback: Any) -> None:
+    x = tf.Variable(np.zeros(5))
+    optimizer = tfm.ScipyOptimizerInterface(lambda: rosenbrock(x), options={"eps": 1e-3})
+    with pytest.warns(UserWarning, match="'eps' has no effect here") as caught:
+        optimizer.minimize(loss_callback=loss_callback)
+    assert caught[0].filename == __file__
+
+
 def test_loss_may_be_a_tf_function() -> None:
     x = tf.Variable([5.0, 5.0])
     loss = tf.function(lambda: squared_distance(x, 1.0), jit_compile=True)

@@ -1,4 +1,4 @@
-"""The further arguments of the function, split into data and values that belong to the trace."""
+"""The function's further arguments, split into data and values that the trace is made for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Arguments:
     """``args``, split into tensors that are passed to the compiled function and values that it is traced with.
 
     Tensors, NumPy arrays and NumPy scalars are passed as tensors of their own dtype, Python floats as scalar tensors of
-    the dtype of x (float64 where x mixes dtypes): new values with the same shapes and dtypes do not retrace. Everything
-    else, such as Python integers, strings, variables and models, is given to the function as it is; another value is
-    another trace, as with `tf.function`, and a variable is read when the function runs.
+    the dtype of x (float64 if x mixes dtypes): new values with the same shapes and dtypes do not retrace. The function
+    gets everything else, such as Python integers, strings, variables and models, as it is. A new value needs a new
+    trace, as with `tf.function`; a variable is read when the function runs.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class Arguments:
     ----------
     tensors : list of tf.Tensor
     key : hashable
-        What two ``args`` must share to be served by the same trace.
+        Two ``args`` with the same key use the same trace.
     is_constant : bool
         Whether ``args`` cannot change, so that the same tuple always means the same arguments.
     """
@@ -67,11 +67,11 @@ class Arguments:
         return self._args[0]
 
     def are(self, args: Any) -> bool:
-        """Whether these are surely made of ``args``, as they are now."""
+        """Whether these are certain to be ``args`` with their present values."""
         return self.is_constant and args is self._args
 
     def rebuilder(self) -> Callable[[Iterable[tf.Tensor]], tuple[Any, ...]]:
-        """A function from tensors to ``args``, for the trace; it does not hold the data."""
+        """A function that puts tensors in the place of the data in ``args``; it does not hold the data itself."""
         template = tf.nest.map_structure(_type_spec, self._args)
         leaves = list(self._leaves)
 
@@ -104,8 +104,8 @@ def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
             return tf.constant(leaf)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"args holds an array of dtype {leaf.dtype}, which is not a tensor ({error}): convert it, or let the "
-                "function take it from its closure."
+                f"args holds an array of dtype {leaf.dtype}, which cannot become a tensor ({error}): convert it, or "
+                "let the function take it from its closure."
             ) from None
     if isinstance(leaf, float):
         return tf.constant(leaf, float_dtype)

@@ -15,10 +15,10 @@ Then the entry, for a leaf of n elements:
 
 - a pair ``(low, high)``, both broadcast to the shape of the leaf; or
 - n pairs of numbers, one for each element in C order, or an array ``[n, 2]``; or
-- `scipy.optimize.Bounds` or `Bounds`, for which n numbers are those of the elements in C order.
+- `scipy.optimize.Bounds` or `Bounds`, in which n numbers belong to the elements in C order.
 
-All numbers may be arrays, tensors or variables. None and infinities mean that there is no bound. Two pairs for a leaf
-of two elements are those of the elements, as in SciPy.
+All numbers may be arrays, tensors or variables. None and infinities mean that there is no bound. For a leaf of two
+elements, two pairs are one for each element, as in SciPy.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _NOT_DENSE = (tf.RaggedTensor, tf.SparseTensor, tf.IndexedSlices)
 
 
 class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
-    """`scipy.optimize.Bounds` that may hold tensors, which SciPy's makes arrays of, so that they have no gradient.
+    """`scipy.optimize.Bounds` that keeps tensors, with their gradients; SciPy's converts them to arrays.
 
     Parameters
     ----------
     lb, ub : number, array or tensor, optional
-        What broadcasts to the shape of x, or one for each element in C order.
+        Anything that broadcasts to the shape of x, or one number for each element in C order.
     keep_feasible : bool or array of bool, optional
         As in SciPy.
 
@@ -66,7 +66,7 @@ class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
     """
 
     def __init__(self, lb: Any = -np.inf, ub: Any = np.inf, keep_feasible: Any = False) -> None:
-        # SciPy's makes arrays of what it gets.
+        # SciPy's class would convert tensors to arrays.
         arrays = [np.zeros(1) if _is_tensor(side) else side for side in (lb, ub)]
         super().__init__(*arrays, keep_feasible)
         for name, side in (("lb", lb), ("ub", ub)):
@@ -75,15 +75,15 @@ class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
 
 
 def pack_bounds(bounds: Any, parameters: Parameters) -> tuple[Float64, Float64] | tuple[None, None]:
-    """The bounds as two packed vectors; two Nones where no bound is finite.
+    """The bounds as two packed vectors; two Nones if no bound is finite.
 
-    Bounds of a float32 component are rounded inwards to float32, so that its values respect them exactly. The padding
-    lies inside of a box: it never moves, and where all elements have two bounds, all of the packed vector has.
+    Bounds of a float32 component are rounded inwards to float32: its values then respect them exactly. The padding has
+    two bounds too: it never moves, and if every element has two bounds, so has the whole packed vector.
 
     Raises
     ------
     ValueError
-        With the name of the element, for a bound that is NaN, crossed or of a wrong shape.
+        If a bound is NaN, crossed or of a wrong shape; it names the element.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class PackedBounds(NamedTuple):
     Attributes
     ----------
     low, high : ndarray or None
-        What `pack_bounds` returns.
+        The vectors from `pack_bounds`.
     keep_feasible : bool or ndarray
         Which elements must not leave their bounds even on the way.
     """
@@ -112,14 +112,14 @@ class PackedBounds(NamedTuple):
     keep_feasible: Any
 
     def flat(self, layout: Layout) -> tuple[Float64, Float64]:
-        """The bounds as two flat vectors; infinite where a parameter has no bound."""
+        """The bounds as two flat vectors, with infinity for no bound."""
         if self.low is None or self.high is None:
             return np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
         return layout.flatten(self.low), layout.flatten(self.high)
 
 
 def as_packed(bounds: Any, parameters: Parameters) -> PackedBounds:
-    """The bounds, packed unless they are."""
+    """The bounds, packed unless they are packed already."""
     if isinstance(bounds, PackedBounds):
         return bounds
     low, high = pack_bounds(bounds, parameters)
@@ -127,9 +127,9 @@ def as_packed(bounds: Any, parameters: Parameters) -> PackedBounds:
 
 
 def tensor_bounds(bounds: Any, parameters: Parameters) -> tuple[tf.Tensor, tf.Tensor]:
-    """The bounds as two flat float64 tensors; of no elements where no bound can be finite.
+    """The bounds as two flat float64 tensors; empty if no bound can be finite.
 
-    They depend on the tensors among the bounds, whose values are not checked.
+    They depend on the tensors among the bounds; the values of these are not checked.
     """
     sides = _sides(bounds, parameters)
     if not any(tf.is_tensor(side) for pair in sides for side in pair):
@@ -155,18 +155,18 @@ def _kept_feasible(bounds: Any, parameters: Parameters) -> Any:
 
 
 def low_then_high(entry: Any, size: int) -> Any:
-    """The entry of a leaf of so many elements for a reader who takes every pair for ``(low, high)``."""
+    """The entry of a leaf of ``size`` elements, rewritten for an interface in which every pair is ``(low, high)``."""
     return list(zip(*_parts(entry), strict=True)) if _are_two_pairs(entry, size) else entry
 
 
 def _are_two_pairs(entry: Any, size: int) -> bool:
-    """Whether the entry may be two pairs of numbers, one for each element, or two vectors, low and high."""
+    """Whether the entry can be read in two ways: as a pair for each element, or as two vectors, low and high."""
     parts = _parts(entry)
     return size == 2 and parts is not None and len(parts) == 2 and all(map(_is_pair, parts))
 
 
 def _sides(bounds: Any, parameters: Parameters) -> list[tuple[Any, Any]]:
-    """The lower and upper bounds of each leaf, flat float64 arrays, or tensors where they hold tensors."""
+    """The lower and upper bounds of each leaf, as flat float64 arrays, or as tensors if they hold tensors."""
     layout = parameters.layout
     if bounds is None:
         return [(np.full(s.size, -np.inf), np.full(s.size, np.inf)) for s in layout.segments]
@@ -192,7 +192,7 @@ def _sides_of_leaf(entry: Any, segment: Segment) -> tuple[Any, Any]:
 
 
 def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
-    """The two sides of an entry, and whether they have one number for each element in C order."""
+    """The two sides of an entry, and whether each has one number for each element in C order."""
     if _is_array(entry) and tuple(entry.shape) == (segment.size, 2):
         return entry[:, 0], entry[:, 1], True
     parts = _parts(entry)
@@ -235,11 +235,11 @@ def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: 
 
 
 def _numbers(side: Any, infinity: float) -> Any:
-    """Numbers as a float64 array, or as a tensor if there is one among them; None is infinite."""
+    """Numbers as a float64 array, or as a tensor if one of them is a tensor; None becomes ``infinity``."""
     if side is None:
         return np.array(infinity)
     if isinstance(side, _NOT_DENSE):
-        raise TypeError("only dense tensors can")
+        raise TypeError("it is not a dense tensor")
     if _is_tensor(side):
         tensor = tf.convert_to_tensor(side if as_variable(side) is None else as_variable(side))
         if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
@@ -303,7 +303,7 @@ def _reshaped(value: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _joined(sides: list[tuple[Any, Any]]) -> tuple[Float64, Float64]:
-    """The bounds of all leaves as flat arrays; an error for a tensor without a value."""
+    """The bounds of all leaves as flat arrays; raises ValueError for a symbolic tensor."""
     for pair in sides:
         for side in pair:
             if tf.is_symbolic_tensor(side):
@@ -316,7 +316,7 @@ def _joined(sides: list[tuple[Any, Any]]) -> tuple[Float64, Float64]:
 
 
 def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Float64] | tuple[None, None]:
-    """The bounds as flat arrays, those of float32 components rounded; two Nones where none is finite."""
+    """The bounds as flat arrays, rounded for float32 components; two Nones if no bound is finite."""
     low, high = _joined(sides)
     _check(low, high, layout)
     if not (np.isfinite(low).any() or np.isfinite(high).any()):
@@ -361,7 +361,7 @@ def _keyed_by_reference(bounds: Mapping[Any, Any]) -> bool:
 
 
 def _variable_of(key: Any) -> Any:
-    """The variable that a key of the bounds stands for; None for any other key."""
+    """The variable that a key of the bounds refers to; None for any other key."""
     return as_variable(key.deref() if hasattr(key, "deref") else key)
 
 
@@ -422,14 +422,16 @@ def _check(low: Float64, high: Float64, layout: Layout) -> None:
     if np.isnan(low[i]) or np.isnan(high[i]):
         raise ValueError(f"the bounds for {name} are ({low[i]}, {high[i]}): use None where there is no bound, not NaN.")
     if low[i] <= high[i]:
-        raise ValueError(f"the bounds for {name} are ({low[i]}, {high[i]}), which no finite value satisfies.")
+        raise ValueError(
+            f"the bounds for {name} are ({low[i]}, {high[i]}), which no finite value satisfies: correct them."
+        )
     raise ValueError(
         f"the lower bound for {name} is greater than the upper bound ({low[i]} > {high[i]}): exchange or correct them."
     )
 
 
 def _rounded_inwards(low: Any, high: Any) -> tuple[Any, Any]:
-    """The smallest float32 not below ``low``, the largest not above ``high``; the nearest where none lies between."""
+    """The smallest float32 >= ``low`` and the largest <= ``high``; the nearest float32 if none lies between them."""
     xp: Any = tf if tf.is_tensor(low) else np
     nextafter: Any = tf.math.nextafter if xp is tf else np.nextafter
     cast: Any = tf.cast if xp is tf else lambda value, dtype: value.astype(dtype)

@@ -15,7 +15,7 @@ __all__ = ["UserCallback", "check_callback", "has_on_end", "takes_result", "tell
 
 
 class UserCallback:
-    """Calls the user's callback after an iteration, and remembers whether it asked for the end.
+    """Calls the user's callback after an iteration, and remembers whether it stopped the solve.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def has_on_end(callback: Any) -> bool:
 
 
 def check_callback(callback: Any) -> None:
-    """Raise ValueError unless it is None or can be called."""
+    """Raise ValueError unless the callback is None or callable."""
     if callback is not None and not callable(callback):
         raise ValueError(f"callback is {callback!r}: give a function of xk, or of intermediate_result.")
 

@@ -9,20 +9,19 @@ form                                       meaning
 ``LinearConstraint(A, lb, ub)``            lb <= A x <= ub; A is data and never traced
 =========================================  ===========================================================================
 
-One of these, or a list or tuple of them. c is a TensorFlow function in the structure of the loss: ``c(x, *args)`` in
-functional use, ``c(*args)`` in variable use, where it reads the variables. A has one column for each element of the
-flat vector: of x0 in C order, of its leaves in the order of ``tf.nest.flatten``, or of the variables.
+One of these, or a list or tuple of them. c is a TensorFlow function with the same arguments as the loss: ``c(x,
+*args)`` in functional use, ``c(*args)`` in variable use, where it reads the variables. A has one column for each
+element of the flat vector: of x0 in C order, of its leaves in the order of ``tf.nest.flatten``, or of the variables.
 
-The solver knows rows c_i = 0 and c_i >= 0 only, in SciPy's order, which is also that of the multipliers: first the
-equalities, in the order of the list; then the inequalities, each constraint's lower limits before its upper ones. The
-inequalities of a constraint that also has equalities come last.
+The solver only has rows c_i = 0 and c_i >= 0. They and the multipliers are in SciPy's order: first the equalities, in
+the order of the list; then the inequalities, each constraint's lower limits before its upper ones. The inequalities of
+a constraint that also has equalities come last.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.parameters import Parameters
+from tfminimize._tf.warning import warn
 
 __all__ = [
     "ConstraintFunction",
@@ -57,19 +57,19 @@ def has_constraints(constraints: Any) -> bool:
 
 
 def listed_constraints(constraints: Any) -> list[Any]:
-    """The constraints as a list, where a single one may stand by itself; an empty one for None."""
+    """The constraints as a list, also if there is only one or None."""
     forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
     return list([constraints] if isinstance(constraints, forms) else constraints or ())
 
 
 def check_forms(constraints: Any) -> None:
-    """Raise ValueError, with the place in the list, for what has none of SciPy's forms."""
+    """Raise ValueError, with the place in the list, unless each constraint has one of SciPy's forms."""
     for name, constraint in _named(constraints):
         _check_form(name, constraint)
 
 
 class NamedConstraint(dict[str, Any]):
-    """A constraint as a dict, with a name of its own in messages."""
+    """A constraint as a dict, with the name that messages use."""
 
     def __init__(self, name: str, kind: str, fun: Callable[..., Any]) -> None:
         super().__init__(type=kind, fun=fun)
@@ -78,10 +78,10 @@ class NamedConstraint(dict[str, Any]):
 
 @dataclass(frozen=True)
 class ConstraintFunction:
-    """A function of constraints as the user gave it."""
+    """The function of a constraint, as the user gave it."""
 
     name: str
-    """How messages call it."""
+    """Its name in messages."""
     fun: Callable[..., Any]
     arguments: Arguments
 
@@ -90,8 +90,8 @@ class ConstraintFunction:
 class Rows:
     """The rows of the solver: ``c[i] = sign[i] * v[source[i]] + offset[i]``.
 
-    v are the values of all functions, one after the other, and then, from ``num_values`` on, of the rows of A of all
-    linear constraints.
+    v holds the values of all functions, one after the other, and then, from ``num_values`` on, A x of all linear
+    constraints.
     """
 
     num_equalities: int
@@ -102,12 +102,12 @@ class Rows:
 
     @functools.cached_property
     def is_linear(self) -> NDArray[np.bool_]:
-        """Which rows are those of linear constraints, shape (m,)."""
+        """Which rows belong to linear constraints, shape (m,)."""
         return self.source >= self.num_values
 
     @functools.cached_property
     def key(self) -> Hashable:
-        """The same for rows that differ in A and the limits of linear constraints only."""
+        """Rows with the same key differ at most in A and the limits of linear constraints."""
         nonlinear = np.where(self.is_linear, -1.0, [self.source, self.sign, self.offset])
         return self.num_equalities, nonlinear.tobytes()
 
@@ -136,18 +136,18 @@ class Constraints:
     Raises
     ------
     ValueError
-        With the place in the list, for what is no constraint or fits nothing.
+        If something is not a constraint or does not fit the parameters; it gives the place in the list.
 
     Attributes
     ----------
     functions : tuple of ConstraintFunction
-        Those that are traced, in the order given.
+        The functions to trace, in the order given.
     matrix : ndarray, shape (number of linear rows, n)
         A of all linear constraints, one below the other.
     tensors : list of tf.Tensor
         The data among the ``args`` of the functions.
     key : hashable
-        What two problems must share to be solved by the same compiled functions: not the limits, A, and data.
+        Problems with the same key use the same compiled functions; their limits, A and data may differ.
 
     Examples
     --------
@@ -181,12 +181,12 @@ class Constraints:
         self._rows: dict[Sequence[tuple[int, ...]], Rows] = {}
 
     def rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
-        """The rows of the solver, where the functions return values of these shapes.
+        """The rows of the solver if the functions return values of these shapes.
 
         Raises
         ------
         ValueError
-            If limits do not fit to them.
+            If the limits do not fit the shapes.
         """
         shapes = tuple(shapes)
         if shapes not in self._rows:
@@ -218,9 +218,11 @@ class Constraints:
     def _add_dict(self, name: str, constraint: Mapping[str, Any]) -> ConstraintFunction:
         for key in constraint:
             if key == "jac" and constraint[key] is not None:
-                raise ValueError(f"{name} has a 'jac', but TensorFlow computes the derivatives: remove it.")
+                raise ValueError(f"{name} has a 'jac', but TensorFlow computes the derivatives: remove 'jac'.")
             if key not in ("type", "fun", "args", "jac"):
-                raise ValueError(f"{name} has the key {key!r}, which means nothing: it may have 'type', 'fun', 'args'.")
+                raise ValueError(
+                    f"{name} has the key {key!r}, which has no meaning: it may have 'type', 'fun', 'args'."
+                )
         high = 0.0 if constraint["type"].lower() == "eq" else np.inf
         self._items.append(_Constraint(name, np.zeros(()), np.array(high)))
         args = constraint.get("args", ())
@@ -267,14 +269,13 @@ class Constraints:
                 raise ValueError(f"{name} has NaN in its {side}: use infinity where there is no limit.")
             limits.append(limit)
         if np.any(constraint.keep_feasible):
-            warnings.warn(
+            warn(
                 f"{name} has keep_feasible, which SLSQP ignores: only bounds hold all along the way.",
                 scipy.optimize.OptimizeWarning,
-                stacklevel=2,
             )
         item = _Constraint(name, limits[0], limits[1], matrix)
         if matrix is not None:
-            _limits(item, matrix.shape[:1])  # raises what is wrong
+            _limits(item, matrix.shape[:1])  # raises an error if they do not fit
         self._items.append(item)
 
     def _function(self, name: str, fun: Any, args: tuple[Any, ...]) -> ConstraintFunction:
@@ -288,7 +289,7 @@ class Constraints:
 
 
 class _Identity:
-    """A key for what has no hash; it keeps it alive."""
+    """A key for an object without a hash; it keeps the object alive."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -328,7 +329,7 @@ _NO_ROWS: _Part = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 def _named(constraints: Any) -> list[tuple[str, Any]]:
-    """Every constraint with what messages call it."""
+    """Every constraint with its name in messages."""
     if constraints is None:
         return []
     single = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint, scipy.optimize.Bounds, str)
@@ -364,7 +365,7 @@ def _limits(item: _Constraint, shape: tuple[int, ...]) -> tuple[Float64, Float64
 
 
 def _split(first: int, low: Float64, high: Float64) -> tuple[_Part, _Part]:
-    """The equalities and inequalities of values that are numbered from ``first`` on."""
+    """The equalities and inequalities of one constraint, whose values are numbered from ``first`` on."""
     equal = np.flatnonzero(low == high)
     below = np.flatnonzero((low != high) & (low > -np.inf))
     above = np.flatnonzero((low != high) & (high < np.inf))
@@ -400,7 +401,7 @@ class SameSize:
 
 
 def with_same_sizes(constraints: Any) -> list[Any]:
-    """Constraints in SciPy's forms that say their place in the list if one of them changes its number of values."""
+    """SciPy's constraints; one that changes its number of values raises ValueError with its place in the list."""
     checked = listed_constraints(constraints)
     for i, constraint in enumerate(checked):
         if isinstance(constraint, scipy.optimize.NonlinearConstraint):

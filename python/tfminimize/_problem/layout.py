@@ -1,7 +1,7 @@
 """Packing: several arrays as aligned segments of one float64 vector.
 
 Users see the *flat* vector, the components one after the other. The solver works on the *packed* vector, in which each
-component starts at a multiple of 64 bytes, because that is what lets TensorFlow read it in place::
+component starts at a multiple of 64 bytes, because TensorFlow can then read it in place::
 
     flat      w w w w w b b
     packed    w w w w w . . . b b         (. is padding: x = 0, g = 0, never moves)
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 __all__ = ["ALIGNMENT", "Layout", "Segment"]
 
 ALIGNMENT = 8
-"""Segments start at a multiple of so many doubles: 64 bytes."""
+"""Segments start at a multiple of this many doubles: 64 bytes."""
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class Segment:
 
 
 class Layout:
-    """Where every component lies in the packed and in the flat vector.
+    """The place of every component in the packed and in the flat vector.
 
     Parameters
     ----------
@@ -84,15 +84,15 @@ class Layout:
         self.packed_size = offset
         self.size = start
         self.is_contiguous = offset == start
-        """Whether the packed vector is the flat one: no padding."""
+        """Whether the packed vector has no padding, and so is the flat one."""
 
     @property
     def names(self) -> list[str]:
-        """How messages name the components."""
+        """The names of the components in messages."""
         return [segment.name for segment in self.segments]
 
     def least_precise(self, dtypes: Iterable[str] = ()) -> str:
-        """The dtype with the fewest digits, of the components and of these."""
+        """The least precise dtype of the components and of these."""
         return max([*(s.dtype for s in self.segments), *dtypes], key=lambda dtype: np.finfo(dtype).eps)
 
     def views(self, packed: Array) -> list[Array]:
@@ -120,11 +120,11 @@ class Layout:
         return [flat[s.flat].reshape(s.shape).astype(s.dtype) for s in self.segments]
 
     def rounded(self, flat: Array) -> Array:
-        """A copy of a flat vector, whose float32 components have values of float32."""
+        """A copy of a flat vector with its float32 components rounded to float32."""
         return np.concatenate([part.ravel().astype(np.float64) for part in self.split(flat)])
 
     def name_of(self, index: int) -> str:
-        """How messages name an element of the flat vector, such as ``x0['w'][1, 2]``.
+        """The name of an element of the flat vector in messages, such as ``x0['w'][1, 2]``.
 
         Examples
         --------

@@ -18,7 +18,7 @@ _KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT)
 
 
 def method_name(method: Any, constraints: Any) -> Any:
-    """The method's name in lower case, or the callable itself; None chooses as the constraints need.
+    """The method's name in lower case, or the callable itself; for None SLSQP with constraints, else L-BFGS-B.
 
     Raises
     ------
@@ -33,14 +33,16 @@ def method_name(method: Any, constraints: Any) -> Any:
         raise ValueError(f"method is {method!r}: give the name of a method, such as 'L-BFGS-B', or a callable.")
     name = method.lower()
     if name in _WITH_HESSIAN:
-        raise ValueError(f"method {method!r} needs a Hessian, which is not supplied: use 'L-BFGS-B' or 'Newton-CG'.")
+        raise ValueError(
+            f"method {method!r} needs a Hessian, but tfminimize computes none: use 'L-BFGS-B' or 'Newton-CG'."
+        )
     if name not in _KNOWN:
         raise ValueError(f"method {method!r} is not known: use one of {', '.join(_KNOWN)}.")
     return name
 
 
 def check_constraints(method: Any, constraints: Any, parameters: Parameters) -> None:
-    """Raise ValueError if this method cannot take these constraints, or cannot for these parameters."""
+    """Raise ValueError if this method cannot take these constraints with these parameters."""
     if not has_constraints(constraints) or callable(method) or method == "slsqp":
         return
     if method not in WITH_CONSTRAINTS:
@@ -48,7 +50,7 @@ def check_constraints(method: Any, constraints: Any, parameters: Parameters) -> 
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
     if not parameters.is_array or len(parameters.layout.segments[0].shape) > 1:
         raise ValueError(
-            f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is no vector: "
+            f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is not a vector: "
             "use method='SLSQP', or give x0 as a one-dimensional array."
         )
     check_forms(constraints)

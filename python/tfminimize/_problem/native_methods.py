@@ -19,26 +19,26 @@ result, and the gradient that TensorFlow returns, in float32 with a copy of x.""
 
 
 class NativeMethod(NamedTuple):
-    """One of these methods."""
+    """A method of the extension."""
 
     name: str
     """As messages call it."""
     solver: str
-    """The class in the extension."""
+    """The name of its class in the extension."""
     defaults: Options
     """Its options."""
     options: Callable[[Options | None, float | None], Options]
-    """Checks the options that a user gives, and ``tol``."""
+    """Checks the user's options and ``tol``."""
     memory: Callable[[int, Options], dict[str, Any]]
     """The arguments of the class's check of the memory, for this number of variables and these options."""
     frugal: Options
     """The options that need the least memory."""
     num_doubles: Callable[[int, int, Options], int]
-    """The size of a solver, from the numbers of variables and of constraints and the options."""
+    """The size of a solver for these numbers of parameters and constraints and these options."""
     fixed_options: tuple[str, ...]
-    """The options that a solver keeps for good."""
+    """The options that cannot change once a solver is made."""
     result: Callable[[Any, Any, Layout], dict[str, Any]]
-    """The fields of the result that not every method has, from the solver, and what keeps its pairs."""
+    """The fields that only this method's results have, from the solver, the holder of its pairs, and the layout."""
 
 
 NATIVE_METHODS: Mapping[str, NativeMethod] = {

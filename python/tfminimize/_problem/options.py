@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "OWN_OPTIONS", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
 
 NO_LIMIT = 2**62
-"""A limit on evaluations or iterations that is never reached."""
+"""A limit on evaluations or iterations that no solve reaches."""
 
 LBFGSB_DEFAULTS: Mapping[str, Any] = {
     "maxcor": 10,
@@ -134,7 +134,7 @@ def _storage(value: Any) -> str:
 
 
 def _limit(name: str, value: Any) -> int:
-    """A limit that the solver compares a count with; SciPy takes any real number, infinity too."""
+    """A limit on a count, as an integer; like SciPy, it may be given as any real number, also infinity."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value) or value < 0:
         raise ValueError(f"{name} is {value!r}: give a number that is 0 or greater.")
     if float(value) >= NO_LIMIT:

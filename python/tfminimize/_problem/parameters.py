@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-import warnings
 import weakref
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.layout import Layout
+from tfminimize._tf.warning import warn
 
 __all__ = ["Parameters", "as_variable", "replicas"]
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 def as_variable(value: Any) -> tf.Variable | None:
     """The TensorFlow variable that ``value`` is or, as a Keras 3 variable, holds; None for anything else.
 
-    Of a variable that a distribution strategy mirrors, the first copy, which the others follow.
+    If a distribution strategy mirrors the variable, it is the first copy, which the others follow.
     """
     if isinstance(value, tf.Variable):
         return value.values[0] if isinstance(value, tf.distribute.DistributedValues) else value
@@ -107,19 +107,19 @@ class Parameters:
 
     @property
     def float_dtype(self) -> str:
-        """That of Python floats among the arguments: the dtype of x, float64 where x mixes dtypes."""
+        """The dtype for Python floats among the arguments: that of x, or float64 if x mixes dtypes."""
         dtypes = {s.dtype for s in self.layout.segments}
         return dtypes.pop() if len(dtypes) == 1 else "float64"
 
     def key(self) -> Hashable:
-        """Two problems with the same key can be solved by the same compiled function."""
+        """Problems with the same key can use the same compiled function."""
         shapes = tuple((s.shape, s.dtype) for s in self.layout.segments)
         if self.variables:
             return tuple(v.ref() for v in self.variables)
         return (None if self._is_leaf else _structure_key(self._template), shapes)
 
     def names(self) -> list[str]:
-        """How messages name the leaves."""
+        """The names of the leaves in messages."""
         if self._is_leaf:
             return [self.name]
         return [name for name, _ in _walk(self._template, self.name)]
@@ -129,7 +129,7 @@ class Parameters:
         return list(tf.nest.flatten(_with_arrays(x0)))
 
     def start(self, x0: Any) -> list[Array]:
-        """The values of ``x0`` or of the variables, leaf by leaf. They must fit this problem and be finite."""
+        """The values of ``x0`` or of the variables, leaf by leaf; raises ValueError unless they fit and are finite."""
         if self.variables:
             values = [_read(v) for v in self.variables]
         elif self._is_leaf and type(x0) is np.ndarray and x0.dtype.char in "df":
@@ -137,13 +137,15 @@ class Parameters:
         else:
             template = _with_arrays(x0)
             if not self._has_structure(template):
-                raise ValueError(f"x0 must be {self._describe()}, as the one that was compiled for, not {_shown(x0)}.")
+                raise ValueError(
+                    f"x0 must be {self._describe()}, like the one that the function was compiled for, not {_shown(x0)}."
+                )
             leaves = tf.nest.flatten(template)
             values = [_as_array(leaf, s.name) for leaf, s in zip(leaves, self.layout.segments, strict=True)]
         return self.checked(values)
 
     def checked(self, values: Sequence[Array]) -> list[Array]:
-        """The same values, leaf by leaf; an error unless they have the shapes of this problem and are finite."""
+        """The values as a list; raises ValueError unless they have the right shapes and are finite."""
         for value, segment in zip(values, self.layout.segments, strict=True):
             if value.shape != segment.shape:
                 raise ValueError(
@@ -156,15 +158,17 @@ class Parameters:
     def starts(self, x0s: Any) -> tuple[list[Array], int | None]:
         """The starts of a batch, leaf by leaf with a leading dimension, and their number.
 
-        For one start that all problems share, and for None, which are the present values of the variables, the leading
-        dimension is 1 and the number None.
+        None stands for the present values of the variables. For it, and for one start that all problems share, the
+        leading dimension is 1 and the number is None.
         """
         if self.variables and all(as_variable(leaf) is not None for leaf in tf.nest.flatten(x0s) if leaf is not None):
             self.check_same_variables(x0s, "x0s")
             return [value[np.newaxis] for value in self.start(None)], None
         template = _with_arrays(x0s)
         if not self._has_structure(template):
-            raise ValueError(f"x0s must be {self._describe()}, as x0 is, with arrays for leaves, not {_shown(x0s)}.")
+            raise ValueError(
+                f"x0s must be {self._describe()}, like x0, with an array for each leaf, not {_shown(x0s)}."
+            )
         names = ["x0s"] if self._is_leaf else [name for name, _ in _walk(template, "x0s")]
         values = [_as_array(leaf, name) for leaf, name in zip(tf.nest.flatten(template), names, strict=True)]
         shapes = [segment.shape for segment in self.layout.segments]
@@ -181,14 +185,14 @@ class Parameters:
         return values, None if is_one else len(values[0])
 
     def check_same_variables(self, x0: Any, name: str = "x0") -> None:
-        """Raise ValueError unless ``x0``, which is called ``name``, is None or made of these variables."""
+        """Raise ValueError, with ``name`` for ``x0``, unless it is None or holds exactly these variables."""
         if x0 is None:
             return
         given = [as_variable(leaf) for leaf in tf.nest.flatten(x0)]
         if len(given) != len(self.variables) or any(g is not v for g, v in zip(given, self.variables, strict=True)):
             raise ValueError(
-                f"{name} must be the variables that the Minimizer was made for, or None: they start from their present "
-                "values, so assign to them before the solve instead."
+                f"{name} must be the variables that the Minimizer was made for, or None: a solve starts from their "
+                "present values, so assign to them before it."
             )
 
     def rebuild(self, leaves: Sequence[Any]) -> Any:
@@ -196,9 +200,9 @@ class Parameters:
         return leaves[0] if self._is_leaf else tf.nest.pack_sequence_as(self._template, leaves)
 
     def report(self, packed: Array) -> Any:
-        """A packed vector as users see it, as a copy: in the structure of ``x0``, or a flat vector for variables.
+        """A copy of a packed vector as users see it: in the structure of ``x0``, or flat for variables.
 
-        A float32 component is rounded to what the function saw.
+        A float32 component is rounded to the values that the function saw.
         """
         layout = self.layout
         if self._is_plain:
@@ -223,7 +227,7 @@ class Parameters:
         """Assign a flat vector to the variables; does nothing in functional use."""
         for variable, segment in zip(self.variables, self.layout.segments, strict=False):
             value = flat[segment.flat].reshape(segment.shape)
-            # tf.constant copies; anything else might leave the variable sharing memory with the result.
+            # tf.constant copies. Without a copy, the variable might share memory with the result.
             tensor = tf.constant(value, variable.dtype)
             for replica in replicas(variable):  # half the time of variable.assign
                 tf.raw_ops.AssignVariableOp(resource=replica.handle, value=tensor)
@@ -292,7 +296,7 @@ def _walk(structure: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _structure_key(structure: Any) -> Hashable:
-    """A hashable picture of a structure whose leaves are None."""
+    """A hashable key for a structure whose leaves are None."""
     if isinstance(structure, Mapping):
         return (type(structure), tuple((k, _structure_key(structure[k])) for k in sorted(structure)))
     if isinstance(structure, (list, tuple)):
@@ -311,10 +315,10 @@ def _as_array(leaf: Any, name: str) -> Array:
         remedy = "to optimise what it holds, give its trainable_variables"
     try:
         array = np.asarray(None if holds_variables else leaf)
-    except Exception:  # whatever the object makes of it
+    except Exception:  # the object's own conversion may raise anything
         array = np.asarray(None)
     if array.dtype.kind in "OSU":
-        raise ValueError(f"{name} is {_shown(leaf)}, which is nothing that can be optimised: {remedy}.")
+        raise ValueError(f"{name} is {_shown(leaf)}, which cannot be optimised: {remedy}.")
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.name not in _FLOATS:
@@ -341,7 +345,7 @@ def _check_finite(value: Array, name: str) -> None:
 
 
 def _read(variable: tf.Variable) -> Array:
-    # A raw read is three times faster than variable.numpy() and not recorded by anybody's tape.
+    # A raw read is three times faster than variable.numpy(), and no tape records it.
     return np.asarray(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
 
 
@@ -369,8 +373,8 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
             _warn_of_constraint(variable)
         if variable.dtype.name.endswith("_ref"):
             raise ValueError(
-                f"variable '{variable.name}' is a reference variable of TensorFlow 1, which no function can read: make "
-                "it with use_resource=True."
+                f"variable '{variable.name}' is a reference variable of TensorFlow 1, which no function can read: "
+                "create it with use_resource=True."
             )
         if variable.dtype.name not in _FLOATS:
             raise ValueError(
@@ -385,24 +389,24 @@ def _checked_variables(variables: list[tf.Variable | None], leaves: list[Any], n
 
 
 def _check_copies(variable: tf.Variable) -> None:
-    """Raise ValueError for a variable of a distribution strategy whose copies cannot all get the solution."""
+    """Raise ValueError for a distributed variable whose copies cannot all get the solution."""
     container = _container(variable)
     if container is None:
         return
     if container.synchronization == tf.VariableSynchronization.ON_READ:
         raise ValueError(
-            f"variable '{variable.name}' has a value of its own on each replica (VariableSynchronization.ON_READ), so "
-            "no solution belongs to all of them: optimise a mirrored variable."
+            f"variable '{variable.name}' has a different value on each replica (VariableSynchronization.ON_READ), so "
+            "no solution fits all of them: optimise a mirrored variable."
         )
     if not tf.distribute.in_cross_replica_context() and tf.distribute.has_strategy():
         raise ValueError(
-            f"variable '{variable.name}' is mirrored, and this is one replica of strategy.run, while a solve assigns "
-            "all of them: call it outside of strategy.run."
+            f"variable '{variable.name}' is mirrored, and a solve assigns to all replicas, but this is one replica of "
+            "strategy.run: call tfminimize outside of strategy.run."
         )
 
 
 _warned: set[int] = set()
-"""The `id` of each living variable whose constraint has been warned of."""
+"""The `id` of each living variable about whose constraint we have warned."""
 
 
 def _warn_of_constraint(variable: tf.Variable) -> None:
@@ -410,9 +414,8 @@ def _warn_of_constraint(variable: tf.Variable) -> None:
         return
     _warned.add(id(variable))
     weakref.finalize(variable, _warned.discard, id(variable)).atexit = False
-    warnings.warn(
-        f"Variable '{variable.name}' has a constraint=, which only optimizers of Keras apply: it is ignored. Give "
+    warn(
+        f"Variable '{variable.name}' has a constraint=, which only Keras optimizers apply: it is ignored. Give "
         "bounds or constraints to tfminimize instead.",
         UserWarning,
-        stacklevel=2,
     )

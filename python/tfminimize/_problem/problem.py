@@ -20,7 +20,7 @@ class Problem:
 
     def __init__(self, parameters: Parameters, method: Any, bounds: Any, constraints: Any) -> None:
         if isinstance(constraints, Iterator):
-            constraints = list(constraints)  # each solve reads them
+            constraints = list(constraints)  # every solve reads them again
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
         methods.check_constraints(self.method, constraints, parameters)
@@ -38,9 +38,9 @@ class Problem:
         return self.native.defaults if options is None and tol is None else self.native.options(options, tol)
 
     def check_memory(self, parameters: Parameters, options: Mapping[str, Any] | None, count: int = 1) -> None:
-        """Raise MemoryError if there is no room for so many solves, before anything is copied.
+        """Raise MemoryError if ``count`` solves do not fit into memory, before anything is copied.
 
-        Without ``options``, if there is none with any.
+        Without ``options``, if they fit with no options at all.
         """
         if self.native is not None:
             solver = getattr(_native, self.native.solver)

@@ -19,14 +19,14 @@ __all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "InverseHessian", "O
 Float64 = NDArray[np.float64]
 
 STOPPED = 99
-"""SciPy's status of a solve that the callback ended."""
+"""SciPy's status for a solve that the callback stopped."""
 
 STOPPED_BY_CALLBACK = "`callback` raised `StopIteration`."
 """SciPy's message for status 99."""
 
 
 class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
-    """`scipy.optimize.OptimizeResult` whose fields have types; a field that a method does not have is not there.
+    """`scipy.optimize.OptimizeResult` with typed fields; a field that the method does not have is missing.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
 
 
 class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
-    """The result of a batch: arrays of one element for each problem.
+    """The result of a batch: arrays with one element for each problem.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
 
 
 class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
-    """SciPy's operator of the limited-memory inverse Hessian, that takes its pairs from the solver when first used.
+    """SciPy's limited-memory inverse Hessian; it takes its pairs from the solver when it is first used.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=64)
 def _operator_attributes(size: int) -> dict[str, Any]:
-    """The attributes that all operators of this size share. SciPy takes as long to check them as for ten iterations."""
+    """The attributes that all operators of this size share. Checking them takes SciPy as long as ten iterations."""
     operator = InverseHessian.__new__(InverseHessian)
-    LinearOperator.__init__(operator, np.float64, (size, size))  # not that of its class, which wants pairs
+    LinearOperator.__init__(operator, np.float64, (size, size))  # its own base class needs pairs
     return dict(vars(operator))

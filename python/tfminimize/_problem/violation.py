@@ -1,4 +1,4 @@
-"""How far a point is from what bounds and constraints allow."""
+"""By how much a point violates the bounds and constraints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import listed_constraints
 
-__all__ = ["violation"]
+__all__ = ["add_violation", "violation"]
 
 Float64 = NDArray[np.float64]
 
@@ -32,8 +32,18 @@ def violation(x: Float64, bounds: scipy.optimize.Bounds | None, constraints: Any
     return float(np.concatenate([np.ravel(part) for part in excess]).max()) + 0.0  # not -0.0
 
 
+def add_violation(
+    result: scipy.optimize.OptimizeResult, bounds: scipy.optimize.Bounds | None, constraints: Any
+) -> None:
+    """Add ``constr_violation`` unless the method has done so; if the method reports ``maxcv``, it is that."""
+    if "constr_violation" not in result:
+        reported = result.get("maxcv")
+        found = violation(np.ravel(result.x), bounds, constraints) if reported is None else reported
+        result.constr_violation = np.float64(found)
+
+
 def _excess(constraint: Any, x: Float64) -> list[Any]:
-    """By how much a constraint is violated, where that is positive."""
+    """By how much each value violates a constraint; zero or less if it does not."""
     if isinstance(constraint, Mapping):
         values = np.asarray(constraint["fun"](x, *constraint.get("args", ())), np.float64)
         return [np.abs(values) if constraint["type"].lower() == "eq" else -values]

@@ -1,4 +1,4 @@
-"""Constraints on NumPy arrays in SciPy's forms, as one vector of values and one Jacobian in the solver's order."""
+"""SciPy's constraints on NumPy arrays, as one vector of values and one Jacobian in the solver's order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Differences = Callable[..., Any]
 
 @dataclass(frozen=True)
 class ArrayConstraint:
-    """One constraint function of NumPy arrays, with what SciPy passes to it."""
+    """One constraint function of NumPy arrays, with the arguments that SciPy passes to it."""
 
     name: str
     fun: Callable[..., Any]
@@ -31,18 +31,18 @@ class ArrayConstraint:
     is_equality: bool
 
     def on(self, variables: FreeVariables) -> ArrayConstraint:
-        """The same for the free variables only."""
+        """The constraint as a function of the free variables only."""
         jac = None if self.jac is None else variables.derivative(_dense(self.jac))
         return ArrayConstraint(self.name, variables.function(self.fun), jac, self.args, self.is_equality)
 
 
 def read_constraints(constraints: Any, x0: Float64) -> list[ArrayConstraint]:
-    """Every form that SciPy takes, checked; equalities first, as SciPy orders their multipliers.
+    """The constraints from any of SciPy's forms, checked; the equalities first, as in SciPy's multipliers.
 
     Raises
     ------
     ValueError, TypeError, KeyError
-        As SciPy's SLSQP does, for what is no constraint.
+        As SciPy's SLSQP does, if something is not a constraint.
 
     Examples
     --------
@@ -83,18 +83,18 @@ class ConstraintRows:
     Parameters
     ----------
     constraints : list
-        What `read_constraints` returned.
+        From `read_constraints`.
     x : ndarray, shape (n,)
-        The start, at which each is called once to learn how many values it has.
+        The start; each constraint is called there once to learn how many values it has.
     differences : callable
-        ``differences(fun, x, args) -> Jacobian`` for the constraints that have none.
+        ``differences(fun, x, args) -> Jacobian``, for constraints without a Jacobian.
 
     Attributes
     ----------
     size : int
         Number of rows.
     num_equalities : int
-        How many of them, the first, are equalities.
+        How many of the rows are equalities; they come first.
     """
 
     def __init__(self, constraints: Sequence[ArrayConstraint], x: Float64, differences: Differences) -> None:
@@ -110,7 +110,7 @@ class ConstraintRows:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def violation(self, x: Float64) -> float:
-        """By how much the row is violated that is violated most."""
+        """The greatest violation of a row."""
         values = self.values(x)
         excess = np.concatenate([np.abs(values[: self.num_equalities]), -values[self.num_equalities :]])
         return float(excess.max(initial=0.0)) + 0.0  # not -0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from scipy.optimize import Bounds, OptimizeWarning
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.parameters import Parameters
 from tfminimize._scipy import private
+from tfminimize._tf.warning import warn
 
 __all__ = [
     "FreeVariables",
@@ -29,10 +29,9 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def known_as(name: str) -> Callable[[Method], Method]:
-    """Let a method answer ``method.lower()`` with a name of SciPy's.
+    """Make ``method.lower()`` return SciPy's name of the method.
 
-    `scipy.optimize.shgo` asks for it, though `scipy.optimize.minimize` takes callables; it decides by the name which
-    arguments the method gets.
+    `scipy.optimize.shgo` calls it, even on a callable, and chooses the method's arguments by the name.
     """
 
     def named(method: Method) -> Method:
@@ -51,17 +50,17 @@ def split(fun: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., An
 def sorted_options(
     options: Mapping[str, Any], native: Collection[str], loose: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the solver that are given, and the loose ones with their defaults; others are SciPy's warning."""
+    """The options given for the solver, and the loose ones with their defaults; others get SciPy's warning."""
     given = {name: value for name, value in options.items() if name in native}
     others = dict(loose) | {name: value for name, value in options.items() if name in loose}
     unknown = [name for name in options if name not in native and name not in loose and name != "tol"]
     if unknown:
-        warnings.warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning, stacklevel=4)
+        warn(f"Unknown solver options: {', '.join(unknown)}", OptimizeWarning)
     return given, others
 
 
 def with_least(options: Mapping[str, Any], **least: int) -> dict[str, Any]:
-    """The options with limits below ``least`` raised to it: SciPy takes them, and it makes no difference to its loop.
+    """The options with each limit raised to ``least``: SciPy accepts lower ones, but its loop treats them alike.
 
     Examples
     --------
@@ -75,14 +74,14 @@ def with_least(options: Mapping[str, Any], **least: int) -> dict[str, Any]:
 
 
 def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None, None]:
-    """The lower and upper bounds of x, from every form that SciPy takes; None, None without bounds.
+    """The lower and upper bounds of x, from any of SciPy's forms; None, None without bounds.
 
-    As in SciPy, one pair holds for all elements, arrays of one element are numbers, and NaN is no bound.
+    As in SciPy, one pair holds for all elements, arrays of one element are numbers, and NaN means no bound.
 
     Raises
     ------
     ValueError
-        With the index, for a bound that is crossed or of a wrong shape.
+        If a bound is crossed or of a wrong shape; it gives the index.
 
     Examples
     --------
@@ -106,12 +105,12 @@ def read_bounds(bounds: Any, x: Float64) -> tuple[Float64, Float64] | tuple[None
 
 
 class FreeVariables:
-    """The elements that the bounds leave free, where the others cannot move: differences have no room there.
+    """The elements that the bounds leave free. The others are left out, as finite differences cannot move them.
 
     Parameters
     ----------
     x : ndarray, shape (n,)
-        Holds the values of the others.
+        Holds the values of the fixed elements.
     free : ndarray of bool, shape (n,)
     """
 
@@ -124,8 +123,8 @@ class FreeVariables:
         return vector[self._free]
 
     def whole(self, part: Float64, fixed: float | None = None) -> Float64:
-        """The whole vector, with ``fixed`` in the place of the others if it is given."""
-        # complex in the differences of the method "cs"
+        """The whole vector; ``fixed``, if given, replaces the values of the fixed elements."""
+        # The dtype is complex in the differences of the method "cs".
         vector: Float64 = (self._x if fixed is None else np.full(self._x.size, fixed)).astype(part.dtype)
         vector[self._free] = part
         return vector

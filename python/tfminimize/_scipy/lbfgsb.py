@@ -1,8 +1,7 @@
-"""L-BFGS-B as a method of SciPy's, for functions on NumPy arrays."""
+"""L-BFGS-B as a method for `scipy.optimize.minimize`, for functions of NumPy arrays."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from tfminimize._scipy.native import (
     warn_of_hessian,
 )
 from tfminimize._tf.binding import _native
+from tfminimize._tf.warning import warn
 
 __all__ = ["fmin_l_bfgs_b", "lbfgsb"]
 
@@ -93,7 +93,7 @@ def lbfgsb(
 
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Lbfgsb.check_memory(functions.x.size, settings["maxcor"], settings["storage"])
-        return _solve(HostSolve(functions, differences, user_callback, shown), functions, settings)
+        return _solve(HostSolve(functions, differences, user_callback, shown), settings)
 
     return over_free_elements(functions, solve)
 
@@ -185,22 +185,21 @@ def fmin_l_bfgs_b(
 
 
 def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The solver's options and those of finite differences; what SciPy only warns of is a warning here too."""
+    """The options of the solver and of finite differences, with SciPy's warnings."""
     deprecated = [name for name in ("disp", "iprint") if name in options]
     if deprecated:
         message = "The options disp and iprint of L-BFGS-B are deprecated, as in SciPy, and have no effect."
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warn(message, DeprecationWarning)
     options = {name: value for name, value in options.items() if name not in deprecated}
     native, differences = sorted_options(options, LBFGSB_DEFAULTS, _DIFFERENCES)
     # SciPy counts an iteration before it looks at the limit.
     return lbfgsb_options(with_least(native, maxiter=1, maxfun=0), options.get("tol")), differences
 
 
-def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any]) -> OptimizeResult:
+def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
     function = run.function
-    lower, upper = functions.bounds or (None, None)
-    # SciPy's limit counts the evaluations of finite differences, which only its function knows.
-    solver = _native.Lbfgsb(run.x, run.gradient, lower=lower, upper=upper, **{**settings, "maxfun": NO_LIMIT})
+    # SciPy's limit includes the evaluations for finite differences, which only its function counts.
+    solver = _native.Lbfgsb(run.x, run.gradient, **run.bounds, **{**settings, "maxfun": NO_LIMIT})
     maxiter, maxfun = settings["maxiter"], settings["maxfun"]
 
     def on_iteration() -> bool:
@@ -212,7 +211,7 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
         result.update(status=1, message=_TOO_MANY_EVALUATIONS)
     elif status == 2 and function.nfev > maxfun:
         result.update(status=1)
-    layout = Layout([("x", functions.x.shape, "float64")])
-    # Bounds hold all along the way.
+    layout = Layout([("x", run.x.shape, "float64")])
+    # L-BFGS-B never leaves the bounds.
     result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +17,16 @@ from tfminimize._scipy import private
 from tfminimize._scipy.constraints import ArrayConstraint, ConstraintRows, finite_differences, read_constraints
 from tfminimize._scipy.functions import FreeVariables, read_bounds, split
 from tfminimize._tf.binding import _native
+from tfminimize._tf.warning import warn
 
 __all__ = ["ArrayFunctions", "HostSolve", "all_fixed", "over_free_elements", "read_functions", "warn_of_hessian"]
 
 Float64 = NDArray[np.float64]
 Shown = Callable[[Float64], Float64]
-"""A copy of the solver's x, in the shape that the user's callback gets."""
+"""Copies the solver's x into the vector that the user's callback gets."""
 
 FIXED = "All independent variables were fixed by bounds."
-"""SciPy's message where nothing is left to optimise."""
+"""SciPy's message if nothing is left to optimise."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ArrayFunctions:
 
     @property
     def has_derivatives(self) -> bool:
-        """Whether nothing is differenced, for which fixed elements would leave no room."""
+        """Whether no finite differences are needed, which cannot move elements that the bounds fix."""
         return callable(self.jac) and all(c.jac is not None for c in self.constraints)
 
     @property
@@ -52,16 +52,16 @@ class ArrayFunctions:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the bounds leave no choice."""
+        """Whether the bounds fix every element."""
         return self.bounds is not None and not self.free.any()
 
     @property
     def limits(self) -> tuple[Any, Any]:
-        """The bounds as finite differences take them."""
+        """The bounds for finite differences."""
         return (-np.inf, np.inf) if self.bounds is None else self.bounds
 
     def on(self, variables: FreeVariables) -> ArrayFunctions:
-        """The same for the free variables only."""
+        """The same functions of the free variables only."""
         return ArrayFunctions(
             variables.function(self.fun),
             variables.part(self.x),
@@ -72,7 +72,7 @@ class ArrayFunctions:
         )
 
     def rows(self, differences: Mapping[str, Any]) -> ConstraintRows:
-        """The constraints as the solver sees them; each is called at the start."""
+        """The constraints as rows; each constraint is called once at the start."""
         steps = finite_differences(self.jac, differences["eps"], differences["finite_diff_rel_step"], self.limits)
         return ConstraintRows(self.constraints, self.x, steps)
 
@@ -96,15 +96,15 @@ def read_functions(
 
 
 def warn_of_hessian(name: str, hess: Any, hessp: Any) -> None:
-    """Say that a method uses no Hessian if it is given one."""
+    """Warn if a method gets a Hessian, since it uses none."""
     if hess is not None or hessp is not None:
-        warnings.warn(f"{name} uses no Hessian: hess and hessp are ignored.", RuntimeWarning, stacklevel=3)
+        warn(f"{name} uses no Hessian: hess and hessp are ignored.", RuntimeWarning)
 
 
 def over_free_elements(
     functions: ArrayFunctions, solve: Callable[[ArrayFunctions, Shown], OptimizeResult]
 ) -> OptimizeResult:
-    """Solve; if there are differences to be taken, over the elements that the bounds leave free."""
+    """Solve; with finite differences, only over the elements that the bounds leave free."""
     if functions.bounds is None or functions.has_derivatives or functions.free.all():
         return solve(functions, np.copy)
     variables = FreeVariables(functions.x, functions.free)
@@ -112,14 +112,14 @@ def over_free_elements(
     result.x = variables.whole(result.x)
     result.jac = variables.whole(result.jac, np.nan)
     if "hess_inv" in result:
-        result.hess_inv = None  # it is that of the free elements
+        result.hess_inv = None  # it covers the free elements only
     return result
 
 
 def all_fixed(functions: ArrayFunctions, rows: ConstraintRows, ftol: float, not_finite: int) -> OptimizeResult:
-    """The result if the bounds fix every parameter: the value there, and whether the constraints hold.
+    """The result if the bounds fix every parameter: the loss there, and whether the constraints hold.
 
-    ``not_finite`` is the method's status for a function that is not finite at the start.
+    ``not_finite`` is the method's status if the function is not finite at the start.
     """
     fun = np.float64(functions.fun(functions.x.copy(), *functions.args))
     violation = rows.violation(functions.x)
@@ -151,7 +151,7 @@ def all_fixed(functions: ArrayFunctions, rows: ConstraintRows, ftol: float, not_
 
 
 class HostSolve:
-    """One solve: its memory, and the functions as SciPy evaluates and counts them, evaluated at the start already.
+    """One solve: its memory, and SciPy's wrappers that evaluate and count, already evaluated at the start.
 
     Parameters
     ----------
@@ -163,8 +163,10 @@ class HostSolve:
 
     Attributes
     ----------
+    bounds : dict
+        ``lower`` and ``upper``, for the solver.
     x, gradient : ndarray, shape (n,)
-        What the solver works on.
+        The solver's vectors.
     function : object
         SciPy's wrapper of the loss and its gradient.
     rows : ConstraintRows
@@ -188,9 +190,11 @@ class HostSolve:
             bounds=functions.limits,
             epsilon=differences["eps"],
             finite_diff_rel_step=differences["finite_diff_rel_step"],
-            **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not know it
+            **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not have it
         )
         self._first = time.perf_counter() - begin
+        lower, upper = functions.bounds or (None, None)
+        self.bounds: dict[str, Any] = {"lower": lower, "upper": upper}
         n = functions.x.size
         self.x, self.gradient = _native.aligned_zeros(n), _native.aligned_zeros(n)
         self.x[:] = functions.x

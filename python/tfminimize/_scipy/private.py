@@ -11,5 +11,5 @@ constraints = PrivateModule("scipy.optimize._constraints", "old_bound_to_new")
 minimize = PrivateModule("scipy.optimize._minimize", "standardize_constraints")
 # SciPy's finite differences.
 numdiff = PrivateModule("scipy.optimize._numdiff", "approx_derivative")
-# SciPy's own evaluation: differences, the memory of the last x, and the counts that nfev and njev report.
+# SciPy's own evaluation: finite differences, a cache for the last x, and the counts for nfev and njev.
 optimize = PrivateModule("scipy.optimize._optimize", "MemoizeJac", "_prepare_scalar_function")

@@ -1,4 +1,4 @@
-"""SLSQP as a method of SciPy's, for functions on NumPy arrays."""
+"""SLSQP as a method for `scipy.optimize.minimize`, for functions of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def slsqp(
     x0 : array_like, shape (n,)
         The start; projected into the bounds.
     args : tuple, optional
-        Of ``fun`` and ``jac``.
+        Further arguments of ``fun`` and ``jac``.
     jac : callable, optional
         ``jac(x, *args) -> array of shape (n,)``. None: forward differences with the absolute step ``eps``;
         ``"2-point"``, ``"3-point"`` or ``"cs"``: with a relative step, for the constraints too; True: ``fun`` returns
@@ -66,11 +66,11 @@ def slsqp(
     hess, hessp : optional
         Not used; a warning says so.
     bounds : Bounds or sequence of (low, high), optional
-        Never left, not even by the points at which derivatives are differenced.
+        No evaluation leaves them, not even for finite differences.
     constraints : dict, NonlinearConstraint, LinearConstraint, or a sequence of them, optional
         A dict has ``type``, ``"eq"`` for fun(x) = 0 or ``"ineq"`` for fun(x) >= 0; ``fun``, which returns a number or
-        an array; and if need be ``jac``, which returns an array of shape (m, n), and ``args``. Without ``jac`` the
-        Jacobian is made by differences.
+        an array; and optionally ``jac``, which returns an array of shape (m, n), and ``args``. Without ``jac`` the
+        Jacobian comes from finite differences.
     callback : callable, optional
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
@@ -104,19 +104,16 @@ def slsqp(
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
         _native.Slsqp.check_memory(functions.x.size, 0)
         verbosity = loose["iprint"] if loose["disp"] else 0
-        return _solve(HostSolve(functions, loose, user_callback, shown), functions, settings, verbosity)
+        return _solve(HostSolve(functions, loose, user_callback, shown), settings, verbosity)
 
     return over_free_elements(functions, solve)
 
 
-def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
+def _solve(run: HostSolve, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:
     function, rows = run.function, run.rows
-    jacobian = _native.aligned_matrix(rows.size, functions.x.size)
-    lower, upper = functions.bounds or (None, None)
+    jacobian = _native.aligned_matrix(rows.size, run.x.size)
     values = _native.aligned_zeros(rows.size)
-    solver = _native.Slsqp(
-        run.x, run.gradient, values, jacobian, rows.num_equalities, lower=lower, upper=upper, **settings
-    )
+    solver = _native.Slsqp(run.x, run.gradient, values, jacobian, rows.num_equalities, **run.bounds, **settings)
     objective = _native.HostObjective(
         lambda x: (function.fun(x), rows.values(x)), lambda x: (function.grad(x), rows.jacobian(x))
     )
@@ -137,7 +134,7 @@ def _solve(run: HostSolve, functions: ArrayFunctions, settings: Mapping[str, Any
 
 
 def _print_summary(result: OptimizeResult) -> None:
-    """SciPy's."""
+    """Print SciPy's summary."""
     print(f"{result.message}    (Exit mode {result.status})")
     print("            Current function value:", result.fun)
     print("            Iterations:", result.nit)

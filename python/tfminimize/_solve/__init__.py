@@ -1,1 +1,1 @@
-"""One solve of a compiled function, natively or in SciPy, and a batch of them; the memory that they work on."""
+"""Solves of compiled functions, one or a batch, by native solvers or in SciPy, and the memory they work on."""

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 
 class BatchedArguments:
-    """Arguments that are sliced: every problem of a batch takes its slice.
+    """Arguments with one slice for each problem of a batch.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class BatchedArguments:
     arrays : list of ndarray
         The leaves, contiguous.
     count : int or None
-        The number of problems; None without arrays.
+        The number of problems; None if there are no arrays.
 
     Examples
     --------
@@ -57,17 +57,17 @@ class BatchedArguments:
         if len(counts) > 1:
             (one, its_name), (other, other_name) = list(counts.items())[:2]
             raise ValueError(
-                f"{its_name} has {one} slices and {other_name} has {other}: give one for each problem in all."
+                f"{its_name} has {one} slices and {other_name} has {other}: give both one for each problem."
             )
         self.count = next(iter(counts), None)
 
     def replace(self, args: Any) -> tuple[Any, ...]:
-        """The arguments that are left of these if the batched ones replace the last."""
+        """The arguments ``args`` without the last ones, which the batched arguments replace."""
         own = _as_tuple(args)
         if len(own) < len(self._args):
             raise ValueError(
-                f"batched_args are {len(self._args)}, but the Minimizer was made with {len(own)} args, the last of "
-                "which they replace: give args too, or make the Minimizer with an example of each."
+                f"there are {len(self._args)} batched_args to replace the last args of the Minimizer, but it was made "
+                f"with {len(own)}: give args too, or make the Minimizer with an example of each."
             )
         return own[: len(own) - len(self._args)]
 
@@ -126,7 +126,7 @@ def solve_batch(
         for workspace in workspaces:
             workspace.check_sharing_once()
         if leases[0].is_first and workspaces[0].backend.compiles:
-            workspaces[0].evaluate()  # its thread may have come too late for any problem
+            workspaces[0].evaluate()  # perhaps other threads solved all the problems
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
     if problem.packed_constraints is None:
         del fields["multipliers"]
@@ -152,7 +152,7 @@ def _as_tuple(args: Any) -> tuple[Any, ...]:
 
 
 def _number_of_problems(starts: int | None, slices: int | None) -> int:
-    """B, which both must agree on; None says nothing."""
+    """The number of problems, on which both must agree; None agrees with any number."""
     if starts is None and slices is None:
         raise ValueError(
             "x0s is a single start and there are no batched_args, so all problems are the same: "
@@ -167,9 +167,9 @@ def _number_of_problems(starts: int | None, slices: int | None) -> int:
 
 
 def _batched_array(name: str, leaf: Any) -> Array:
-    """A leaf of the batched arguments, whose memory C++ can read."""
+    """A leaf of the batched arguments as an array that C++ can read."""
     if (variable := as_variable(leaf)) is not None:
-        raise ValueError(f"{name} holds variable '{variable.name}': give its present value, an array.")
+        raise ValueError(f"{name} holds variable '{variable.name}': give its value, an array.")
     if not isinstance(leaf, (np.ndarray, tf.Tensor)):
         raise ValueError(
             f"{name} holds {reprlib.repr(leaf)}, which has no slices: give an array or a tensor with a leading "
@@ -182,14 +182,14 @@ def _batched_array(name: str, leaf: Any) -> Array:
         raise ValueError(f"{name} has dtype {array.dtype.name}: give numbers.")
     if array.ndim == 0:
         raise ValueError(
-            f"{name} has no dimensions: give it a leading one of the number of problems, or put it into args."
+            f"{name} has no dimensions: give it a leading dimension of the number of problems, or put it into args."
         )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 @contextlib.contextmanager
 def _bar(count: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar, as the function that moves it."""
+    """Shows a progress bar, and yields the function that moves it."""
     with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=count)
         yield lambda done: bar.update(task, completed=done)

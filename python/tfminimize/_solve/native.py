@@ -21,13 +21,13 @@ from tfminimize._tf.binding import _native
 __all__ = ["KeptSolver", "make_solver", "solve"]
 
 MAX_DOUBLES_KEPT = 1 << 17
-"""A solver of at most so many doubles stays with the workspace: making one takes as long as a few iterations."""
+"""The workspace keeps a solver of up to this many doubles: making one takes as long as a few iterations."""
 
 Bounds = tuple[Any, Any]
 
 
 class KeptSolver(NamedTuple):
-    """A solver, and the arrays and options that it was made for."""
+    """A solver, with a key for the arrays and options that it was made for."""
 
     solver: Any
     key: Hashable
@@ -36,7 +36,7 @@ class KeptSolver(NamedTuple):
 def make_solver(
     method: NativeMethod, workspace: Workspace, parameters: Parameters, bounds: Bounds, options: Mapping[str, Any]
 ) -> Any:
-    """A solver that begins at what the workspace holds: that of the last solve, if it was made for the same."""
+    """A solver that starts from the workspace: the last solve's, if its arrays and options are the same."""
     arrays = workspace.jacobian, workspace.offsets, *bounds  # the solver keeps them alive
     fixed = [options[name] for name in method.fixed_options]
     key = (method.solver, *map(id, arrays), workspace.num_equalities, *fixed)

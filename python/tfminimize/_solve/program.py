@@ -20,13 +20,13 @@ from tfminimize._trace.user_function import check_context
 __all__ = ["Lease", "Program"]
 
 MAX_TRACES = 8
-"""Traces kept for different ``args`` and constraints; the one not used for longest goes."""
+"""How many traces are kept for different ``args`` and constraints; the least recently used one goes first."""
 
 MAX_DOUBLES_FREE = 1 << 21
-"""The size of the workspaces that one trace keeps for the next solves, in doubles; one of any size is always kept."""
+"""How many doubles one trace keeps in workspaces for the next solves; it always keeps one, however large."""
 
 SMALLEST = 1 << 13
-"""The least size that a workspace counts as, because its handles and buffers take memory too."""
+"""Smaller workspaces count as this many doubles, because their handles and buffers take memory too."""
 
 
 class _Pool:
@@ -40,16 +40,16 @@ class _Pool:
 
 
 class Lease:
-    """A workspace while it serves one solve, until `release`.
+    """A workspace that one solve uses, until `release`.
 
     Attributes
     ----------
     trace_seconds : float
-        What tracing took, if this is the first solve with the trace, else 0.
+        The time of tracing, if this is the first solve with the trace, else 0.
     compile_seconds : float
-        What compiling to machine code took, likewise.
+        The time of compiling to machine code, likewise.
     is_first : bool
-        Whether it is, so that its first evaluation compiles the function, if TensorFlow calls it.
+        Whether this is the first solve with the trace; then the first evaluation by TensorFlow compiles the function.
     """
 
     __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
@@ -62,7 +62,7 @@ class Lease:
         self.compile_seconds = pool.trace.backend.seconds if self.is_first else 0.0
 
     def release(self) -> None:
-        """Give the workspace back, for the next solve; but not all of many that are large."""
+        """Give the workspace back for the next solve, unless too much memory is kept already."""
         free, size = self._pool.free, max(self.workspace.size, SMALLEST)
         if (len(free) + 1) * size <= MAX_DOUBLES_FREE or not free:
             free.append(self.workspace)
@@ -88,7 +88,7 @@ class Program:
         self._float_dtype = parameters.float_dtype
 
     def arguments(self, args: Any) -> Arguments:
-        """``args`` as this program passes them; an error where it cannot be called."""
+        """``args`` as this program passes them; raises an error if it cannot be called here."""
         check_context()
         latest = self._latest
         if latest is None or not latest.are(args):
@@ -96,7 +96,7 @@ class Program:
         return latest
 
     def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
-        """Trace for these now, not in the first solve; an error where the limits do not fit the constraints."""
+        """Trace now, before the first solve; raises an error if the limits do not fit the constraints."""
         pool = self._pool(arguments, constraints)
         if constraints is not None:
             constraints.rows(pool.trace.shapes)
@@ -104,7 +104,7 @@ class Program:
     def lease(self, arguments: Arguments, constraints: Constraints | None = None, *, products: bool = False) -> Lease:
         """A workspace for ``args`` and constraints, traced and made if there is none.
 
-        With ``products`` it multiplies the Hessian by the last of the arguments; see `ProductTrace`.
+        With ``products`` it multiplies the Hessian by the last arguments; see `ProductTrace`.
         """
         pool = self._pool(arguments, constraints, products)
         tensors = arguments.tensors if constraints is None else [*arguments.tensors, *constraints.tensors]

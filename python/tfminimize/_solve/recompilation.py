@@ -1,44 +1,44 @@
-"""Functions that XLA compiles anew for every x, as it does where a size depends on x."""
+"""Warns about functions that XLA compiles anew for every x, as it does if a size depends on x."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 
 import tensorflow as tf
 
 from tfminimize._solve.workspace import Workspace
+from tfminimize._tf.warning import warn
 
 __all__ = ["warn_if_compiled_anew"]
 
 _SHORT = 0.005
-"""Seconds; compiling the smallest function takes 10 ms."""
+"""A short evaluation, in seconds; compiling the smallest function takes 10 ms."""
 
 _MUCH_FASTER = 4
 
 _STEP = 2.0**-20
-"""Relative; float32 sees it too."""
+"""A relative step that also changes a float32."""
 
 
 def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> None:
     """Warn after the first solve if its evaluations were mostly compilations.
 
-    If they took long enough, it evaluates twice more: at the last x, which is compiled already, and close to it.
+    If they took long enough, it evaluates again: at the last x, which is compiled already, and close to it.
 
     Parameters
     ----------
     workspace : Workspace
     seconds : float
-        What all evaluations but the first, which compiles the function anyway, took together.
+        The time of all evaluations but the first, which compiles the function anyway.
     count : int
-        How many they were.
+        The number of these evaluations.
     """
     if not workspace.backend.compiles or seconds < _SHORT * max(count, 1):
         return
     x, gradient = workspace.x.copy(), workspace.gradient.copy()
     again = beside = 0.0
-    # Beside x, the function may not be defined.
+    # Close to x, the function may be undefined.
     with contextlib.suppress(tf.errors.OpError):
         again = _seconds(workspace)
         if _MUCH_FASTER * again * count < seconds:
@@ -47,17 +47,16 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
             _seconds(workspace)
     workspace.x[...], workspace.gradient[...] = x, gradient
     if beside > max(_SHORT, _MUCH_FASTER * again):
-        warnings.warn(
-            f"XLA compiles the function anew for every x: an evaluation took {beside:.2g} s, but {again:.2g} s where "
-            "it was compiled already. Use jit_compile=False, also in a tf.function that the function calls, or let no "
-            "size depend on x.",
+        warn(
+            f"XLA compiles the function anew for every x: an evaluation took {beside:.2g} s, but only {again:.2g} s at "
+            "an x for which it was compiled already. Use jit_compile=False, also in a tf.function that the function "
+            "calls, or let no size depend on x.",
             UserWarning,
-            stacklevel=2,
         )
 
 
 def _seconds_beside(workspace: Workspace) -> float:
-    """The seconds of an evaluation a step further."""
+    """The seconds of an evaluation one step away."""
     workspace.x[0] += _STEP * (abs(workspace.x[0]) or 1.0)
     return _seconds(workspace)
 

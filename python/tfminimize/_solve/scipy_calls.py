@@ -1,4 +1,4 @@
-"""The functions that SciPy's methods call: compiled ones, which are timed, and the user's callback."""
+"""The functions that SciPy's methods call: compiled functions, with timers, and the user's callback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
 
 
 class _Timed:
-    """A compiled function as SciPy calls it, with the time it takes."""
+    """A compiled function that SciPy calls, with a timer."""
 
     def __init__(self, lease: Lease | None) -> None:
         self.lease = lease
@@ -35,17 +35,19 @@ class _Timed:
 
     @property
     def compile_seconds(self) -> float:
-        """The seconds of compiling: to machine code, and in the first evaluation."""
+        """The time of compiling, in advance and in the first evaluation."""
         return self.first_seconds + (0.0 if self.lease is None else self.lease.compile_seconds)
 
     def evaluate(self, x: Float64) -> tuple[float, Float64]:
-        """The first output of the function, and the others as a flat vector."""
+        """The function's first output, and the others as one flat vector."""
         assert self.lease is not None
         begin = time.perf_counter()
         workspace = self.lease.workspace
         for segment in workspace.layout.segments:
             workspace.x[segment.packed] = x[segment.flat]
-        value = np.float64(workspace.objective.evaluate(workspace.x, workspace.gradient))  # as TensorFlow's own is
+        value = np.float64(
+            workspace.objective.evaluate(workspace.x, workspace.gradient)
+        )  # TensorFlow returns a NumPy number too
         self.count += 1
         elapsed = time.perf_counter() - begin
         if self.lease.is_first and not self.first_seconds:
@@ -63,7 +65,7 @@ class Evaluation(_Timed):
 
 
 class Products(_Timed):
-    """The Hessian times a vector; without a lease where TensorFlow has no second derivatives."""
+    """The Hessian times a vector; there is no lease if TensorFlow has no second derivatives."""
 
     def __init__(self, program: Program, args: Any) -> None:
         self._layout = program.parameters.layout
@@ -87,7 +89,7 @@ class Products(_Timed):
 
 
 def adapted_callback(callback: Callable[..., Any], method: Any, parameters: Parameters) -> Callable[..., Any]:
-    """The user's callback, given x as the result has it."""
+    """The user's callback, which gets x in the same form as in the result."""
 
     def report(x: NDArray[np.float64]) -> Any:
         return parameters.report(parameters.layout.pack(x))

@@ -1,9 +1,8 @@
-"""Methods that are not native: they run in SciPy, on the compiled function with its gradient."""
+"""The methods without a native solver: they run in SciPy, on the compiled function and its gradient."""
 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,11 +16,12 @@ from tfminimize._problem.methods import WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._problem.violation import violation
+from tfminimize._problem.violation import add_violation
 from tfminimize._solve import native
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._solve.scipy_calls import Evaluation, Products, adapted_callback
+from tfminimize._tf.warning import warn
 from tfminimize._trace.hessian_products import difference_product
 
 __all__ = ["minimize", "solve"]
@@ -77,11 +77,7 @@ def solve(
         if products is not None:
             products.release()
     seconds = time.perf_counter() - begin
-    if "constr_violation" not in result:
-        # The method's own account, if it gives one.
-        result.constr_violation = np.float64(
-            result.maxcv if "maxcv" in result else violation(np.ravel(result.x), bounds, problem.constraints)
-        )
+    add_violation(result, bounds, problem.constraints)
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
         value = result.get(name)
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
@@ -115,17 +111,17 @@ def minimize(
     options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> OptimizeResult:
-    """`scipy.optimize.minimize` for a loss that TensorFlow computes, perhaps in float32, and that may be infinite.
+    """`scipy.optimize.minimize` for a loss from TensorFlow, which may be float32 and may be infinite.
 
-    SciPy's methods assume that a loss has the precision of float64. Where it has not, steps of differences that they
-    make by themselves are those that fit, and a success is checked.
+    SciPy's methods assume that a loss has the precision of float64. If it has less, they get larger steps for their
+    finite differences, and a success is checked.
 
     Parameters
     ----------
     precision : float
         The rounding unit of the loss.
     descend : callable
-        ``descend(x)`` is the loss that L-BFGS-B reaches from there.
+        ``descend(x)`` is the loss that L-BFGS-B reaches from x.
     """
     if callable(method):
         found = scipy.optimize.minimize(
@@ -149,8 +145,8 @@ def minimize(
     if is_coarse and method == "newton-cg" and hessp is None and kwargs.get("hess") is None and "eps" not in options:
         hessp = difference_product(lambda x: loss_and_gradient(x)[1], precision)
     if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
-        # The simplex has the precision of the start. Points that differ by less than float32 can tell are the same one
-        # to the loss, and would let the simplex shrink too early.
+        # The simplex has the precision of the start. In float64 it could hold points that the loss cannot tell apart in
+        # float32, and would shrink too early.
         x0 = x0.astype(np.float32)
     has_gradient = method not in WITHOUT_GRADIENT
     watched = _Watched(loss_and_gradient, has_gradient)
@@ -169,7 +165,7 @@ def minimize(
         )
     except _Ended as end:
         return end.result
-    # Whether the method itself has said what a minimum is, among all points within the bounds.
+    # Without tolerances from the user and without constraints, the method's own defaults decide what a minimum is.
     has_decided = tol is None and not any("tol" in name or "radius" in name for name in given)
     if found.success and is_coarse and has_decided and not has_constraints(constraints):
         _check_minimum(method, found, watched.first_loss, descend)
@@ -177,16 +173,16 @@ def minimize(
 
 
 class _Ended(Exception):
-    """Leaves a method that cannot go on."""
+    """Ends a method that cannot go on, with its result."""
 
     def __init__(self, result: OptimizeResult) -> None:
         self.result = result
 
 
 class _Watched:
-    """The loss as SciPy's methods call it, until it is a number that they cannot go on from.
+    """The loss for SciPy's methods, which ends them when it becomes a number that they cannot handle.
 
-    They take an infinite loss for a minimum, or fail in an assertion of their own.
+    They would report an infinite loss as a minimum, or fail in an assertion of their own.
     """
 
     first_loss = np.nan
@@ -229,23 +225,22 @@ class _Watched:
 
 
 _GAIN = 1e-4
-"""The share of the whole decrease that L-BFGS-B may still gain. Ordinary fits leave it a tenth of this."""
+"""L-BFGS-B may still gain this share of the whole decrease. Ordinary fits leave it a tenth of that."""
 
 _CHANGE = 1e-3
-"""A change of the loss that is too small to matter, relative."""
+"""A smaller relative change of the loss does not matter."""
 
 SHORT_DESCENT = {"maxiter": 100}
-"""Options of L-BFGS-B, when it goes on from a minimum."""
+"""The options of L-BFGS-B when it checks a minimum."""
 
 
 def _check_minimum(method: str, result: Any, first_loss: float, descend: Callable[[Float64], float]) -> None:
-    """Warn where a method takes a point for a minimum from which L-BFGS-B goes on at once."""
+    """Warn if L-BFGS-B can lower the loss much further from where a method reports success."""
     lower = descend(np.ravel(result.x))
     if result.fun - lower > max(_GAIN * (first_loss - result.fun), _CHANGE * abs(result.fun)):
-        warnings.warn(
-            f"method {method!r} has stopped with success at a point that is no minimum: L-BFGS-B lowers the loss from "
-            f"there, from {result.fun:.6g} to {lower:.6g}. The tests of this method are made for float64, and this "
-            "loss has float32: use method='L-BFGS-B', which knows it, or float64.",
+        warn(
+            f"method {method!r} has stopped with success at a point that is not a minimum: from there L-BFGS-B lowers "
+            f"the loss from {result.fun:.6g} to {lower:.6g}. This method's tests are made for float64, but the loss is "
+            "float32: use method='L-BFGS-B', which allows for that, or float64.",
             RuntimeWarning,
-            stacklevel=2,
         )

@@ -20,7 +20,7 @@ from tfminimize._solve.program import Program
 __all__ = ["solve"]
 
 MANY = 1 << 16
-"""From so many parameters on, a solve is so long that a look at the memory does not count; the solver checks fewer."""
+"""With this many parameters or more, we check the memory in advance, which costs little; else the solver does it."""
 
 Callback = Callable[..., Any]
 
@@ -40,9 +40,9 @@ def solve(
     history: bool = False,
     assign_each_iteration: bool = False,
 ) -> OptimizeResult:
-    """One solve from ``x0``, or from the present values of the variables; these are assigned at the end.
+    """One solve from ``x0``, or from the present values of the variables, which are assigned at the end.
 
-    For variables there may be other ``values`` to start from.
+    A solve of variables can start from other ``values``.
     """
     parameters = program.parameters
     checked = problem.options(options, tol)

@@ -1,4 +1,4 @@
-"""Workspace: the memory of one solve at a time, and the functions bound to it."""
+"""Workspace: the memory for one solve at a time, and the functions bound to it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Float64 = NDArray[np.float64]
 
 
 class Workspace:
-    """The memory of one solve at a time, and an objective that evaluates a trace in it.
+    """The memory for one solve at a time, and an objective that evaluates a trace in it.
 
-    In variable use TensorFlow's functions read *scratch variables* in place of the user's, which are not touched:
-    resources whose buffer is a segment of x itself, so that moving x moves them; or, where that cannot be (see
-    `stand_ins`), resources that the functions assign before they read them. Machine code reads x itself, and of other
-    variables the values that they had when the solve began.
+    In variable use TensorFlow's functions read *scratch variables* and never touch the user's. The buffer of a scratch
+    variable is a segment of x itself, so it moves with x; if that is impossible (see `stand_ins`), the functions assign
+    to it before they read it. Machine code reads x itself, and takes the values that other variables had when the solve
+    began.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class Workspace:
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
     constraints : ndarray, shape (m,), or None
-        None until `set_rows`, as the three that follow.
+        None until `set_rows`, like ``jacobian`` and ``offsets``.
     jacobian : ndarray, shape (m, stride)
-        Row by row, each of them 64-byte aligned; the first ``packed_size`` columns are used.
+        Each row is 64-byte aligned; the first ``packed_size`` columns are used.
     offsets : ndarray, shape (m,)
-        Of the linear constraints; NaN for the others.
+        The offsets of linear constraints; NaN for the others.
     num_equalities : int
     precision : float
         The rounding unit of the functions' values.
@@ -51,7 +51,7 @@ class Workspace:
     linear : (ndarray, Rows) or None
         A of the linear constraints, and all rows.
     kept_solver : object
-        What `native` keeps for the next solve.
+        The solver that `native` keeps for the next solve.
     latest : weakref to a Source, or a function that returns None
         Of the state of the last solve.
     is_checked : bool
@@ -105,11 +105,11 @@ class Workspace:
 
     @property
     def size(self) -> int:
-        """How many doubles it holds, without those of machine code and of the kept solver."""
+        """How many doubles it holds, apart from machine code and the kept solver."""
         return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
 
     def _call(self, function: TracedFunction) -> _native.Call:
-        """A traced function with what it is called with: indices of components, and tensors."""
+        """A traced function with its inputs: indices of components, and tensors."""
         captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
         inputs = [*self.backend.by_value, *self._tensors, *captured]
         call = function.call
@@ -120,7 +120,7 @@ class Workspace:
         return _native.FunctionCall(call.name, inputs, **options)
 
     def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
-        """Pass these tensors of ``args`` from now on, and machine code the present values of variables."""
+        """From now on, pass these tensors of ``args``; machine code also gets the present values of variables."""
         for i, tensor in enumerate(tensors):
             if tensor is not self._tensors[i]:
                 self.objective.set_input(self.position(i), tensor)
@@ -136,7 +136,7 @@ class Workspace:
         return self.objective.evaluate(self.x, self.gradient, self.constraints, self.jacobian)
 
     def set_rows(self, rows: Rows, matrix: Float64) -> None:
-        """Evaluate these rows in the solves from now on; ``matrix`` is A of all linear constraints."""
+        """From now on, evaluate these rows; ``matrix`` is A of all linear constraints."""
         if self.linear is not None and self.linear[0] is matrix and self.linear[1] is rows:
             return
         self.linear = None
@@ -152,7 +152,7 @@ class Workspace:
         self.linear = matrix, rows
 
     def _make_room(self, rows: Rows) -> tuple[Float64, Float64]:
-        """Take the rows that are no linear constraints from the functions; room for the Jacobian, and the offsets."""
+        """Let the functions evaluate the rows that are not linear; return a Jacobian and offsets for all rows."""
         self.constraints = _native.aligned_zeros(len(rows))
         self.num_equalities = rows.num_equalities
         places = np.flatnonzero(~rows.is_linear)
@@ -161,7 +161,7 @@ class Workspace:
         return _native.aligned_matrix(len(rows), self.layout.packed_size), np.full(len(rows), np.nan)
 
     def position(self, index: int) -> int:
-        """Where a tensor of ``args`` is among the inputs of the functions."""
+        """The position of a tensor of ``args`` among the inputs of the functions."""
         return len(self.backend.by_value) + index
 
     def _input(self, captured: tf.Tensor, component: int | None) -> Any:
@@ -179,20 +179,20 @@ class Workspace:
             source.take()
 
     def start(self, values: Sequence[Array]) -> None:
-        """Put a start into x, one array for each component."""
+        """Copy the start into x, one array for each component."""
         for view, value in zip(self._views, values, strict=True):
             view[...] = value
 
     def check_sharing_once(self) -> None:
-        """Do `check_sharing` after the first evaluation; later ones do the same to the variables."""
+        """Do `check_sharing` after the first evaluation; later ones treat the variables in the same way."""
         if not self.is_checked:
             self.check_sharing()
             self.is_checked = True
 
     def check_sharing(self) -> None:
-        """Raise RuntimeError unless every scratch variable still has its value in the memory of x.
+        """Raise RuntimeError unless every scratch variable still shares the memory of x.
 
-        TensorFlow does not promise it: some operations move a variable to memory of its own.
+        TensorFlow does not promise this: some operations move a variable to new memory.
         """
         for handle, buffer, segment in self._shared:
             if segment.size and not _is_shared(handle, buffer, segment):

@@ -1,4 +1,4 @@
-"""The way to the compiled extension: one clear error where it cannot be used."""
+"""Access to the compiled extension, with one clear error if it cannot be used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPERATIONS = pathlib.Path(__file__).parents[1] / "_ops.so"
 
 
 class _Missing:
-    """Stands where the extension should be, so that importing the package works without it."""
+    """Takes the place of a missing extension, so that the package can be imported without it."""
 
     def __init__(self, reason: ImportError) -> None:
         self._reason = reason
@@ -58,7 +58,7 @@ def require() -> None:
 
 
 def error_of_status(code: int, message: str) -> Exception:
-    """The exception for a status of TensorFlow, as TensorFlow's own Python makes it."""
+    """The exception that TensorFlow's own Python makes from a status."""
     error: Exception
     try:
         error = tf.compat.v1.errors.exception_type_from_error_code(code)(None, None, message)
@@ -88,9 +88,9 @@ def xla() -> Any:
 
 
 def check_version(binary: str) -> None:
-    """Raise ImportError unless TensorFlow is of the minor version that a binary was built for.
+    """Raise ImportError unless TensorFlow has the minor version that a binary was built for.
 
-    For those that link to TensorFlow: loading one into another version may end the process.
+    Loading a binary that links to another version may kill the process.
     """
     built, found = build_info()["tensorflow"], tf.__version__
     if built.split(".")[:2] != found.split(".")[:2]:

@@ -20,7 +20,7 @@ def build_info() -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError
-        If the package was not built, only its Python files are there.
+        If the package was not built and has only its Python files.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How a concrete function is best called from C++, and its graph after TensorFlow's optimisation."""
+"""Chooses how C++ calls a concrete function, and gets its graph after TensorFlow's optimisation."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class CallPlan(NamedTuple):
     optimized: bytes
     """The name of the optimised function; empty if the graph is not optimised."""
     repeatable: bool
-    """Whether calling it twice does no more than calling it once."""
+    """Whether calling it twice has the same effect as calling it once."""
     keeps_inputs: bool
-    """Whether it may keep what it is called with, so that it gets copies of x."""
+    """Whether it may keep its inputs after the call; then it gets copies of x."""
     make_error: Callable[[int, str], BaseException]
     function: Any
     """Objects that must stay alive as long as the function is called."""
     reason: str
-    """Why it is called in this way."""
+    """Why this dispatch was chosen."""
 
 
 def call_plan(concrete: Any, jit_compile: bool | None) -> CallPlan:
     """The best way to call a concrete function from C++.
 
-    A small function is called several times faster if TensorFlow runs its operations in the calling thread, which it
-    does for a ``StatefulPartitionedCall``. That call does not optimise the graph, so that it gets one that is optimised
-    already: the very graph that TensorFlow makes for Python's own calls.
+    Calling a small function is several times faster if TensorFlow runs its operations in the calling thread, as it does
+    for a ``StatefulPartitionedCall``. That call does not optimise the graph, so we pass the optimised graph that
+    TensorFlow makes for Python's own calls.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def call_plan(concrete: Any, jit_compile: bool | None) -> CallPlan:
         else:
             repeatable = _is_repeatable(optimized)
             if _keeps_state(optimized):
-                reason = "called as Python calls it: each way would have random numbers of its own"
+                reason = "called as Python calls it: each way would draw its own random numbers"
             else:
-                dispatch, reason = "fastest", "the faster of two ways, which are timed in turn"
+                dispatch, reason = "fastest", "the faster of two ways, which take turns to be timed"
                 _calls.add(optimized, repeatable, num_bytes)
     return CallPlan(
         name=concrete.name,
@@ -103,12 +103,12 @@ def call_plan(concrete: Any, jit_compile: bool | None) -> CallPlan:
 
 
 class _PartitionedCalls:
-    """Frees what TensorFlow keeps of the partitioned calls of functions that are gone.
+    """Frees the memory that TensorFlow keeps for partitioned calls of functions that are gone.
 
-    It keeps some 200 kB for each such call and several copies of the constants in its graph, by the numbers of inputs
-    and outputs, and can be told to forget them together. Calls that are still in use are then set up again when they
-    come next. In the moment between, one in another thread may fail; so it is done only while all calls in use with
-    these numbers can be repeated.
+    TensorFlow keeps some 200 kB for each such call, and several copies of the constants in its graph. It can only
+    forget all calls with the same numbers of inputs and outputs at once, and sets those up again that are still in use.
+    Meanwhile a call in another thread may fail, so we do this only while all calls in use with these numbers are
+    repeatable.
     """
 
     _CALL = 200_000
@@ -120,7 +120,7 @@ class _PartitionedCalls:
         self._not_repeatable: dict[tuple[int, int], weakref.WeakSet[Any]] = {}
 
     def add(self, function: Any, repeatable: bool, num_bytes: int) -> None:
-        """Note a function that will be called so, with the size of its graph. Its end is noted by itself."""
+        """Record a function that will be called in this way, and the size of its graph, until it is gone."""
         self._forget_retired()
         sizes = len(function.function_type.flat_inputs), len(function.function_type.flat_outputs)
         if not repeatable:
@@ -145,14 +145,14 @@ _calls = _PartitionedCalls()
 
 
 class _NotOptimized(Exception):
-    """Says why a function has to be called as Python calls it."""
+    """Says why we must call a function as Python calls it."""
 
 
 _numbers: Iterator[int] = itertools.count()
 
 
 def _optimized(concrete: Any) -> tuple[Any, int]:
-    """The function (an `AtomicFunction`) whose graph is that of ``concrete`` after TensorFlow's optimisation; its size.
+    """``concrete`` after TensorFlow's optimisation, as an `AtomicFunction`, and the size of its graph.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _optimized(concrete: Any) -> tuple[Any, int]:
     context = eager_context.context()
     for name in itertools.chain(*map(called_functions, graph.node)):
         if not context.has_function(name):
-            raise _NotOptimized(f"its optimised graph calls {name}, which exists inside of that graph only")
+            raise _NotOptimized(f"its optimised graph calls {name}, which exists only inside of that graph")
     elsewhere = {n.device for n in graph.node} - {"", host_device()}
     if elsewhere:
         raise _NotOptimized(f"a part of it runs on {min(elsewhere)}")
@@ -176,11 +176,11 @@ def _optimized(concrete: Any) -> tuple[Any, int]:
     try:
         return _function_of(graph, [node.name for node in arguments], outputs), graph.ByteSize()
     except (ValueError, tf.errors.OpError) as error:
-        raise _NotOptimized(f"its optimised graph could not be made a function ({error})") from error
+        raise _NotOptimized(f"its optimised graph could not be turned into a function ({error})") from error
 
 
 def _compiled_graph(concrete: Any) -> Any:
-    """The graph (a GraphDef) that TensorFlow runs for Python's own call of a function; the function is not run."""
+    """The graph (a GraphDef) that TensorFlow runs when Python calls a function; this does not run the function."""
     context = eager_context.context()
     if context.is_async():
         raise _NotOptimized("TensorFlow executes asynchronously")
@@ -190,13 +190,13 @@ def _compiled_graph(concrete: Any) -> Any:
         raise _NotOptimized(f"it takes a {min(unusual)}")
     config_proto, executor_type, _ = function_config()
     with tf.device("CPU:0"):
-        # Only their devices matter, as the operations never see them.
+        # Only their devices matter: no operation ever sees them.
         num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
         arguments = [tf.zeros([0], t.dtype) for t in concrete.inputs[:num_arguments]]
     cancelled = cancellation.CancellationManager()
     cancelled.start_cancel()
     with _collecting():
-        tf.raw_ops.NoOp()  # now, so that it adds nothing to the graphs that are collected
+        tf.raw_ops.NoOp()  # beforehand, so that the next one adds no graph
         context.enable_graph_collection()
         try:
             execute.execute_with_cancellation(
@@ -216,7 +216,7 @@ def _compiled_graph(concrete: Any) -> Any:
             raise AssertionError("TensorFlow ran a function that was cancelled.")
         finally:
             context.disable_graph_collection()
-    # Other threads may have made functions at the same time.
+    # Other threads may have compiled functions at the same time.
     found = [g.post_optimization_graph for g in graphs if _is_graph_of(concrete, g.post_optimization_graph)]
     if len(found) != 1:
         raise _NotOptimized(f"TensorFlow reported {len(found)} optimised graphs of it instead of one")
@@ -228,12 +228,12 @@ _collecting_thread: int | None = None
 
 @contextlib.contextmanager
 def _collecting() -> Iterator[None]:
-    """Where graphs can be collected: TensorFlow does it for one at a time, and hands over the graphs of all.
+    """A context that collects graphs: TensorFlow allows only one collector, which gets the graphs of all threads.
 
-    While `tf.summary.trace_on` does, they are the user's; it waits while this does.
+    While `tf.summary.trace_on` collects, the graphs belong to the user; it waits while we collect.
     """
     global _collecting_thread
-    if _collecting_thread == threading.get_ident():  # in a destructor that runs in the midst of it
+    if _collecting_thread == threading.get_ident():  # a destructor may run while we collect
         raise _NotOptimized("another function is being compiled in this thread")
     with summary_ops._current_trace_context_lock:
         if summary_ops._current_trace_context is not None:
@@ -277,7 +277,7 @@ def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
 
         graph.inputs = [tensor(name) for name in inputs]
         graph.outputs = [tensor(name) for name in outputs]
-        # Every side effect that the optimisation has left is wanted. Those inside of a loop happen with the loop.
+        # Keep every side effect that the optimisation has left. Those in a loop happen with the loop.
         in_loops = _nodes_in_loops(graph_def)
         graph.control_outputs = [op for op in graph.get_operations() if _has_effects(op) and op.name not in in_loops]
     graph.structured_outputs = tuple(graph.outputs)
@@ -304,24 +304,24 @@ _RANDOM = frozenset(
 _KEEP_NOTHING = (
     _READS | _CHECKS | _CALLS | _RANDOM | {"AssignAddVariableOp", "AssignSubVariableOp", "PrintV2", "VarHandleOp"}
 )
-"""Operations that count as stateful, but keep no tensor that they get."""
+"""Operations that count as stateful, but keep none of their inputs."""
 
 
 def keeper(concrete: Any) -> str | None:
-    """An operation of a function, or of one that it calls, that may keep a tensor beyond the call; None without one.
+    """An operation in a function, or in one that it calls, that may keep an input after the call; None without one.
 
-    The tensor may be the very memory of x, which the solver changes later. So x is copied for a function with any
-    operation that is not known to keep nothing, such as an assignment, a queue, a list in a variable or a
-    `tf.py_function`, whether or not it depends on x.
+    The input may be the memory of x itself, which the solver changes later. So the function gets a copy of x if any
+    operation, such as an assignment, a queue, a list in a variable or a `tf.py_function`, may keep its inputs, whether
+    or not it depends on x.
     """
     return next((f"'{node.name}' ({node.op})" for node in private.operations(concrete) if _may_keep(node)), None)
 
 
 def _may_keep(node: Any) -> bool:
     definition = private.op_def(node.op)
-    if definition is None:  # the name of a function, whose operations are looked at too
+    if definition is None:  # a call of a function, whose operations are checked too
         return False
-    if node.op == "AssignVariableOp":  # a counter does not share memory with x, unless there is a Bitcast
+    if node.op == "AssignVariableOp":  # an integer cannot share memory with x, except through a Bitcast
         dtype = tf.as_dtype(node.attr["dtype"].type)
         return not (dtype.is_integer or dtype.is_bool)
     has_state = definition.is_stateful or any(argument.is_ref for argument in definition.input_arg)
@@ -333,7 +333,7 @@ def _has_effects(op: Any) -> bool:
 
 
 def _keeps_state(function: Any) -> bool:
-    """Whether an operation of a function keeps a state of its own between calls, as random numbers do."""
+    """Whether an operation of a function keeps its own state between calls, as random numbers do."""
     return any(
         _has_effects(op) and op.type not in _STATELESS and not any(t.dtype == tf.resource for t in op.inputs)
         for op in function.graph.get_operations()
@@ -341,7 +341,7 @@ def _keeps_state(function: Any) -> bool:
 
 
 def _is_repeatable(function: Any) -> bool:
-    """Whether calling a function twice does no more than calling it once."""
+    """Whether calling a function twice has the same effect as calling it once."""
     return not any(_has_effects(op) and op.type not in _CHECKS for op in function.graph.get_operations())
 
 

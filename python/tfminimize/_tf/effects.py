@@ -1,18 +1,18 @@
-"""The side effects of a graph: writes, random numbers and state, also in the functions that it calls.
+"""The side effects of a graph and of the functions that it calls: writes, random numbers and state.
 
-Graphs are GraphDefs here: those of functions that are being traced, and those of TensorFlow 1, look alike in them.
+Graphs are GraphDefs here, because functions that are being traced and TensorFlow 1 graphs look alike in them.
 """
 
 from __future__ import annotations
 
 import collections
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfminimize._tf import private
+from tfminimize._tf.warning import warn
 
 __all__ = ["READS", "GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
 
@@ -35,7 +35,7 @@ _RESOURCE = tf.resource.as_datatype_enum
 
 
 class GraphEffects:
-    """Finds them in one graph.
+    """Finds the side effects of one graph.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ class GraphEffects:
     def writes(self, name: str) -> bool:
         """Whether anything writes to the variable whose handle or reference this operation returns.
 
-        What is not known to read only counts as writing.
+        An operation counts as writing unless it is known only to read.
         """
         return self._writes(self._consumers("", self._nodes), name)
 
     def random_operation(self) -> str | None:
-        """The name of an operation that draws other random numbers whenever it runs, with its type; None without one.
+        """The name and type of an operation that draws new random numbers whenever it runs; None without one.
 
-        That is one with a state of its own or a generator's, or one whose seed comes from a variable that the graph
-        also writes, as Keras does it.
+        It has its own state or a generator's, or it takes its seed from a variable that the graph also writes, as in
+        Keras.
         """
         for node in self._reachable():
             if _draws(node):
@@ -73,23 +73,22 @@ class GraphEffects:
         return None
 
     def has_datasets(self) -> bool:
-        """Whether a `tf.data.Dataset` is read."""
+        """Whether the graph reads a `tf.data.Dataset`."""
         return any("Dataset" in node.op or node.op.startswith("IteratorGet") for node in self._reachable())
 
     def has_compiled_parts(self) -> bool:
-        """Whether a function is called that XLA compiles."""
+        """Whether the graph calls a function that XLA compiles."""
         return any(node.attr["_XlaMustCompile"].b for node in self._reachable() if "_XlaMustCompile" in node.attr)
 
     def warn_of_random_numbers(self) -> bool:
-        """Warn if there is such an operation, and say whether."""
+        """Warn if an operation draws random numbers; return whether there is one."""
         found = self.random_operation()
         if found is not None:
-            warnings.warn(
-                f"The loss or a constraint draws random numbers, in operation {found}: each evaluation has others, so "
-                "that the solver may stop anywhere and report success. Draw them before the solve, use "
-                "tf.random.stateless_* with a seed that stays the same, or call the model with training=False.",
+            warn(
+                f"The loss or a constraint draws random numbers, in operation {found}: they differ in each evaluation, "
+                "and the solver may stop anywhere and report success. Draw them before the solve, use "
+                "tf.random.stateless_* with a fixed seed, or call the model with training=False.",
                 UserWarning,
-                stacklevel=2,
             )
         return found is not None
 
@@ -128,22 +127,22 @@ class GraphEffects:
         return self._written[name, place]
 
     def _called_with(self, node: Any, i: int, definition: Any) -> list[tuple[str, int]]:
-        """The functions that get an input of a node, each with the place of the argument that it is there."""
+        """The functions that get a node's input, each with the place of that argument."""
         if definition is None:
             return [(node.op, i)]
         argument, from_end = _argument(node, i, definition)
         by_attribute = _functions_by_attribute(node)
-        # Operations of several functions often have inputs of each, such as key_func_other_arguments.
+        # An operation with several functions often has inputs for each, such as key_func_other_arguments.
         own = [key for key, names in by_attribute.items() if names and argument.name.startswith(f"{key}_")]
         names = [name for key, names in by_attribute.items() if not own or key in own for name in names]
-        # What a function captures comes last.
+        # A function's captured inputs come last.
         return [
             (name, len(self._functions[name].signature.input_arg) - from_end if name in self._functions else -1)
             for name in names
         ]
 
     def _seeded(self, consumers: Mapping[str, list[tuple[Any, int]]], name: str, done: set[Any]) -> Any:
-        """An operation whose random numbers depend on this tensor, or variable; None without one."""
+        """An operation whose random numbers depend on this tensor or variable; None without one."""
         seen, waiting = {name}, [name]
         while waiting:
             for node, i in consumers.get(waiting.pop(), ()):
@@ -164,7 +163,7 @@ class GraphEffects:
         return None
 
     def _reachable(self) -> Iterator[Any]:
-        """All operations, there and in the functions that they call."""
+        """All operations in the graph and in the functions that it calls."""
         seen: set[str] = set()
         waiting: list[Sequence[Any]] = [self._nodes]
         while waiting:
@@ -176,7 +175,7 @@ class GraphEffects:
                         waiting.append(self._functions[name].node_def)
 
     def _consumers(self, function: str, nodes: Iterable[Any]) -> Mapping[str, list[tuple[Any, int]]]:
-        """The operations that get what an operation returns, or an argument is, each with the place of that input."""
+        """For each operation or argument the operations that take it as an input, with the place of that input."""
         if function not in self._consumers_of:
             found: dict[str, list[tuple[Any, int]]] = collections.defaultdict(list)
             for node in nodes:
@@ -194,11 +193,11 @@ def is_read_only(graph: Any, captured: Any) -> bool:
     ----------
     graph : FuncGraph
     captured : tf.Tensor
-        The handle of a variable. One that is not captured is only read.
+        The handle of a variable. A handle that is not captured counts as only read.
     """
     if private.is_marked_read_only(graph, captured):
         return True
-    # TensorFlow counts as writing what it does not know, such as a data set whose functions read the variable.
+    # TensorFlow assumes a write if it does not know, for example for a data set whose functions read the variable.
     graph_def = graph.as_graph_def()
     effects = GraphEffects(graph_def.node, graph_def.library)
     return not any(effects.writes(inner.op.name) for outer, inner in graph.captures if outer is captured)
@@ -218,12 +217,12 @@ def _functions_by_attribute(node: Any) -> dict[str, list[str]]:
 
 
 def warn_of_random_numbers(graph_defs: Iterable[Any]) -> None:
-    """Warn if an operation in one of the graphs draws random numbers; once."""
+    """Warn once if an operation in one of the graphs draws random numbers."""
     any(GraphEffects(graph.node, graph.library).warn_of_random_numbers() for graph in graph_defs)
 
 
 def _draws(node: Any) -> bool:
-    """Whether an operation draws random numbers and has a state."""
+    """Whether an operation draws random numbers from a state."""
     definition = private.op_def(node.op)
     if definition is None or not definition.is_stateful or node.op.startswith("Cudnn"):
         return False
@@ -238,13 +237,13 @@ def _named(node: Any) -> str:
 
 
 def _is_passed(node: Any, i: int, definition: Any) -> bool:
-    """Whether an operation that returns what it gets returns a handle or a reference."""
+    """Whether an operation that passes on its input passes on a handle or a reference."""
     argument, _ = _argument(node, i, definition)
     return bool(argument.is_ref) or _type_of(node, i, definition) == _RESOURCE
 
 
 def _argument(node: Any, i: int, definition: Any) -> tuple[Any, int]:
-    """The argument of an operation that an input belongs to, and the input's place in it, counted from its end."""
+    """The argument to which an operation's input belongs, and the input's place in it, counted from the end."""
     first = 0
     for argument in definition.input_arg:
         first += _length(node, argument)

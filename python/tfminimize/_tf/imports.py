@@ -1,7 +1,7 @@
-"""Imports TensorFlow and leaves the random numbers of the user as they were.
+"""Imports TensorFlow without changing the user's random numbers.
 
-Packages that TensorFlow imports draw from the generators that everybody shares: JAX, if it is there, from NumPy's, and
-rich from Python's. Who has seeded them would get other numbers, depending on whether somebody imported it before.
+Packages that TensorFlow imports draw from the global generators: JAX, if it is installed, from NumPy's, and rich from
+Python's. A user who has seeded these would get different numbers, depending on whether they were imported before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 
 import numpy as np
 
-_states = np.random.get_state(), random.getstate()  # noqa: NPY002  it is the shared generator
+_states = np.random.get_state(), random.getstate()  # noqa: NPY002  it is the global generator
 import tensorflow as tf  # noqa: E402, F401
 
 np.random.set_state(_states[0])  # noqa: NPY002

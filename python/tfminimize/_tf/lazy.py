@@ -1,4 +1,4 @@
-"""Modules that are private to another package, looked up only when they are used."""
+"""Private modules of other packages, imported only when they are used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _TITLES = {"scipy": "SciPy", "tensorflow": "TensorFlow"}
 
 
 class PrivateModule:
-    """A module of TensorFlow or SciPy that they may change in any version, with the names of it that are needed.
+    """A private module of TensorFlow or SciPy, which any version may change, and the names that we need from it.
 
-    A name that is gone breaks the function that needs it, with one sentence, and not the import of tfminimize.
+    If a name is gone, the function that needs it raises one clear error, but tfminimize can still be imported.
 
     Examples
     --------
@@ -29,8 +29,8 @@ class PrivateModule:
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.names_:
-            raise AttributeError(f"{self.path_}.{name} is not among the names that are needed: {self.names_}.")
-        # Nothing is kept: a module may give its names new values.
+            raise AttributeError(f"{self.path_}.{name} is not among the declared names: {self.names_}.")
+        # Nothing is cached: a module may assign new values to its names.
         try:
             return getattr(importlib.import_module(self.path_), name)
         except (AttributeError, ImportError) as error:

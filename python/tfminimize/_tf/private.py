@@ -40,7 +40,7 @@ __all__ = [
     "without_gradient",
 ]
 
-# Adds to an error the place in the user's code; makes a function of a graph.
+# Add the place in the user's code to an error; make a function from a graph.
 atomic_function = PrivateModule(
     "tensorflow.python.eager.polymorphic_function.atomic_function", "InterpolateRuntimeError", "from_func_graph"
 )
@@ -62,13 +62,13 @@ backprop_util = PrivateModule("tensorflow.python.eager.backprop_util", "IsTraina
 # Compile a function by calling it cancelled, so that it does not run.
 cancellation = PrivateModule("tensorflow.python.eager.cancellation", "CancellationManager")
 execute = PrivateModule("tensorflow.python.eager.execute", "execute_with_cancellation")
-# Makes what tapes can differentiate of a function that is known by its name.
+# Make a function that is known by its name differentiable by tapes.
 concrete_function = PrivateModule("tensorflow.python.eager.polymorphic_function.concrete_function", "ConcreteFunction")
 # Whether XLA compiles what is being traced.
 control_flow_util = PrivateModule("tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext")
-# The capsule that the C API takes, the options of Python's own calls, the compiled graphs, what XLA cannot compile, the
-# name of resources that share none, the device that functions run on, eager execution inside of a graph, whether a
-# function is being traced.
+# The capsule for the C API, the options of Python's own calls, the compiled graphs, the check whether XLA can compile a
+# function, names for resources that nobody shares, the device of functions, eager execution inside of a graph, and
+# whether a function is being traced.
 eager_context = PrivateModule("tensorflow.python.eager.context", "anonymous_name", "context", "eager_mode")
 # The graph of a function from a GraphDef that comes from one.
 func_graph = PrivateModule("tensorflow.python.framework.func_graph", "FuncGraph")
@@ -84,8 +84,8 @@ pywrap_tfe = PrivateModule(
     "TFE_Py_TapeSetRestartOnThread",
     "TFE_Py_TapeSetStopOnThread",
 )
-# Give a tape the gradient of what it does not see: tf.custom_gradient registers one for each trace, which then keeps
-# the graph of the trace for ever.
+# Give a tape the gradient of operations that it does not see: tf.custom_gradient registers one for each trace, which
+# keeps the graph of the trace for ever.
 record = PrivateModule("tensorflow.python.eager.record", "record_operation", "stop_recording")
 # Whether tf.summary.trace_on collects graphs, and its lock.
 summary_ops = PrivateModule(
@@ -97,13 +97,13 @@ tf_decorator = PrivateModule("tensorflow.python.util.tf_decorator", "unwrap")
 tf_method_target = PrivateModule("tensorflow.python.eager.polymorphic_function.tf_method_target", "TfMethodTarget")
 
 
-# A function of Python's in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
+# A Python function in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
 _INTERRUPTED = re.compile(r"(\{\{function_node [^}]*\}\} ?)*KeyboardInterrupt: ")
 
 
 def error_of(function: Any, code: int, message: str) -> BaseException:
-    """The exception for a status that a function has returned, with the place in the user's code."""
-    # The function may have run under other names, one inside the other; TensorFlow looks for its own.
+    """The exception for a status that a function returned, with the place in the user's code."""
+    # The function may have run inside of functions with other names, but TensorFlow looks for its own name.
     name = function.name.decode()
     message = re.sub(r"^(\{\{function_node [^}]*\}\} ?)+", f"{{{{function_node {name}}}}} ", message)
     if _INTERRUPTED.match(message):
@@ -124,14 +124,14 @@ def context_capsule() -> Any:
 
 
 def eagerly() -> contextlib.AbstractContextManager[Any]:
-    """A context in which operations run eagerly, where `tf.init_scope` would stay in the graph of a session too."""
+    """A context in which operations run eagerly; `tf.init_scope` would stay in the graph of a session."""
     mode: contextlib.AbstractContextManager[Any] = eager_context.eager_mode()
     return mode
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[None]:
-    """Where tapes record, also inside of what stops them: a `tf.init_scope` or a function with a custom gradient."""
+    """A context in which tapes record, even in a `tf.init_scope` or a function with a custom gradient."""
     is_stopped = pywrap_tfe.TFE_Py_TapeSetIsStopped()
     if is_stopped:
         pywrap_tfe.TFE_Py_TapeSetRestartOnThread()
@@ -143,14 +143,14 @@ def recording() -> Iterator[None]:
 
 
 def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:
-    """What a function computes, while tapes take its gradient by some tensors from another function.
+    """The value of a function, for which tapes take the gradient from another function.
 
     Parameters
     ----------
     compute : callable
         ``compute() -> tf.Tensor``, hidden from tapes.
     gradient : callable
-        ``gradient(upstream)`` is the list of gradients, one for each of the inputs.
+        ``gradient(upstream)`` returns the list of gradients, one for each input.
     inputs : list of tf.Tensor
     """
     with record.stop_recording():
@@ -160,26 +160,26 @@ def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], in
 
 
 def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list[Any]) -> list[Any]:
-    """What a function computes, a list of tensors and of None; taking its gradient raises LookupError.
+    """The values of a function, a list of tensors and None; taking their gradient raises LookupError.
 
     Parameters
     ----------
     compute : callable
-        It is hidden from tapes, which would set up the gradient of all that it calls.
+        It is hidden from tapes, which would set up the gradients of all functions that it calls.
     reason : str
-        What the error says.
+        The message of the error.
     inputs : list of tf.Tensor
-        What it depends on.
+        The tensors on which the values depend.
     """
     with record.stop_recording():
-        # For gradients that are made of the graph, without a tape.
+        # Refuses gradients that are made from the graph, without a tape.
         values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
     refuse_gradient([value for value in values if value is not None], reason, inputs)
     return values
 
 
 def refuse_gradient(values: list[Any], reason: str, inputs: list[Any]) -> None:
-    """Let tapes know that these values depend on the inputs, and raise LookupError where they take the gradient."""
+    """Tell tapes that these values depend on the inputs; taking the gradient then raises LookupError."""
 
     def refuse(*_: Any) -> Any:
         raise LookupError(reason)
@@ -194,7 +194,7 @@ def operations(concrete: Any) -> Iterator[Any]:
 
 
 def op_def(op_type: str) -> Any:
-    """The OpDef of a type of operation; None if TensorFlow has no such type, but a function of this name."""
+    """The OpDef of a type of operation; None if TensorFlow has no such type, because it names a function."""
     return op_def_registry.get(op_type)
 
 
@@ -206,7 +206,7 @@ def function_config() -> tuple[bytes, str, str]:
 
 
 def host_device() -> str:
-    """The name of the device whose memory is the host's."""
+    """The name of the CPU device."""
     return f"{eager_context.context().host_address_space()}/device:CPU:0"
 
 
@@ -218,11 +218,11 @@ def function_device() -> str:
 
 
 def check_compilable(concrete: Any) -> None:
-    """Raise ValueError with what XLA says if it cannot compile a function.
+    """Raise ValueError with XLA's reason if it cannot compile a function.
 
-    TensorFlow keeps half a megabyte for each function that is asked about.
+    TensorFlow keeps half a megabyte for each function that is checked.
     """
-    # Not experimental_get_compiler_ir(), which draws a random number of the user's sequence to find a device.
+    # Not experimental_get_compiler_ir(), which draws a number from the user's random sequence to find a device.
     eager_context.context().get_compiler_ir(
         device_name=host_device(),
         platform_name=None,
@@ -247,18 +247,18 @@ def resource_value(handle: Any) -> Any:
 def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
     """The function as `tf.function` would trace it: Python's control flow on tensors becomes TensorFlow's.
 
-    What the function raises comes through as it is, where `tf.function` makes another exception of it; where in the
-    user's code it was raised is a note to it (from Python 3.11 on).
+    Exceptions pass through unchanged, while `tf.function` would replace them. From Python 3.11 on, a note says where in
+    the user's code they were raised.
     """
     decorators, target = tf_decorator.unwrap(fun)
     if _is_bound(fun, target):
         fun, decorators = target, []
     options = autograph_converter.ConversionOptions(recursive=True, user_requested=True, optional_features=None)
-    # A decorator does something of its own: tf.function calls it as it is too.
+    # tf.function does not convert a decorated function either, since the decorator may do anything.
     is_plain = bool(decorators) or _is_lambda_without_source(fun)
 
     def call(*args: Any) -> Any:
-        # A function that is traced without AutoGraph turns it off for all that it calls.
+        # A function that is traced without AutoGraph turns it off for every function that it calls.
         with autograph_context.ControlStatusCtx(status=autograph_context.Status.ENABLED):
             try:
                 return fun(*args) if is_plain else autograph_api.converted_call(fun, args, None, options=options)
@@ -266,7 +266,7 @@ def autograph(fun: Callable[..., Any]) -> Callable[..., Any]:
                 metadata = getattr(error, "ag_error_metadata", None)
                 if metadata is not None and hasattr(error, "add_note"):
                     error.add_note(_CONVERTED.sub("", metadata.get_message()))
-                if isinstance(error, TypeError):  # names what was called
+                if isinstance(error, TypeError):  # its message names the converted function
                     error.args = tuple(_CONVERTED.sub("", a) if isinstance(a, str) else a for a in error.args)
                 raise
 
@@ -278,16 +278,16 @@ _CONVERTED = re.compile(r"\bouter_factory\.<locals>\.inner_factory\.<locals>\.tf
 
 
 def _is_bound(fun: Any, target: Any) -> bool:
-    """Whether a function is what a `tf.function` that is a method makes of it: it only gives it the object."""
+    """Whether a function is the wrapper by which a `tf.function` that is a method passes the object to it."""
     is_method = isinstance(getattr(target, "__self__", None), tf_method_target.TfMethodTarget)
     return is_method and getattr(fun, "__wrapped__", None) is target
 
 
 def _is_lambda_without_source(function: Any) -> bool:
-    """Whether AutoGraph could not convert a lambda, which has no control flow to convert.
+    """Whether this is a lambda without control flow that AutoGraph could not convert.
 
-    It does not find the source of one of several in a line, as constraints are often written. It would call it as it
-    is, after a warning of many lines that asks for nothing.
+    AutoGraph cannot find the source of a lambda if there are several in a line, as is common for constraints. It would
+    call it unconverted, after a warning of many lines about which the user need do nothing.
     """
     if getattr(function, "__name__", "") != "<lambda>":
         return False
@@ -296,39 +296,41 @@ def _is_lambda_without_source(function: Any) -> bool:
     parse = autograph_parser.parse_entity
     try:
         parse(function, ())
-    except Exception:  # of several kinds, such as where there is no module
+    except Exception:  # of several kinds, for example if there is no module
         return True
     return False
 
 
 def anonymous_name() -> str:
-    """The ``shared_name`` of a resource of its own. TensorFlow keeps 37 kB for every other name, for good."""
+    """A ``shared_name`` for a resource that nobody shares. TensorFlow keeps 37 kB for ever for any other name."""
     name: str = eager_context.anonymous_name()
     return name
 
 
 def copy_handle_data(source: Any, target: Any) -> None:
-    """Let operations that are traced on a handle know the shape and dtype that another handle's resource has.
+    """Give a handle the shape and dtype of another handle's resource, for operations that are traced on it.
 
-    Operations such as a gather by index tuples cannot be traced without.
+    Some operations, such as a gather by index tuples, cannot be traced without them.
     """
     handle_data_util.copy_handle_data(source, target)
 
 
 def function_of(op: Any, name: str) -> Callable[..., Any]:
-    """A function that an attribute of an operation names, as one of flat tensors that tapes can differentiate.
+    """The function that an operation's attribute names, as a function of flat tensors that tapes can differentiate.
 
-    Calls of other functions in it need not have been made in Python.
+    It may contain calls of other functions that were not made in Python.
     """
     from_func_graph = concrete_function.ConcreteFunction.from_func_graph
-    found = _find_function(op.inputs[0].graph, name)  # a tape has no graph of the operation
+    found = _find_function(op.inputs[0].graph, name)  # on a tape, the operation itself has no graph
     for inner in found.graph.get_operations():
         if inner.type in ("PartitionedCall", "StatefulPartitionedCall"):
             called = _find_function(found.graph, inner.get_attr("f").name)
             concrete = from_func_graph(called.graph, called.function_type, called.attributes)
             inner._gradient_function = concrete._get_gradient_function()
-    function = from_func_graph(found.graph, None, found.attributes)  # the type of one from a SavedModel lacks outputs
-    num_outputs = len(found.cached_definition.signature.output_arg)  # to those of the graph, tapes add others
+    function = from_func_graph(
+        found.graph, None, found.attributes
+    )  # the type of a function from a SavedModel lacks outputs
+    num_outputs = len(found.cached_definition.signature.output_arg)  # tapes add outputs to those of the graph
 
     def call(*inputs: tf.Tensor) -> Any:
         return function._call_flat(list(inputs), [])[:num_outputs]
@@ -344,14 +346,14 @@ def _find_function(graph: Any, name: str) -> Any:
 
 
 def is_differentiable(tensor: Any) -> bool:
-    """Whether there are gradients by a tensor, or by the variable whose handle it is."""
+    """Whether TensorFlow takes gradients with respect to a tensor, or to the variable whose handle it is."""
     return bool(backprop_util.IsTrainable(tensor))
 
 
 def is_marked_read_only(graph: Any, captured: Any) -> bool:
-    """Whether TensorFlow knows that a function's graph only reads a captured resource: fast, but it may not know.
+    """Whether TensorFlow has marked a captured resource as only read; this is fast, but not every one is marked.
 
-    `effects.is_read_only` asks this first.
+    `effects.is_read_only` checks this first.
     """
     read_only = set(read_only_inputs(graph))
     placeholders = {id(inner) for outer, inner in graph.captures if outer is captured}
@@ -364,13 +366,13 @@ def read_only_inputs(graph: Any) -> list[int]:
 
 
 def mark_read_only(op: Any, indices: list[int]) -> None:
-    """Tell TensorFlow that an operation only reads these of its inputs, so that others need not wait for it."""
+    """Tell TensorFlow that an operation only reads these inputs, so that other operations need not wait for it."""
     value = attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(i=indices))
     op._set_attr(auto_control_deps_utils.READ_ONLY_RESOURCE_INPUTS_ATTR, value)
 
 
 def is_tracing() -> bool:
-    """Whether this thread is tracing a function, be it outside of a `tf.init_scope`."""
+    """Whether this thread is tracing a function, even if it is now in a `tf.init_scope`."""
     return any(switch.is_building_function for switch in eager_context.context().context_switches.stack)
 
 

@@ -23,7 +23,7 @@ class NotCompiled(Exception):
 
 
 class NotCompilable(Exception):
-    """Says why XLA cannot compile a function, for TensorFlow neither."""
+    """Says why XLA cannot compile a function, not even when TensorFlow calls it."""
 
 
 _is_tried = contextvars.ContextVar("_is_tried", default=False)
@@ -31,7 +31,7 @@ _is_tried = contextvars.ContextVar("_is_tried", default=False)
 
 @contextlib.contextmanager
 def tried() -> Iterator[None]:
-    """Where functions are traced that run in TensorFlow if XLA cannot compile them."""
+    """A context for tracing functions that run in TensorFlow if XLA cannot compile them."""
     token = _is_tried.set(True)
     try:
         yield
@@ -40,17 +40,17 @@ def tried() -> Iterator[None]:
 
 
 def is_required() -> bool:
-    """Whether what is being traced fails if XLA cannot compile it."""
+    """Whether the function that is being traced fails if XLA cannot compile it."""
     return private.is_for_xla() and not _is_tried.get()
 
 
 class CompiledProgram(NamedTuple):
-    """A function as XLA has compiled it."""
+    """A function that XLA has compiled."""
 
     program: Any
     """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
     captured_inputs: list[tf.Tensor]
-    """...the tensors that it captures, except constants. Variables are given by their values."""
+    """...the tensors that it captures, except constants. For a variable it takes the value."""
 
 
 def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
@@ -64,7 +64,7 @@ def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
     Raises
     ------
     NotCompiled, NotCompilable
-        With a sentence that says why not.
+        With a sentence that gives the reason.
     """
     try:
         for function in functions:
@@ -104,7 +104,7 @@ def _lowered(concrete: Any, xla: Any) -> bytes:
 
 
 def _argument(tensor: Any, xla: Any) -> Any:
-    """An input of a function, as XLA gets to know it."""
+    """The description of a function's input for XLA."""
     if tensor.dtype == tf.resource:
         dtype, shape = private.variable_type(tensor)
         return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True)
@@ -113,7 +113,7 @@ def _argument(tensor: Any, xla: Any) -> Any:
 
 
 def _is_size(tensor: Any) -> bool:
-    """Whether a captured tensor, which never changes, may be a shape, an axis or paddings, which XLA has to know."""
+    """Whether a captured constant may be a shape, an axis or paddings, which XLA needs as constants."""
     is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in (tf.int32, tf.int64)
     return is_known and tensor.shape.num_elements() < 100
 
@@ -126,7 +126,7 @@ def _check_with_tensorflow(concrete: Any) -> None:
 
 
 def _check_resources(concrete: Any) -> None:
-    """Of resources, XLA knows variables only, and machine code can be given their values."""
+    """Refuse resources other than variables: XLA has no others, and machine code takes the values of variables."""
     variables = _variables(concrete)
     if len(variables) != sum(t.dtype == tf.resource for t in concrete.captured_inputs):
         raise NotCompilable("XLA cannot compile it: the function uses a table, a queue or another such resource")
@@ -141,17 +141,17 @@ def _variables(concrete: Any) -> list[tf.Variable]:
 
 
 def _check_effects(concrete: Any) -> None:
-    """Machine code must only compute: it runs as often as the solver likes, and in several threads."""
+    """Refuse side effects: the solver runs machine code any number of times, and in several threads."""
     for variable in _variables(concrete):
         if not is_read_only(concrete.graph, variable.handle):
             raise NotCompiled(f"the function writes to variable '{variable.name}'")
     for node in private.operations(concrete):
         if _keeps_state(node.op):
-            raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps a state of its own")
+            raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps its own state")
 
 
 def _check_lists(concrete: Any) -> None:
-    """XLA has no lists that grow: of one it makes wrong values, or ends the process."""
+    """Refuse lists that grow: XLA does not have them, and computes wrong values or ends the process."""
     for node in private.operations(concrete):
         if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
             raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
@@ -167,11 +167,11 @@ _STATELESS = {
     "StatefulPartitionedCall",
     "While",
 }
-"""Operations that count as stateful, and only call functions or check something, which XLA leaves out."""
+"""Operations that count as stateful, but only call functions, or check values, which XLA leaves out."""
 
 
 def _keeps_state(op: str) -> bool:
-    """Whether an operation keeps a state other than that of a resource that it gets, as random numbers do."""
+    """Whether an operation keeps its own state, not that of an input resource, as random numbers do."""
     definition = private.op_def(op)
     if definition is None or not definition.is_stateful or op in _STATELESS:
         return False
@@ -187,7 +187,7 @@ def _check_devices(concrete: Any) -> None:
 
 
 def _refusal(error: Exception) -> str:
-    """A sentence with what XLA says, without what TensorFlow puts around it."""
+    """A sentence with XLA's message, without the text that TensorFlow adds."""
     text = str(error).removeprefix("Failed getting HLO text: '").strip()
     line = text.splitlines()[0].rstrip("'") if text else type(error).__name__
     return f"XLA cannot compile it: {line if len(line) <= 300 else f'{line[:297]}...'}"

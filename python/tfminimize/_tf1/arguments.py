@@ -1,8 +1,7 @@
-"""The arguments of the TensorFlow 1 interfaces, checked and brought into one form."""
+"""The arguments of the TensorFlow 1 interfaces, checked and converted to one form."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from tfminimize._problem.bounds import low_then_high, pack_bounds
 from tfminimize._problem.parameters import as_variable
+from tfminimize._tf.warning import warn
 from tfminimize._tf1.eager import EagerFormulation
 from tfminimize._tf1.formulation import Formulation
 from tfminimize._tf1.graph import GraphFormulation
@@ -33,11 +33,13 @@ def formulate(loss: Any, variables: Any, equalities: Sequence[Any], inequalities
         graph = None if tf.executing_eagerly() and not tf.is_symbolic_tensor(loss) else getattr(loss, "graph", None)
         if graph is None:
             raise ValueError(
-                f"the loss is the value {loss!r}, from which nothing can be computed again: give a function of no "
+                f"the loss is the value {loss!r}, which cannot be computed again for other x: give a function of no "
                 "arguments that returns the loss."
             )
         if hasattr(graph, "outer_graph"):
-            raise ValueError(f"the loss {loss!r} is a tensor inside of a tf.function: use the interface outside of it.")
+            raise ValueError(
+                f"the loss {loss!r} is a tensor inside of a tf.function: use the interface outside of tf.function."
+            )
         return GraphFormulation(*given)
     if callable(loss):
         return EagerFormulation(*given)
@@ -57,7 +59,7 @@ def listed(values: Any, name: str) -> list[Any]:
 
 
 def bounds_by_variable(var_to_bounds: Any, formulation: Formulation) -> list[Any] | None:
-    """The bounds parallel to the variables; checked."""
+    """The bounds in the order of the variables, checked."""
     if var_to_bounds is None:
         return None
     pairs = var_to_bounds.items() if isinstance(var_to_bounds, Mapping) else _pairs(var_to_bounds)
@@ -70,10 +72,10 @@ def bounds_by_variable(var_to_bounds: Any, formulation: Formulation) -> list[Any
             raise ValueError(f"var_to_bounds has the key {key!r}, not a variable: give a variable, or its ref().")
         if id(variable) not in places:
             raise ValueError(
-                f"var_to_bounds has bounds for variable '{variable.name}', which is not optimised: remove them, or add "
-                "the variable to var_list."
+                f"var_to_bounds has bounds for variable '{variable.name}', which is not optimised: remove the bounds, "
+                "or add the variable to var_list."
             )
-        # TensorFlow 1 knows no pairs of elements: two vectors are the low and the high ones.
+        # TensorFlow 1 has no pairs for elements: two vectors are always low and high.
         found[places[id(variable)]] = low_then_high(bounds, variable.shape.num_elements())
     pack_bounds(found, formulation.parameters)
     return found
@@ -97,7 +99,7 @@ def split_method(optimizer_kwargs: Mapping[str, Any], default: str) -> tuple[Any
 
 
 def check_kwargs(kwargs: Mapping[str, Any]) -> None:
-    """Raise ValueError for what the interface sets itself, and for options that are no dict."""
+    """Raise ValueError for an argument that the interface sets itself, and for options that are not a dict."""
     for name, value in kwargs.items():
         if name == "options" and value is not None and not isinstance(value, Mapping):
             raise ValueError(f"options is {value!r}: give a dict such as {{'maxiter': 100}}.")
@@ -108,10 +110,10 @@ def check_kwargs(kwargs: Mapping[str, Any]) -> None:
 
 
 def meaningful_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options without those that SciPy's solvers have and the native ones do not need."""
+    """The options without those that only SciPy's solvers need."""
     options = dict(options or {})
     ignored = [name for name in _WITHOUT_EFFECT if name in options]
     shown = [f"'{name}'" for name in ignored if options[name] not in (None, False)]
     if shown:
-        warnings.warn(f"the option {', '.join(shown)} has no effect here: remove it.", UserWarning, stacklevel=5)
+        warn(f"the option {', '.join(shown)} has no effect here: remove it.", UserWarning)
     return {name: value for name, value in options.items() if name not in ignored}

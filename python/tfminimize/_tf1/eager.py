@@ -27,7 +27,7 @@ Float64 = NDArray[np.float64]
 
 
 class EagerFormulation:
-    """Functions of no arguments to be minimised, which read variables.
+    """A loss and constraints that are functions of no arguments and read variables.
 
     Attributes
     ----------
@@ -61,9 +61,9 @@ class EagerFormulation:
         self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> EagerRun:
-        """One solve."""
+        """One solve, with its arguments checked."""
         if session is not None:
-            raise ValueError(f"session is {session!r}, but the loss is a function, which needs none: remove it.")
+            raise ValueError(f"session is {session!r}, but the loss is a function, which needs no session: remove it.")
         if feed_dict:
             raise ValueError(
                 "feed_dict is given, but the loss is a function: let it read the data from a tf.Variable or a tensor."
@@ -80,7 +80,7 @@ class EagerFormulation:
         return EagerRun(self, fetches)
 
     def traced(self, fetches: Sequence[Any]) -> TracedProblem:
-        """All functions with these fetches; the one that was traced before, if they are the same."""
+        """The functions with these fetches; traced anew unless the last fetches were the same."""
         traced, _ = self._traced.get(tuple(map(id, fetches)), lambda: (self._trace(fetches), fetches))
         return traced
 
@@ -98,7 +98,7 @@ class EagerFormulation:
 
 
 class EagerRun:
-    """One solve of a formulation by functions."""
+    """One solve of an `EagerFormulation`."""
 
     backend_reason: str | None = None
 
@@ -126,7 +126,7 @@ class EagerRun:
         return TracedFunctions(formulation.traced(self._fetches), (), formulation.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The user's function, as it is called from within the solve."""
+        """The user's function in the form in which the solve calls it."""
         return function
 
     def fetched(self, values: Sequence[Any]) -> Any:
@@ -134,7 +134,7 @@ class EagerRun:
         return values
 
     def release(self) -> None:
-        """Give back what only one solve uses at a time: nothing."""
+        """Do nothing: solves share everything here."""
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
@@ -146,7 +146,7 @@ def _reader(variable: Any) -> Callable[[], Any]:
 
 
 def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
-    """The variables that are trainable and that the loss reads."""
+    """The trainable variables that the loss reads."""
     found: list[tf.Variable] = []
     called = inside_trace(loss, False, "loss")
 
@@ -158,5 +158,5 @@ def _read_variables(loss: Callable[[], Any]) -> list[tf.Variable]:
     with private.recording():
         tf.function(traced, autograph=False).get_concrete_function()
     if not found:
-        raise ValueError("the loss reads no trainable variable: give those to optimise in var_list.")
+        raise ValueError("the loss reads no trainable variable: give the variables to optimise in var_list.")
     return found

@@ -1,4 +1,4 @@
-"""The protocol of a loss with variables and constraints, and of one solve, for `graph` and `eager`."""
+"""The protocols that `graph` and `eager` implement: a loss with variables and constraints, and one solve of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Run(Protocol):
     can_be_native: bool
     """Whether the functions can be compiled."""
     backend_reason: str | None
-    """Why not."""
+    """Why they cannot be compiled."""
 
     def initial(self) -> Float64:
         """The present values of the variables, flat."""
@@ -38,13 +38,13 @@ class Run(Protocol):
         """The functions for a solver in Python."""
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The user's function, as it is called from within the solve."""
+        """The user's function in the form in which the solve calls it."""
 
     def fetched(self, values: Sequence[Any]) -> Any:
         """The values of all fetches, in their structure."""
 
     def release(self) -> None:
-        """Give back what only one solve uses at a time."""
+        """Let other solves use what this one had for itself."""
 
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
@@ -61,7 +61,7 @@ class Formulation(Protocol):
 
     @property
     def constraints(self) -> Sequence[tuple[str, str, Any]]:
-        """Their names in messages, "eq" or "ineq", and the tensors or functions."""
+        """For each its name in messages, "eq" or "ineq", and the tensor or function."""
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> Run:
-        """One solve, with the arguments of `minimize`; checked."""
+        """One solve, with the arguments of `minimize`, which are checked."""

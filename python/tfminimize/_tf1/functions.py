@@ -1,6 +1,6 @@
-"""Functions of flat NumPy vectors, for solvers in Python, around traced TensorFlow functions that read variables.
+"""Traced TensorFlow functions that read variables, as functions of flat NumPy vectors for solvers in Python.
 
-The variables are not touched: the traced function reads stand-ins in their place, which are assigned from the vector.
+The variables are not touched: the traced function reads stand-ins, to which each call assigns the vector.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class FlatFunctions:
     precision : float
         The rounding unit of the loss.
     seconds : float
-        What evaluations have taken so far.
+        The time of all evaluations so far.
     trace_seconds : float
-        What was traced for this solve.
+        The time of tracing for this solve.
     """
 
     backend = "tfe"
@@ -58,7 +58,7 @@ class FlatFunctions:
         self._latest: dict[str, tuple[bytes, list[Float64]]] = {}
 
     def loss_and_gradient(self, x: Any) -> tuple[float, Float64, list[Any]]:
-        """The loss, its gradient, and what is fetched."""
+        """The loss, its gradient, and the fetched values."""
         begin = time.perf_counter()
         found = self._loss_and_gradient(np.asarray(x, np.float64))
         self.seconds += time.perf_counter() - begin
@@ -79,7 +79,7 @@ class FlatFunctions:
         return found
 
     def _at(self, compute: Callable[[Float64], list[Float64]], x: Any) -> list[Float64]:
-        """The values of all constraint functions at x; computed once, although SciPy asks for each of them."""
+        """The values of all constraint functions at x, computed once, though SciPy asks for them one by one."""
         x = np.asarray(x, np.float64)
         where, found = self._latest.get(compute.__name__, (None, []))
         if where != x.tobytes():
@@ -90,7 +90,7 @@ class FlatFunctions:
         return found
 
     def restore(self) -> None:
-        """Undo what an evaluation may have changed, after an error."""
+        """After an error, undo what evaluations have changed."""
 
     def _check_sizes(self, sizes: list[int]) -> None:
         self._sizes = self._sizes or sizes
@@ -125,12 +125,12 @@ class TracedProblem:
     parameters : Parameters
         Variables.
     tensors : sequence of tf.Tensor
-        The arguments, to be traced for their shapes and dtypes.
+        The arguments; the functions are traced for their shapes and dtypes.
     feed : callable
-        ``feed(*tensors)`` gives the arguments to the functions below, first in each trace.
+        ``feed(*tensors)`` passes the arguments to the functions below; each trace calls it first.
     loss : callable
     constraints : sequence of (str, callable)
-        With the names that messages use.
+        The constraints, each with its name in messages.
     fetches : callable
         Returns a list of tensors.
     """
@@ -164,7 +164,7 @@ class TracedProblem:
         self.seconds = time.perf_counter() - begin
 
     def split(self, rows: Float64) -> list[Float64]:
-        """The values of all constraint functions, or their Jacobian, one array for each of them."""
+        """Split the values or the Jacobian of all constraint functions into one array for each."""
         sizes = map(math.prod, self._constraints.shapes)
         return np.split(rows, list(itertools.accumulate(sizes))[:-1])
 
@@ -173,7 +173,7 @@ class TracedProblem:
 
     @contextlib.contextmanager
     def _own_stand_ins(self) -> Iterator[StandIns]:
-        """Those that no other call has, in another thread or in a `tf.py_function` of this one."""
+        """Stand-ins that no other call is using, in another thread or in a `tf.py_function` of this call."""
         try:
             stand_ins = self._free_stand_ins.pop()
         except IndexError:
@@ -199,7 +199,7 @@ class TracedProblem:
         return [join_columns(by_variable)]
 
     def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
-        """The function, traced, with the vector as its first input."""
+        """The function, traced, with the flat vector as its first input."""
         layout = self._parameters.layout
         with private.recording():
             concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
@@ -228,7 +228,7 @@ class TracedFunctions(FlatFunctions):
         super().__init__(*counts, problem.precision)
         self._problem = problem
         self._tensors = tensors
-        self.trace_seconds, problem.seconds = problem.seconds, 0.0  # of the first solve
+        self.trace_seconds, problem.seconds = problem.seconds, 0.0  # counts for the first solve
 
     def _loss_and_gradient(self, x: Float64) -> tuple[float, Float64, list[Any]]:
         with private.eagerly():

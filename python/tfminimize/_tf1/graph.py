@@ -31,7 +31,7 @@ Float64 = NDArray[np.float64]
 
 
 class GraphFormulation(GraphTensors):
-    """Tensors of a graph to be minimised, through the session or lifted out of it."""
+    """A loss and constraints that are tensors of a graph, which is lifted out of its session if possible."""
 
     def __init__(self, loss: Any, var_list: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> None:
         super().__init__(loss, var_list, equalities, inequalities)
@@ -40,7 +40,7 @@ class GraphFormulation(GraphTensors):
         self._not_liftable: dict[Any, str] = {}
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> GraphRun:
-        """One solve."""
+        """One solve, with its arguments checked."""
         if session is None:
             session = tf.compat.v1.get_default_session()
         if session is None:
@@ -51,7 +51,7 @@ class GraphFormulation(GraphTensors):
         if not hasattr(session, "graph"):  # a wrapper of a session will do
             raise ValueError(f"session is {session!r}: give a tf.compat.v1.Session of the loss's graph.")
         if session.graph is not self.graph:
-            raise ValueError("the session is one of another graph than the loss: give a session of the loss's graph.")
+            raise ValueError("the session belongs to another graph than the loss: give a session of the loss's graph.")
         for name in run_kwargs:
             if name not in ("options", "run_metadata"):
                 raise TypeError(
@@ -61,10 +61,10 @@ class GraphFormulation(GraphTensors):
         return GraphRun(self, session, self._feeds(feed_dict), fetches, run_kwargs)
 
     def lifted(self, fed: Sequence[Any], fetches: Sequence[Any]) -> Lifted:
-        """The graph with these tensors fed, as functions; until `release`.
+        """The graph with these tensors fed, as functions, until `release`.
 
-        If they read variables that are not optimised, then no other solve gets them meanwhile, in another thread or in
-        a callback of this one: it gets another copy, and never waits.
+        If the functions read variables that are not optimised, then only this solve uses them: another one, in another
+        thread or in a callback, gets its own copy and never waits.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class GraphFormulation(GraphTensors):
             return lifted
 
     def release(self, lifted: Lifted) -> None:
-        """Give back what `lifted` returned, for the next solve."""
+        """Let the next solve use what `lifted` returned."""
         with self._lock:
             if lifted.other_ops:
                 self._lifted[lifted.key].append(lifted)
@@ -110,7 +110,7 @@ class GraphFormulation(GraphTensors):
                 op = variable_op(key)
                 if op.graph is not self.graph:
                     raise ValueError(
-                        f"feed_dict has variable '{key.name}', which is of another graph than the loss: remove it."
+                        f"feed_dict has variable '{key.name}', which is not in the loss's graph: remove it."
                     )
                 for tensor in self.feeds.reads(op):
                     feeds[tensor] = value
@@ -118,7 +118,9 @@ class GraphFormulation(GraphTensors):
             keys = tf.nest.flatten(key, expand_composites=True)
             values = [value] if len(keys) == 1 else list(value)  # such as a SparseTensorValue
             if len(values) != len(keys):
-                raise ValueError(f"feed_dict has {len(values)} values for the {len(keys)} tensors of {key!r}.")
+                raise ValueError(
+                    f"feed_dict has {len(values)} values for the {len(keys)} tensors of {key!r}: give one each."
+                )
             for one, part in zip(keys, values, strict=True):
                 feeds[self.tensor(one, "a key of feed_dict")] = part
         by_name = {tensor.name: (tensor, value) for tensor, value in feeds.items()}
@@ -129,7 +131,9 @@ class GraphFormulation(GraphTensors):
             try:
                 array = np.asarray(value, dtype.as_numpy_dtype)
             except (TypeError, ValueError) as error:
-                raise ValueError(f"feed_dict has no {dtype.name} for '{name}' ({error}).") from None
+                raise ValueError(
+                    f"feed_dict has a value for '{name}' that cannot become {dtype.name} ({error}): convert it."
+                ) from None
             if not tensor.shape.is_compatible_with(array.shape):
                 raise ValueError(
                     f"feed_dict has a value of shape {array.shape} for '{name}', whose shape is {tensor.shape}: "
@@ -153,22 +157,22 @@ class Lifted:
     Attributes
     ----------
     key : object
-        What the formulation knows it by.
+        The key that the formulation uses for it.
     used : list of int
-        Which of the fed tensors are arguments.
+        Which of the fed tensors are arguments of the functions.
     other_ops : list of tf.Operation
-        The variables that are read and not optimised. Their stand-ins belong to these functions alone.
+        The variables that are read but not optimised. Only these functions use their stand-ins.
     program : Program
         The loss, ready to be compiled for the native solvers.
     constraints : list of dict
-        Likewise. They are called after the loss in each trace, which makes known what is fed.
+        The constraints, likewise. Each trace calls them after the loss, which passes on the fed values.
     """
 
     def __init__(self, formulation: GraphTensors, key: Any, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
         self.key = key
         for fetch in fetches:
             if isinstance(fetch, tf.Operation):
-                raise NotLiftable(f"operation '{fetch.name}' is fetched, which has no value but an effect")
+                raise NotLiftable(f"operation '{fetch.name}' is fetched, which has an effect but no value")
         self._formulation = formulation
         names = [op.name for op in formulation.variable_ops]
         stand_ins = dict(zip(names, formulation.parameters.variables, strict=True))
@@ -210,7 +214,7 @@ class Lifted:
                 tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
 
     def traced(self, tensors: Sequence[tf.Tensor]) -> TracedProblem:
-        """The same for solvers in Python, traced for these arguments."""
+        """The functions for solvers in Python, traced for these arguments."""
         key = tuple((t.dtype, tuple(t.shape.as_list())) for t in tensors)
         return self._traced.get(
             key,
@@ -225,7 +229,7 @@ class Lifted:
         )
 
     def _differentiable(self, tensor: Any, gradients: Sequence[Any], seed: Any) -> Callable[[], tf.Tensor]:
-        """A function that computes a tensor, and whose gradient is the one of the graph."""
+        """A function that computes a tensor and has the gradient that the graph has."""
         stand_ins = self._formulation.parameters.variables
         connected = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
@@ -248,7 +252,7 @@ class Lifted:
 
 
 class GraphRun:
-    """One solve of a formulation by tensors.
+    """One solve of a `GraphFormulation`.
 
     Attributes
     ----------
@@ -291,7 +295,7 @@ class GraphRun:
             raise
 
     def release(self) -> None:
-        """Give back what only one solve uses at a time."""
+        """Let other solves use what this one had for itself."""
         if self._lifted is not None:
             self._formulation.release(self._lifted)
             self._lifted = None
@@ -331,7 +335,7 @@ class GraphRun:
             return TracedFunctions(self._lifted.traced(tensors), tensors, formulation.counts)
 
     def callback(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The user's function, as it is called from within the solve: in the context of `minimize`."""
+        """The user's function, which the solve then calls in the graph context of `minimize`."""
         context = self._context
         if context is None:
             return function
@@ -354,7 +358,7 @@ class GraphRun:
         self._session.run(formulation.assignments, values, **self._run_kwargs)
 
     def _read(self) -> list[Any]:
-        """Read the variables that are optimised; and give the others that are read to their stand-ins."""
+        """Read the variables to optimise; assign the values of the other variables to their stand-ins."""
         formulation = self._formulation
         others = [] if self._lifted is None else self._lifted.other_ops
         reads = [formulation.feeds.value(op) for op in (*formulation.variable_ops, *others)]
@@ -370,7 +374,7 @@ class GraphRun:
         except tf.errors.InvalidArgumentError as error:
             if "Connecting to invalid output" not in error.message:
                 raise
-            # TensorFlow adds outputs to a call, loop or branch when its gradient is made; the session has the old one.
+            # TensorFlow adds outputs to a call, loop or branch for its gradient, but the session still has the old one.
             raise ValueError(
                 "the session was in use before the interface was made, which added the gradients of a tf.function, "
                 "tf.cond or tf.while_loop to the graph: make the interface first, or use a new session, or call "

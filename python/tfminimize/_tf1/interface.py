@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import PackedBounds, as_packed
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._problem.violation import violation
+from tfminimize._problem.violation import add_violation
 from tfminimize._scipy.lbfgsb import lbfgsb
 from tfminimize._scipy.slsqp import slsqp
 from tfminimize._solve import scipy_methods
@@ -44,17 +44,18 @@ class ExternalOptimizerInterface(Internals):
     Parameters
     ----------
     loss : tf.Tensor or callable
-        What to minimise, a scalar of dtype float64 or float32: a tensor of a graph (TensorFlow 1), or a function of no
+        The loss, a scalar of dtype float64 or float32: a tensor of a graph (TensorFlow 1), or a function of no
         arguments that reads variables (TensorFlow 2).
     var_list : sequence of variables, optional
-        Those to optimise, float64 or float32, also mixed. Default: the collection TRAINABLE_VARIABLES of the graph; or
-        the trainable variables that the function reads, in the order in which they were made. One that the loss does
-        not depend on keeps its value.
+        The variables to optimise, float64 or float32, also mixed. Default: the collection TRAINABLE_VARIABLES of the
+        graph; or the trainable variables that the function reads, in the order in which they were made. If the loss
+        does not depend on a variable, it keeps its value.
     equalities, inequalities : sequence of tf.Tensor or of callables, optional
-        Constraints: what is to be zero, and what is to be zero or greater, element by element, of any static shape.
+        Constraints: every element of an equality must be 0, every element of an inequality 0 or greater. Shapes must
+        be static.
     var_to_bounds : dict or list of pairs, optional
-        From a variable, or ``variable.ref()``, to ``(low, high)``; or a list of ``(variable, (low, high))``. Each of
-        the two is broadcast to the shape of the variable; None, also as an element, and infinities mean no bound.
+        From a variable, or ``variable.ref()``, to ``(low, high)``; or a list of ``(variable, (low, high))``. ``low``
+        and ``high`` are broadcast to the shape of the variable; None, also as an element, and infinities mean no bound.
     **optimizer_kwargs
         For the subclass.
 
@@ -71,8 +72,8 @@ class ExternalOptimizerInterface(Internals):
     -----
     Subclasses may read the private attributes of the original, such as ``_vars`` and ``_packed_var``: see `Internals`.
 
-    In a graph, the operations of the gradients and of the assignment are added here, and none later. Make the
-    interface before the session is first used if the loss calls a `tf.function`, `tf.cond` or `tf.while_loop`.
+    In a graph, the constructor adds the operations for gradients and assignments; nothing is added later. If the loss
+    calls a `tf.function`, `tf.cond` or `tf.while_loop`, make the interface before you first use the session.
 
     Examples
     --------
@@ -106,7 +107,7 @@ class ExternalOptimizerInterface(Internals):
         if variables is not None and not variables:
             raise ValueError("var_list is empty: give at least one variable, or leave it out.")
         self._formulation = formulate(loss, variables, *constraints)
-        self._loss = getattr(self._formulation, "loss", loss)  # the tensor, if a graph's was given by name
+        self._loss = getattr(self._formulation, "loss", loss)  # the tensor, if it was given by name
         read = [constraint for _, _, constraint in self._formulation.constraints]
         self._equalities, self._inequalities = read[: len(constraints[0])], read[len(constraints[0]) :]
         self._bounds = bounds_by_variable(var_to_bounds, self._formulation)
@@ -120,37 +121,39 @@ class ExternalOptimizerInterface(Internals):
         loss_callback: Callable[..., Any] | None = None,
         **run_kwargs: Any,
     ) -> OptimizeResult:
-        """Minimise from the present values of the variables; these are assigned once, at the end, converged or not.
+        """Minimise from the present values of the variables, and assign the result, converged or not, at the end.
 
         Parameters
         ----------
         session : tf.compat.v1.Session, optional
-            For tensors: where the variables are. Default: the default session.
+            For tensors: the session that holds the variables. Default: the default session.
         feed_dict : dict, optional
-            For tensors: values for placeholders, or in place of any other tensor or variable. They are read once.
+            For tensors: values for placeholders, or for any other tensor or variable. They are read once.
         fetches : list, optional
-            What `loss_callback` gets: tensors or variables of the graph; or functions of no arguments, or variables.
+            What `loss_callback` gets: tensors or variables of the graph; for a loss that is a function, functions of no
+            arguments or variables.
         step_callback : callable, optional
             ``step_callback(xk)`` after each iteration, with a flat vector of all variables, one after the other, shape
             (n,). `StopIteration` ends the solve.
         loss_callback : callable, optional
-            ``loss_callback(*fetched)`` after each evaluation of loss and gradient, with the ``fetches`` there.
+            ``loss_callback(*fetched)`` after each evaluation of loss and gradient, with the values of ``fetches``.
         **run_kwargs
             For tensors: ``options`` and ``run_metadata``, passed to ``session.run``.
 
         Returns
         -------
         scipy.optimize.OptimizeResult
-            ``x``, the flat vector, and what the method says. ``backend`` is what evaluated the loss: ``"tfe"``, a
-            compiled function; or ``"session"``, for a graph that cannot be lifted out of it; ``backend_reason`` then
-            says which operation is the reason. ``timing`` is in seconds, as in `tfminimize.minimize`.
+            ``x``, the flat vector, and the method's other fields. ``backend`` says what evaluated the loss: ``"tfe"``,
+            a compiled function; or ``"session"``, if the graph cannot be lifted out of its session; then
+            ``backend_reason`` names the operation that prevents it. ``timing`` is in seconds, as in
+            `tfminimize.minimize`.
 
         Raises
         ------
         ValueError, TypeError
-            Before anything is changed, with a sentence that names the culprit.
+            Before anything changes, with a sentence that names the argument at fault.
         Exception
-            Whatever a callback raises; the variables are then as they were before.
+            Anything that a callback raises; the variables then keep their old values.
         """
         for name, function in (("step_callback", step_callback), ("loss_callback", loss_callback)):
             if function is not None and not callable(function):
@@ -179,7 +182,7 @@ class ExternalOptimizerInterface(Internals):
         step_callback: Callable[[Any], Any],
         optimizer_kwargs: dict[str, Any],
     ) -> Any:
-        """Minimise a function of a flat vector: what a subclass implements. All arguments are passed by keyword.
+        """Minimise a function of a flat vector. Subclasses implement this; all arguments are passed by keyword.
 
         Parameters
         ----------
@@ -194,9 +197,9 @@ class ExternalOptimizerInterface(Internals):
         packed_bounds : list of (low, high) or None
             One pair for each element of x, infinite where there is no bound; None without ``var_to_bounds``.
         step_callback : callable
-            To be called as ``step_callback(x)`` after each iteration.
+            Call it as ``step_callback(x)`` after each iteration.
         optimizer_kwargs : dict
-            Those of the constructor.
+            From the constructor.
 
         Returns
         -------
@@ -208,10 +211,10 @@ class ExternalOptimizerInterface(Internals):
         )
 
     def _check(self, bounds: PackedBounds) -> None:
-        """Raise an error for what no solve could use, before anything is read."""
+        """Raise an error if the method cannot take these bounds or arguments, before anything is read."""
 
     def _report(self, result: OptimizeResult) -> None:
-        """Say how it ended."""
+        """Report how the solve ended."""
 
     def _run(
         self,
@@ -235,12 +238,7 @@ class ExternalOptimizerInterface(Internals):
                 )
             result = OptimizeResult() if self._of_thread.result is None else self._of_thread.result
             result.x = layout.rounded(x.ravel())
-            if "constr_violation" not in result:
-                # The method's own account, if it gives one.
-                own = result.get("maxcv")
-                result.constr_violation = (
-                    self._violation(functions, bounds, result.x) if own is None else np.float64(own)
-                )
+            self._add_violation(result, functions, bounds)
         except BaseException:
             functions.restore()
             raise
@@ -296,14 +294,13 @@ class ExternalOptimizerInterface(Internals):
             "optimizer_kwargs": self.optimizer_kwargs,
         }
 
-    def _violation(self, functions: FlatFunctions, bounds: PackedBounds, x: Float64) -> Any:
-        """The greatest violation of a constraint or bound, for solvers that do not tell it."""
+    def _add_violation(self, result: OptimizeResult, functions: FlatFunctions, bounds: PackedBounds) -> None:
         constraints = [
             {"type": kind, "fun": functools.partial(functions.values, i)}
             for i, (_, kind, _) in enumerate(self._formulation.constraints)
         ]
         box = scipy.optimize.Bounds(*bounds.flat(self._formulation.parameters.layout))
-        return np.float64(violation(x, box, constraints))
+        add_violation(result, box, constraints)
 
     def _pairs(self, bounds: PackedBounds) -> list[tuple[float, float]] | None:
         """One (low, high) for each element of the flat vector; None without ``var_to_bounds``."""
@@ -314,16 +311,16 @@ class ExternalOptimizerInterface(Internals):
 
     @property
     def _packed_bounds(self) -> list[tuple[float, float]] | None:
-        """As the original packed them, for subclasses that read it."""
+        """The bounds as TensorFlow 1 packed them, for subclasses that read them."""
         return self._pairs(as_packed(self._bounds, self._formulation.parameters))
 
 
 class ScipyOptimizerInterface(ExternalOptimizerInterface):
     """`scipy.optimize.minimize` for the loss and the variables of a graph with a session, or of TensorFlow 2.
 
-    The class of TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, and SLSQP, which
-    takes constraints, are native: the part of a graph that computes the loss, its gradient and the constraints is
-    lifted out of it and compiled, and the solver calls it without Python and without the session in between.
+    The class from TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, and SLSQP, which
+    takes constraints, are native: the part of the graph that computes the loss, its gradient and the constraints is
+    lifted out and compiled, and the solver calls it without Python or the session in between.
 
     Parameters
     ----------
@@ -334,9 +331,9 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
 
     Notes
     -----
-    A ``loss_callback`` is called from Python, so that each evaluation then comes back to it. A graph with operations
-    that have a state other than variables (random numbers, iterators, `tf.py_function`, control flow of TensorFlow 1)
-    is evaluated through the session.
+    With a ``loss_callback`` each evaluation goes through Python. A graph is evaluated through the session if its
+    operations have a state other than variables (random numbers, iterators, `tf.py_function`), or if it has control
+    flow of TensorFlow 1.
 
     Examples
     --------
@@ -446,7 +443,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
 
     def _report(self, result: OptimizeResult) -> None:
         if "message" not in result:
-            return  # of a subclass whose `_minimize` calls a solver of its own: only that knows how it ended
+            return  # a subclass's `_minimize` called its own solver, and only that knows how it ended
         lines = ["Optimization terminated with:", "  Message: %s", "  Objective function value: %f"]
         values = [result.message, result.fun]
         if hasattr(result, "nit"):

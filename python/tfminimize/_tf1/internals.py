@@ -1,4 +1,4 @@
-"""Private names of ``tf.contrib.opt`` that subclasses written for TensorFlow 1 read, beyond the hook."""
+"""Private names of ``tf.contrib.opt`` that subclasses written for TensorFlow 1 use besides `_minimize`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Float64 = NDArray[np.float64]
 
 
 class Internals:
-    """The private attributes of the original, made when they are first read.
+    """The private attributes of the original class, made when they are first read.
 
-    In a graph they are tensors, as they were. With a loss that is a function, what was a tensor is a function of no
-    arguments that returns one. Variables of several dtypes are packed as float64.
+    In a graph they are tensors, as in the original. If the loss is a function, they are functions of no arguments that
+    return tensors. Variables of several dtypes are packed as float64.
 
     Attributes
     ----------
@@ -69,17 +69,17 @@ class Internals:
 
     @property
     def _update_placeholders(self) -> list[Any]:
-        """For each variable the placeholder of its new value, of any shape; in a graph only."""
+        """For each variable a placeholder for its new value, of any shape; in a graph only."""
         return list(self._graph("_update_placeholders").new_values)
 
     @property
     def _var_updates(self) -> list[Any]:
-        """The operations that assign them; in a graph only."""
+        """The operations that assign the new values; in a graph only."""
         return list(self._graph("_var_updates").assignments)
 
     @classmethod
     def _pack(cls, tensors: Sequence[Any]) -> Any:
-        """The tensors as one flat tensor, of their dtype or else of float64; None for none."""
+        """The tensors as one flat tensor, of float64 if their dtypes differ; None without tensors."""
         flat = [tf.reshape(tf.convert_to_tensor(tensor), [-1]) for tensor in tensors]
         if len({tensor.dtype.base_dtype for tensor in flat}) > 1:
             flat = [tf.cast(tensor, tf.float64) for tensor in flat]
@@ -95,7 +95,7 @@ class Internals:
         fetches: Any,
         callback: Callable[..., Any] | None = None,
     ) -> Callable[[Any], list[Any]]:
-        """A function of the flat vector that returns the list of the values of tensors, and calls back with fetches."""
+        """A function of the flat vector that returns the values of tensors, and passes fetches to the callback."""
         wanted = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
         fetches = list(fetches or [])
 
@@ -121,7 +121,7 @@ class Internals:
         fetches: Any,
         callback: Callable[..., Any] | None = None,
     ) -> list[Callable[[Any], list[Any]]]:
-        """One such function for each tensor."""
+        """One function from `_make_eval_func` for each tensor."""
         return [self._make_eval_func(tensor, session, feed_dict, fetches, callback) for tensor in tensors]
 
     def _packed_grad(self, target: Any, index: int) -> Any:
@@ -144,7 +144,7 @@ class Internals:
         return gradient
 
     def _in_form(self, make: Callable[[], Any]) -> Any:
-        """The tensor that the function makes, added to the graph; without a graph, the function itself."""
+        """The tensor that the function adds to the graph; without a graph, the function itself."""
         if not isinstance(self._formulation, GraphFormulation):
             return make
         with self._formulation.building():

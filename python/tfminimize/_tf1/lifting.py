@@ -1,13 +1,13 @@
-"""Graph lifting: tensors of a TensorFlow 1 graph, computed in functions that are traced elsewhere.
+"""Graph lifting: computes tensors of a TensorFlow 1 graph in functions, without its session.
 
-The operations that compute the tensors are copied, as a GraphDef, into the function that is being traced. What a
-session would hold or be fed is replaced::
+The operations that compute the tensors are copied, as a GraphDef, into the function that is being traced. Variables and
+fed tensors are replaced::
 
     graph of the session                          function
     VarHandleOp, VariableV2                  ->   an eager stand-in variable: its handle, or its value
     a placeholder, or any tensor that is fed ->   an argument
 
-Everything else is the same operation with the same attributes, so that it computes the same numbers.
+All other operations keep their attributes, and so compute the same numbers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ALLOWED = frozenset(
         *_REFERENCES,
     }
 )
-"""Stateful operations that only read variables, or that are as stateful as the functions that they call."""
+"""Operations that count as stateful, but only read variables, check values, or call functions, which we check too."""
 
 
 class NotLiftable(Exception):
@@ -53,12 +53,12 @@ class NotLiftable(Exception):
 
 
 def is_variable_op(op: Any) -> bool:
-    """Whether an operation is what a variable consists of, a handle or a reference."""
+    """Whether an operation makes a variable's handle or reference."""
     return op.type in _HANDLES or op.type in _REFERENCES
 
 
 def ancestors(tensors: Iterable[Any], known: Container[str]) -> list[Any]:
-    """The operations that compute the tensors, as far as the tensors' and the operations' names are not known."""
+    """The operations that compute the tensors, back to tensors and operations whose names are known."""
     found: dict[str, Any] = {}
     waiting = [t if isinstance(t, tf.Operation) else t.op for t in tensors if t.name not in known]
     while waiting:
@@ -71,17 +71,18 @@ def ancestors(tensors: Iterable[Any], known: Container[str]) -> list[Any]:
 
 
 class LiftedGraph:
-    """A part of a graph that is fed certain tensors, to be computed by functions.
+    """A part of a graph, with some tensors fed, that functions can compute.
 
     Parameters
     ----------
     graph : tf.Graph
     tensors : sequence of tf.Tensor
-        All that will be wanted.
+        The tensors that functions will compute.
     fed : sequence of tf.Tensor
-        What is given, in the order in which `feed` takes it. Nothing that only these need is lifted.
+        The fed tensors, in the order in which `feed` takes their values. Operations that only these need are not
+        lifted.
     given : sequence of tf.Tensor
-        What is given besides, in each call of `tensors`.
+        Further tensors, whose values each call of `tensors` gets.
     variable : callable
         ``variable(op) -> tf.Variable``, the stand-in for a variable of the graph.
 
@@ -121,7 +122,7 @@ class LiftedGraph:
         self._versions = graph.graph_def_versions
 
     def feed(self, values: Sequence[tf.Tensor]) -> None:
-        """Compute with these values of the fed tensors (those that are used) in the function that is being traced."""
+        """In the function that is being traced, take these values for the fed tensors that are used."""
         self._computed_in(tf.compat.v1.get_default_graph()).update(
             (tensor.name, value) for tensor, value in zip(self._fed, values, strict=True)
         )
@@ -133,7 +134,7 @@ class LiftedGraph:
         ----------
         wanted : sequence of tf.Tensor
         given : dict of str to tf.Tensor, optional
-            More tensors that are given, by name, for this call. What depends on them is computed for it alone.
+            More values, by the name of the tensor, for this call only.
         """
         graph = tf.compat.v1.get_default_graph()
         known = self._known(graph)
@@ -159,7 +160,7 @@ class LiftedGraph:
         return [_captured(graph, known[tensor.name]) for tensor in wanted]
 
     def _known(self, graph: Any) -> dict[str, Any]:
-        """The tensors computed so far, in this function and in those around it."""
+        """The tensors computed so far, in this function and in the functions around it."""
         known: dict[str, Any] = {}
         while graph is not None:
             known = self._computed_in(graph) | known
@@ -167,7 +168,7 @@ class LiftedGraph:
         return known
 
     def _computed_in(self, graph: Any) -> dict[str, Any]:
-        """The same for one function. Its graph keeps it, since the tensors keep the graph."""
+        """The tensors computed so far in one function. Its graph holds them, because they hold the graph."""
         if not hasattr(graph, "_tfminimize_lifted"):
             graph._tfminimize_lifted = {}
         found: dict[str, Any] = graph._tfminimize_lifted.setdefault(self, {})
@@ -178,7 +179,7 @@ class LiftedGraph:
         handle = graph.capture(variable.handle)
         if tensor.op.type in _HANDLES:
             return handle
-        # Not variable.read_value(): no tape may see a read that the graph's own gradient accounts for.
+        # Not variable.read_value(): the graph's own gradient accounts for this read, so no tape may record it.
         return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.dtype)
 
     def _graph_def(self, ops: Sequence[Any]) -> Any:
@@ -188,7 +189,7 @@ class LiftedGraph:
         for op in ops:
             node = graph_def.node.add()
             node.CopyFrom(op.node_def)
-            node.attr.pop("_class", None)  # beside which operation to compute; it may not be there
+            node.attr.pop("_class", None)  # colocates it with an operation that may not be lifted
             kept = [name for name in node.input if not name.startswith("^") or name[1:] in new]
             del node.input[:]
             node.input.extend(kept)
@@ -202,7 +203,7 @@ def _captured(graph: Any, tensor: tf.Tensor) -> tf.Tensor:
 
 
 def check_placeholders(ops: Iterable[Any]) -> None:
-    """Raise ValueError if there is a placeholder among the operations: it would have had to be fed."""
+    """Raise ValueError if one of the operations is a placeholder, since it is not fed."""
     for op in ops:
         if op.type in ("Placeholder", "PlaceholderV2"):
             raise ValueError(
@@ -212,7 +213,7 @@ def check_placeholders(ops: Iterable[Any]) -> None:
 
 
 def _library(graph: Any, ops: Sequence[Any]) -> Any:
-    """The functions of the graph, if one of the operations calls any."""
+    """The functions of the graph; None if no operation calls one."""
     if any(called_functions(op.node_def) for op in ops):
         return graph.as_graph_def().library
     return None
@@ -241,7 +242,7 @@ def _check(ops: Sequence[Any], library: Any) -> None:
 def _is_stateful(op_type: str, functions: Mapping[str, Any]) -> bool:
     definition = private.op_def(op_type)
     if definition is None:
-        return op_type not in functions  # what is in a function says whether it is
+        return op_type not in functions  # a function is as stateful as its operations, which are checked too
     return bool(definition.is_stateful)
 
 

@@ -20,10 +20,10 @@ Float64 = NDArray[np.float64]
 
 
 class SessionFunctions(FlatFunctions):
-    """One solve that evaluates through the session, as the original did.
+    """One solve that evaluates through the session, as the original class did.
 
-    Variables are fed. Where the graph reads one by its handle, inside of a loop or by a gather for example, it is
-    assigned, and gets its value back when the solve ends with an error.
+    It feeds the variables. If the graph reads one by its handle, for example in a loop or by a gather, it assigns to
+    the variable instead, and restores the value if the solve ends with an error.
     """
 
     backend = "session"
@@ -51,7 +51,7 @@ class SessionFunctions(FlatFunctions):
         self._assigned = [i for i, op in enumerate(graph.variable_ops) if not variables.is_complete(op, ops)]
 
     def restore(self) -> None:
-        """Undo assignments, after an error."""
+        """After an error, undo the assignments."""
         self._assign(self._initial)
 
     def _loss_and_gradient(self, x: Float64) -> tuple[float, Float64, list[Any]]:

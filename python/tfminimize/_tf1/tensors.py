@@ -1,4 +1,4 @@
-"""The tensors of a graph of TensorFlow 1 that a solve needs, and the gradients that are added to the graph."""
+"""The tensors of a TensorFlow 1 graph that a solve needs, with the gradients that we add to the graph."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _WITHOUT_VALUE = ("VarIsInitializedOp", "VariableShape")
 
 
 class GraphTensors:
-    """A loss and constraints that are tensors of a graph, with their gradients, which are added to the graph.
+    """A loss and constraints that are tensors of a graph; adds their gradients to the graph.
 
     Attributes
     ----------
     graph : tf.Graph
     loss : tf.Tensor
     constraints : list of (str, str, tf.Tensor)
-        Their names in messages, "eq" or "ineq", and their values.
+        For each its name in messages, "eq" or "ineq", and its values.
     counts : (int, int)
         The numbers of equalities and inequalities.
     variables : list
         As the user gave them, in the order of the flat vector.
     variable_ops : list of tf.Operation
-        What they consist of.
+        The operation that makes each variable's handle or reference.
     parameters : Parameters
-        Their stand-ins, eager variables.
+        Eager variables that stand in for them.
     loss_gradients : list of tf.Tensor or None
         One for each variable.
     loss_seed : tf.Tensor
-        What the gradients start from.
+        The tensor from which these gradients start.
     constraint_gradients : list
-        The same pair for each constraint.
+        For each constraint its gradients and their seed.
     new_values, assignments : list
         Placeholders, and the operations that assign them to the variables.
     feeds : VariableFeeds
@@ -67,13 +67,13 @@ class GraphTensors:
             var_list = self.graph.get_collection(tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES)
         self.variables = list(var_list)
         if not self.variables:
-            raise ValueError("the graph has no trainable variables: give those to optimise in var_list.")
+            raise ValueError("the graph has no trainable variables: give the variables to optimise in var_list.")
         for variable in self.variables:
             if not isinstance(variable, tf.Variable):
                 raise ValueError(f"var_list holds {variable!r}, which is not a variable: give tf.Variable objects.")
             if variable.graph is not self.graph:
                 raise ValueError(
-                    f"variable '{variable.name}' in var_list is of another graph than the loss '{self.loss.name}': "
+                    f"variable '{variable.name}' in var_list is not in the graph of the loss '{self.loss.name}': "
                     "give variables of the loss's graph."
                 )
         self.variable_ops = [variable_op(v) for v in self.variables]
@@ -90,7 +90,7 @@ class GraphTensors:
         self.feeds = VariableFeeds(self.graph, self.variable_ops)
 
     def outputs(self) -> list[Any]:
-        """All that a solve needs."""
+        """All tensors that a solve needs."""
         tensors = [self.loss, *(g for g in self.loss_gradients if g is not None)]
         for (_, _, tensor), (gradients, _) in zip(self.constraints, self.constraint_gradients, strict=True):
             tensors += [tensor, *(g for g in gradients if g is not None)]
@@ -112,12 +112,12 @@ class GraphTensors:
 
     @contextlib.contextmanager
     def building(self) -> Iterator[None]:
-        """Where operations are added to the graph."""
+        """A context that adds operations to the graph."""
         with self.graph.as_default(), tf.control_dependencies(None), self.graph.device(None):
             yield
 
     def _gradients(self, tensor: Any) -> tuple[list[Any], Any]:
-        """The gradient by each variable, or None, and the tensor that they start from."""
+        """The gradient with respect to each variable, or None, and the tensor from which they start."""
         with tf.name_scope("tfminimize"):
             seed = tf.compat.v1.placeholder_with_default(tf.ones_like(tensor), tensor.shape)
             found = tf.compat.v1.gradients([tensor], list(self.variables), grad_ys=[seed])
@@ -140,7 +140,7 @@ class GraphTensors:
 
 
 class VariableFeeds:
-    """Finds the tensors of a graph that hold the value of a variable. Feeding them has the effect of assigning it."""
+    """Finds the tensors that hold the value of a variable, so that feeding them works like assigning to it."""
 
     def __init__(self, graph: Any, variable_ops: Sequence[Any]) -> None:
         self._graph = graph
@@ -149,17 +149,17 @@ class VariableFeeds:
             self.value(op)
 
     def reads(self, op: Any) -> list[Any]:
-        """The tensors: a reference, or all that are read from a handle."""
+        """The tensors that hold the value: a reference, or all plain reads of a handle."""
         if op.type != "VarHandleOp":
             return [op.outputs[0]]
         return [reader.outputs[0] for reader in op.outputs[0].consumers() if _is_plain_read(reader)]
 
     def tests(self, op: Any) -> list[Any]:
-        """The tensors that say whether a reference variable is initialised, which cannot be asked of a fed one."""
+        """The tests whether a reference variable is initialised, which fail if the reference is fed."""
         return [o.outputs[0] for o in op.outputs[0].consumers() if o.type == "IsVariableInitialized"]
 
     def value(self, op: Any) -> Any:
-        """One of them, added to the graph if there is none."""
+        """One of the tensors that hold the value, added to the graph if there is none."""
         if op.name not in self._values:
             found = [tensor for tensor in self.reads(op) if not tensor.op.control_inputs]
             if not found:
@@ -169,7 +169,7 @@ class VariableFeeds:
         return self._values[op.name]
 
     def is_complete(self, op: Any, ops: Container[str]) -> bool:
-        """Whether the operations of these names get the value from such tensors only, not by the handle."""
+        """Whether the operations with these names get the value only from `reads`, not by the handle."""
         if op.type != "VarHandleOp":
             return True
         readers = {reader.name: reader for reader in op.outputs[0].consumers()}
@@ -193,7 +193,7 @@ def stand_in(op: Any) -> tf.Variable:
 
 
 def variable_op(variable: tf.Variable) -> Any:
-    """The operation that a variable consists of."""
+    """The operation that makes a variable's handle or reference."""
     handle = getattr(variable, "handle", None)
     return variable.op if handle is None else handle.op
 
