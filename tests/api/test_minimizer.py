@@ -109,7 +109,7 @@ def test_variables_start_from_their_present_values() -> None:
 def test_values_for_variables_are_an_error() -> None:
     v = tf.Variable([0.0])
     solver = tfm.Minimizer(lambda: tf.reduce_sum((v - 1.0) ** 2), v)
-    with pytest.raises(ValueError, match="assign to them before the solve"):
+    with pytest.raises(ValueError, match="assign to them before it"):
         solver.minimize([1.0])
 
 
