@@ -195,5 +195,5 @@ def test_an_operation_without_a_second_derivative_is_named() -> None:
             x = tfm.ops.minimize(lambda x: tf.reduce_sum(once(x - a)), np.zeros(3)).x
         return tape.gradient(x, a)
 
-    with pytest.raises(LookupError, match=r"second derivatives of the loss.*only once.*outside of the tape"):
+    with pytest.raises(LookupError, match=r"second derivatives of the loss.*only once.*outside the tape"):
         tf.function(gradient, autograph=False)(tf.constant(A))
