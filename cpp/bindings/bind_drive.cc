@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "bindings/gil.h"
 #include "bindings/history.h"
@@ -30,6 +31,15 @@ double seconds_of_one(const Timing& timing) {
   return (timing.evaluate - timing.first) / static_cast<double>(timing.evaluations - 1);
 }
 
+/// The record that `history` holds; null for None.
+History* as_record(const py::object& history) {
+  if (history.is_none()) return nullptr;
+  if (!py::isinstance<History>(history)) {
+    throw py::type_error(std::string("drive() cannot take a ") + Py_TYPE(history.ptr())->tp_name + " as history.");
+  }
+  return history.cast<History*>();
+}
+
 Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
                     const py::object& history) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
@@ -50,7 +60,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
     watch.forget();
     poll_signals();
   };
-  History* const record = history.is_none() ? nullptr : history.cast<History*>();
+  History* const record = as_record(history);
   Timing timing;
   without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks, record); });
   if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
