@@ -60,7 +60,7 @@ test-weekly: $(VENV)/.development
 
 test-cpp: $(VENV)/.requirements
 ifeq ($(has_googletest),yes)
-	$(cmake) --preset $(CPP_PRESET) -DPython_EXECUTABLE=$(abspath $(bin))/python -DTFMINIMIZE_WERROR=$(if $(CI),ON,OFF)
+	$(cmake) --preset $(CPP_PRESET) -DPython_EXECUTABLE=$(abspath $(bin))/python $(if $(CI),,-DTFMINIMIZE_WERROR=OFF)
 	$(cmake) --build --preset $(CPP_PRESET) --parallel $(JOBS)
 	$(ctest) --preset $(CPP_PRESET)
 else
@@ -85,7 +85,9 @@ asan-cpp:
 # The interpreter is not built for the sanitizers, so their libraries are loaded before it. Python and TensorFlow keep
 # memory until the process ends: leaks are looked for in the C++ tests. What links to TensorFlow takes no sanitizer, so it
 # is that of the package.
-asan-python: asan-cpp $(VENV)/.development
+asan-python: $(VENV)/.development
+	test -e build/asan/CMakeCache.txt || $(MAKE) asan-cpp
+	$(cmake) --build --preset asan --parallel $(JOBS)
 	rm -rf build/asan/site
 	mkdir -p build/asan/site
 	cp -r python/tfminimize build/asan/site
