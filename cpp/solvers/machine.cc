@@ -66,7 +66,8 @@ bool names(const std::string& controllers, const std::string& controller) {
 
 /// What is left of a limit: the pages of files that nobody has used lately can go.
 double left(double limit, double used, const std::string& statistics, const char* inactive) {
-  return std::isinf(limit) ? kInfinity : std::max(limit - used + value_of(statistics, inactive), 0.0);
+  if (std::isinf(limit)) return limit;
+  return std::max(limit - used + value_of(statistics, inactive), 0.0);
 }
 
 }  // namespace

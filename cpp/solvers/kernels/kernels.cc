@@ -108,7 +108,7 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
         });
     return DirectionSums{sum(slope), sum(squared_norm), minimum(max_step), any(clipped)};
   };
-  DirectionSums sums = over_chunks<DirectionSums>(v, lines, chunk);
+  auto sums = over_chunks<DirectionSums>(v, lines, chunk);
   if (!(sums.max_step > 0)) sums.max_step = 0;
   sum_lines(v, lines, 0, dot_columns.count, free_dots);
   sum_lines(v, lines, dot_columns.count, dot_columns.count, active_dots);
@@ -263,7 +263,7 @@ CauchySums bounded_update(const Vectors& v, std::size_t s_column, double scale, 
     return CauchySums{sum(squared_norm), sum(y_squared_norm), minimum(first_breakpoint), total_count(num_breakpoints),
                       total_count(num_moving)};
   };
-  const CauchySums result = over_chunks<CauchySums>(v, lines, chunk);
+  const auto result = over_chunks<CauchySums>(v, lines, chunk);
   sum_lines(v, lines, 0, columns.count, y_dots);
   sum_lines(v, lines, columns.count, columns.count, d_dots);
   return result;

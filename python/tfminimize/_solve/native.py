@@ -71,8 +71,8 @@ def solve(
     bounds: Bounds,
     options: Mapping[str, Any],
     callback: Callable[..., Any] | None,
-    begin: Begin = AT_THE_START,
     *,
+    begin: Begin = AT_THE_START,
     history: bool = False,
 ) -> OptimizeResult:
     """Minimise from the x in the workspace, or go on from a state."""

@@ -63,8 +63,8 @@ def solve(
         lease.workspace.start(values)
         del values  # copies of variables
         if problem.native is not None:
-            bounds = problem.packed_bounds
-            result = native.solve(problem.native, lease, parameters, bounds, checked, called, begin, history=history)
+            bounds, method = problem.packed_bounds, problem.native
+            result = native.solve(method, lease, parameters, bounds, checked, called, begin=begin, history=history)
         else:
             result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=called, options=checked)
     except BaseException:
