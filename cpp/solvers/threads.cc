@@ -85,9 +85,9 @@ class Pool {
   }
 
   const pid_t process_;
-  const Pool* const of_parent_;  ///< Out of use, but not lost for who looks for leaks.
-  std::mutex caller_;            ///< Held by the caller that the pool serves.
-  std::size_t started_ = 0;      ///< Threads.
+  [[maybe_unused]] const Pool* const of_parent_;  ///< Out of use, but not lost for who looks for leaks.
+  std::mutex caller_;                             ///< Held by the caller that the pool serves.
+  std::size_t started_ = 0;                       ///< Threads.
 
   std::mutex mutex_;  ///< Guards all that follows, except next_.
   std::condition_variable wake_;
