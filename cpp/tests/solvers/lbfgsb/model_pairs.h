@@ -17,8 +17,9 @@ inline Vector column_of(const CompactBfgsMatrix& b, std::size_t n, std::size_t c
 }
 
 inline void set_column(const CompactBfgsMatrix& b, const Vector& values, std::size_t column) {
-  for (std::size_t t = 0; t < num_tiles(values.size()); ++t)
+  for (std::size_t t = 0; t < num_tiles(values.size()); ++t) {
     std::fill_n(b.tiles().at(t, column), b.tiles().tile_bytes(), std::byte{0});
+  }
   for (std::size_t i = 0; i < values.size(); ++i) b.tiles().set_element(i, column, values[i]);
 }
 
