@@ -261,7 +261,7 @@ def test_options_that_are_no_dict(mode: Mode, method: str) -> None:
 
 def test_functions_that_take_arguments() -> None:
     v = tf.Variable(1.0)
-    remedy = r".*missing a required argument: 'a'\. The unknowns are variables.*take no arguments\.$"
+    remedy = r".*missing a required argument: 'a'\. The parameters are variables.*take no arguments\.$"
     with pytest.raises(TypeError, match=r"^loss is <lambda>\(a\), but is called as <lambda>\(\)" + remedy):
         tfm.ScipyOptimizerInterface(lambda a: a * v)
     with pytest.raises(TypeError, match=r"<lambda>\(a\), but is called as <lambda>\(\)" + remedy):

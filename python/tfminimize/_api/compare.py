@@ -49,7 +49,7 @@ class Comparison:
     ----------
     name : str
     size : int
-        Number of unknowns.
+        Number of parameters.
     jit_compile : bool
         Whether XLA compiled the function, on both sides.
     ours, scipy : scipy.optimize.OptimizeResult
@@ -268,7 +268,7 @@ def _table(c: Comparison) -> rich.table.Table:
     compiled = ", XLA" if c.jit_compile else ""
     gap = 0 if c.constrained else 1  # makes room for one more column
     shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
-    shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} unknowns, backend {c.ours.backend}", "left"
+    shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} parameters, backend {c.ours.backend}", "left"
     shown.add_column("", no_wrap=True)
     violation = ["violation"] if c.constrained else []
     for heading in ("BLAS", "f", "|Δx|", *violation, "nit", "nfev", "status", "time", "faster"):

@@ -71,7 +71,7 @@ def _explain_arguments(fun: Callable[..., Any], args: tuple[Any, ...], name: str
         remedy = (
             "It gets x (unless x0 is made of variables), then the elements of args"
             if args
-            else "The unknowns are variables, which it reads itself: let it take no arguments"
+            else "The parameters are variables, which it reads itself: let it take no arguments"
         )
         raise TypeError(f"{name} is {own}{signature}, but is called as {own}({given}): {reason}. {remedy}.") from error
 
