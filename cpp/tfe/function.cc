@@ -140,7 +140,7 @@ void Function::call(std::size_t way) {
   }
 }
 
-/// Calls the function with arguments_ in the way that faster_ chooses, and leaves the results in handles_.
+/// Calls the function with arguments_ as faster_ chooses, and leaves the results in handles_.
 void Function::call() {
   if (calls_.size() == 1) {
     call(0);

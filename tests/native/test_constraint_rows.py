@@ -286,7 +286,7 @@ def test_derivatives_at_the_end_belong_to_x(ftol: float) -> None:
 
 
 def failing(check_values: bool) -> _native.FunctionObjective:
-    """Functions, one of which fails where a logarithm is undefined."""
+    """Functions; one of them fails where a logarithm is undefined."""
 
     def constraints(x: Any) -> Any:
         return tf.debugging.check_numerics(tf.math.log(x), "logarithm of my constraint") if check_values else x

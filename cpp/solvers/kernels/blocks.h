@@ -135,7 +135,7 @@ TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
 struct Nothing {};
 TFMINIMIZE_INLINE void add(Nothing& /*total*/, const Nothing& /*chunk*/) {}
 
-/// A pass over chunks, for each of which it calls a Body.
+/// A pass over chunks. It calls a Body for each.
 template <typename Result, typename Body>
 struct Pass {
   const Body& body;

@@ -13,9 +13,9 @@
 #include "solvers/finite.h"
 #include "solvers/gradient_check.h"
 #include "solvers/kernels/kernels.h"
+#include "solvers/lbfgsb/memory_of_pairs.h"
 #include "solvers/lbfgsb/quasi_newton_model.h"
 #include "solvers/line_search/safeguarded_line_search.h"
-#include "solvers/memory.h"
 #include "solvers/padding.h"
 #include "solvers/snapshot.h"
 
@@ -24,8 +24,6 @@ namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 constexpr double kMaxStep = 1e10;
-// The small matrices of more pairs fit into no memory, and all sizes stay far from an overflow.
-constexpr std::int64_t kMaxPairs = std::int64_t{1} << 20;
 
 constexpr std::uint64_t kSnapshotKind = 0x4C42464753420006;  // "LBFGSB" and the version of the format.
 
@@ -335,58 +333,6 @@ void check_same_pairs(const LbfgsbOptions& options, const LbfgsbOptions& before)
     throw std::invalid_argument("storage must stay what it was; pairs of another dtype need a new solver.");
   }
 }
-
-/// The memory of a solver: S, Y and the direction, and x and the gradient at the start of the line search.
-class MemoryOfPairs {
- public:
-  MemoryOfPairs(std::size_t n, std::int64_t maxcor, Storage storage) : n_(n), maxcor_(maxcor), storage_(storage) {}
-
-  /// Throws OutOfMemory if there is too little for `count` solvers, each with `beside` bytes more.
-  void check(std::size_t count = 1, double beside = 0) const {
-    MemoryNeed need;
-    need.solver = "L-BFGS-B";
-    need.sizes = std::to_string(n_) + " variables and maxcor = " + std::to_string(maxcor_);
-    need.bytes = bytes(maxcor_, storage_) + beside;
-    need.count = count;
-    solvers::check_memory(need, [&](double free) {
-      return std::string(count == 1 ? "give " : "give a smaller num_threads, ") + remedy(free - beside) +
-             "fewer variables.";
-    });
-  }
-
- private:
-  static constexpr const char* kFloat32 = "storage=\"float32\"";
-
-  static double size_of(Storage storage) { return static_cast<double>(element_size(storage)); }
-  double bytes(std::int64_t maxcor, Storage storage) const {
-    const double columns = 2 * static_cast<double>(maxcor) + 1;
-    return static_cast<double>(n_) * (columns * size_of(storage) + 2 * sizeof(double));
-  }
-  /// The largest maxcor that so many bytes allow; less than 1 if none does.
-  std::int64_t fitting(double free, Storage storage) const {
-    const double columns = (free / static_cast<double>(n_) - 2 * sizeof(double)) / size_of(storage);
-    return static_cast<std::int64_t>(std::clamp((columns - 1) / 2, -1.0, static_cast<double>(kMaxPairs)));
-  }
-  /// What would fit, as the begin of a list.
-  std::string remedy(double free) const {
-    const auto pairs = [](std::int64_t most) { return "maxcor=" + std::to_string(most) + " or less"; };
-    const std::int64_t fits = fitting(free, storage_);
-    std::string list = fits < 1 ? "" : pairs(fits) + ", ";
-    if (storage_ == Storage::kFloat64) {
-      const std::int64_t fits_float32 = fitting(free, Storage::kFloat32);
-      if (fits_float32 >= maxcor_) {
-        list += std::string(kFloat32) + ", ";
-      } else if (fits_float32 >= 1) {
-        list += std::string(kFloat32) + " and " + pairs(fits_float32) + ", ";
-      }
-    }
-    return list.empty() ? list : list + "or ";
-  }
-
-  std::size_t n_;
-  std::int64_t maxcor_;
-  Storage storage_;
-};
 
 }  // namespace
 

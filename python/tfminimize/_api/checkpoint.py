@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
+from tfminimize._tf.warning import warn
 
 __all__ = ["Checkpoint"]
 
@@ -90,7 +90,7 @@ class Checkpoint:
             self._raise_error()
         self._save(state)
         if error is not None and self._error is not None:
-            warnings.warn(f"The state could not be saved to {self._path}: {self._error}", RuntimeWarning, stacklevel=2)
+            warn(f"The state could not be saved to {self._path}: {self._error}", RuntimeWarning)
             self._error = None
         self._raise_error()
         on_end = getattr(self._callback, "on_end", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from tfminimize._problem.layout import Layout
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.state import Conditions, State
 from tfminimize._tf.binding import _native
+from tfminimize._tf.warning import warn
 
 __all__ = ["AT_THE_START", "Begin", "Circumstances", "Source", "checked_begin"]
 
@@ -147,10 +147,9 @@ class Begin(NamedTuple):
         elif self.warm_start is not None:
             self.warm_start.conditions.check_alike(circumstances.conditions())
             if not solver.warm_start(_restored(self.warm_start)):
-                warnings.warn(
+                warn(
                     "warm_start has a curvature that is not finite or not positive definite: the solve begins without.",
                     RuntimeWarning,
-                    stacklevel=2,
                 )
 
 

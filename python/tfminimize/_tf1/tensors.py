@@ -159,7 +159,7 @@ class VariableFeeds:
         return [o.outputs[0] for o in op.outputs[0].consumers() if o.type == "IsVariableInitialized"]
 
     def value(self, op: Any) -> Any:
-        """One of the tensors that hold the value, added to the graph if there is none."""
+        """A tensor that holds the value. If the graph has no such tensor, one is added."""
         if op.name not in self._values:
             found = [tensor for tensor in self.reads(op) if not tensor.op.control_inputs]
             if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.effects import GraphEffects, is_read_only
+from tfminimize._tf.warning import warn
 
 __all__ = [
     "about_datasets",
@@ -110,11 +110,10 @@ def check_connected(
             f"it from {them} with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )
     for name in () if may_be_unused else missing:
-        warnings.warn(
+        warn(
             f"{subject[0].upper()}{subject[1:]} on {name}: its gradient is taken as zero, and it keeps its value."
             f"{about_datasets()}",
             UserWarning,
-            stacklevel=2,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import tensorflow as tf
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
+from tfminimize._tf.warning import warn
 from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
@@ -232,11 +232,10 @@ class ObjectiveGraph:
         names = self._parameters.layout.names
         for (name, *_), shape, parts in zip(self._functions, self.shapes, jacobians, strict=True):
             if 0 not in shape and all(part is None for part in parts):
-                warnings.warn(
+                warn(
                     f"{name} does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: its "
                     "derivatives are taken as zero.",
                     UserWarning,
-                    stacklevel=2,
                 )
         if not self._has_others:
             by_source = zip(gradients, *jacobians, strict=True)

@@ -156,7 +156,7 @@ inline Problem rosenbrock_problem(std::size_t n) {
   return {rosenbrock, x0, {}, {}};
 }
 
-/// Rosenbrock's problem with random bounds, some of which are infinite.
+/// Rosenbrock's problem with random bounds, some of them infinite.
 inline Problem bounded_rosenbrock(std::size_t n, std::uint64_t seed = 1) {
   Problem problem = rosenbrock_problem(n);
   Random random(seed);
