@@ -56,6 +56,11 @@ class PyFunctionObjective final : public PyObjective {
     core_.set_rows(rows);
   }
 
+  py::array_t<double> sums() const {
+    const Span<const double> sums = core_.sums();
+    return py::array_t<double>(static_cast<py::ssize_t>(sums.size()), sums.data());
+  }
+
   py::tuple dispatch() {
     return for_each([](const CompiledFunction& function) { return function.way(); });
   }
@@ -134,27 +139,30 @@ c[row] = sign * values[source] + offset; sign is 1 or -1. The row of the Jacobia
 void register_function_objective(py::module_& m) {
   register_row(m);
   const auto make = [](const py::capsule& context, const Calls& calls, const std::vector<Component>& components,
-                       const std::vector<ConstraintRow>& rows, std::size_t num_values, const std::string& loss_dtype,
-                       const std::string& values_dtype) {
+                       const std::vector<ConstraintRow>& rows, std::size_t num_values, std::size_t num_sums,
+                       const std::string& loss_dtype, const std::string& values_dtype) {
     if (calls.empty()) throw py::value_error("calls is empty; it must hold one function, or two.");
     const FunctionOutputs outputs{parse_dtype(loss_dtype, "loss_dtype"), parse_dtype(values_dtype, "values_dtype"),
-                                  num_values};
+                                  num_values, num_sums};
     return std::make_unique<PyFunctionObjective>(context, calls, components, outputs, rows);
   };
   py::class_<PyFunctionObjective, PyObjective> binding(
       m, "FunctionObjective", py::is_final(), R"(Compiled functions of the components of x: values and derivatives.
 
-values:       loss (a scalar), the values behind the constraints (a vector [num_values])
-derivatives:  the same two, one gradient for each component, one Jacobian of the values for each component
+values:       loss (a scalar), the values behind the constraints (a vector [num_values]), the sums (float64 [num_sums])
+derivatives:  loss, values, one gradient for each component, one Jacobian of the values for each component, sums
 
 Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows, each as long as the
 component. If num_values is 0, the functions return no values and no Jacobians, and the second function alone is enough.
+If num_sums is 0, they return no sums.
 Constraints without a row are never written. Functions of _xla.compile() read x, and write float64 gradients, in
 place.)");
   binding
       .def(py::init(make), py::arg("context"), py::arg("calls"), py::arg("components"),
            py::arg("rows") = std::vector<ConstraintRow>(), py::kw_only(), py::arg("num_values") = 0,
-           py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
+           py::arg("num_sums") = 0, py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
+      .def_property_readonly("sums", &PyFunctionObjective::sums,
+                             "A copy of the sums of the last evaluation: read it in a callback, or between solves.")
       .def_property_readonly("dispatch", &PyFunctionObjective::dispatch,
                              "How each function is called: 'function' or 'partitioned_call', whichever was faster so "
                              "far, or 'machine_code'.")

@@ -63,6 +63,8 @@ class CompiledFunction {
   /// Throws what set_input() would throw.
   void check_input(std::size_t position, const InputTensor& tensor) const;
 
+  std::size_t num_outputs() const { return outputs_.size(); }
+
   /// How the function is called, in one word.
   virtual const char* way() const = 0;
 

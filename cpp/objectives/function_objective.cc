@@ -4,22 +4,33 @@
 #include <list>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace tfminimize {
 namespace {
 
-std::vector<Output> outputs_of_values(const FunctionOutputs& outputs) {
+/// The outputs that both functions begin with.
+std::vector<Output> first_outputs(const FunctionOutputs& outputs) {
   std::vector<Output> result{{"loss", outputs.loss_dtype, 1}};
   if (outputs.num_values > 0) result.push_back({"vector of constraints", outputs.values_dtype, outputs.num_values});
   return result;
 }
 
+std::vector<Output> with_sums(std::vector<Output> result, const FunctionOutputs& outputs) {
+  if (outputs.num_sums > 0) result.push_back({"vector of sums", TF_DOUBLE, outputs.num_sums});
+  return result;
+}
+
+std::vector<Output> outputs_of_values(const FunctionOutputs& outputs) {
+  return with_sums(first_outputs(outputs), outputs);
+}
+
 std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components) {
-  std::vector<Output> result = outputs_of_values(outputs);
+  std::vector<Output> result = first_outputs(outputs);
   for (std::size_t i = 0; i < components.count(); ++i) {
     result.push_back({"gradient of component " + std::to_string(i), components.dtype(i), components.size(i)});
   }
-  if (outputs.num_values == 0) return result;
+  if (outputs.num_values == 0) return with_sums(std::move(result), outputs);
   for (std::size_t i = 0; i < components.count(); ++i) {
     std::size_t size = 0;
     if (__builtin_mul_overflow(outputs.num_values, components.size(i), &size)) {
@@ -28,7 +39,7 @@ std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const
     }
     result.push_back({"Jacobian by component " + std::to_string(i), components.dtype(i), size});
   }
-  return result;
+  return with_sums(std::move(result), outputs);
 }
 
 }  // namespace
@@ -38,7 +49,9 @@ FunctionObjective::FunctionObjective(std::vector<Component> components, const Fu
     : components_(std::move(components)),
       rows_(std::move(rows), outputs.num_values),
       first_gradient_(outputs.num_values > 0 ? 2 : 1),
-      has_values_(outputs.num_values > 0) {
+      has_values_(outputs.num_values > 0),
+      has_more_(outputs.num_values > 0 || outputs.num_sums > 0),
+      sums_(outputs.num_sums) {
   if (make.empty() || make.size() > 2 || (make.size() == 1 && has_values_)) {
     throw std::invalid_argument(std::to_string(make.size()) + " functions are given: there must be two, or one if " +
                                 "there are no values for constraints.");
@@ -59,6 +72,13 @@ void FunctionObjective::prepare(Span<const double> x, const Buffers& to) {
   }
 }
 
+/// Writes the constraints and the sums.
+void FunctionObjective::write_more_values(const CompiledFunction& function, const CompiledFunction::Call& call,
+                                          Span<double> c) {
+  if (has_values_) rows_.write_constraints(call, 1, c);
+  if (!sums_.empty()) call.copy(function.num_outputs() - 1, sums_.data());
+}
+
 void FunctionObjective::write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const {
   const std::size_t count = components_.count();
   for (std::size_t i = 0; i < count; ++i) {
@@ -71,7 +91,7 @@ double FunctionObjective::evaluate(Span<const double> x, const Buffers& to) {
   rows_.check_constraints(to.constraints.size());
   prepare(x, to);
   const CompiledFunction::Call call(*derivatives_, x);
-  if (has_values_) rows_.write_constraints(call, 1, to.constraints);
+  if (has_more_) write_more_values(*derivatives_, call, to.constraints);
   write_derivatives(call, to);
   return call.scalar(0);
 }
@@ -85,13 +105,15 @@ double FunctionObjective::values(Span<const double> x, const Buffers& to) {
     for (std::size_t i = 0; i < components_.count(); ++i) function.place(first_gradient_ + i, nullptr);
   }
   const CompiledFunction::Call call(function, x);
-  if (has_values_) rows_.write_constraints(call, 1, to.constraints);
+  if (has_more_) write_more_values(function, call, to.constraints);
   return call.scalar(0);
 }
 
 void FunctionObjective::derivatives(Span<const double> x, const Buffers& to) {
   prepare(x, to);
-  write_derivatives(CompiledFunction::Call(*derivatives_, x), to);
+  const CompiledFunction::Call call(*derivatives_, x);
+  write_derivatives(call, to);
+  if (!sums_.empty()) call.copy(derivatives_->num_outputs() - 1, sums_.data());
 }
 
 void FunctionObjective::begin_batch(const std::vector<BatchedInput>& inputs) {

@@ -19,16 +19,18 @@ struct FunctionOutputs {
   TF_DataType loss_dtype = TF_DOUBLE;
   TF_DataType values_dtype = TF_DOUBLE;
   std::size_t num_values = 0;  ///< k
+  std::size_t num_sums = 0;    ///< l
 };
 
 /// An objective that calls compiled functions of the components of x:
 ///
-///     values:       loss, v [k]
-///     derivatives:  loss, v [k], gradient 0, gradient 1, ..., Jacobian of v by component 0, by component 1, ...
+///     values:       loss, v [k], sums [l]
+///     derivatives:  loss, v [k], gradient 0, gradient 1, ..., Jacobian of v by component 0, by component 1, ...,
+///                   sums [l]
 ///
 /// The loss is a scalar, and the constraints follow from the values v. Gradients and Jacobians have the dtype of their
 /// component; a Jacobian has k rows, each as long as the component. If k is 0, there are no v and no Jacobians, and the
-/// second function alone is enough.
+/// second function alone is enough. The sums are doubles that the solver does not need; if l is 0, there are none.
 class FunctionObjective final : public Objective {
  public:
   /// `make` makes the functions: values and derivatives, or only the latter. Throws std::invalid_argument for
@@ -54,6 +56,9 @@ class FunctionObjective final : public Objective {
 
   const ConstraintRows& rows() const { return rows_; }
 
+  /// What the last evaluation has returned as sums; zeros before the first.
+  Span<const double> sums() const { return {sums_.data(), sums_.size()}; }
+
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows) { rows_.set(std::move(rows)); }
 
@@ -73,12 +78,15 @@ class FunctionObjective final : public Objective {
 
  private:
   void prepare(Span<const double> x, const Buffers& to);
+  void write_more_values(const CompiledFunction& function, const CompiledFunction::Call& call, Span<double> c);
   void write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const;
 
   Components components_;
   ConstraintRows rows_;
   std::size_t first_gradient_;  ///< Its index among the results.
   bool has_values_;             ///< Whether there are v.
+  bool has_more_;               ///< Whether there are v or sums.
+  std::vector<double> sums_;
   std::vector<std::unique_ptr<CompiledFunction>> functions_;
   CompiledFunction* derivatives_ = nullptr;
 };

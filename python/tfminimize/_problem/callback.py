@@ -34,14 +34,14 @@ class UserCallback:
         self._callback = callback
         self._takes_result = takes_result(callback)
 
-    def __call__(self, x: Any, fun: float, source: Any = None) -> bool:
+    def __call__(self, x: Any, fun: float, source: Any = None, **fields: Any) -> bool:
         """Call the callback with x, a copy, and the loss there; return whether the solve is to end.
 
-        The state, if the callback asks for it, comes from ``source``.
+        The state, if the callback asks for it, comes from ``source``. A result has further ``fields`` too.
         """
         if not self._takes_result:
             return self._call(x)
-        intermediate_result = OptimizeResult(x=x, fun=np.float64(fun))
+        intermediate_result = OptimizeResult(x=x, fun=np.float64(fun), **fields)
         if source is not None:
             intermediate_result.keep(source)
         return self._call(intermediate_result=intermediate_result)

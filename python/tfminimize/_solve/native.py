@@ -75,7 +75,10 @@ def solve(
     begin: Begin = AT_THE_START,
     history: bool = False,
 ) -> OptimizeResult:
-    """Minimise from the x in the workspace, or go on from a state."""
+    """Minimise from the x in the workspace, or go on from a state.
+
+    With a loss `with_sums`, the result has ``sums``, and so has each ``intermediate_result``.
+    """
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
     circumstances = Circumstances(method, workspace.layout, bounds, options, workspace.precision, workspace.linear)
@@ -88,8 +91,9 @@ def solve(
 
         def on_iteration() -> bool:
             present = Source(solver, circumstances, record)
+            sums = {"sums": workspace.sums} if workspace.has_sums else {}
             try:
-                return user_callback(parameters.report(workspace.x), solver.fun, present)
+                return user_callback(parameters.report(workspace.x), solver.fun, present, **sums)
             finally:
                 present.close()
 
@@ -127,6 +131,8 @@ def solve(
     )
     if history:
         result.history = record.columns()
+    if workspace.has_sums:
+        result.sums = workspace.sums
     result.keep(source)
     if lease.is_first:
         warn_if_compiled_anew(workspace, timing.evaluate - compiling, timing.evaluations - 1)

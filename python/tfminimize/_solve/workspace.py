@@ -56,6 +56,8 @@ class Workspace:
         Of the state of the last solve.
     is_checked : bool
         Whether its scratch variables still shared the memory of x after an evaluation.
+    has_sums : bool
+        Whether the functions return sums beside the loss; see `with_sums`.
     """
 
     def __init__(self, trace: Trace, parameters: Parameters, tensors: Sequence[tf.Tensor]) -> None:
@@ -74,6 +76,7 @@ class Workspace:
         self.kept_solver: Any = None
         self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
+        self.has_sums = trace.num_sums > 0
         self._functions = trace.functions
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
@@ -99,6 +102,7 @@ class Workspace:
             [self._call(function) for function in trace.functions],
             components,
             num_values=trace.num_values,
+            num_sums=trace.num_sums,
             loss_dtype=trace.loss_dtype,
             values_dtype=trace.values_dtype,
         )
@@ -107,6 +111,11 @@ class Workspace:
     def size(self) -> int:
         """How many doubles it holds, apart from machine code and the kept solver."""
         return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
+
+    @property
+    def sums(self) -> Float64:
+        """What the last evaluation has added up beside a loss `with_sums`, a copy; empty for any other loss."""
+        return self.objective.sums
 
     def _call(self, function: TracedFunction) -> _native.Call:
         """A traced function with its inputs: indices of components, and tensors."""

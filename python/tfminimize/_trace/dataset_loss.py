@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["BatchSum", "DatasetLoss", "Loss", "split_data"]
+__all__ = ["BatchSum", "DatasetLoss", "Loss", "split_data", "with_sums"]
 
 _SUMS = tf.float64
 """The dtype of sums over batches."""
@@ -25,6 +26,21 @@ class BatchSum(NamedTuple):
     batch_size: int | None
     reduction: str
     penalty: Callable[..., Any] | None
+    has_sums: bool = False
+    """See `with_sums`."""
+
+    def parted(self, result: Any) -> tuple[Any, list[tf.Tensor]]:
+        """The loss that ``fun`` has returned, and one vector of the tensors to add up beside it, if there are any."""
+        if not self.has_sums:
+            return result, []
+        loss, tensors = result
+        vectors = [tf.reshape(tf.cast(tensor, _SUMS), [-1]) for tensor in tensors]
+        for i, vector in enumerate(vectors):
+            if not vector.shape.is_fully_defined():
+                raise ValueError(
+                    f"tensor {i} to add up has no static shape: let it not depend on the rows of the batch."
+                )
+        return loss, [tf.concat(vectors, 0)] if vectors else []
 
     def total(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
         """Add ``terms`` over all batches, in float64 and always in the same order.
@@ -33,9 +49,10 @@ class BatchSum(NamedTuple):
         ----------
         data : tensors with one leading dimension, or tf.data.Dataset
         terms : callable
-            Takes the arguments that one batch gives to ``fun``, and returns the loss and what else is to be added.
+            Takes the arguments that one batch gives to ``fun``, and returns the loss and what else is to be added. With
+            `has_sums` it is a `tf.function`, and may return one more term than there are shapes: the sums.
         shapes : sequence of tf.TensorShape
-            Those of the terms.
+            Those of the terms that are weighted by ``reduction``. The sums have the weight 1.
         """
         if isinstance(data, tf.data.Dataset):
             return self._over_dataset(data, terms, shapes)
@@ -58,18 +75,23 @@ class BatchSum(NamedTuple):
             return _as_arguments(tf.nest.map_structure(lambda leaf: _slice(leaf, begin, length), data))
 
         def body(i: tf.Tensor, *totals: tf.Tensor) -> tuple[Any, ...]:
-            return (i + 1, *_added(totals, terms(batch(i * size, size)), 1.0))
+            return (i + 1, *_added(totals, terms(batch(i * size, size)), 1.0, len(shapes)))
 
-        zeros = [tf.zeros(shape, _SUMS) for shape in shapes]
+        specs = tf.nest.map_structure(lambda leaf: tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data)
         _, *totals = tf.while_loop(
-            lambda i, *_: i < count, body, (tf.constant(0), *zeros), parallel_iterations=1, maximum_iterations=count
+            lambda i, *_: i < count,
+            body,
+            (tf.constant(0), *self._zeros(terms, specs, shapes)),
+            parallel_iterations=1,
+            maximum_iterations=count,
         )
         is_mean = self.reduction == "mean"
         if is_mean:
-            totals = [total * size for total in totals]
+            totals = [*(total * size for total in totals[: len(shapes)]), *totals[len(shapes) :]]
         if rest:
-            totals = _added(totals, terms(batch(tf.constant(count * size), rest)), float(rest if is_mean else 1))
-        return [total / rows for total in totals] if is_mean else totals
+            last = terms(batch(tf.constant(count * size), rest))
+            totals = _added(totals, last, float(rest if is_mean else 1), len(shapes))
+        return [*(total / rows for total in totals[: len(shapes)]), *totals[len(shapes) :]] if is_mean else totals
 
     def _over_dataset(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
         iterator = iter(data)
@@ -81,15 +103,23 @@ class BatchSum(NamedTuple):
             def add() -> tuple[Any, ...]:
                 batch = element.get_value()
                 length = tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], _SUMS)
-                return (rows + length, *_added(totals, terms(_as_arguments(batch)), length if is_mean else 1.0))
+                weight = length if is_mean else 1.0
+                return (rows + length, *_added(totals, terms(_as_arguments(batch)), weight, len(shapes)))
 
             has_value = element.has_value()
             return (has_value, *tf.cond(has_value, add, lambda: (rows, *totals)))
 
-        zeros = [tf.zeros(shape, _SUMS) for shape in (tf.TensorShape([]), *shapes)]
-        _, rows, *totals = tf.while_loop(lambda more, *_: more, body, (True, *zeros), parallel_iterations=1)
+        start = (True, tf.zeros([], _SUMS), *self._zeros(terms, data.element_spec, shapes))
+        _, rows, *totals = tf.while_loop(lambda more, *_: more, body, start, parallel_iterations=1)
         with tf.control_dependencies([tf.debugging.Assert(rows > 0, ["The tf.data.Dataset of the loss has no rows."])]):
-            return [total / rows if is_mean else tf.identity(total) for total in totals]
+            return [t / rows if is_mean and i < len(shapes) else tf.identity(t) for i, t in enumerate(totals)]
+
+    def _zeros(self, terms: Any, specs: Any, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
+        """What the loop over batches, which have these ``specs``, begins with."""
+        if self.has_sums:
+            found = terms.get_concrete_function(_as_arguments(specs)).structured_outputs
+            shapes = [*shapes, *(term.shape for term in found[len(shapes) :])]
+        return [tf.zeros(shape, _SUMS) for shape in shapes]
 
 
 Loss = Callable[..., Any] | BatchSum
@@ -162,18 +192,39 @@ class DatasetLoss:
 
     def with_data(self, data: Any) -> DatasetLoss:
         """The same loss over other data. Data of the same shapes and dtypes do not retrace."""
-        return DatasetLoss(self.fun, data, *self.without_data[1:])
+        other = DatasetLoss(self.fun, data, *self.without_data[1:4])
+        return with_sums(other) if self.without_data.has_sums else other
 
     def __call__(self, *args: Any) -> tf.Tensor:
         """The loss, float64: ``loss(x, *args)`` in functional use, ``loss(*args)`` for variables."""
         parts = self.without_data
-        (total,) = parts.total(self.data, lambda batch: [parts.fun(*args, *batch)], [tf.TensorShape([])])
+
+        def loss_of(batch: tuple[Any, ...]) -> list[Any]:
+            return [parts.parted(parts.fun(*args, *batch))[0]]
+
+        (total,) = parts._replace(has_sums=False).total(self.data, loss_of, [tf.TensorShape([])])
         return total if parts.penalty is None else total + tf.cast(parts.penalty(*args[:1]), _SUMS)
 
     def __repr__(self) -> str:
-        fun, batch_size, reduction, _ = self.without_data
+        fun, batch_size, reduction, *_ = self.without_data
         name = getattr(fun, "__name__", type(fun).__name__)
         return f"DatasetLoss({name}, batch_size={batch_size}, reduction={reduction!r})"
+
+
+def with_sums(loss: DatasetLoss) -> DatasetLoss:
+    """The same loss, of a ``fun`` that returns ``(loss, tensors)``; the tensors are added up beside the loss.
+
+    They may have any number, real dtypes and static shapes. Each is cast to float64 and flattened, and their sum over
+    all batches has the weight 1, also for "mean". They are not differentiated, and the penalty adds nothing to them.
+
+    The sums are a float64 vector: ``intermediate_result.sums`` in a callback, ``result.sums`` at the end, and
+    ``Workspace.sums``, each a copy from the last evaluation. That is the evaluation at x, unless the solve has ended
+    within a line search. Only a native method in a solve of its own reports them: other ways (SciPy's methods, batches
+    of problems) run without, and graphs of TensorFlow refuse such a loss.
+    """
+    other = copy.copy(loss)
+    other.without_data = loss.without_data._replace(has_sums=True)
+    return other
 
 
 def split_data(fun: Any, args: Any) -> tuple[Any, Any]:
@@ -193,10 +244,12 @@ def _slice(leaf: tf.Tensor, begin: tf.Tensor, length: int) -> tf.Tensor:
     return tf.ensure_shape(tf.slice(leaf, start, [length, *rest]), [length, *rest])
 
 
-def _added(totals: Sequence[tf.Tensor], terms: Sequence[tf.Tensor], weight: Any) -> list[tf.Tensor]:
+def _added(totals: Sequence[tf.Tensor], terms: Sequence[tf.Tensor], weight: Any, num_weighted: int) -> list[tf.Tensor]:
+    """The totals and the terms; only the first terms are weighted."""
     is_one = isinstance(weight, float) and weight == 1.0
     doubles = [tf.cast(term, _SUMS) for term in terms]
-    return [t + (d if is_one else weight * d) for t, d in zip(totals, doubles, strict=True)]
+    weighted = [d if is_one or i >= num_weighted else weight * d for i, d in enumerate(doubles)]
+    return [t + w for t, w in zip(totals, weighted, strict=True)]
 
 
 def _checked_size(batch_size: Any) -> int:

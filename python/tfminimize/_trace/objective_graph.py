@@ -40,6 +40,8 @@ class ObjectiveGraph:
         The name of ``fun`` in messages.
     has_others : bool
         Whether there are other constraints; then nothing here needs to depend on x.
+    takes_sums : bool
+        Whether the caller takes the sums of a loss `with_sums`.
 
     Attributes
     ----------
@@ -48,6 +50,8 @@ class ObjectiveGraph:
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
+    num_sums : int
+        How many sums over batches the loss has beside it; see `with_sums`.
     reads_dataset : bool
         Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
     """
@@ -62,12 +66,15 @@ class ObjectiveGraph:
         jit: bool,
         name: str = "fun",
         has_others: bool = False,
+        takes_sums: bool = False,
     ) -> None:
         self._parameters = parameters
         self._data = fun.data if isinstance(fun, DatasetLoss) else None
         if isinstance(fun, DatasetLoss):
             fun = fun.without_data
         self._sum = fun if isinstance(fun, BatchSum) else None
+        if self._sum is not None and self._sum.has_sums and not takes_sums:
+            raise ValueError("a loss with sums is for tfminimize.minimize alone: leave them out.")
         batch_loss = fun.fun if isinstance(fun, BatchSum) else fun
         penalty = None if self._sum is None else self._sum.penalty
         self._fun = None if batch_loss is None else inside_trace(batch_loss, jit, name)
@@ -80,37 +87,49 @@ class ObjectiveGraph:
         self._has_others = has_others
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
+        self.num_sums = 0
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``."""
+        """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``.
+
+        The sums of a loss `with_sums` are the last output, one vector.
+        """
         sources, args, constraint_args = self._divided(inputs)
-        outputs = self._total(lambda fun, args: [self._loss(fun, sources, args)], args, [tf.TensorShape([])])
-        return [*outputs, *self._joined(self._vectors(sources, constraint_args))]
+
+        def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
+            loss, sums = self._loss_and_sums(fun, sources, args)
+            return [loss, *sums]
+
+        outputs = self._total(term, args, [tf.TensorShape([])])
+        return [*outputs[:1], *self._joined(self._vectors(sources, constraint_args)), *outputs[1:]]
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """Return `values`, the gradients by the components of x, and the Jacobians of v, each ``[k, *shape]``."""
+        """Return `values`, the gradients by the components of x, and the Jacobians of v, each ``[k, *shape]``.
+
+        The sums of a loss `with_sums` are the last output.
+        """
         (sources, args, constraint_args), names = self._divided(inputs), self._parameters.layout.names
         is_used = [False] * len(sources)
 
         def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
-            loss, gradients = self._loss_and_gradients(fun, self._inside_loop(sources), args)
+            loss, gradients, sums = self._loss_and_gradients(fun, self._inside_loop(sources), args)
             is_used[:] = [used or gradient is not None for used, gradient in zip(is_used, gradients, strict=True)]
-            return [loss, *map(dense, gradients, sources, names)]
+            return [loss, *map(dense, gradients, sources, names), *sums]
 
-        outputs = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
-        gradients = [tf.cast(total, source.dtype) for total, source in zip(outputs[1:], sources, strict=False)]
+        totals = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
+        gradients = [tf.cast(total, source.dtype) for total, source in zip(totals[1:], sources, strict=False)]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(sources)
             vectors = self._vectors(sources, constraint_args)
         jacobians = [jacobian(tape, vector, sources) for vector in vectors]
         if gradients:
             self._check_connected([g if used else None for g, used in zip(gradients, is_used, strict=True)], jacobians)
-        outputs = [*outputs[:1], *self._joined(vectors), *gradients]
+        outputs = [*totals[:1], *self._joined(vectors), *gradients]
         if self._has_values(vectors):
             rows = [(vector.shape[0],) for vector in vectors]
             for *parts, source, name in zip(*jacobians, sources, names, strict=True):
                 outputs.append(tf.concat([dense(p, source, name, k) for p, k in zip(parts, rows, strict=True)], 0))
-        return outputs
+        return [*outputs, *totals[1 + len(sources) :]]
 
     def hessian_product(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return the slope of the loss along a vector p, and the components of the Hessian times p.
@@ -133,7 +152,7 @@ class ObjectiveGraph:
             inside = self._inside_loop(sources)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(inside)
-                loss, gradients = self._loss_and_gradients(fun, inside, args)
+                loss, gradients, _ = self._loss_and_gradients(fun, inside, args)
                 gradients = list(map(dense, gradients, sources, names))
                 slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
                 slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
@@ -165,7 +184,10 @@ class ObjectiveGraph:
         return () if self._parameters.variables else (self._parameters.rebuild(sources),)
 
     def _total(self, term: Callable[..., list[tf.Tensor]], args: tuple[Any, ...], shapes: list[Any]) -> list[tf.Tensor]:
-        """``term(fun, args)``, which begins with the loss: once, or the sum over all batches and the penalty."""
+        """``term(fun, args)``, which begins with the loss: once, or the sum over all batches and the penalty.
+
+        The terms have these shapes. After them there may be the sums.
+        """
         self.dtype = "float64"
         if self._fun is None:
             return []
@@ -174,25 +196,39 @@ class ObjectiveGraph:
         data, args = (args[0], args[1:]) if self._data is None else (self._data, args)
         if self._compiles_batches:
             term = tf.function(term, autograph=False, jit_compile=True)
-        totals = self._sum.total(data, lambda batch: term(self._fun, (*args, *batch)), shapes)
+
+        def terms(batch: tuple[Any, ...]) -> list[tf.Tensor]:
+            return term(self._fun, (*args, *batch))
+
+        called = tf.function(terms, autograph=False) if self._sum.has_sums else terms
+        totals = self._sum.total(data, called, shapes)
         if self._penalty is not None:
-            totals = [t + tf.cast(p, t.dtype) for t, p in zip(totals, term(self._penalty, ()), strict=True)]
+            added = zip(totals, term(self._penalty, ()), strict=False)
+            totals = [*(t + tf.cast(p, t.dtype) for t, p in added), *totals[len(shapes) :]]
         self.loss_dtype = totals[0].dtype.name
+        self.num_sums = sum(total.shape[0] for total in totals[len(shapes) :])
         return totals
 
-    def _loss(self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]) -> tf.Tensor:
-        loss = scalar(fun(*self._x(sources), *args))
+    def _loss_and_sums(
+        self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss, and a vector of what is to be added up beside it, if there is anything."""
+        result = fun(*self._x(sources), *args)
+        sums: list[tf.Tensor] = []
+        if self._sum is not None and fun is self._fun:
+            result, sums = self._sum.parted(result)
+        loss = scalar(result)
         self.loss_dtype = loss.dtype.name
         self.dtype = self._parameters.layout.least_precise([self.dtype, self.loss_dtype])
-        return loss
+        return loss, sums
 
     def _loss_and_gradients(
         self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]
-    ) -> tuple[tf.Tensor, list[Any]]:
+    ) -> tuple[tf.Tensor, list[Any], list[tf.Tensor]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            loss = self._loss(fun, sources, args)
-        return loss, tape.gradient(loss, sources)
+            loss, sums = self._loss_and_sums(fun, sources, args)
+        return loss, tape.gradient(loss, sources), sums
 
     def _vectors(self, sources: Sequence[Any], args: Sequence[tuple[Any, ...]]) -> list[tf.Tensor]:
         """The values of each constraint function, as a vector."""

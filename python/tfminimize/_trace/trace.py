@@ -84,6 +84,8 @@ class Trace:
         The shapes that the constraint functions return.
     num_values : int
         How many values these have in all.
+    num_sums : int
+        How many sums the functions return beside a loss `with_sums`, as their last output.
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
@@ -107,7 +109,9 @@ class Trace:
 
         def trace(jit: bool) -> tuple[ObjectiveGraph, list[Any]]:
             has_linear = len(given.matrix) > 0
-            graph = ObjectiveGraph(fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear)
+            graph = ObjectiveGraph(
+                fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear, takes_sums=True
+            )
             traced = self._traced(graph, constraints)
             whole = jit and not graph.reads_dataset
             called = [tf.function(f, autograph=False, jit_compile=whole or None) for f in traced]
@@ -139,6 +143,7 @@ class Trace:
             self.backend = Backend("xla", xla.COMPILED, tuple(range(len(segments))), seconds)
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
+        self.num_sums = graph.num_sums
         self.loss_dtype = graph.loss_dtype
         self.values_dtype = graph.values_dtype
         self.dtype = graph.dtype
