@@ -254,6 +254,71 @@ def test_bad_input_is_explained(arguments: Any, sentence: str) -> None:
         tfm.DatasetLoss(*arguments)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_batches_without_rows_are_left_out(jit: bool) -> None:
+    data = batches(10).map(lambda x, y: (x[x[:, 0] > 0.0], y[x[:, 0] > 0.0]))
+    empty = tf.data.Dataset.from_tensors((X[:0], Y[:0]))
+    data = empty.concatenate(data).concatenate(empty)
+    kept = X[:, 0] > 0.0
+    expected = np.linalg.lstsq(X[kept], Y[kept], rcond=None)[0]
+    loss = tfm.DatasetLoss(mean_error, data)
+    np.testing.assert_allclose(tfm.minimize(loss, START, jit_compile=jit).x, expected, atol=1e-6)
+    np.testing.assert_allclose(loss(START), np.mean(Y[kept] ** 2), rtol=1e-12)
+
+
+def test_batches_of_every_size_from_a_generator() -> None:
+    """Their number changes from one evaluation to the next, too."""
+    rounds = 0
+
+    def read() -> Any:
+        nonlocal rounds
+        rounds += 1
+        cuts = np.sort(np.random.default_rng(rounds).choice(np.arange(1, 103), 3 + rounds % 9, replace=False))
+        for x, y in zip(np.split(X, cuts), np.split(Y, cuts), strict=True):
+            yield {"x": x, "y": y}
+
+    specs = {"x": tf.TensorSpec([None, 3], tf.float64), "y": tf.TensorSpec([None], tf.float64)}
+    data = tf.data.Dataset.from_generator(read, output_signature=specs)
+    check(tfm.minimize(tfm.DatasetLoss(lambda w, batch: mean_error(w, batch["x"], batch["y"]), data), START))
+    assert rounds > 3
+
+
+def test_items_of_a_batch_with_different_numbers_of_rows_are_refused() -> None:
+    pairs = tf.data.Dataset.from_tensors((X, Y[:50]))
+    with pytest.raises(ValueError, match=re.escape("have 103 and 50 rows: all need the same leading dimension")):
+        tfm.DatasetLoss(mean_error, pairs)
+
+    def cut(x: Any, y: Any) -> Any:
+        return x, tf.cond(tf.shape(y)[0] < 10, lambda: y[:1], lambda: y)
+
+    loss = tfm.DatasetLoss(lambda w, x, y: mean_error(w, x, tf.reduce_mean(y)), batches(10).map(cut))
+    for call in (lambda: loss(START), lambda: tfm.minimize(loss, START)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"differ in their numbers of rows.*\n?.*3.*1"):
+            call()
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_arrays_in_files(jit: bool, tmp_path: Path) -> None:
+    arrays = []
+    for name, values in (("x", X), ("y", Y)):
+        np.save(tmp_path / f"{name}.npy", values)
+        arrays.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    check(tfm.minimize(tfm.DatasetLoss(mean_error, tuple(arrays), 20), START, jit_compile=jit))
+
+
+def test_ragged_and_sparse_items() -> None:
+    rows = tf.ragged.constant([[1.0], [2.0, 3.0], [], [4.0], [0.5, 0.5, 2.0]], dtype=tf.float64)
+    sparse = tf.sparse.from_dense(np.eye(5))
+    data = tf.data.Dataset.from_tensor_slices((rows, sparse)).batch(2)
+
+    def fun(w: Any, rows: Any, sparse: Any) -> tf.Tensor:
+        return tf.reduce_mean((tf.reduce_sum(rows, 1) - tf.linalg.matvec(tf.sparse.to_dense(sparse), w)) ** 2)
+
+    np.testing.assert_allclose(
+        tfm.minimize(tfm.DatasetLoss(fun, data), np.zeros(5)).x, [1.0, 5.0, 0.0, 4.0, 3.0], atol=1e-4
+    )
+
+
 def test_dataset_that_turns_out_empty_is_explained() -> None:
     data = batches().filter(lambda _, y: tf.reduce_sum(y) > 1e9)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has no rows"):

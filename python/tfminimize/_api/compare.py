@@ -27,7 +27,7 @@ from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.options import OWN_OPTIONS
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
-from tfminimize._trace.dataset_loss import split_data
+from tfminimize._trace.dataset_loss import batch_loss, split_data
 from tfminimize._trace.user_function import follows_jit
 
 __all__ = ["Comparison", "compare", "table"]
@@ -195,7 +195,7 @@ def compare(
     parameters = Parameters(x0)
     start = parameters.start(x0)
     flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
-    jit = follows_jit(fun) if jit_compile is None else jit_compile
+    jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
     constrained = has_constraints(constraints)
     method = method or ("SLSQP" if constrained else "L-BFGS-B")
     minimizer = Minimizer(fun, x0, args, method, bounds=bounds, constraints=constraints, jit_compile=jit)

@@ -14,6 +14,7 @@ from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
+from tfminimize._trace import called_loss
 from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context
@@ -210,6 +211,7 @@ def clear_cache() -> None:
     >>> clear_cache()
     """
     _programs.clear()
+    called_loss.clear()
 
 
 def _program(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:

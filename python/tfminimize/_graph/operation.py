@@ -17,6 +17,7 @@ from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._problem.problem import Problem
 from tfminimize._tf import binding, private
 from tfminimize._tf.xla import is_required
+from tfminimize._trace.dataset_loss import batch_loss
 from tfminimize._trace.flat import join, split
 from tfminimize._trace.user_function import follows_jit
 
@@ -162,7 +163,7 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
         checked = dict(problem.options(given.options, given.tol))
         checked["maxtime"] = min(checked["maxtime"], float(np.finfo(np.float32).max))
         arguments = Arguments(given.args, parameters.float_dtype)
-        jit = follows_jit(given.fun) if given.jit_compile is None else bool(given.jit_compile)
+        jit = follows_jit(batch_loss(given.fun)) if given.jit_compile is None else bool(given.jit_compile)
         functions = Functions(given.fun, parameters, arguments, problem.packed_constraints, jit, given.trace)
         low, high = tensor_bounds(given.bounds, parameters)
         state = [] if given.trace is None else list(given.trace.state)

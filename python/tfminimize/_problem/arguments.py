@@ -18,8 +18,8 @@ class Arguments:
 
     Tensors, NumPy arrays and NumPy scalars are passed as tensors of their own dtype, Python floats as scalar tensors of
     the dtype of x (float64 if x mixes dtypes): new values with the same shapes and dtypes do not retrace. The function
-    gets everything else, such as Python integers, strings, variables and models, as it is. A new value needs a new
-    trace, as with `tf.function`; a variable is read when the function runs.
+    gets everything else, such as Python integers, strings, variables and models, as it is, and floats too if the dtype
+    is None. A new value needs a new trace, as with `tf.function`; a variable is read when the function runs.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Arguments:
         Whether ``args`` cannot change, so that the same tuple always means the same arguments.
     """
 
-    def __init__(self, args: Any, float_dtype: str) -> None:
+    def __init__(self, args: Any, float_dtype: str | None) -> None:
         if not isinstance(args, tuple):
             args = (args,)
         try:
@@ -60,6 +60,11 @@ class Arguments:
                 self.tensors.append(tensor)
                 parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
         self.key: Hashable = tuple(parts)
+
+    @property
+    def count(self) -> int:
+        """How many ``args`` there are."""
+        return len(self._args)
 
     @property
     def first(self) -> Any:
@@ -94,7 +99,7 @@ def _structure(args: tuple[Any, ...]) -> Hashable:
     return repr(tf.nest.map_structure(_type_spec, args))
 
 
-def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
+def _as_tensor(leaf: Any, float_dtype: str | None) -> tf.Tensor | None:
     if isinstance(leaf, tf.Tensor):
         if tf.is_symbolic_tensor(leaf) and tf.executing_eagerly():
             raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
@@ -107,7 +112,7 @@ def _as_tensor(leaf: Any, float_dtype: str) -> tf.Tensor | None:
                 f"args holds an array of dtype {leaf.dtype}, which cannot become a tensor ({error}): convert it, or "
                 "let the function take it from its closure."
             ) from None
-    if isinstance(leaf, float):
+    if isinstance(leaf, float) and float_dtype is not None:
         return tf.constant(leaf, float_dtype)
     return None
 

@@ -35,6 +35,7 @@ __all__ = [
     "recording",
     "refuse_gradient",
     "resource_value",
+    "variable_accessed",
     "variable_type",
     "with_gradient",
     "without_gradient",
@@ -87,6 +88,8 @@ pywrap_tfe = PrivateModule(
 # Give a tape the gradient of operations that it does not see: tf.custom_gradient registers one for each trace, which
 # keeps the graph of the trace for ever.
 record = PrivateModule("tensorflow.python.eager.record", "record_operation", "stop_recording")
+# Tell tapes that a function reads a variable, which they do not see.
+resource_variable_ops = PrivateModule("tensorflow.python.ops.resource_variable_ops", "variable_accessed")
 # Whether tf.summary.trace_on collects graphs, and its lock.
 summary_ops = PrivateModule(
     "tensorflow.python.ops.summary_ops_v2", "_current_trace_context", "_current_trace_context_lock"
@@ -142,7 +145,9 @@ def recording() -> Iterator[None]:
             pywrap_tfe.TFE_Py_TapeSetStopOnThread()
 
 
-def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any]) -> Any:
+def with_gradient(
+    compute: Callable[[], Any], gradient: Callable[[Any], Any], inputs: list[Any], *, in_graphs: bool = False
+) -> Any:
     """The value of a function, for which tapes take the gradient from another function.
 
     Parameters
@@ -152,11 +157,21 @@ def with_gradient(compute: Callable[[], Any], gradient: Callable[[Any], Any], in
     gradient : callable
         ``gradient(upstream)`` returns the list of gradients, one for each input.
     inputs : list of tf.Tensor
+    in_graphs : bool
+        Whether ``compute`` calls a function of these inputs, so that `tf.gradients` takes ``gradient`` too.
     """
     with record.stop_recording():
-        value = tf.identity(compute())
+        computed = compute()
+        value = tf.identity(computed)
+    if in_graphs and tf.is_symbolic_tensor(computed):
+        computed.op._gradient_function = lambda _, upstream: gradient(upstream)
     record.record_operation("Lifted", [value], inputs, gradient)
     return value
+
+
+def variable_accessed(variable: Any) -> None:
+    """Let tapes that watch what is read watch a variable."""
+    resource_variable_ops.variable_accessed(variable)
 
 
 def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list[Any]) -> list[Any]:

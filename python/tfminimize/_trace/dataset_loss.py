@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["BatchSum", "DatasetLoss", "Loss", "split_data", "with_sums"]
+from tfminimize._trace import called_loss
+
+__all__ = ["BatchSum", "DatasetLoss", "Loss", "batch_loss", "split_data", "with_sums"]
 
 _SUMS = tf.float64
 """The dtype of sums over batches."""
@@ -41,6 +43,20 @@ class BatchSum(NamedTuple):
                     f"tensor {i} to add up has no static shape: let it not depend on the rows of the batch."
                 )
         return loss, [tf.concat(vectors, 0)] if vectors else []
+
+    def evaluate(
+        self, data: Any, term: Callable[..., list[tf.Tensor]], args: tuple[Any, ...], shapes: Sequence[Any]
+    ) -> list[tf.Tensor]:
+        """Add ``term(fun, (*args, *batch))`` over all batches, and ``term(penalty, ())``; see `total`."""
+
+        def terms(batch: tuple[Any, ...]) -> list[tf.Tensor]:
+            return term(self.fun, (*args, *batch))
+
+        totals = self.total(data, tf.function(terms, autograph=False) if self.has_sums else terms, shapes)
+        if self.penalty is None:
+            return totals
+        added = zip(totals, term(self.penalty, ()), strict=False)
+        return [*(t + tf.cast(p, t.dtype) for t, p in added), *totals[len(shapes) :]]
 
     def total(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
         """Add ``terms`` over all batches, in float64 and always in the same order.
@@ -102,12 +118,20 @@ class BatchSum(NamedTuple):
 
             def add() -> tuple[Any, ...]:
                 batch = element.get_value()
-                length = tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], _SUMS)
-                weight = length if is_mean else 1.0
-                return (rows + length, *_added(totals, terms(_as_arguments(batch)), weight, len(shapes)))
+                length = _rows(batch)
+
+                def add_terms() -> tuple[Any, ...]:
+                    count = tf.cast(length, _SUMS)
+                    weight = count if is_mean else 1.0
+                    return (rows + count, *_added(totals, terms(_as_arguments(batch)), weight, len(shapes)))
+
+                return tuple(tf.cond(length > 0, add_terms, keep))  # a mean over no rows would be NaN
+
+            def keep() -> tuple[Any, ...]:
+                return (rows, *totals)
 
             has_value = element.has_value()
-            return (has_value, *tf.cond(has_value, add, lambda: (rows, *totals)))
+            return (has_value, *tf.cond(has_value, add, keep))
 
         start = (True, tf.zeros([], _SUMS), *self._zeros(terms, data.element_spec, shapes))
         _, rows, *totals = tf.while_loop(lambda more, *_: more, body, start, parallel_iterations=1)
@@ -140,7 +164,8 @@ class DatasetLoss:
     data : array, tensor, nested structure of them, or tf.data.Dataset
         Arrays have one leading dimension, of N rows. A tuple gives one argument for each of its items; anything else,
         such as a dict, is one argument. A data set is finite and yields batches, as ``dataset.batch(1000)`` does; it is
-        read once in each evaluation.
+        read once in each evaluation, and may have another number of batches each time. Batches without rows are left
+        out. TensorFlow cannot tell whether a generator ends: one that does not is read for ever.
     batch_size : int, optional
         The number of rows in a batch of arrays; the last one may have fewer. The default is all N.
     reduction : {"mean", "sum"}
@@ -153,6 +178,14 @@ class DatasetLoss:
     ------
     ValueError
         With a sentence that names the value and the remedy.
+
+    Notes
+    -----
+    A call, ``loss(x, *args)`` or for variables ``loss(*args)``, returns the value. `tf.GradientTape` and `tf.gradients`
+    differentiate it by x, args, and the variables and tensors that ``fun`` captures, not by the data. The gradient is
+    added up batch by batch too, in a second pass over the data. As in a solve, ``fun`` is traced once for arguments of
+    the same shapes and dtypes: Python values that it reads from elsewhere stay as they were, until `clear_cache`. The
+    penalty gets x if it needs an argument.
 
     Examples
     --------
@@ -196,14 +229,9 @@ class DatasetLoss:
         return with_sums(other) if self.without_data.has_sums else other
 
     def __call__(self, *args: Any) -> tf.Tensor:
-        """The loss, float64: ``loss(x, *args)`` in functional use, ``loss(*args)`` for variables."""
-        parts = self.without_data
-
-        def loss_of(batch: tuple[Any, ...]) -> list[Any]:
-            return [parts.parted(parts.fun(*args, *batch))[0]]
-
-        (total,) = parts._replace(has_sums=False).total(self.data, loss_of, [tf.TensorShape([])])
-        return total if parts.penalty is None else total + tf.cast(parts.penalty(*args[:1]), _SUMS)
+        """The loss, a float64 scalar: ``loss(x, *args)`` in functional use, ``loss(*args)`` for variables."""
+        call = tf.autograph.experimental.do_not_convert(called_loss.call)
+        return call(*split_data(self, args))
 
     def __repr__(self) -> str:
         fun, batch_size, reduction, *_ = self.without_data
@@ -227,6 +255,11 @@ def with_sums(loss: DatasetLoss) -> DatasetLoss:
     return other
 
 
+def batch_loss(fun: Any) -> Any:
+    """The function of one batch; a function without data is its own."""
+    return fun.fun if isinstance(fun, (BatchSum, DatasetLoss)) else fun
+
+
 def split_data(fun: Any, args: Any) -> tuple[Any, Any]:
     """A function without its data, and its arguments with them, so that new data are no new function."""
     if not isinstance(fun, DatasetLoss):
@@ -236,6 +269,15 @@ def split_data(fun: Any, args: Any) -> tuple[Any, Any]:
 
 def _as_arguments(batch: Any) -> tuple[Any, ...]:
     return batch if isinstance(batch, tuple) and not hasattr(batch, "_fields") else (batch,)
+
+
+def _rows(batch: Any) -> tf.Tensor:
+    """The number of rows of a batch, an integer tensor, checked to be the same for all its leaves."""
+    counts = [tf.shape(leaf, tf.int64)[0] for leaf in tf.nest.flatten(batch)]
+    sentence = "the items of a batch of the tf.data.Dataset differ in their numbers of rows, which are"
+    checks = [tf.debugging.Assert(tf.equal(count, counts[0]), [sentence, *counts]) for count in counts[1:]]
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(counts[0])
 
 
 def _slice(leaf: tf.Tensor, begin: tf.Tensor, length: int) -> tf.Tensor:
@@ -293,11 +335,18 @@ def _checked_dataset(data: Any, batch_size: int | None) -> Any:
             f"batch_size is {batch_size}, but a tf.data.Dataset has batches of its own: leave batch_size out, and call "
             f"dataset.batch({batch_size}) if it yields single rows."
         )
-    for spec in tf.nest.flatten(data.element_spec):
-        if getattr(spec, "shape", tf.TensorShape(None)).rank == 0:
+    shapes = [getattr(spec, "shape", tf.TensorShape(None)) for spec in tf.nest.flatten(data.element_spec)]
+    for shape in shapes:
+        if shape.rank == 0:
             raise ValueError(
                 "the tf.data.Dataset yields single rows, not batches: give dataset.batch(n), for example with n = 1000."
             )
+    rows = [shape[0] for shape in shapes if shape.rank and shape[0] is not None]
+    if len(set(rows)) > 1:
+        raise ValueError(
+            f"the items of a batch of the tf.data.Dataset have {' and '.join(map(str, rows))} rows: all need the same "
+            "leading dimension."
+        )
     cardinality = data.cardinality() if tf.executing_eagerly() else tf.data.UNKNOWN_CARDINALITY
     if cardinality == tf.data.INFINITE_CARDINALITY:
         raise ValueError(

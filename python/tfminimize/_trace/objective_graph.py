@@ -196,15 +196,7 @@ class ObjectiveGraph:
         data, args = (args[0], args[1:]) if self._data is None else (self._data, args)
         if self._compiles_batches:
             term = tf.function(term, autograph=False, jit_compile=True)
-
-        def terms(batch: tuple[Any, ...]) -> list[tf.Tensor]:
-            return term(self._fun, (*args, *batch))
-
-        called = tf.function(terms, autograph=False) if self._sum.has_sums else terms
-        totals = self._sum.total(data, called, shapes)
-        if self._penalty is not None:
-            added = zip(totals, term(self._penalty, ()), strict=False)
-            totals = [*(t + tf.cast(p, t.dtype) for t, p in added), *totals[len(shapes) :]]
+        totals = self._sum._replace(fun=self._fun, penalty=self._penalty).evaluate(data, term, args, shapes)
         self.loss_dtype = totals[0].dtype.name
         self.num_sums = sum(total.shape[0] for total in totals[len(shapes) :])
         return totals

@@ -15,7 +15,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.checks import check_writes
-from tfminimize._trace.dataset_loss import Loss
+from tfminimize._trace.dataset_loss import Loss, batch_loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
@@ -121,7 +121,7 @@ class Trace:
                 check_writes(concrete, parameters)
             return graph, functions
 
-        jit = follows_jit(fun) if jit_compile is None else jit_compile
+        jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
         graph, functions = trace(jit)
         compiled, reason = None, "jit_compile is not True, so TensorFlow runs the function"
         if jit and graph.reads_dataset:

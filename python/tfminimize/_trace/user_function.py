@@ -9,15 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._tf import private
-from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 
 __all__ = ["check_context", "follows_jit", "inside_trace"]
 
 
-def follows_jit(fun: Loss) -> bool:
+def follows_jit(fun: Any) -> bool:
     """Whether ``fun`` is a ``tf.function(jit_compile=True)``."""
-    if isinstance(fun, (BatchSum, DatasetLoss)):
-        return follows_jit(fun.fun)
     # functools.wraps copies the attributes of a function to its decorator.
     return isinstance(fun, tf.types.experimental.PolymorphicFunction) and bool(fun._jit_compile)
 
