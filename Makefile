@@ -46,6 +46,7 @@ demo: $(VENV)/.installed
 	$(bin)/python examples/burgers_keras.py
 	$(bin)/python examples/math_minimize.py
 	$(bin)/python examples/tuning.py
+	$(bin)/python examples/large_data.py
 
 test: test-cpp test-python
 
