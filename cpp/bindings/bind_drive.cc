@@ -41,7 +41,7 @@ History* as_record(const py::object& history) {
 }
 
 Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
-                    const py::object& history) {
+                    const py::object& history, const Callback& on_begin) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
@@ -55,6 +55,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   };
   Callbacks callbacks;
   if (on_start) callbacks.on_start = [&](double /*f*/) { call(*on_start); };
+  if (on_begin) callbacks.on_begin = [&] { call(*on_begin); };
   if (on_iteration) callbacks.on_iteration = [&] { return call(*on_iteration); };
   callbacks.poll = [&] {
     watch.forget();
@@ -82,13 +83,17 @@ void register_drive(py::module_& m) {
       .def("columns", &columns, "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.")
       .def_readonly("keeps_rows", &History::keeps_rows)
       .def_readonly("seconds", &History::seconds, "What the solve has taken so far.");
-  m.attr("drive") =
-      plain_function("drive", &drive_python,
-                     {{{"solver"}, {"objective"}, {"on_iteration", false}, {"on_start", false}, {"history", false}}},
-                     R"(Solves to the end, without holding the GIL.
+  m.attr("drive") = plain_function("drive", &drive_python,
+                                   {{{"solver"},
+                                     {"objective"},
+                                     {"on_iteration", false},
+                                     {"on_start", false},
+                                     {"history", false},
+                                     {"on_begin", false}}},
+                                   R"(Solves to the end, without holding the GIL.
 
-on_iteration() is called after every iteration; a true value stops the solve. on_start() is called once, after the first
-evaluation. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
+on_iteration() is called after every iteration; a true value stops the solve. on_begin() is called before the first
+evaluation of every iteration, and of this solve. on_start() is called once, after the first evaluation. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
 the objective come through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
 If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops

@@ -28,8 +28,10 @@ class Loop {
 
   Timing run() {
     Request request = solver_.request() == Request::kIteration ? advance() : solver_.request();
+    begin_iteration(request);
     while (request != Request::kStopped) {
-      if (request == Request::kIteration) {
+      const bool was_iteration = request == Request::kIteration;
+      if (was_iteration) {
         end_iteration();
         if (solver_.request() == Request::kStopped) break;
       } else if (stopwatch_.is_late() && solver_.nfev() > 0) {
@@ -42,6 +44,7 @@ class Loop {
         differentiate();
       }
       request = advance();
+      if (was_iteration) begin_iteration(request);
     }
     if (is_joint_ && !has_derivatives()) differentiate();
     return stopwatch_.finish();
@@ -73,6 +76,11 @@ class Loop {
   }
 
   bool has_derivatives() const { return has_extra_ || solver_.has_derivatives(); }
+
+  /// Reports that the solver goes on. A solver may then end without completing this iteration.
+  void begin_iteration(Request request) {
+    if (callbacks_.on_begin && request != Request::kStopped) stopwatch_.call_back(callbacks_.on_begin);
+  }
 
   /// Records and reports an iteration. The record does not ask for derivatives that cost an evaluation of their own; a
   /// joint objective is asked for those at the last x in any case.

@@ -14,6 +14,7 @@ namespace tfminimize {
 /// What a solve calls as it runs. Each may be empty; an exception from one of them ends the solve.
 struct Callbacks {
   std::function<void(double f)> on_start;  ///< After the first evaluation, before the solver moves x.
+  std::function<void()> on_begin;          ///< Before the first evaluation of every iteration, and of this solve.
   std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
   InterruptPoll poll;
   /// Whether on_iteration() reads derivatives. If so, they are evaluated for it even if the solver has not asked for

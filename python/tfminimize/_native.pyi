@@ -306,6 +306,7 @@ def drive(
     on_iteration: Callable[[], object] | None = None,
     on_start: Callable[[], object] | None = None,
     history: History | None = None,
+    on_begin: Callable[[], object] | None = None,
 ) -> Timing: ...
 def drive_batch(
     solvers: tuple[Solver, ...],

@@ -308,6 +308,35 @@ TEST_P(Drive, ExceptionOfTheCallbackAtTheStartComesThroughAndTheSolverGoesOn) {
   EXPECT_EQ(solve.solver->status_code(), 0);
 }
 
+TEST_P(Drive, CallbackBeforeAnIterationIsCalledUnlessTheSolverStops) {
+  Solve solve(GetParam(), {-1, 4});
+  std::string order;
+  Callbacks callbacks;
+  callbacks.on_begin = [&] { order += '('; };
+  callbacks.on_iteration = [&] {
+    order += ')';
+    return false;
+  };
+  solve.drive_with(objective(), callbacks);
+  EXPECT_EQ(solve.solver->nit(), 4);
+  EXPECT_EQ(order, "()()()()");
+}
+
+TEST_P(Drive, CallbackBeforeAnIterationIsCalledWhereASolveGoesOn) {
+  Solve solve(GetParam());
+  Callbacks callbacks;
+  callbacks.on_iteration = []() -> bool { throw std::domain_error("callback"); };
+  EXPECT_THROW(solve.drive_with(objective(), callbacks), std::domain_error);
+  std::string order;
+  callbacks.on_begin = [&] { order += '('; };
+  callbacks.on_iteration = [&] {
+    order += ')';
+    return true;
+  };
+  solve.drive_with(objective(), callbacks);
+  EXPECT_EQ(order, "()");
+}
+
 TEST_P(Drive, CallbackThatReadsDerivativesHasThoseAtX) {
   Solve plain(GetParam());
   plain.drive_with(objective());

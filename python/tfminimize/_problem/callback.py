@@ -11,7 +11,7 @@ import numpy as np
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
 
-__all__ = ["UserCallback", "check_callback", "has_on_end", "takes_result", "tell_end"]
+__all__ = ["UserCallback", "begin_of", "check_callback", "has_on_end", "takes_result", "tell_end"]
 
 
 class UserCallback:
@@ -69,6 +69,12 @@ def tell_end(callback: Any, state: Callable[[], State], error: BaseException | N
 def has_on_end(callback: Any) -> bool:
     """Whether the callback wants to know how the solve ends."""
     return callable(getattr(callback, "on_end", None))
+
+
+def begin_of(callback: Any) -> Callable[[], object] | None:
+    """The method to call before each iteration, if the callback has one."""
+    method = getattr(callback, "on_iteration_begin", None)
+    return method if callable(method) else None
 
 
 def check_callback(callback: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfminimize._problem.callback import UserCallback, tell_end
+from tfminimize._problem.callback import UserCallback, begin_of, tell_end
 from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
@@ -100,7 +100,8 @@ def solve(
     on_start = None if workspace.is_checked else workspace.check_sharing_once
     source = Source(solver, circumstances, record)
     try:
-        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record)
+        on_begin = begin_of(callback)
+        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record, on_begin)
     except BaseException as error:
         tell_end(callback, source.state, error)
         raise

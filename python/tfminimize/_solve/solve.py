@@ -107,8 +107,9 @@ def _assigning(callback: Callback, parameters: Parameters) -> Callback:
         parameters.assign(args[0] if args else kwargs["intermediate_result"].x)
         return callback(*args, **kwargs)
 
-    if has_on_end(callback):
-        call.on_end = callback.on_end  # type: ignore[attr-defined]
+    for name in ("on_iteration_begin", "on_end"):
+        if hasattr(callback, name):
+            setattr(call, name, getattr(callback, name))
     return call
 
 
