@@ -41,7 +41,7 @@ pytest := $(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-lo
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
 	$(bin)/python examples/scipy_optimizer_interface.py
-	$(bin)/python examples/keras_classifier.py
+	$(bin)/python examples/keras_fit.py
 	$(bin)/python examples/burgers_session.py
 	$(bin)/python examples/burgers_keras.py
 	$(bin)/python examples/math_minimize.py

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
 
 from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
 
@@ -22,9 +25,16 @@ from tfminimize._tf.threads import get_num_threads, set_num_threads
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize._trace.dataset_loss import DatasetLoss
 
+if TYPE_CHECKING:
+    from tfminimize import keras
+
 # A SavedModel that holds the operation can be loaded from now on. If the operation cannot, what needs it says why.
 with contextlib.suppress(ImportError):
     binding.ops()
+# Saved models that are ours can be loaded from now on. TensorFlow has imported Keras, unless it was asked not to.
+if "keras" in sys.modules:
+    with contextlib.suppress(ImportError):
+        from tfminimize import keras
 
 __all__ = [
     "LBFGSB",
@@ -44,6 +54,7 @@ __all__ = [
     "clear_cache",
     "compare",
     "get_num_threads",
+    "keras",
     "math",
     "minimize",
     "ops",
@@ -51,6 +62,13 @@ __all__ = [
     "set_num_threads",
     "testing",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `tfminimize.keras`, and so Keras, when it is first used."""
+    if name == "keras":
+        return importlib.import_module("tfminimize.keras")
+    raise AttributeError(f"module 'tfminimize' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

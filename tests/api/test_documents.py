@@ -17,6 +17,7 @@ PAGES_THAT_RUN = [
     "README.md",
     "docs/going-on.md",
     "docs/in-graph.md",
+    "docs/keras.md",
     "docs/migration.md",
     "docs/serving.md",
     "docs/user-guide.md",
@@ -71,6 +72,14 @@ def test_page_on_going_on_runs_from_top_to_bottom() -> None:
     names = run_page("docs/going-on.md")
     assert names["state"].nit == names["result"].nit == names["whole"].nit
     np.testing.assert_array_equal(names["result"].x, names["whole"].x)
+    names["folder"].cleanup()
+
+
+def test_page_on_keras_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/keras.md")
+    assert names["begun"].epoch[-1] == 29
+    assert names["history"].epoch[0] == 30
+    assert names["history"].history["loss"][-1] < names["begun"].history["loss"][-1] < 0.1
     names["folder"].cleanup()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
 
@@ -17,6 +20,37 @@ class NativeOptimizer:
     bounds: Any
     constraints: Any
     options: dict[str, Any]
+    built = True
+    """Keras asks for it: there is nothing to build."""
+    variables = ()
+    """Likewise."""
+
+    def build(self, variables: Any) -> None:
+        """Keras calls it before it loads the state of an optimizer, and there is none."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this optimizer again, for Keras to save.
+
+        Raises
+        ------
+        ValueError
+            For bounds by ``variable.ref()`` and for constraints, which have functions: neither can be saved.
+        """
+        if not (isinstance(self.constraints, (tuple, list)) and not self.constraints):
+            raise ValueError(
+                f"{self!r} has constraints, whose functions cannot be saved: save the weights only (save_weights), or "
+                "compile the model with another optimizer before you save it."
+            )
+        config = {k: None if v == NO_LIMIT else v for k, v in self.options.items()}
+        config["maxtime"] = None if config["maxtime"] == math.inf else config["maxtime"]
+        if self.bounds is not None:
+            config["bounds"] = _saved_bounds(self.bounds)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Make the optimizer of a configuration."""
+        return cls(**{k: v for k, v in config.items() if v is not None})
 
     def __repr__(self) -> str:
         options = {k: v for k, v in self.options.items() if v not in (NO_LIMIT, math.inf)}
@@ -26,6 +60,20 @@ class NativeOptimizer:
             options = {"bounds": self.bounds, **options}
         given = [f"{k}={v!r}" for k, v in options.items()]
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+def _saved_bounds(bounds: Any) -> Any:
+    """Bounds of lists and numbers only."""
+    if bounds is None or isinstance(bounds, (int, float)):
+        return bounds
+    if isinstance(bounds, (list, tuple)):
+        return [_saved_bounds(part) for part in bounds]
+    if isinstance(bounds, Mapping) or not hasattr(bounds, "__array__"):
+        raise ValueError(
+            f"bounds is {bounds!r}, which cannot be saved: give a list with (low, high) or None for each trainable "
+            "variable."
+        )
+    return np.asarray(bounds).tolist()
 
 
 class LBFGSB(NativeOptimizer):

@@ -95,11 +95,12 @@ class Program:
             self._latest = latest = Arguments(args, self._float_dtype)
         return latest
 
-    def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> None:
+    def trace(self, arguments: Arguments, constraints: Constraints | None = None) -> Trace:
         """Trace now, before the first solve; raises an error if the limits do not fit the constraints."""
-        pool = self._pool(arguments, constraints)
+        trace = self._pool(arguments, constraints).trace
         if constraints is not None:
-            constraints.rows(pool.trace.shapes)
+            constraints.rows(trace.shapes)
+        return trace
 
     def lease(self, arguments: Arguments, constraints: Constraints | None = None, *, products: bool = False) -> Lease:
         """A workspace for ``args`` and constraints, traced and made if there is none.

@@ -7,11 +7,11 @@ from typing import Any
 
 __all__ = ["PrivateModule"]
 
-_TITLES = {"scipy": "SciPy", "tensorflow": "TensorFlow"}
+_TITLES = {"keras": "Keras", "scipy": "SciPy", "tensorflow": "TensorFlow"}
 
 
 class PrivateModule:
-    """A private module of TensorFlow or SciPy, which any version may change, and the names that we need from it.
+    """A private module of TensorFlow, SciPy or Keras, which any version may change, and the names that we need from it.
 
     If a name is gone, the function that needs it raises one clear error, but tfminimize can still be imported.
 

@@ -1,0 +1,1 @@
+"""Fits of Keras models; nothing else imports Keras."""

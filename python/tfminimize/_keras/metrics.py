@@ -1,0 +1,112 @@
+"""Metrics of the training data, and moving statistics, from the evaluations that the solver makes anyway."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tfminimize._keras import private
+
+__all__ = ["Measured"]
+
+Array = NDArray[Any]
+
+
+class Measured:
+    """What a model measures while its loss is evaluated: the states of its metrics, and its moving statistics.
+
+    A metric adds something to its state in each batch. So its state after all batches is the one at the beginning, and
+    the sum of what the batches add. `BatchNormalization` normalises by the statistics of all data, in one batch; these
+    become its moving ones, so that the model predicts as it was fitted.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built, with metrics in their first state.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        tracked = {id(v) for v in private.loss_tracker(model).variables}
+        self._metrics = [v for v in model.metrics_variables if id(v) not in tracked]
+        self._initial = [v.numpy() for v in self._metrics]
+        self._layers = [
+            layer
+            for layer in private.layers_of(model)
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        ]
+
+    @property
+    def states(self) -> list[tuple[keras.Variable, Array]]:
+        """The metrics' variables with their first values."""
+        return list(zip(self._metrics, self._initial, strict=True))
+
+    @property
+    def statistics(self) -> list[keras.Variable]:
+        """The moving statistics."""
+        return [v for layer in self._layers for v in (layer.moving_mean, layer.moving_variance)]
+
+    @contextlib.contextmanager
+    def statistics_of_the_batch(self) -> Iterator[None]:
+        """Inside, moving statistics become those of the batch, without the old ones."""
+        before = [layer.momentum for layer in self._layers]
+        try:
+            for layer in self._layers:
+                layer.momentum = 0.0
+            yield
+        finally:
+            for layer, momentum in zip(self._layers, before, strict=True):
+                layer.momentum = momentum
+
+    def added(self, scope: keras.StatelessScope) -> list[tf.Tensor]:
+        """What one batch has added to the metrics, then the statistics.
+
+        Parameters
+        ----------
+        scope : keras.StatelessScope
+            With `states` in its mapping. The model, its loss and its metrics have run in it.
+        """
+        changes = [
+            tf.cast(scope.get_current_value(v), tf.float64) - initial.astype(np.float64) for v, initial in self.states
+        ]
+        values = [scope.get_current_value(v) for v in self.statistics]
+        return changes + [v.value if new is None else new for v, new in zip(self.statistics, values, strict=True)]
+
+    def take(self, sums: Array) -> dict[str, float]:
+        """Assign the statistics, and return the metrics, from the sums over all batches."""
+        variables = [*self._metrics, *self.statistics]
+        parts = np.split(sums, np.cumsum([v.numpy().size for v in variables])[:-1]) if variables else []
+        changes = [part.reshape(v.shape) for part, v in zip(parts, variables, strict=True)]
+        for variable, change, initial in zip(self._metrics, changes, self._initial, strict=False):
+            variable.assign((initial + change).astype(initial.dtype))
+        for variable, value in zip(self.statistics, changes[len(self._metrics) :], strict=True):
+            variable.assign(value.astype(variable.dtype))
+        results = self._model.get_metrics_result()
+        return {name: float(value) for name, value in results.items() if name != "loss"}
+
+    def check_additive(self, before: Sequence[Array], after: Sequence[Array]) -> None:
+        """Raise ValueError, naming the metric, unless a batch adds the same again.
+
+        Parameters
+        ----------
+        before, after : sequence of ndarray
+            The states after the same batch has come once, and twice.
+        """
+        metrics = [part for metric in self._model.metrics for part in getattr(metric, "metrics", [metric])]
+        names = {id(v): metric.name for metric in metrics for v in metric.variables}
+        for (variable, initial), once, twice in zip(self.states, before, after, strict=True):
+            first, second = once - initial, twice - once
+            scale = max(float(np.abs(a).max(initial=0.0)) for a in (initial, once, twice))
+            if not np.allclose(first, second, rtol=1e-3, atol=1e-5 * scale, equal_nan=True):
+                raise ValueError(
+                    f"the metric '{names[id(variable)]}' does not add up over batches ({variable.path} changes by "
+                    f"{first.ravel()[:3]}, then, for the same rows again, by {second.ravel()[:3]}), so that it cannot "
+                    "be taken from the evaluations of the solver: give it to the validation only, by "
+                    "model.evaluate in a keras.callbacks.LambdaCallback, or write it as a keras.metrics.Mean."
+                )

@@ -1,0 +1,92 @@
+"""The only imports from inside of Keras, and the only uses of its private attributes.
+
+`keras.Model.fit` turns its arguments into batches with these functions. With them, the arguments mean the same here,
+and errors are in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfminimize._tf.lazy import PrivateModule
+
+__all__ = [
+    "arrays_of",
+    "batches_of",
+    "functional",
+    "layers_of",
+    "loss_tracker",
+    "should_validate",
+    "take_initial_epoch",
+    "train_validation_split",
+    "variables_of",
+]
+
+_adapters = PrivateModule("keras.src.trainers.data_adapters", "ArrayDataAdapter", "get_data_adapter")
+_slicing = PrivateModule("keras.src.trainers.data_adapters.array_slicing", "train_validation_split")
+_functional = PrivateModule("keras.src.models.functional", "Functional")
+
+
+def functional() -> Any:
+    """The class of models that are made from inputs and outputs."""
+    return _functional.Functional
+
+
+def train_validation_split(arrays: Any, validation_split: float) -> Any:
+    """The first rows of arrays, and the last ones for the validation."""
+    return _slicing.train_validation_split(arrays, validation_split=validation_split)
+
+
+def arrays_of(x: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, ...] | None:
+    """Arrays as ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``; None if ``x`` yields batches of its own."""
+    adapter = _adapters.get_data_adapter(x=x, y=y, sample_weight=sample_weight, class_weight=class_weight)
+    if not isinstance(adapter, _adapters.ArrayDataAdapter):
+        return None
+    inputs = adapter._inputs
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def batches_of(
+    x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, batch_size: int | None = None
+) -> Any:
+    """The `tf.data.Dataset` of batches that Keras makes, in the order of the data."""
+    adapter = _adapters.get_data_adapter(
+        x=x, y=y, sample_weight=sample_weight, class_weight=class_weight, batch_size=batch_size, shuffle=False
+    )
+    dataset = adapter.get_tf_dataset()
+    if adapter.num_batches is None:
+        return dataset
+    return dataset.apply(tf.data.experimental.assert_cardinality(adapter.num_batches))
+
+
+def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
+    """All layers, however deep, each after those that hold it; the model is the first."""
+    return iter(model._flatten_layers())
+
+
+def variables_of(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables of a layer, without those of the layers in it."""
+    own = {id(v) for v in layer.variables}
+    for part in layer._flatten_layers(include_self=False):
+        own -= {id(v) for v in part.variables}
+    return [v for v in layer.variables if id(v) in own]
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
+    """The metric that has the mean loss."""
+    return model._loss_tracker
+
+
+def should_validate(model: keras.Model, epoch: int, validation_freq: Any) -> bool:
+    """Whether there is a validation after this epoch."""
+    return bool(model._should_eval(epoch, validation_freq))
+
+
+def take_initial_epoch(model: keras.Model) -> int | None:
+    """The epoch at which `BackupAndRestore` goes on, and None for the next fit."""
+    epoch, model._initial_epoch = model._initial_epoch, None
+    return None if epoch is None else int(epoch)

@@ -1,0 +1,94 @@
+"""Fits that go on from a state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras_models import assert_same, floatx, regression, rows, weights_of  # noqa: F401
+
+import tfminimize as tfm
+
+WHOLE = 12
+
+
+def compiled(seed: int = 1) -> Any:
+    model = regression(seed=seed, kernel_regularizer="l2")
+    model.compile(loss="mse", metrics=["mae"])
+    return model
+
+
+def fit(model: Any, epochs: int = WHOLE, **options: Any) -> Any:
+    return tfm.keras.fit(model, *rows(), epochs=epochs, verbose=0, validation_split=0.25, **options)
+
+
+@pytest.mark.parametrize("batch_size", [None, 13])
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+def test_fit_goes_on_with_the_same_bits(floatx: str, optimizer: Any, jit_compile: bool, batch_size: Any) -> None:  # noqa: F811
+    options = {"optimizer": optimizer, "jit_compile": jit_compile, "batch_size": batch_size}
+    whole_model = compiled()
+    whole = fit(whole_model, **options)
+    begun = fit(compiled(), epochs=5, **options)
+    model = compiled(seed=9)
+    ended = fit(model, state=begun.result.state, **options)
+    assert_same(model.get_weights(), whole_model.get_weights())
+    assert begun.epoch + ended.epoch == whole.epoch
+    for name, values in whole.history.items():
+        assert begun.history[name] + ended.history[name] == values, name
+    for name in ("nit", "nfev", "njev", "status", "message"):
+        assert ended.result[name] == whole.result[name], name
+    np.testing.assert_array_equal(ended.result.history["fun"], whole.result.history["fun"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_checkpoint_saves_when_a_fit_is_interrupted(tmp_path: Path, error: Any) -> None:
+    class Breaks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 6:
+                raise error("broken")
+
+    whole_model = compiled()
+    whole = fit(whole_model)
+    model = compiled()
+    before = weights_of(model)
+    checkpoint = tfm.Checkpoint(tmp_path / "fit.npz", every=2)
+    with pytest.raises(error, match="broken"):
+        fit(model, callbacks=[checkpoint, Breaks()])
+    assert_same(model.get_weights(), before)
+    state = tfm.State.load(tmp_path / "fit.npz")
+    assert state.nit == 7
+    ended = fit(model, state=state)
+    assert_same(model.get_weights(), whole_model.get_weights())
+    assert ended.epoch == list(range(7, WHOLE))
+    assert ended.history["loss"] == whole.history["loss"][7:]
+
+
+def test_fit_that_has_ended_goes_on_with_more_epochs_and_an_initial_one() -> None:
+    model = compiled()
+    begun = fit(model, epochs=8, initial_epoch=3)
+    assert begun.epoch == [3, 4, 5, 6, 7]
+    ended = fit(model, epochs=10, initial_epoch=3, state=begun.result.state)
+    assert ended.epoch == [8, 9]
+    assert ended.result.nit == 7
+    nothing = fit(model, epochs=10, initial_epoch=3, state=ended.result.state)
+    assert nothing.history == {}
+    assert nothing.result.nit == 7
+
+
+def test_state_of_another_fit_is_refused() -> None:
+    model = compiled()
+    state = fit(model, epochs=2).result.state
+    before = weights_of(model)
+    with pytest.raises(ValueError, match="maxcor"):
+        fit(model, state=state, optimizer=tfm.LBFGSB(maxcor=3))
+    with pytest.raises(ValueError, match=r"give history\.result\.state"):
+        fit(model, state=begun_is_no_state())
+    assert_same(model.get_weights(), before)
+
+
+def begun_is_no_state() -> Any:
+    return {"nit": 3}
