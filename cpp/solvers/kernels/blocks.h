@@ -135,33 +135,46 @@ TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
 struct Nothing {};
 TFMINIMIZE_INLINE void add(Nothing& /*total*/, const Nothing& /*chunk*/) {}
 
+/// Calls body(v, tiles, lines). The copy of the vectors stays in registers, as nothing that is stored can change it.
+template <typename Result, typename Body>
+__attribute__((noinline)) Result on_chunk(const Body& body, const Vectors& vectors, const TileRange& tiles,
+                                          double* lines) {
+  const Vectors v = vectors;
+  return body(v, tiles, lines);
+}
+
 /// A pass over chunks. It calls a Body for each.
 template <typename Result, typename Body>
 struct Pass {
   const Body& body;
+  const Vectors& vectors;
   Scratch scratch;
   std::size_t num_tiles;
 
   static void run(const void* context, std::size_t chunk) {
     const Pass& pass = *static_cast<const Pass*>(context);
     const TileRange tiles{chunk * kChunk, least((chunk + 1) * kChunk, pass.num_tiles)};
-    const Result result = pass.body(tiles, pass.scratch.line(chunk, 0));
+    const Result result = on_chunk<Result>(pass.body, pass.vectors, tiles, pass.scratch.line(chunk, 0));
     static_assert(sizeof result <= kTile * sizeof(double));
     __builtin_memcpy(pass.scratch.result(chunk), &result, sizeof result);
   }
 };
 
-/// Calls body(tiles, lines) for each chunk, in several threads if there are many, and adds up the results in the order
-/// of the chunks. lines: so many lines of eight doubles, of the chunk's own.
+/// Calls body(v, tiles, lines) for each chunk, in several threads if there are many, and adds up the results in the
+/// order of the chunks. lines: so many lines of eight doubles, of the chunk's own.
 template <typename Result, typename Body>
-TFMINIMIZE_INLINE Result over_chunks(const Vectors& v, std::size_t lines, const Body& body) {
-  const Pass<Result, Body> pass{body, {v.scratch, lines}, num_tiles(v.n)};
-  const std::size_t count = num_chunks(v.n);
+TFMINIMIZE_INLINE Result over_chunks(const Vectors& vectors, std::size_t lines, const Body& body) {
+  const Scratch scratch{vectors.scratch, lines};
+  const std::size_t count = num_chunks(vectors.n);
+  const std::size_t tiles = num_tiles(vectors.n);
+  if (count == 1) return on_chunk<Result>(body, vectors, {0, tiles}, scratch.line(0, 0));
+  const Pass<Result, Body> pass{body, vectors, scratch, tiles};
   run_in_threads(count, &Pass<Result, Body>::run, &pass);
-  Result total{};
-  for (std::size_t chunk = 0; chunk < count; ++chunk) {
+  Result total;
+  __builtin_memcpy(static_cast<void*>(&total), scratch.result(0), sizeof total);
+  for (std::size_t chunk = 1; chunk < count; ++chunk) {
     Result result;
-    __builtin_memcpy(static_cast<void*>(&result), pass.scratch.result(chunk), sizeof result);
+    __builtin_memcpy(static_cast<void*>(&result), scratch.result(chunk), sizeof result);
     add(total, result);
   }
   return total;
@@ -170,8 +183,8 @@ TFMINIMIZE_INLINE Result over_chunks(const Vectors& v, std::size_t lines, const 
 /// totals = the sums of `count` lines, from `first` on, over all chunks of a pass with so many lines.
 void sum_lines(const Vectors& v, std::size_t lines, std::size_t first, std::size_t count, double* totals) {
   const Scratch scratch{v.scratch, lines};
-  for (std::size_t k = 0; k < count; ++k) totals[k] = 0;
-  for (std::size_t chunk = 0; chunk < num_chunks(v.n); ++chunk) {
+  for (std::size_t k = 0; k < count; ++k) totals[k] = sum(load(scratch.line(0, first + k)));
+  for (std::size_t chunk = 1; chunk < num_chunks(v.n); ++chunk) {
     for (std::size_t k = 0; k < count; ++k) totals[k] += sum(load(scratch.line(chunk, first + k)));
   }
 }

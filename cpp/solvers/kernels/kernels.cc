@@ -14,10 +14,10 @@ namespace tfminimize::solvers {
 namespace {
 
 template <typename Element>
-DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d_column) {
-  const TilesOf<Element> w(v.w);
+DirectionSums direction(const Vectors& vectors, const Combination& step, std::size_t d_column) {
   return over_chunks<DirectionSums>(
-      v, 0, [&](const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+      vectors, 0, [&](const Vectors& v, const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+        const TilesOf<Element> w(v.w);
         V8 slope = zero();
         V8 squared_norm = zero();
         for_tiles<false>(
@@ -42,13 +42,13 @@ DirectionSums direction(const Vectors& v, const Combination& step, std::size_t d
 }
 
 template <typename Element>
-DirectionSums bounded_direction(const Vectors& v, const double* from, const std::uint8_t* positions, double cauchy_step,
-                                const Combination& step, std::size_t d_column, const Columns& dot_columns,
-                                double* free_dots, double* active_dots) {
-  const TilesOf<Element> w(v.w);
-  const bool x_has_moved = from != v.x;
+DirectionSums bounded_direction(const Vectors& vectors, const double* from, const std::uint8_t* positions,
+                                double cauchy_step, const Combination& step, std::size_t d_column,
+                                const Columns& dot_columns, double* free_dots, double* active_dots) {
+  const bool x_has_moved = from != vectors.x;
   const std::size_t lines = 2 * dot_columns.count;
-  const auto chunk = [&](const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+  const auto chunk = [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+    const TilesOf<Element> w(v.w);
     V8 slope = zero();
     V8 squared_norm = zero();
     V8 max_step = broadcast(kInfinity);
@@ -108,19 +108,19 @@ DirectionSums bounded_direction(const Vectors& v, const double* from, const std:
         });
     return DirectionSums{sum(slope), sum(squared_norm), minimum(max_step), any(clipped)};
   };
-  auto sums = over_chunks<DirectionSums>(v, lines, chunk);
+  auto sums = over_chunks<DirectionSums>(vectors, lines, chunk);
   if (!(sums.max_step > 0)) sums.max_step = 0;
-  sum_lines(v, lines, 0, dot_columns.count, free_dots);
-  sum_lines(v, lines, dot_columns.count, dot_columns.count, active_dots);
+  sum_lines(vectors, lines, 0, dot_columns.count, free_dots);
+  sum_lines(vectors, lines, dot_columns.count, dot_columns.count, active_dots);
   return sums;
 }
 
 template <typename Element, bool kBounded>
-TFMINIMIZE_INLINE bool move_to(const Vectors& v, std::size_t d_column, double t) {
-  const TilesOf<Element> w(v.w);
+TFMINIMIZE_INLINE bool move_to(const Vectors& vectors, std::size_t d_column, double t) {
   const V8 step = broadcast(t);
   return over_chunks<bool>(
-      v, 0, [&](const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+      vectors, 0, [&](const Vectors& v, const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+        const TilesOf<Element> w(v.w);
         M8 moved = {};
         for_tiles<kBounded>(
             v, tiles.begin, tiles.end, [&](std::size_t k, const TileVectors& tile) __attribute__((always_inline)) {
@@ -139,10 +139,10 @@ bool move(const Vectors& v, std::size_t d_column, double t) {
 }
 
 template <typename Element, bool kBounded>
-TFMINIMIZE_INLINE TrialSums trial_sums(const Vectors& v, std::size_t d_column) {
-  const TilesOf<Element> w(v.w);
+TFMINIMIZE_INLINE TrialSums trial_sums(const Vectors& vectors, std::size_t d_column) {
   return over_chunks<TrialSums>(
-      v, 0, [&](const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+      vectors, 0, [&](const Vectors& v, const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+        const TilesOf<Element> w(v.w);
         V8 slope = zero();
         V8 gradient_sum = zero();  // Shows a gradient that is not finite where d is zero.
         V8 largest = zero();
@@ -181,12 +181,12 @@ TFMINIMIZE_INLINE V8 store_pair(const Vectors& v, const TilesOf<Element>& w, std
 }
 
 template <typename Element>
-void update(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
+void update(const Vectors& vectors, std::size_t s_column, double scale, std::size_t y_column, const Columns& columns,
             double* y_dots, double* g_dots) {
-  const TilesOf<Element> w(v.w);
   const std::size_t lines = 2 * columns.count;
   over_chunks<Nothing>(
-      v, lines, [&](const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+      vectors, lines, [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+        const TilesOf<Element> w(v.w);
         ColumnSums<Element, 2> sums(w, columns, lanes);
         BlockVector block_y;
         BlockVector block_g;
@@ -202,18 +202,18 @@ void update(const Vectors& v, std::size_t s_column, double scale, std::size_t y_
             });
         return Nothing();
       });
-  sum_lines(v, lines, 0, columns.count, y_dots);
-  sum_lines(v, lines, columns.count, columns.count, g_dots);
+  sum_lines(vectors, lines, 0, columns.count, y_dots);
+  sum_lines(vectors, lines, columns.count, columns.count, g_dots);
 }
 
 template <typename Element>
-CauchySums bounded_update(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
+CauchySums bounded_update(const Vectors& vectors, std::size_t s_column, double scale, std::size_t y_column,
                           const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
                           double* y_dots, double* d_dots) {
-  const TilesOf<Element> w(v.w);
   const bool stores_pair = y_column != kNoColumn;
   const std::size_t lines = 2 * columns.count;
-  const auto chunk = [&](const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+  const auto chunk = [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+    const TilesOf<Element> w(v.w);
     V8 squared_norm = zero();
     V8 y_squared_norm = zero();
     V8 first_breakpoint = broadcast(kInfinity);
@@ -263,17 +263,18 @@ CauchySums bounded_update(const Vectors& v, std::size_t s_column, double scale, 
     return CauchySums{sum(squared_norm), sum(y_squared_norm), minimum(first_breakpoint), total_count(num_breakpoints),
                       total_count(num_moving)};
   };
-  const auto result = over_chunks<CauchySums>(v, lines, chunk);
-  sum_lines(v, lines, 0, columns.count, y_dots);
-  sum_lines(v, lines, columns.count, columns.count, d_dots);
+  const auto result = over_chunks<CauchySums>(vectors, lines, chunk);
+  sum_lines(vectors, lines, 0, columns.count, y_dots);
+  sum_lines(vectors, lines, columns.count, columns.count, d_dots);
   return result;
 }
 
 template <typename Element>
-void gradient_dots(const Vectors& v, const Columns& columns, double* g_dots) {
-  const TilesOf<Element> w(v.w);
+void gradient_dots(const Vectors& vectors, const Columns& columns, double* g_dots) {
   over_chunks<Nothing>(
-      v, columns.count, [&](const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+      vectors,
+      columns.count, [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
+        const TilesOf<Element> w(v.w);
         ColumnSums<Element, 1> sums(w, columns, lanes);
         BlockVector block_g;
         for_blocks(
@@ -286,7 +287,7 @@ void gradient_dots(const Vectors& v, const Columns& columns, double* g_dots) {
             });
         return Nothing();
       });
-  sum_lines(v, columns.count, 0, columns.count, g_dots);
+  sum_lines(vectors, columns.count, 0, columns.count, g_dots);
 }
 
 template <typename Element>

@@ -226,8 +226,8 @@ Request Lbfgsb::State::begin_line_search() {
   if (bounded) params.max_step = is_first ? 1 : std::min(kMaxStep, direction->max_step);
   if (is_first && !boxed) first_step = std::min(1 / s.direction_norm, params.max_step);
   s.largest_f = std::max(s.largest_f, std::abs(s.f));
-  s.search = SafeguardedLineSearch(MoreThuenteLineSearch({0, s.f, s.slope}, first_step, params),
-                                   GradientCheck(options.precision, s.largest_f));
+  s.search =
+      SafeguardedLineSearch({0, s.f, s.slope}, first_step, params, GradientCheck(options.precision, s.largest_f));
   s.phase = Phase::kTrial;
   if (first_step != 1) kernels.move(v, model.matrix().direction_column(), first_step);
   return Request::kEvaluate;

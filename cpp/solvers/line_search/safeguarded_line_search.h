@@ -19,8 +19,9 @@ class SafeguardedLineSearch {
   using Verdict = MoreThuenteLineSearch::Verdict;
 
   SafeguardedLineSearch() = default;
-  SafeguardedLineSearch(const MoreThuenteLineSearch& search, const GradientCheck& gradient_check)
-      : search_(search), gradient_check_(gradient_check) {}
+  SafeguardedLineSearch(const LinePoint& start, double first_step, const MoreThuenteLineSearch::Params& params,
+                        const GradientCheck& gradient_check)
+      : search_(start, first_step, params), gradient_check_(gradient_check) {}
 
   /// The step to try next, or the last one.
   double step() const { return search_.step(); }

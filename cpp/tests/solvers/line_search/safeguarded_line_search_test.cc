@@ -14,7 +14,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 SafeguardedLineSearch search_from(double f, double slope, double first_step) {
-  return {MoreThuenteLineSearch({0, f, slope}, first_step, {}), GradientCheck(kEpsilon, f)};
+  return {{0, f, slope}, first_step, {}, GradientCheck(kEpsilon, f)};
 }
 
 TEST(SafeguardedLineSearchTest, FiniteTrialsAreThoseOfMoreAndThuente) {
