@@ -6,9 +6,6 @@
 namespace tfminimize::solvers {
 namespace {
 
-// An extrapolation goes beyond the last step by this multiple of that step's distance from the best one.
-constexpr double kMinExtrapolation = 1.1;
-constexpr double kMaxExtrapolation = 4.0;
 // If two updates do not shrink the interval to this part of its length, it is bisected.
 constexpr double kShrinkage = 0.66;
 constexpr double kBacktrack = 0.25;
@@ -49,16 +46,6 @@ double quadratic_minimizer(const LinePoint& from, const LinePoint& to) {
 }
 
 }  // namespace
-
-MoreThuenteLineSearch::MoreThuenteLineSearch(const LinePoint& start, double first_step, const Params& params)
-    : params_(params),
-      start_(start),
-      best_(start),
-      other_(start),
-      step_(first_step),
-      max_step_(first_step + kMaxExtrapolation * first_step),
-      width_(params.max_step),
-      previous_width_(2 * params.max_step) {}
 
 bool MoreThuenteLineSearch::interval_is_exhausted() const {
   return bracketed_ && (step_ <= min_step_ || step_ >= max_step_ || max_step_ - min_step_ <= params_.xtol * max_step_);

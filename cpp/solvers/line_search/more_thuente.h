@@ -36,7 +36,15 @@ class MoreThuenteLineSearch {
 
   MoreThuenteLineSearch() = default;
   /// start.t is 0 and start.slope < 0; first_step > 0 is the first step to try.
-  MoreThuenteLineSearch(const LinePoint& start, double first_step, const Params& params);
+  MoreThuenteLineSearch(const LinePoint& start, double first_step, const Params& params)
+      : params_(params),
+        start_(start),
+        best_(start),
+        other_(start),
+        step_(first_step),
+        max_step_(first_step + kMaxExtrapolation * first_step),
+        width_(params.max_step),
+        previous_width_(2 * params.max_step) {}
 
   const LinePoint& start() const { return start_; }
   /// The step to evaluate next, or the last one.
@@ -51,6 +59,10 @@ class MoreThuenteLineSearch {
   bool is_valid() const { return is_bool(bracketed_) && is_bool(first_stage_); }
 
  private:
+  // An extrapolation goes beyond the last step by this multiple of that step's distance from the best one.
+  static constexpr double kMinExtrapolation = 1.1;
+  static constexpr double kMaxExtrapolation = 4.0;
+
   /// Updates the interval of uncertainty and returns the next trial step (section 4 of the paper).
   double next_step(LinePoint& best, LinePoint& other, const LinePoint& trial);
   bool interval_is_exhausted() const;
