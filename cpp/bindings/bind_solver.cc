@@ -122,6 +122,9 @@ are not padding; 0 for all. While drive() runs a solver, only a callback can rea
            "Goes on until it needs something. After EVALUATE, pass f(x), with c(x) in constraints. "
            "with_derivatives: gradient and jacobian are up to date too, as they must be after DERIVATIVES.")
       .def("stop", &stop, "Ends the solve; only allowed when an iteration is complete.")
+      .def(
+          "restart_as_before", [](PySolver& self) { self.change().restart(); },
+          "Begins anew at what x holds, with the same options.")
       .def("save", &save, "Returns the whole state.")
       .def("restore", &restore, py::arg("state"),
            "Takes over a state that a solver of the same sizes and bounds has saved.")

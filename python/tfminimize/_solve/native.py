@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,22 +28,39 @@ Bounds = tuple[Any, Any]
 
 
 class KeptSolver(NamedTuple):
-    """A solver, with a key for the arrays and options that it was made for."""
+    """A solver, and what it was made for."""
 
     solver: Any
-    key: Hashable
+    method: NativeMethod
+    arrays: tuple[Any, ...]
+    """The solver keeps them alive."""
+    num_equalities: int
+    options: Mapping[str, Any]
+
+    def serves(
+        self, method: NativeMethod, arrays: tuple[Any, ...], num_equalities: int, options: Mapping[str, Any]
+    ) -> bool:
+        """Whether the solver can begin anew for these."""
+        return (
+            self.method is method
+            and all(map(operator.is_, self.arrays, arrays))
+            and self.num_equalities == num_equalities
+            and (self.options is options or all(self.options[o] == options[o] for o in method.fixed_options))
+        )
 
 
 def make_solver(
     method: NativeMethod, workspace: Workspace, parameters: Parameters, bounds: Bounds, options: Mapping[str, Any]
 ) -> Any:
     """A solver that starts from the workspace: the last solve's, if its arrays and options are the same."""
-    arrays = workspace.jacobian, workspace.offsets, *bounds  # the solver keeps them alive
-    fixed = [options[name] for name in method.fixed_options]
-    key = (method.solver, *map(id, arrays), workspace.num_equalities, *fixed)
+    arrays = workspace.jacobian, workspace.offsets, *bounds
     kept: KeptSolver | None = workspace.kept_solver
-    if kept is not None and kept.key == key:
-        kept.solver.restart(precision=workspace.precision, **options)
+    if kept is not None and kept.serves(method, arrays, workspace.num_equalities, options):
+        if kept.options is options:
+            kept.solver.restart_as_before()
+        else:
+            kept.solver.restart(precision=workspace.precision, **options)
+            workspace.kept_solver = kept._replace(options=options)
         return kept.solver
     lower, upper = bounds
     solver = getattr(_native, method.solver)(
@@ -60,7 +78,8 @@ def make_solver(
     )
     num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
     num_doubles = method.num_doubles(parameters.layout.packed_size, num_constraints, options)
-    workspace.kept_solver = KeptSolver(solver, key) if num_doubles <= MAX_DOUBLES_KEPT else None
+    keeps = num_doubles <= MAX_DOUBLES_KEPT
+    workspace.kept_solver = KeptSolver(solver, method, arrays, workspace.num_equalities, options) if keeps else None
     return solver
 
 
