@@ -49,9 +49,10 @@ class PyFunctionCall final : public PyCall {
   PyFunctionCall(py::tuple inputs, tfe::FunctionOptions options)
       : PyCall(std::move(inputs)), options_(std::move(options)) {}
 
-  MakeFunction maker(const py::capsule& context, const std::string& prefix) const override {
+  MakeFunction maker(const py::capsule& context, const std::string& prefix,
+                     const std::vector<InputTensor>& given) const override {
     tfe::FunctionOptions options = options_;
-    options.inputs = inputs(context, prefix);
+    options.inputs = inputs(context, prefix, given);
     return [options = std::move(options), pointer = parse_context(context)](Components& components,
                                                                             std::vector<Output> outputs) {
       return std::make_unique<tfe::Function>(bound_tensorflow().api, pointer, components, options, std::move(outputs));

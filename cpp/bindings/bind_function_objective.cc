@@ -26,7 +26,7 @@ std::vector<MakeFunction> makers(const py::capsule& context, const Calls& calls)
     if (calls[i]->is_tensorflows() != calls.front()->is_tensorflows()) {
       throw py::value_error("The calls are of two kinds; give FunctionCalls or XlaCalls only.");
     }
-    result.push_back(calls[i]->maker(context, prefix));
+    result.push_back(calls[i]->maker(context, prefix, {}));
   }
   return result;
 }

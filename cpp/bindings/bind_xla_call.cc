@@ -16,8 +16,10 @@ class PyXlaCall final : public PyCall {
   PyXlaCall(std::shared_ptr<xla::XlaProgram> program, py::tuple inputs)
       : PyCall(std::move(inputs)), program_(std::move(program)) {}
 
-  MakeFunction maker(const py::capsule& context, const std::string& prefix) const override {
-    return [program = program_, inputs = inputs(context, prefix)](Components& components, std::vector<Output> outputs) {
+  MakeFunction maker(const py::capsule& context, const std::string& prefix,
+                     const std::vector<InputTensor>& given) const override {
+    return [program = program_, inputs = inputs(context, prefix, given)](Components& components,
+                                                                         std::vector<Output> outputs) {
       return std::make_unique<xla::Function>(program, components, inputs, std::move(outputs));
     };
   }

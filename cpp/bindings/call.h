@@ -21,9 +21,10 @@ class PyCall {
   PyCall(const PyCall&) = delete;
   PyCall& operator=(const PyCall&) = delete;
 
-  /// Returns what makes the function. Throws py::type_error for an input that cannot be passed, in a sentence that
-  /// begins with `prefix`.
-  virtual MakeFunction maker(const py::capsule& context, const std::string& prefix) const = 0;
+  /// Returns what makes the function. `given` are the inputs that are None, in their order. Throws py::type_error for
+  /// an input that cannot be passed, in a sentence that begins with `prefix`.
+  virtual MakeFunction maker(const py::capsule& context, const std::string& prefix,
+                             const std::vector<InputTensor>& given) const = 0;
 
   /// Converts an EagerTensor to an input of the function. Throws py::type_error for anything else, in a sentence that
   /// begins with `name`.
@@ -32,12 +33,25 @@ class PyCall {
   /// Whether the function runs inside TensorFlow, rather than as bare machine code.
   virtual bool is_tensorflows() const = 0;
 
+  /// The positions of the inputs that are None.
+  std::vector<std::size_t> missing() const {
+    std::vector<std::size_t> positions;
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (inputs_[i].is_none()) positions.push_back(i);
+    }
+    return positions;
+  }
+
  protected:
-  std::vector<CompiledFunction::Input> inputs(const py::capsule& context, const std::string& prefix) const {
+  std::vector<CompiledFunction::Input> inputs(const py::capsule& context, const std::string& prefix,
+                                              const std::vector<InputTensor>& given) const {
     std::vector<CompiledFunction::Input> inputs;
+    std::size_t num_given = 0;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const py::object input = inputs_[i];
-      if (py::isinstance<py::int_>(input)) {
+      if (input.is_none() && num_given < given.size()) {
+        inputs.emplace_back(given[num_given++]);
+      } else if (py::isinstance<py::int_>(input)) {
         inputs.emplace_back(input.cast<std::size_t>());
       } else {
         inputs.emplace_back(tensor(context, input, prefix + "input " + std::to_string(i)));

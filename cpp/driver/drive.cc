@@ -21,12 +21,29 @@ class Loop {
         history_(history),
         buffers_(buffers_of(problem)),
         earlier_(history == nullptr ? 0 : history->seconds),
-        stopwatch_(callbacks.poll, solver.maxtime() - earlier_) {}
-  ~Loop() { note_seconds(); }
+        stopwatch_(callbacks.poll, solver.maxtime() - earlier_) {
+    if (solver.nfev() > 0) limit(stopwatch_.deadline());
+  }
+  ~Loop() {
+    limit(kNever);
+    note_seconds();
+  }
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
   Timing run() {
+    try {
+      solve();
+    } catch (const DeadlinePassed&) {
+      stop_late();
+    }
+    limit(kNever);
+    if (is_joint_ && !has_derivatives()) differentiate();
+    return stopwatch_.finish();
+  }
+
+ private:
+  void solve() {
     Request request = solver_.request() == Request::kIteration ? advance() : solver_.request();
     begin_iteration(request);
     while (request != Request::kStopped) {
@@ -35,8 +52,7 @@ class Loop {
         end_iteration();
         if (solver_.request() == Request::kStopped) break;
       } else if (stopwatch_.is_late() && solver_.nfev() > 0) {
-        solver_.stop(solvers::StopReason::kTimeLimit);
-        has_extra_ = false;
+        stop_late();
         break;
       } else if (request == Request::kEvaluate) {
         evaluate();
@@ -46,11 +62,18 @@ class Loop {
       request = advance();
       if (was_iteration) begin_iteration(request);
     }
-    if (is_joint_ && !has_derivatives()) differentiate();
-    return stopwatch_.finish();
   }
 
- private:
+  void stop_late() {
+    solver_.stop(solvers::StopReason::kTimeLimit);
+    has_extra_ = false;
+  }
+
+  /// Lets evaluations end at the deadline.
+  void limit(std::chrono::steady_clock::time_point deadline) {
+    if (stopwatch_.deadline() != kNever) objective_.set_deadline(deadline);
+  }
+
   Request advance() {
     const double norm = awaits_start_ ? gradient_norm_of_f() : 0;  // now, as the solver moves x
     const Request request = solver_.advance(f_, both_);
@@ -68,6 +91,7 @@ class Loop {
     stopwatch_.evaluate([&] { f_ = both_ ? objective_.evaluate(x, buffers_) : objective_.values(x, buffers_); });
     if (!is_first_) return;
     is_first_ = false;
+    limit(stopwatch_.deadline());
     if (callbacks_.on_start) stopwatch_.call_back([this] { callbacks_.on_start(f_); });
   }
 

@@ -37,8 +37,9 @@ inline Buffers buffers_of(const solvers::Problem& problem) {
 /// without the derivatives at the last x, a joint objective evaluates them, so that all buffers belong to the same x;
 /// the solver does not count that.
 ///
-/// Once the solve has taken the solver's maxtime, it ends before the next evaluation, but always evaluates the start.
-/// `history` is the record of the solve so far, which goes on; it may be null.
+/// Once the solve has taken the solver's maxtime, it ends before the next evaluation, or within one if the objective
+/// can do that, but always evaluates the start. `history` is the record of the solve so far, which goes on; it may be
+/// null.
 Timing drive(solvers::Solver& solver, const solvers::Problem& problem, Objective& objective,
              const Callbacks& callbacks = {}, History* history = nullptr);
 

@@ -79,6 +79,9 @@ class Stopwatch {
     leave_out(start);
   }
 
+  /// The end of those seconds; time_point::max() if there is none.
+  std::chrono::steady_clock::time_point deadline() const { return deadline_; }
+
   /// Whether the deadline had passed when the clock was last read.
   bool is_late() const { return is_late_; }
 
@@ -132,6 +135,10 @@ class Stopwatch {
   void call(const Evaluate& evaluate) {
     const std::exception_ptr error = exception_of(evaluate);
     if (!error) return;
+    const Clock::time_point start = mark_;
+    mark(Clock::now());
+    long_ += mark_ - start;
+    ++num_long_;
     if (poll_) poll_();
     std::rethrow_exception(error);
   }

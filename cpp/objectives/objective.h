@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_OBJECTIVES_OBJECTIVE_H_
 #define TFMINIMIZE_OBJECTIVES_OBJECTIVE_H_
 
+#include <chrono>
 #include <cstddef>
 #include <stdexcept>
 #include <vector>
@@ -19,6 +20,12 @@ struct Buffers {
   Span<double> jacobian;     ///< [m * stride]
   std::size_t stride = 0;    ///< At least n.
 };
+
+/// Thrown by an evaluation that ends early since the deadline has passed.
+struct DeadlinePassed {};
+
+/// No deadline.
+inline constexpr auto kNever = std::chrono::steady_clock::time_point::max();
 
 /// A function f to minimise, and the constraint functions c if there are any, with their derivatives.
 ///
@@ -51,6 +58,9 @@ class Objective {
   /// Asks an evaluation in another thread to end early with an exception, if that is possible. Has no effect on later
   /// evaluations. May be called at any time, from any thread.
   virtual void cancel() {}
+
+  /// From now on, an evaluation throws DeadlinePassed at this time, if it can end early.
+  virtual void set_deadline(std::chrono::steady_clock::time_point /*deadline*/) {}
 
   /// Begins a batch. Many batches may run at once, so from now on an evaluation uses only the calling thread if it can.
   /// select() chooses the values of these inputs. Throws std::invalid_argument for inputs that the objective does not

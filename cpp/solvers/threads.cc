@@ -113,8 +113,9 @@ bool& is_serial() {
 
 }  // namespace
 
-void run_in_threads(std::size_t count, void (*call)(const void* context, std::size_t i), const void* context) {
-  if (count >= kFewest && !is_serial()) {
+void run_in_threads(std::size_t count, void (*call)(const void* context, std::size_t i), const void* context,
+                    std::size_t fewest) {
+  if (count >= fewest && !is_serial()) {
     const std::size_t threads = std::min(num_threads(), count);
     if (threads > 1 && Pool::of_this_process().run(threads, count, call, context)) return;
   }

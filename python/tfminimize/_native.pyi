@@ -282,6 +282,29 @@ class FunctionObjective(Objective):
     def input_address(self, x: Vector, position: int) -> tuple[int, ...]: ...
 
 @final
+class DataSum(Objective):
+    def __init__(
+        self,
+        context: Any,
+        *,
+        batch: Sequence[Call],
+        last: Sequence[Call],
+        penalty: Sequence[Call],
+        components: Sequence[Component],
+        data: Sequence[Any],
+        rows: int,
+        batch_size: int,
+        is_mean: bool,
+        num_sums: int = 0,
+    ) -> None: ...
+    @property
+    def num_threads(self) -> int: ...
+    @property
+    def sums(self) -> NDArray[np.float64]: ...
+    def set_input(self, position: int, tensor: Any, function: int | None = None) -> None: ...
+    def set_rows(self, rows: Sequence[Row]) -> None: ...
+
+@final
 class Timing:
     @property
     def evaluate(self) -> float: ...

@@ -116,6 +116,7 @@ struct Kind {
 struct Options {
   double tolerance = -1;  ///< Negative for the defaults.
   std::int64_t maxiter = 1000;
+  double maxtime = std::numeric_limits<double>::infinity();
 };
 
 /// A solver with its own memory, at the start.
@@ -129,11 +130,13 @@ class Solve {
       solvers::SlsqpOptions own;
       if (options.tolerance >= 0) own.ftol = options.tolerance;
       own.maxiter = options.maxiter;
+      own.maxtime = options.maxtime;
       solver = std::make_unique<solvers::Slsqp>(problem, own);
     } else {
       solvers::LbfgsbOptions own;
       if (options.tolerance >= 0) own.ftol = own.gtol = options.tolerance;
       own.maxiter = options.maxiter;
+      own.maxtime = options.maxtime;
       solver = std::make_unique<solvers::Lbfgsb>(problem, own);
     }
   }
@@ -411,6 +414,92 @@ TEST_P(Drive, InterruptTakesThePlaceOfTheErrorOfACancelledEvaluation) {
   Solve solve(GetParam());
   EXPECT_THROW(solve.poll_with(GetParam().joint ? joint : separate, [] { throw std::domain_error("interrupt"); }),
                std::domain_error);
+}
+
+/// Evaluates an objective until the deadline.
+class Late final : public Objective {
+ public:
+  explicit Late(Objective& inner) : inner_(inner) {}
+
+  double evaluate(Span<const double> x, const Buffers& to) override {
+    end();
+    return inner_.evaluate(x, to);
+  }
+  double values(Span<const double> x, const Buffers& to) override {
+    end();
+    return inner_.values(x, to);
+  }
+  void derivatives(Span<const double> x, const Buffers& to) override {
+    end();
+    inner_.derivatives(x, to);
+  }
+  bool is_joint() const override { return inner_.is_joint(); }
+  void set_deadline(std::chrono::steady_clock::time_point deadline) override { deadline_ = deadline; }
+
+  std::int64_t last = 0;  ///< The number of the evaluation that is to take until the deadline.
+  bool has_ended = false;
+  bool has_deadline() const { return deadline_ != kNever; }
+
+ private:
+  void end() {
+    if (++count_ != last) return;
+    ASSERT_TRUE(has_deadline());
+    std::this_thread::sleep_until(deadline_);
+    has_ended = true;
+    throw DeadlinePassed();
+  }
+
+  Objective& inner_;
+  std::int64_t count_ = 0;
+  std::chrono::steady_clock::time_point deadline_ = kNever;
+};
+
+TEST_P(Drive, DeadlineWithinAnEvaluationEndsAtTheLastIterate) {
+  for (const std::int64_t last : {3, 4, 5}) {
+    Late late(objective());
+    late.last = last;
+    Solve solve(GetParam(), {1e-12, 1000, 0.2});
+    std::vector<double> iterate = solve.x();
+    const Timing timing = solve.drive_with(late, [&] {
+      iterate = solve.x();
+      return false;
+    });
+    EXPECT_TRUE(late.has_ended);
+    EXPECT_FALSE(late.has_deadline());
+    EXPECT_NE(std::string(solve.solver->message()).find("ime limit"), std::string::npos) << solve.solver->message();
+    EXPECT_EQ(solve.x(), iterate);
+    if (solve.solver->has_derivatives()) {
+      const std::vector<double> found(solve.problem.gradient.begin(), solve.problem.gradient.end());
+      objective().derivatives(solve.problem.x, buffers_of(solve.problem));
+      EXPECT_EQ(std::vector<double>(solve.problem.gradient.begin(), solve.problem.gradient.end()), found);
+    }
+    EXPECT_GE(timing.evaluate, 0.1);
+  }
+}
+
+TEST_P(Drive, StartIsAlwaysEvaluated) {
+  class Start final : public Objective {
+   public:
+    explicit Start(Objective& inner) : inner_(inner) {}
+    double evaluate(Span<const double> x, const Buffers& to) override { return inner_.evaluate(x, to); }
+    double values(Span<const double> x, const Buffers& to) override { return inner_.values(x, to); }
+    void derivatives(Span<const double> x, const Buffers& to) override { inner_.derivatives(x, to); }
+    bool is_joint() const override { return inner_.is_joint(); }
+    void set_deadline(std::chrono::steady_clock::time_point deadline) override { deadlines.push_back(deadline); }
+    std::vector<std::chrono::steady_clock::time_point> deadlines;
+
+   private:
+    Objective& inner_;
+  };
+  Start start(objective());
+  Solve solve(GetParam(), {1e-12, 1000, 0});
+  solve.drive_with(start);
+  EXPECT_EQ(solve.solver->nfev(), 1);
+  EXPECT_NE(start.deadlines.front(), kNever);  // after the start
+  EXPECT_EQ(start.deadlines.back(), kNever);
+  start.deadlines.clear();
+  Solve(GetParam()).drive_with(start);
+  EXPECT_TRUE(start.deadlines.empty());
 }
 
 TEST_P(Drive, PollsAboutEvery50Milliseconds) {

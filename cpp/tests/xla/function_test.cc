@@ -29,7 +29,10 @@ class FakeCall final : public XlaCall {
       : body_(body), arguments_(num_arguments), results_(num_results) {}
   void set_argument(std::size_t index, const void* data) override { arguments_.at(index) = data; }
   void set_result(std::size_t index, void* data) override { results_.at(index) = data; }
-  void run() override { body_(arguments_, results_); }
+  void run() override {
+    for (const void* argument : arguments_) EXPECT_TRUE(solvers::is_aligned(argument));
+    body_(arguments_, results_);
+  }
 
  private:
   Body body_;
@@ -231,6 +234,22 @@ TEST_F(XlaFunctionTest, ValuesOfOneFunctionLeaveTheGradientAsItWas) {
   EXPECT_EQ(gradient_.data()[0], 6);
   squares->derivatives(x(2), gradient(2));
   EXPECT_EQ(gradient_.data()[0], 12);
+}
+
+TEST_F(XlaFunctionTest, SliceThatIsNotAlignedIsCopied) {
+  const std::unique_ptr<FunctionObjective> squares = this->squares();
+  const Doubles weights = Doubles::zeros(9);
+  for (std::size_t i = 0; i < 9; ++i) weights.data()[i] = static_cast<double>(i);
+  BatchedInput slices;
+  slices.position = 1;
+  slices.bytes = sizeof(double);
+  slices.count = 9;
+  slices.data = reinterpret_cast<const std::byte*>(weights.data());
+  const BatchScope<Objective> batch(*squares, {slices});
+  for (const std::size_t i : {0, 3, 8}) {
+    squares->select(i);
+    EXPECT_EQ(squares->evaluate(x(2), gradient(2)), 5.0 * static_cast<double>(i));
+  }
 }
 
 TEST_F(XlaFunctionTest, NumberOfFunctionsMustFit) {

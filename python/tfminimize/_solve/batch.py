@@ -109,7 +109,7 @@ def solve_batch(
     with contextlib.ExitStack() as stack:
         leases = []
         for _ in range(num_threads):
-            leases.append(program.lease(arguments, problem.packed_constraints))
+            leases.append(program.lease(arguments, problem.packed_constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
         first = len(arguments.tensors) - len(batched.arrays)

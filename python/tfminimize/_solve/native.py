@@ -138,7 +138,7 @@ def solve(
         success=status == 0,
         message=STOPPED_BY_CALLBACK if user_callback is not None and user_callback.stopped else message,
         backend=workspace.backend.name,
-        backend_reason=workspace.backend.reason,
+        backend_reason=workspace.reason,
         timing={
             "trace": lease.trace_seconds,
             "compile": lease.compile_seconds + compiling,

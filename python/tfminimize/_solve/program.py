@@ -102,12 +102,20 @@ class Program:
             constraints.rows(trace.shapes)
         return trace
 
-    def lease(self, arguments: Arguments, constraints: Constraints | None = None, *, products: bool = False) -> Lease:
+    def lease(
+        self,
+        arguments: Arguments,
+        constraints: Constraints | None = None,
+        *,
+        products: bool = False,
+        whole: bool = False,
+    ) -> Lease:
         """A workspace for ``args`` and constraints, traced and made if there is none.
 
-        With ``products`` it multiplies the Hessian by the last arguments; see `ProductTrace`.
+        With ``products`` it multiplies the Hessian by the last arguments; see `ProductTrace`. With ``whole`` its
+        functions are those of all data, which one of many solves can call in its own thread.
         """
-        pool = self._pool(arguments, constraints, products)
+        pool = self._pool(arguments, constraints, products, whole)
         tensors = arguments.tensors if constraints is None else [*arguments.tensors, *constraints.tensors]
         rows = None if constraints is None else constraints.rows(pool.trace.shapes)
         try:
@@ -121,10 +129,14 @@ class Program:
             workspace.set_rows(rows, constraints.matrix)
         return Lease(pool, workspace)
 
-    def _pool(self, arguments: Arguments, constraints: Constraints | None, products: bool = False) -> _Pool:
-        key = (arguments.key, None if constraints is None else constraints.key, products)
-        return self._pools.get(key, lambda: _Pool(self._traced(arguments, constraints, products)))
+    def _pool(
+        self, arguments: Arguments, constraints: Constraints | None, products: bool = False, whole: bool = False
+    ) -> _Pool:
+        whole = products or (whole and isinstance(self._fun, BatchSum))  # any other function is whole
+        key = (arguments.key, None if constraints is None else constraints.key, products, whole)
 
-    def _traced(self, arguments: Arguments, constraints: Constraints | None, products: bool) -> Trace:
-        kind = ProductTrace if products else Trace
-        return kind(self._fun, self.parameters, arguments, self._jit_compile, constraints)
+        def pool() -> _Pool:
+            kind = ProductTrace if products else Trace
+            return _Pool(kind(self._fun, self.parameters, arguments, self._jit_compile, constraints, whole=whole))
+
+        return self._pools.get(key, pool)

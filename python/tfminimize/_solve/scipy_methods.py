@@ -84,8 +84,7 @@ def solve(
             result[name] = parameters.report(layout.pack(value))
     if lease.is_first:
         warn_if_compiled_anew(lease.workspace, evaluation.seconds, evaluation.count - 1)
-    backend = lease.workspace.backend
-    result.backend, result.backend_reason = backend.name, backend.reason
+    result.backend, result.backend_reason = lease.workspace.backend.name, lease.workspace.reason
     timers = [evaluation, *([] if products is None else [products])]
     result.timing = {
         "trace": sum((timer.trace_seconds for timer in timers), 0.0),

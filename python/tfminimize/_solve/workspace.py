@@ -47,7 +47,7 @@ class Workspace:
     num_equalities : int
     precision : float
         The rounding unit of the functions' values.
-    objective : _native.FunctionObjective
+    objective : _native.FunctionObjective or _native.DataSum
     linear : (ndarray, Rows) or None
         A of the linear constraints, and all rows.
     kept_solver : object
@@ -77,6 +77,7 @@ class Workspace:
         self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
         self.has_sums = trace.num_sums > 0
+        self._batches = trace.batches
         self._functions = trace.functions
         self._tensors = list(tensors)
         self._scratch: dict[int, tf.Tensor] = {}
@@ -97,15 +98,7 @@ class Workspace:
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
         self.check_sharing()
-        self.objective = _native.FunctionObjective(
-            private.context_capsule(),
-            [self._call(function) for function in trace.functions],
-            components,
-            num_values=trace.num_values,
-            num_sums=trace.num_sums,
-            loss_dtype=trace.loss_dtype,
-            values_dtype=trace.values_dtype,
-        )
+        self.objective = self._objective(trace, components)
 
     @property
     def size(self) -> int:
@@ -113,14 +106,56 @@ class Workspace:
         return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
 
     @property
+    def reason(self) -> str:
+        """Why the functions run in this backend, and how many threads call those of a batch."""
+        if not isinstance(self.objective, _native.DataSum):
+            return self.backend.reason
+        count = self.objective.num_threads
+        return f"{self.backend.reason} in {count} thread{'s' if count > 1 else ''}"
+
+    @property
     def sums(self) -> Float64:
         """What the last evaluation has added up beside a loss `with_sums`, a copy; empty for any other loss."""
         return self.objective.sums
 
+    def _objective(
+        self, trace: Trace, components: Sequence[_native.Component]
+    ) -> _native.FunctionObjective | _native.DataSum:
+        calls = [self._call(function) for function in trace.functions]
+        batches = trace.batches
+        if batches is None:
+            return _native.FunctionObjective(
+                private.context_capsule(),
+                calls,
+                components,
+                num_values=trace.num_values,
+                num_sums=trace.num_sums,
+                loss_dtype=trace.loss_dtype,
+                values_dtype=trace.values_dtype,
+            )
+        parts = batches.parts
+        each = len(calls) // len(parts)
+        by_part = [calls[i * each : (i + 1) * each] for i in range(len(parts))]
+        return _native.DataSum(
+            private.context_capsule(),
+            batch=by_part[0],
+            last=by_part[1] if batches.rows % batches.size else [],
+            penalty=by_part[-1] if batches.has_penalty else [],
+            components=components,
+            data=self._tensors[: batches.num_tensors],
+            rows=batches.rows,
+            batch_size=batches.size,
+            is_mean=batches.is_mean,
+            num_sums=trace.num_sums,
+        )
+
     def _call(self, function: TracedFunction) -> _native.Call:
         """A traced function with its inputs: indices of components, and tensors."""
         captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
-        inputs = [*self.backend.by_value, *self._tensors, *captured]
+        tensors: list[tf.Tensor | None] = list(self._tensors)
+        if self._batches is not None:
+            tensors[: self._batches.num_tensors] = [None] * self._batches.num_tensors
+        inputs = [*self.backend.by_value, *tensors, *captured]
         call = function.call
         if isinstance(call, CompiledProgram):
             return _native.XlaCall(call.program, inputs)

@@ -154,7 +154,9 @@ class DatasetLoss:
     """A loss over a data set, evaluated batch by batch: the memory is that of one batch, whatever the number of rows.
 
     It is taken wherever a function is taken. Value and gradient are added up over all batches in float64, in a fixed
-    order, so that the optimiser sees the loss of all data at once: a full-batch fit.
+    order, so that the optimiser sees the loss of all data at once: a full-batch fit. With ``jit_compile=True`` and
+    arrays, the solver calls the machine code of a batch, batch after batch, in as many threads as `set_num_threads`
+    says; the bits do not depend on their number.
 
     Parameters
     ----------

@@ -42,6 +42,8 @@ class ObjectiveGraph:
         Whether there are other constraints; then nothing here needs to depend on x.
     takes_sums : bool
         Whether the caller takes the sums of a loss `with_sums`.
+    part : {"whole", "batch", "penalty"}
+        What to build of a `BatchSum`; see `Part`.
 
     Attributes
     ----------
@@ -52,6 +54,8 @@ class ObjectiveGraph:
         The least precise of x, the loss and the constraints.
     num_sums : int
         How many sums over batches the loss has beside it; see `with_sums`.
+    uses : list of bool
+        Whether the loss depends on each component of x.
     reads_dataset : bool
         Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
     """
@@ -67,6 +71,7 @@ class ObjectiveGraph:
         name: str = "fun",
         has_others: bool = False,
         takes_sums: bool = False,
+        part: str = "whole",
     ) -> None:
         self._parameters = parameters
         self._data = fun.data if isinstance(fun, DatasetLoss) else None
@@ -85,6 +90,8 @@ class ObjectiveGraph:
         self._rebuild_args = arguments.rebuilder()
         self._functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in functions]
         self._has_others = has_others
+        self._part = part
+        self.uses: list[bool] = []
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
         self.num_sums = 0
@@ -109,11 +116,11 @@ class ObjectiveGraph:
         The sums of a loss `with_sums` are the last output.
         """
         (sources, args, constraint_args), names = self._divided(inputs), self._parameters.layout.names
-        is_used = [False] * len(sources)
+        self.uses = [False] * len(sources)
 
         def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
             loss, gradients, sums = self._loss_and_gradients(fun, self._inside_loop(sources), args)
-            is_used[:] = [used or gradient is not None for used, gradient in zip(is_used, gradients, strict=True)]
+            self.uses = [used or gradient is not None for used, gradient in zip(self.uses, gradients, strict=True)]
             return [loss, *map(dense, gradients, sources, names), *sums]
 
         totals = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
@@ -122,8 +129,10 @@ class ObjectiveGraph:
             tape.watch(sources)
             vectors = self._vectors(sources, constraint_args)
         jacobians = [jacobian(tape, vector, sources) for vector in vectors]
-        if gradients:
-            self._check_connected([g if used else None for g, used in zip(gradients, is_used, strict=True)], jacobians)
+        if gradients and self._part == "whole":
+            self._check_connected(
+                [g if used else None for g, used in zip(gradients, self.uses, strict=True)], jacobians
+            )
         outputs = [*totals[:1], *self._joined(vectors), *gradients]
         if self._has_values(vectors):
             rows = [(vector.shape[0],) for vector in vectors]
@@ -196,7 +205,10 @@ class ObjectiveGraph:
         data, args = (args[0], args[1:]) if self._data is None else (self._data, args)
         if self._compiles_batches:
             term = tf.function(term, autograph=False, jit_compile=True)
-        totals = self._sum._replace(fun=self._fun, penalty=self._penalty).evaluate(data, term, args, shapes)
+        if self._part == "penalty":
+            return [tf.cast(one, tf.float64) for one in term(self._penalty, ())]
+        penalty = self._penalty if self._part == "whole" else None
+        totals = self._sum._replace(fun=self._fun, penalty=penalty).evaluate(data, term, args, shapes)
         self.loss_dtype = totals[0].dtype.name
         self.num_sums = sum(total.shape[0] for total in totals[len(shapes) :])
         return totals

@@ -14,7 +14,8 @@ from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
-from tfminimize._trace.checks import check_writes
+from tfminimize._trace.batches import WHOLE, Batches, Part, cut
+from tfminimize._trace.checks import check_connected, check_writes
 from tfminimize._trace.dataset_loss import Loss, batch_loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
@@ -68,6 +69,8 @@ class Trace:
         None follows ``fun``.
     constraints : Constraints or None
         None for a method without constraints.
+    whole : bool
+        Whether the functions must be those of all data, not of a batch.
 
     Raises
     ------
@@ -78,7 +81,10 @@ class Trace:
     Attributes
     ----------
     functions : list of TracedFunction
-        `ObjectiveGraph.derivatives`; unless ``constraints`` is None, `ObjectiveGraph.values` before it.
+        `ObjectiveGraph.derivatives`; unless ``constraints`` is None, `ObjectiveGraph.values` before it. With
+        ``batches``, these for each of their parts.
+    batches : Batches or None
+        How the data are cut, if the functions are those of a batch. They are machine code then.
     backend : Backend
     shapes : tuple of tuple of int
         The shapes that the constraint functions return.
@@ -100,6 +106,8 @@ class Trace:
         arguments: Arguments,
         jit_compile: bool | None,
         constraints: Constraints | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         begin = time.perf_counter()
         given = Constraints((), parameters) if constraints is None else constraints
@@ -107,52 +115,118 @@ class Trace:
         inputs = (*segments, *arguments.tensors, *given.tensors)
         specs = [tf.TensorSpec(one.shape, one.dtype) for one in inputs]
 
-        def trace(jit: bool) -> tuple[ObjectiveGraph, list[Any]]:
-            has_linear = len(given.matrix) > 0
+        def trace(jit: bool, part: Part = WHOLE) -> tuple[ObjectiveGraph, list[Any]]:
             graph = ObjectiveGraph(
-                fun, parameters, arguments, given.functions, jit=jit, has_others=has_linear, takes_sums=True
+                fun,
+                parameters,
+                arguments,
+                given.functions,
+                jit=jit,
+                has_others=len(given.matrix) > 0,
+                takes_sums=True,
+                part=part.kind,
             )
             traced = self._traced(graph, constraints)
-            whole = jit and not graph.reads_dataset
-            called = [tf.function(f, autograph=False, jit_compile=whole or None) for f in traced]
+            compiles = jit and not graph.reads_dataset
+            called = [tf.function(f, autograph=False, jit_compile=compiles or None) for f in traced]
+            part_specs = specs if batches is None else batches.specs(specs, len(segments), part)
             with xla.tried(), private.recording():
-                functions = [function.get_concrete_function(*specs) for function in called]
+                functions = [function.get_concrete_function(*part_specs) for function in called]
             for concrete in functions:
                 check_writes(concrete, parameters)
             return graph, functions
 
         jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
-        graph, functions = trace(jit)
-        compiled, reason = None, "jit_compile is not True, so TensorFlow runs the function"
-        if jit and graph.reads_dataset:
-            jit, reason = False, "TensorFlow reads the tf.data.Dataset, and XLA compiles the loss of a batch"
-        if jit:
-            compiling = time.perf_counter()
-            try:
-                compiled = xla.compile_functions(functions)
-            except xla.NotCompiled as error:
-                reason = str(error)
-            except xla.NotCompilable as error:
-                jit, reason = False, str(error)
-                graph, functions = trace(jit)
-        if compiled is None:
-            self.functions, self.backend = _for_tensorflow(functions, parameters, specs, jit, reason)
+        batches = cut(fun, arguments)
+        made = None
+        if jit and batches is not None and not whole and not given.functions:
+            made = _made_by_batch(trace, batches)
+        self.batches = None if made is None else batches
+        if made is None:
+            made = _made_at_once(trace, jit)
+        elif not len(given.matrix):
+            _check_parts(made.graphs, parameters)
+        reason = made.reason
+        if batches is not None and self.batches is None:
+            reason += "; TensorFlow's loop adds up the batches"
+            reason += ", as there are constraint functions" if made.programs is not None and given.functions else ""
+        if made.programs is None:
+            self.functions, self.backend = _for_tensorflow(made.functions, parameters, specs, made.jit, reason)
         else:
-            seconds = time.perf_counter() - compiling
-            self.functions = [TracedFunction(code, code.captured_inputs, _components(parameters)) for code in compiled]
-            self.backend = Backend("xla", xla.COMPILED, tuple(range(len(segments))), seconds)
+            handles = _components(parameters)
+            self.functions = [TracedFunction(code, code.captured_inputs, handles) for code in made.programs]
+            self.backend = Backend("xla", reason, tuple(range(len(segments))), made.seconds)
+        graph = made.graphs[0]
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
         self.num_sums = graph.num_sums
         self.loss_dtype = graph.loss_dtype
         self.values_dtype = graph.values_dtype
-        self.dtype = graph.dtype
+        self.dtype = parameters.layout.least_precise([one.dtype for one in made.graphs])
         self.seconds = time.perf_counter() - begin - self.backend.seconds
 
     @staticmethod
     def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
         """Return the Python functions to trace, in the order of `functions`."""
         return [graph.derivatives] if constraints is None else [graph.values, graph.derivatives]
+
+
+TracePart = Callable[..., tuple[ObjectiveGraph, list[Any]]]
+"""Traces the functions of a part: ``trace(jit, part)``."""
+
+
+class _Made(NamedTuple):
+    """Traced functions, and the machine code made of them."""
+
+    graphs: list[ObjectiveGraph]
+    """One for each part of the loss."""
+    functions: list[Any]
+    jit: bool
+    """Whether XLA compiles the functions when TensorFlow runs them."""
+    reason: str
+    programs: list[xla.CompiledProgram] | None = None
+    seconds: float = 0.0
+    """How long compiling took."""
+
+
+def _made_by_batch(trace: TracePart, batches: Batches) -> _Made | None:
+    """Make machine code of each part of a loss over data; None if XLA cannot."""
+    parts = [trace(True, part) for part in batches.parts]
+    functions = [function for _, of_part in parts for function in of_part]
+    begin = time.perf_counter()
+    try:
+        programs = xla.compile_functions(functions)
+    except (xla.NotCompiled, xla.NotCompilable):  # the loss of all data says why
+        return None
+    graphs = [graph for graph, _ in parts]
+    return _Made(
+        graphs, functions, True, f"{xla.COMPILED}, called batch by batch", programs, time.perf_counter() - begin
+    )
+
+
+def _made_at_once(trace: TracePart, jit: bool) -> _Made:
+    """Make the functions of the whole loss."""
+    graph, functions = trace(jit)
+    if not jit:
+        return _Made([graph], functions, False, "jit_compile is not True, so TensorFlow runs the function")
+    if graph.reads_dataset:
+        reason = "TensorFlow reads the tf.data.Dataset, and XLA compiles the loss of a batch"
+        return _Made([graph], functions, False, reason)
+    begin = time.perf_counter()
+    try:
+        programs = xla.compile_functions(functions)
+    except xla.NotCompiled as error:
+        return _Made([graph], functions, True, str(error))
+    except xla.NotCompilable as error:
+        graph, functions = trace(False)
+        return _Made([graph], functions, False, str(error))
+    return _Made([graph], functions, True, xla.COMPILED, programs, time.perf_counter() - begin)
+
+
+def _check_parts(graphs: Sequence[ObjectiveGraph], parameters: Parameters) -> None:
+    """Check that some part of the loss depends on each component of x."""
+    uses = [any(used) or None for used in zip(*(graph.uses for graph in graphs), strict=True)]
+    check_connected(uses, parameters.layout.names, may_be_unused=parameters.may_be_unused)
 
 
 def _components(parameters: Parameters) -> dict[int, int]:
