@@ -16,18 +16,6 @@ namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// Calls visit(name, member) for each column of the record.
-template <typename Visit>
-void for_each_column(const Visit& visit) {
-  using Row = History::Row;
-  visit("fun", &Row::fun);
-  visit("gradient_norm", &Row::gradient_norm);
-  visit("step", &Row::step);
-  visit("nfev", &Row::nfev);
-  visit("seconds", &Row::seconds);
-  visit("constr_violation", &Row::constr_violation);
-}
-
 /// The record as a dict of arrays.
 inline py::dict columns(const History& history) {
   py::dict dict;

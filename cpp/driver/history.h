@@ -23,6 +23,24 @@ struct History {
   std::vector<Row> rows;  ///< If it keeps them: the start, and each completed iteration.
 };
 
+/// Calls visit(name, member) for each column of the rows.
+template <typename Visit>
+constexpr void for_each_column(const Visit& visit) {
+  using Row = History::Row;
+  visit("fun", &Row::fun);
+  visit("gradient_norm", &Row::gradient_norm);
+  visit("step", &Row::step);
+  visit("nfev", &Row::nfev);
+  visit("seconds", &Row::seconds);
+  visit("constr_violation", &Row::constr_violation);
+}
+
+constexpr int count_history_columns() {
+  int count = 0;
+  for_each_column([&](const char* /*name*/, auto /*member*/) { ++count; });
+  return count;
+}
+
 }  // namespace tfminimize
 
 #endif  // TFMINIMIZE_DRIVER_HISTORY_H_

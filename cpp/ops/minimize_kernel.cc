@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "driver/drive.h"
+#include "driver/history.h"
 #include "objectives/function_objective.h"
 #include "ops/attributes.h"
 #include "ops/function_library.h"
@@ -122,19 +123,20 @@ class Solve {
     const std::unique_ptr<solvers::Solver> solver = make_solver(problem);
     const std::unique_ptr<FunctionObjective> objective = make_objective();
     Callbacks callbacks;
-    callbacks.on_start = [&](double f) {
-      history_->add(f);
-      if (history_->has_function() && attributes_.trace_start) history_->call(x_.span(), f, gradient_.span());
-    };
-    callbacks.on_iteration = [&] {
-      history_->add(solver->fun());
-      return history_->has_function() && history_->call(x_.span(), solver->fun(), gradient_.span());
-    };
-    callbacks.reads_derivatives = history_->has_function();
+    if (history_->has_function()) {
+      if (attributes_.trace_start) {
+        callbacks.on_start = [&](double f) { history_->call(x_.span(), f, gradient_.span()); };
+      }
+      callbacks.on_iteration = [&] { return history_->call(x_.span(), solver->fun(), gradient_.span()); };
+      callbacks.reads_derivatives = true;
+    }
     callbacks.poll = poll();
     callbacks.poll();
-    const Timing timing = drive(*solver, problem, *objective, callbacks);
+    History record;
+    record.keeps_rows = true;
+    const Timing timing = drive(*solver, problem, *objective, callbacks, &record);
     set_solution(*solver);
+    set_history(record);
     set_trace();
     if (looks_for_compilations_) look_for_compilations(timing, solver->nfev(), problem, *objective);
   }
@@ -250,9 +252,17 @@ class Solve {
     set_scalar(context_, "constr_violation", solver.constr_violation());
   }
 
+  void set_history(const History& record) {
+    Tensor* tensor = nullptr;
+    check(context_.allocate_output("history", {count_history_columns(), static_cast<std::int64_t>(record.rows.size())},
+                                   &tensor));
+    double* value = tensor->flat<double>().data();
+    for_each_column([&](const char* /*name*/, auto member) {
+      for (const History::Row& row : record.rows) *value++ = static_cast<double>(row.*member);
+    });
+  }
+
   void set_trace() {
-    const std::vector<double>& values = history_->values();
-    std::copy(values.begin(), values.end(), vector_output(context_, "history", values.size()));
     tensorflow::OpOutputList traced;
     check(context_.output_list("trace", &traced));
     for (int i = 0; i < traced.size(); ++i) {

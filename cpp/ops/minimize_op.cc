@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "driver/history.h"
 #include "ops/attributes.h"
 #include "ops/function_library.h"
 #include "tensorflow/core/framework/op.h"
@@ -40,12 +41,12 @@ absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
   check_rank(c, 3, "ftol", 0);
   check_rank(c, 4, "gtol", 0);
   int output = 0;
-  c->set_output(output++, x);                                         // x
-  c->set_output(output++, c->Scalar());                               // fun
-  c->set_output(output++, x);                                         // jac
-  for (int i = 0; i < 5; ++i) c->set_output(output++, c->Scalar());   // nit, nfev, njev, status, constr_violation
-  c->set_output(output++, c->Vector(attributes.num_constraints));     // multipliers
-  c->set_output(output++, c->Vector(InferenceContext::kUnknownDim));  // history
+  c->set_output(output++, x);                                        // x
+  c->set_output(output++, c->Scalar());                              // fun
+  c->set_output(output++, x);                                        // jac
+  for (int i = 0; i < 5; ++i) c->set_output(output++, c->Scalar());  // nit, nfev, njev, status, constr_violation
+  c->set_output(output++, c->Vector(attributes.num_constraints));    // multipliers
+  c->set_output(output++, c->Matrix(count_history_columns(), InferenceContext::kUnknownDim));  // history
   const DimensionHandle rows = c->UnknownDim();
   for (const tensorflow::PartialTensorShape& shape : attributes.trace_shapes) {
     ShapeHandle one;
@@ -130,7 +131,9 @@ njev: Evaluations of its gradient.
 status: SciPy's integer; 0 if the solve converged, 99 if the trace function ended it.
 constr_violation: The greatest violation of a constraint.
 multipliers: The multipliers of the constraints, of shape [num_constraints].
-history: The value at the start and after each iteration.
+history: The record of the start and of each iteration, of shape [6, nit + 1]: the value, the greatest element of the
+  projected gradient (of the Lagrangian, with constraints), the length of the step, the evaluations and the seconds so
+  far, and the greatest violation of a constraint.
 trace: What the trace function returned, stacked along a new first axis.
 functions: For L-BFGS-B one function, which returns the value [] and the gradient [n]. For SLSQP two: the first returns
   the value [] and the constraints [m], the second the value [], the constraints [m], the gradient [n] and the Jacobian

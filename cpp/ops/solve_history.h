@@ -9,7 +9,7 @@
 
 namespace tfminimize {
 
-/// The history of a solve: the values, and what a function returns along the way,
+/// What a function returns along the way of a solve,
 ///
 ///     function (x [n], value [], gradient [n], state..., captures...) -> (whether to end, state..., traced...)
 class SolveHistory {
@@ -26,13 +26,8 @@ class SolveHistory {
 
   bool has_function() const { return function_ != nullptr; }
 
-  /// Adds a value.
-  void add(double f) { values_.push_back(f); }
-
   /// Calls the function. Returns whether it asks to end the solve. Throws StatusError.
   bool call(Span<const double> x, double f, Span<const double> g);
-
-  const std::vector<double>& values() const { return values_; }
 
   /// How often the function was called.
   std::size_t size() const { return rows_.size(); }
@@ -54,7 +49,6 @@ class SolveHistory {
   FunctionInputs& inputs_;
   std::vector<tensorflow::Tensor> state_;
   std::vector<tensorflow::TensorShape> shapes_;
-  std::vector<double> values_;
   std::vector<std::vector<tensorflow::Tensor>> rows_;
 };
 

@@ -21,6 +21,9 @@ def in_disc(x: Any) -> Any:
     return 1.5 - tf.reduce_sum(x**2)
 
 
+IN_DISC = {"method": "SLSQP", "constraints": {"type": "ineq", "fun": in_disc}}
+
+
 def in_graph(*args: Any, **keywords: Any) -> tfm.ops.MinimizeResult:
     return tf.function(lambda: tfm.ops.minimize(*args, **keywords))()
 
@@ -96,7 +99,7 @@ def test_static_shapes_are_known_in_the_graph() -> None:
         assert result.x.shape == result.jac.shape == [2]
         assert result.multipliers.shape == [1]
         assert result.fun.shape == result.nit.shape == result.success.shape == []
-        assert result.history.shape.as_list() == [None]
+        assert all(column.shape.as_list() == [None] for column in result.history.values())
         return result.x
 
     solve(tf.constant(X0))
@@ -227,10 +230,19 @@ def test_loss_that_writes_other_variables_does_so_once_an_evaluation() -> None:
     np.testing.assert_array_equal(kept, result.x)
 
 
-def test_history_is_the_loss_at_the_start_and_after_each_iteration() -> None:
-    losses = [float(rosenbrock(tf.constant(X0)))]
-    tfm.minimize(rosenbrock, X0, callback=lambda intermediate_result: losses.append(intermediate_result.fun))
-    np.testing.assert_array_equal(in_graph(rosenbrock, X0).history, losses)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kwargs", [{}, {"bounds": (-1.5, 0.8)}, {"method": "SLSQP"}, IN_DISC])
+def test_history_is_that_of_minimize(kwargs: Any, dtype: Any) -> None:
+    x0 = X0.astype(dtype)
+    found = in_graph(rosenbrock, x0, **kwargs).history
+    expected = tfm.minimize(rosenbrock, x0, history=True, **kwargs).history
+    assert list(found) == list(expected)
+    for name in found.keys() - {"seconds"}:
+        assert found[name].dtype == expected[name].dtype
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    seconds = found["seconds"].numpy()
+    assert len(seconds) == len(found["fun"])
+    assert 0 < seconds[0] and np.all(np.diff(seconds) >= 0)
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])

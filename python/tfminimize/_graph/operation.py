@@ -23,6 +23,9 @@ from tfminimize._trace.user_function import follows_jit
 
 __all__ = ["MinimizeResult", "Solve", "minimize", "traced_minimize"]
 
+HISTORY = "fun", "gradient_norm", "step", "nfev", "seconds", "constr_violation"
+"""The rows of the operation's output of that name."""
+
 tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
 
@@ -47,8 +50,10 @@ class MinimizeResult(NamedTuple):
         The greatest violation of a constraint.
     multipliers : tf.Tensor or None
         For SLSQP: float64, one for each constraint, in the order of `tfminimize.minimize`.
-    history : tf.Tensor, float64, shape (nit + 1,)
-        The loss at the start and after each iteration. It has one element less if SLSQP's last iteration found no step.
+    history : dict of tf.Tensor, each of shape (nit + 1,)
+        The record of the start and of each iteration, as `tfminimize.minimize` returns it with ``history=True``:
+        ``fun``, ``gradient_norm``, ``step``, ``seconds`` and ``constr_violation``, float64, and ``nfev``, int64. It has
+        one element less if SLSQP's last iteration found no step.
     """
 
     x: Any
@@ -61,7 +66,7 @@ class MinimizeResult(NamedTuple):
     success: tf.Tensor
     constr_violation: tf.Tensor
     multipliers: tf.Tensor | None
-    history: tf.Tensor
+    history: dict[str, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -256,5 +261,11 @@ def _result(outputs: Any, parameters: Parameters, method: str) -> MinimizeResult
         success=tf.equal(outputs.status, 0),
         constr_violation=tf.stop_gradient(outputs.constr_violation),
         multipliers=outputs.multipliers if method == "slsqp" else None,
-        history=tf.stop_gradient(outputs.history),
+        history=_history(outputs.history),
     )
+
+
+def _history(columns: tf.Tensor) -> dict[str, tf.Tensor]:
+    history = dict(zip(HISTORY, tf.unstack(tf.stop_gradient(columns)), strict=True))
+    history["nfev"] = tf.cast(history["nfev"], tf.int64)
+    return history

@@ -327,7 +327,7 @@ def _iterations(
         )
     )
     # Row 0 is the start. It stands for a step only if the solver found none.
-    taken = tf.size(result.history) - 1
+    taken = tf.size(result.history["fun"]) - 1
     indices = tf.minimum(tf.range(num_steps if full_length else tf.maximum(taken, 1)) + 1, taken)
     return tf.nest.pack_sequence_as(structure, [tf.gather(t, indices) for t in rows])
 
