@@ -122,9 +122,10 @@ class PyRows {
     result["multipliers"] = multipliers_;
     result["errors"] = errors;
     if (histories_.empty()) return result;
-    py::list histories;
-    for (const History& history : histories_) histories.append(columns(history));
-    result["history"] = histories;
+    Counts sizes(count_);
+    std::transform(histories_.begin(), histories_.end(), sizes.mutable_data(),
+                   [](const History& history) { return static_cast<std::int64_t>(history.rows.size()); });
+    result["history"] = py::make_tuple(columns({histories_.data(), histories_.size()}), sizes);
     return result;
   }
 
@@ -234,7 +235,7 @@ position. progress(done) is called about every 50 ms with the number of problems
 raises comes through, and so does KeyboardInterrupt.
 
 Returns a dict of SciPy's fields, which are arrays with an element or row for each problem, and the summed Timing. With
-keeps_history, `history` is a list of dicts, see History. x holds the results. If the objective raises for a problem, the exception is in `errors` under the problem's index; the
+keeps_history, `history` is a dict of arrays, see History, with the rows of all problems, and the number of rows of each. x holds the results. If the objective raises for a problem, the exception is in `errors` under the problem's index; the
 problem keeps its starting point, its other results are NaN, and its status is -1.)");
 }
 

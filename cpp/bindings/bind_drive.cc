@@ -80,7 +80,12 @@ void register_drive(py::module_& m) {
                       "The time that a solve takes and, if it keeps rows, the record of its iterations.")
       .def(py::init(&make_history), py::arg("keeps_rows"), py::arg("seconds") = 0.0, py::arg("columns") = py::dict(),
            "Goes on with a solve that has taken so many seconds, and with its record.")
-      .def("columns", &columns, "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.")
+      .def(
+          "columns",
+          [](const History& history) {
+            return columns({&history, 1});
+          },
+          "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.")
       .def_readonly("keeps_rows", &History::keeps_rows)
       .def_readonly("seconds", &History::seconds, "What the solve has taken so far.");
   m.attr("drive") = plain_function("drive", &drive_python,

@@ -11,19 +11,24 @@
 #include <utility>
 
 #include "driver/history.h"
+#include "solvers/span.h"
 
 namespace tfminimize::bindings {
 
 namespace py = pybind11;
 
-/// The record as a dict of arrays.
-inline py::dict columns(const History& history) {
+/// The rows of all these records, one record after the other, as a dict of arrays.
+inline py::dict columns(Span<const History> histories) {
+  std::size_t size = 0;
+  for (const History& history : histories) size += history.rows.size();
   py::dict dict;
   for_each_column([&](const char* name, auto member) {
     using T = std::decay_t<decltype(std::declval<History::Row>().*member)>;
-    py::array_t<T> values(static_cast<py::ssize_t>(history.rows.size()));
+    py::array_t<T> values(static_cast<py::ssize_t>(size));
     T* value = values.mutable_data();
-    for (const History::Row& row : history.rows) *value++ = row.*member;
+    for (const History& history : histories) {
+      for (const History::Row& row : history.rows) *value++ = row.*member;
+    }
     dict[name] = values;
   });
   return dict;

@@ -69,6 +69,10 @@ class TestHistory:
             np.testing.assert_array_equal(history["fun"], alone["fun"])
             np.testing.assert_array_equal(history["gradient_norm"], alone["gradient_norm"])
             assert history["fun"][-1] == fun
+        np.testing.assert_equal(batch.history[-2:], list(batch.history))
+        assert set(batch.history[-1]) == set(solver.minimize(history=True).history)
+        with pytest.raises(IndexError):
+            batch.history[2]
         assert "history" not in solver.minimize_batch(starts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.state import State
 
-__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "InverseHessian", "OptimizeResult"]
+__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "Histories", "InverseHessian", "OptimizeResult"]
 
 Float64 = NDArray[np.float64]
 
@@ -74,6 +75,35 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
         self.__dict__["_source"] = source
 
 
+class Histories(Sequence[dict[str, NDArray[Any]]]):
+    """The histories of the problems of a batch, each a dict of arrays, which is made when it is asked for.
+
+    Parameters
+    ----------
+    columns : dict of ndarray
+        The rows of all problems, one problem after the other.
+    sizes : ndarray
+        How many rows each problem has.
+    """
+
+    def __init__(self, columns: dict[str, NDArray[Any]], sizes: NDArray[np.int64]) -> None:
+        self._columns = columns
+        self._ends = np.cumsum(sizes)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        i = range(len(self))[index]
+        begin, end = self._ends[i - 1] if i else 0, self._ends[i]
+        return {name: column[begin:end] for name, column in self._columns.items()}
+
+    def __repr__(self) -> str:
+        return f"<the histories of {len(self)} problems>"
+
+
 class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     """The result of a batch: arrays with one element for each problem.
 
@@ -96,7 +126,7 @@ class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     multipliers: Float64
     constr_violation: Float64
     errors: dict[int, BaseException]
-    history: list[dict[str, NDArray[Any]]]
+    history: Histories
     backend: str
     backend_reason: str | None
     timing: dict[str, float]

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from tfminimize._problem.parameters import as_variable
 from tfminimize._problem.problem import Problem
-from tfminimize._problem.result import BatchResult
+from tfminimize._problem.result import BatchResult, Histories
 from tfminimize._solve import native
 from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
@@ -130,6 +130,8 @@ def solve_batch(
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
     if problem.packed_constraints is None:
         del fields["multipliers"]
+    if history:
+        fields["history"] = Histories(*fields["history"])
     fields["jac"] = parameters.report_batch(fields["jac"])
     return BatchResult(
         x=parameters.report_batch(x),
