@@ -242,7 +242,8 @@ def test_history_is_that_of_minimize(kwargs: Any, dtype: Any) -> None:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     seconds = found["seconds"].numpy()
     assert len(seconds) == len(found["fun"])
-    assert 0 < seconds[0] and np.all(np.diff(seconds) >= 0)
+    assert seconds[0] > 0
+    assert np.all(np.diff(seconds) >= 0)
 
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])

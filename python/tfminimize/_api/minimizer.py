@@ -172,8 +172,8 @@ class Minimizer:
             As in `tfminimize.minimize`. Bounds and constraints are the same for all problems. ``maxtime`` limits the
             whole batch: a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.
         history : bool
-            Whether the result has ``history``, a sequence with a dict for each problem; see `tfminimize.minimize`. Seconds
-            count from the start of the batch.
+            Whether the result has ``history``, a sequence with a dict for each problem; see `tfminimize.minimize`.
+            Seconds count from the start of the batch.
         progress : bool
             Whether to show a progress bar.
 
