@@ -63,7 +63,7 @@ def test_numpy_reads_the_file(state: tfm.State, tmp_path: Path) -> None:
 def test_file_cut_short_anywhere_is_refused(state: tfm.State) -> None:
     whole = state.serialize()
     for size in range(len(whole)):
-        with pytest.raises(ValueError, match=r"no state of tfminimize|damaged"):
+        with pytest.raises(ValueError, match=r"not a state of tfminimize|damaged"):
             tfm.State().deserialize(whole[:size])
 
 
@@ -72,7 +72,7 @@ def test_file_with_any_byte_changed_is_refused(state: tfm.State) -> None:
     for i in range(len(whole)):
         for bit in (1, 128):
             whole[i] ^= bit
-            with pytest.raises(ValueError, match=r"no state of tfminimize|damaged"):
+            with pytest.raises(ValueError, match=r"not a state of tfminimize|damaged"):
                 tfm.State().deserialize(bytes(whole))
             whole[i] ^= bit
 
@@ -132,11 +132,11 @@ def test_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.npz"
     for write in (lambda: path.write_bytes(b""), lambda: path.write_text("text"), lambda: np.savez(path, x=X0)):
         write()
-        with pytest.raises(ValueError, match=r"other\.npz .*is no state of tfminimize"):
+        with pytest.raises(ValueError, match=r"other\.npz .*is not a state of tfminimize"):
             tfm.State.load(path)
     with zipfile.ZipFile(path, "w"):
         pass
-    with pytest.raises(ValueError, match="is no state of tfminimize"):
+    with pytest.raises(ValueError, match="is not a state of tfminimize"):
         tfm.State.load(path)
 
 

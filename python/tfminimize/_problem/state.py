@@ -27,7 +27,7 @@ _COUNTS = ("nit", "nfev", "njev", "fun", "message", "seconds")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a solve must share with a state to go on from it."""
+    """What a solve and a state must have in common, for the solve to go on from the state."""
 
     method: str
     components: tuple[tuple[tuple[int, ...], str], ...]
@@ -51,12 +51,12 @@ class Conditions:
         """Raise ValueError, with both values, unless a solve with other data can use what this one has learned."""
         if self.method != here.method:
             raise ValueError(
-                f"the state is one of {self.method}, but this solve uses {here.method}: give the method of the state."
+                f"the state comes from {self.method}, but this solve uses {here.method}: give the method of the state."
             )
         if self.components != here.components:
             raise ValueError(
                 f"the state is of {_listed(self.components)}, but x0 has {_listed(here.components)}: the shapes and "
-                "dtypes must be those of the solve that the state is of."
+                "dtypes must be those of the solve that the state comes from."
             )
 
     def check_same(self, here: Conditions) -> None:
@@ -82,7 +82,7 @@ class Conditions:
             (eq, ineq), (eq_here, ineq_here) = counts
             raise ValueError(
                 f"the state has {eq} equality and {ineq} inequality constraints, but this solve has {eq_here} and "
-                f"{ineq_here}: give the constraints of the solve that the state is of."
+                f"{ineq_here}: give the constraints of the solve that the state comes from."
             )
         if self.limits != here.limits:
             raise ValueError(
@@ -117,7 +117,7 @@ class _Contents:
 
 
 class State(tf.train.experimental.PythonState):  # type: ignore[misc]
-    """A whole solve: the point where the solver is, and all that it has learned on its way there.
+    """A whole solve: the point that the solver has reached, and all that it has learned on the way.
 
     ``result.state`` and, in a callback, ``intermediate_result.state`` are states. ``minimize(..., state=state)`` goes
     on from there with the same bits as a solve that was not interrupted; ``warm_start=state`` begins another solve with
@@ -172,7 +172,7 @@ class State(tf.train.experimental.PythonState):  # type: ignore[misc]
 
     @property
     def conditions(self) -> Conditions:
-        """What a solve must share to go on."""
+        """What a solve must have in common with the state to go on from it."""
         return self._known.conditions
 
     @property
@@ -223,7 +223,7 @@ class State(tf.train.experimental.PythonState):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to one file, which is an ``.npz`` of NumPy's with a checksum.
 
-        It is written under another name in the same folder and renamed, so that ``path`` is always a whole file.
+        The file gets another name in the same folder first, and is then renamed: ``path`` is always a whole file.
 
         Parameters
         ----------

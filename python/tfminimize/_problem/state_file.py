@@ -1,4 +1,4 @@
-"""The file of a saved state: an ``.npz`` of NumPy's, whose comment at the end has the version and a checksum of all.
+"""The file of a saved state: NumPy's ``.npz``, with the version and a checksum of all in the comment at its end.
 
 It is read without pickle, and only once the checksum is that of the file.
 """
@@ -49,8 +49,8 @@ def read(file: IO[bytes], name: str) -> dict[str, Array]:
     file.seek(0)
     if trailer is None:
         if file.read(2) == b"PK":
-            raise ValueError(f"{name} is cut short or damaged, or is no state of tfminimize.")
-        raise ValueError(f"{name} is no state of tfminimize, or its beginning and end are damaged.")
+            raise ValueError(f"{name} is cut short or damaged, or is not a state of tfminimize.")
+        raise ValueError(f"{name} is not a state of tfminimize, or its beginning and end are damaged.")
     if _digest(file, size - _DIGITS) != trailer[2]:
         raise ValueError(f"{name} is damaged: its checksum is not that of its contents.")
     if int(trailer[1]) != VERSION:
