@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import tensorflow as tf
 from keras_models import assert_same, exact, regression, rows, weights_of
 
 import tfminimize as tfm
+
+pytestmark = pytest.mark.slow
 
 EVENTS = ("train", "epoch", "train_batch", "batch", "test", "test_batch")
 
@@ -169,6 +173,15 @@ def test_tensorboard_shows_losses_metrics_and_weights(tmp_path: Path) -> None:
     assert any(tag.endswith("histogram") for tag in found)
 
 
+def test_tensorboard_counts_epochs_of_a_native_optimizer(tmp_path: Path) -> None:
+    model = regression(tfm.keras.Sequential)
+    model.compile(optimizer=tfm.LBFGSB(), loss="mse")
+    board = keras.callbacks.TensorBoard(tmp_path, write_steps_per_second=True, update_freq=1)
+    model.fit(*rows(), epochs=3, verbose=0, validation_split=0.2, callbacks=[board])
+    assert model.optimizer.iterations == 3
+    assert len(list(tmp_path.rglob("events.out.*"))) == 2
+
+
 def test_csv_logger_writes_a_line_an_epoch(tmp_path: Path) -> None:
     history = fit(compiled(), keras.callbacks.CSVLogger(tmp_path / "log.csv"))
     with open(tmp_path / "log.csv", encoding="utf-8") as file:
@@ -178,7 +191,13 @@ def test_csv_logger_writes_a_line_an_epoch(tmp_path: Path) -> None:
         np.testing.assert_allclose([float(line[name]) for line in lines], history.history[name])
 
 
-def test_backup_and_restore_goes_on_after_an_interruption(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [keras.Sequential, tfm.keras.Sequential], ids=["keras", "tfminimize"])
+def test_backup_and_restore_goes_on_after_an_interruption(tmp_path: Path, kind: Any) -> None:
+    def compiled(seed: int = 1) -> Any:
+        model = regression(kind, seed=seed)
+        model.compile(tfm.LBFGSB() if kind is tfm.keras.Sequential else "rmsprop", loss="mse", metrics=["mae"])
+        return model
+
     def stop() -> None:
         raise KeyboardInterrupt
 
@@ -286,6 +305,32 @@ def test_ctrl_c_leaves_the_model_as_it_was() -> None:
     assert any((a != b).any() for a, b in zip(moved, moved[len(before) :], strict=False))
     assert_same(model.get_weights(), before)
     model.evaluate(x, y, verbose=0)
+
+
+def test_ctrl_c_during_evaluations_leaves_the_model_as_it_was() -> None:
+    x, y = rows(count=200_000)
+    model = compiled(units=64)
+    before = weights_of(model)
+    fit(model, epochs=1)
+    model.set_weights(before)
+    begun = threading.Event()
+
+    class Begins(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            begun.set()
+
+    def press() -> None:
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        tfm.keras.fit(
+            model, x, y, epochs=100_000, batch_size=20_000, verbose=0, optimizer=exact(), callbacks=[Begins()]
+        )
+    thread.join()
+    assert_same(model.get_weights(), before)
 
 
 def test_history_and_a_list_of_callbacks_may_be_given() -> None:

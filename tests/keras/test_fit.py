@@ -25,6 +25,8 @@ from keras_models import (
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 
 
@@ -108,6 +110,16 @@ def test_metrics_of_classes_and_curves_add_up() -> None:
     history = tfm.keras.fit(model, x, y, batch_size=23, epochs=10, verbose=0)
     assert_as_evaluated(model, history, x, y)
     assert history.history["accuracy"][-1] > history.history["accuracy"][0]
+
+
+def test_metric_may_be_a_vector() -> None:
+    x, y = labels()
+    model = classifier()
+    model.add(keras.layers.Softmax())
+    compiled(model, "categorical_crossentropy", [keras.metrics.F1Score(average=None)])
+    history = tfm.keras.fit(model, x, np.eye(3)[y], batch_size=23, epochs=3, verbose=0)
+    values = model.evaluate(x, np.eye(3)[y], return_dict=True, verbose=0)
+    np.testing.assert_allclose(history.history["f1_score"][-1], values["f1_score"], rtol=1e-6)
 
 
 def test_metric_that_does_not_add_up_is_refused() -> None:
@@ -363,6 +375,26 @@ def test_progress_bar_is_that_of_keras(capsys: pytest.CaptureFixture[str]) -> No
     assert shown.count("val_mae") == 3
     tfm.keras.fit(model, *rows(), epochs=3, verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_fit_that_has_converged_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    x, _ = rows()
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    history = tfm.keras.fit(model, x, x[:, :1], verbose=2)
+    assert history.result.success
+    assert capsys.readouterr().out.splitlines()[-1] == f"Epoch {history.result.nit}: {history.result.message}"
+
+
+def test_mirrored_weights_are_fitted() -> None:
+    x, y = rows()
+    plain = compiled(regression())
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = compiled(regression())
+    options = {"epochs": 4, "verbose": 0, "validation_split": 0.2}
+    history = tfm.keras.fit(model, x, y, **options).history
+    assert history == tfm.keras.fit(plain, x, y, **options).history
+    assert_same(model.get_weights(), plain.get_weights())
 
 
 def test_embedding_and_recurrent_layers_are_fitted() -> None:

@@ -12,6 +12,8 @@ from keras_models import assert_same, floatx, regression, rows, weights_of  # no
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 WHOLE = 12
 
 
@@ -25,9 +27,15 @@ def fit(model: Any, epochs: int = WHOLE, **options: Any) -> Any:
     return tfm.keras.fit(model, *rows(), epochs=epochs, verbose=0, validation_split=0.25, **options)
 
 
-@pytest.mark.parametrize("batch_size", [None, 13])
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+@pytest.mark.parametrize(
+    ("optimizer", "jit_compile", "batch_size"),
+    [
+        (tfm.LBFGSB(), False, None),
+        (tfm.LBFGSB(maxcor=4), True, 13),
+        (tfm.SLSQP(), True, None),
+        (tfm.SLSQP(), False, 13),
+    ],
+)
 def test_fit_goes_on_with_the_same_bits(floatx: str, optimizer: Any, jit_compile: bool, batch_size: Any) -> None:  # noqa: F811
     options = {"optimizer": optimizer, "jit_compile": jit_compile, "batch_size": batch_size}
     whole_model = compiled()
@@ -65,6 +73,29 @@ def test_checkpoint_saves_when_a_fit_is_interrupted(tmp_path: Path, error: Any) 
     assert_same(model.get_weights(), whole_model.get_weights())
     assert ended.epoch == list(range(7, WHOLE))
     assert ended.history["loss"] == whole.history["loss"][7:]
+
+
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+@pytest.mark.parametrize("where", ["on_epoch_begin", "on_train_batch_end"])
+def test_epoch_that_was_interrupted_is_the_next(tmp_path: Path, optimizer: Any, where: str) -> None:
+    class Breaks(keras.callbacks.Callback):
+        epochs = 0
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.epochs = epoch + 1
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.epochs == 4:
+            raise KeyError("broken")
+
+    setattr(Breaks, where, fail)
+    whole = fit(compiled(), optimizer=optimizer)
+    with pytest.raises(KeyError, match="broken"):
+        fit(compiled(), optimizer=optimizer, callbacks=[tfm.Checkpoint(tmp_path / "fit.npz"), Breaks()])
+    ended = fit(compiled(seed=2), optimizer=optimizer, state=tfm.State.load(tmp_path / "fit.npz"))
+    done = 4 if where == "on_epoch_begin" else 5  # an iteration that was reported is not reported again
+    assert ended.epoch == whole.epoch[done:]
+    assert ended.history["loss"] == whole.history["loss"][done:]
 
 
 def test_fit_that_has_ended_goes_on_with_more_epochs_and_an_initial_one() -> None:

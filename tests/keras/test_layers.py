@@ -12,6 +12,8 @@ from keras_models import ROWS, assert_same, rows, weights_of
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 layers = keras.layers
 
 
@@ -121,6 +123,14 @@ def test_statistics_of_batch_normalization_are_those_at_the_solution(optimizer: 
     np.testing.assert_allclose(normalization.moving_variance.numpy(), values.var(axis=0), rtol=1e-3, atol=1e-6)
     assert normalization.momentum == 0.99
     np.testing.assert_allclose(*zip(*seen, strict=True), rtol=1e-3)
+
+
+def test_statistics_of_batch_normalization_are_those_of_a_state() -> None:
+    x, y = rows()
+    model, other = model_with(layers.BatchNormalization()), model_with(layers.BatchNormalization(), seed=2)
+    state = tfm.keras.fit(model, x, y, epochs=5, verbose=0).result.state
+    assert tfm.keras.fit(other, x, y, epochs=5, verbose=0, state=state).history == {}
+    assert_same(weights_of(other), weights_of(model))
 
 
 def test_statistics_of_batch_normalization_come_back_after_an_exception() -> None:

@@ -14,6 +14,8 @@ from keras_models import assert_same, classifier, labels, regression, rows, two_
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 
 @keras.saving.register_keras_serializable("tests")
 class Subclassed(tfm.keras.Model):
@@ -137,6 +139,21 @@ def test_model_with_names_of_inputs_and_outputs(tmp_path: Path) -> None:
     np.testing.assert_array_equal(copy.predict(data[0], verbose=0)["value"], model.predict(data[0], verbose=0)["value"])
     model.save(tmp_path / "model.keras")
     assert_same(keras.saving.load_model(tmp_path / "model.keras").get_weights(), model.get_weights())
+
+
+def test_subclasses_may_be_made_from_inputs_and_outputs() -> None:
+    class Named(tfm.keras.Model):
+        def double(self, x: Any) -> Any:
+            return 2.0 * self.predict(x, verbose=0)
+
+    inputs = keras.Input((3,))
+    made = Named(inputs, keras.layers.Dense(1)(inputs))
+    x, y = rows()
+    for model in (made, Subclassed(), functional(), Named(inputs=inputs, outputs=keras.layers.Dense(1)(inputs))):
+        model.compile(optimizer=tfm.LBFGSB(), loss="mse")
+        assert model.fit(x, y, epochs=3, verbose=0).result.nit == 3
+        assert isinstance(model, tfm.keras.Model)
+    np.testing.assert_array_equal(made.double(x), 2.0 * made.predict(x, verbose=0))
 
 
 def test_steps_on_single_batches_are_refused() -> None:

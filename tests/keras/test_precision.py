@@ -10,6 +10,9 @@ import pytest
 from keras_models import classifier, exact, labels, regression, rows
 
 import tfminimize as tfm
+from tfminimize._keras.precision import Precision
+
+pytestmark = pytest.mark.slow
 
 REACHED = "the precision of float32 is reached"
 
@@ -21,8 +24,7 @@ def fitted(model: Any, x: Any, y: Any, loss: Any = "mse", **options: Any) -> Any
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize(("seed", "batch_size"), [(0, None), (1, 16)])
 def test_fit_that_goes_on_as_long_as_it_can_ends_with_success(scale: float, seed: int, batch_size: Any) -> None:
     x, _ = rows(seed)
     random = np.random.default_rng(seed)
@@ -37,6 +39,15 @@ def test_fit_that_goes_on_as_long_as_it_can_ends_with_success(scale: float, seed
     solution, *_ = np.linalg.lstsq(design, y.astype(np.float64), rcond=None)
     lowest = float(np.mean((design @ solution - y) ** 2))
     assert float(result.fun) == pytest.approx(lowest, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fit_that_meets_its_targets_ends_with_success(seed: int) -> None:
+    x, y = rows(seed, 40)
+    result = fitted(regression(seed=seed, units=40), x, y)
+    assert result.success
+    assert float(result.fun) < 1e-6
+    assert REACHED in result.message
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -71,6 +82,57 @@ def test_wrong_gradient_is_no_success() -> None:
     with pytest.warns(RuntimeWarning, match="ended without success.*ABNORMAL"):
         result = fitted(regression(), *rows(), Turned())
     assert not result.success
+
+
+SINGLE = float(np.finfo(np.float32).eps)
+
+
+def quadratic(curvature: float, noise: float, offset: float = 0.0) -> Any:
+    """c·x²/2 in one variable, with noise in the loss, and its gradient."""
+    random = np.random.default_rng(0)
+
+    def evaluate(x: Any) -> Any:
+        return offset + 0.5 * curvature * float(x @ x) + noise * random.normal(), curvature * x
+
+    return evaluate
+
+
+@pytest.mark.parametrize("curvature", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("noise", [1e-12, 1e-6, 1.0])
+def test_gain_is_compared_with_the_noise_of_the_loss(curvature: float, noise: float) -> None:
+    evaluate = quadratic(curvature, noise)
+    for gain, is_flat in ((0.5 * noise, True), (50.0 * noise, False)):
+        x = np.full(3, np.sqrt(2.0 * gain / curvature / 3.0))
+        fun, gradient = evaluate(x)
+        assert Precision(SINGLE).is_flat(0.0, gradient, x, evaluate) == is_flat
+        assert not Precision(1e-16).is_flat(fun, gradient, x, evaluate)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_gain_is_compared_with_the_rounding_unit_of_the_loss(size: float) -> None:
+    evaluate = quadratic(1.0, 0.0, size)
+    for gain, is_flat in ((SINGLE * size, True), (100 * SINGLE * size, False)):
+        x = np.full(2, np.sqrt(gain))
+        assert Precision(SINGLE).is_flat(size, evaluate(x)[1], x, evaluate) == is_flat
+
+
+def test_concave_and_infinite_losses_are_not_flat() -> None:
+    x = np.full(2, 1e-6)
+    concave, broken = quadratic(-1.0, 1.0), quadratic(np.nan, 1.0)
+    assert not Precision(SINGLE).is_flat(0.0, concave(x)[1], x, concave)
+    assert not Precision(SINGLE).is_flat(0.0, broken(x)[1], x, broken)
+    assert Precision(SINGLE).is_flat(0.0, np.zeros(2), x, concave)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, -1e9])
+def test_loss_has_settled_after_three_iterations_that_lower_it_by_nothing(size: float) -> None:
+    precision = Precision(SINGLE)
+    losses = [size + 0.5 * abs(size), *(size - i * 0.3 * SINGLE * abs(size) for i in range(4))]
+    assert [precision.has_settled(loss) for loss in losses] == [False, False, False, False, True]
+    precision = Precision(SINGLE)
+    assert not any(precision.has_settled(size - i * 0.5 * SINGLE * abs(size)) for i in range(9))
+    precision = Precision(float(np.finfo(np.float64).eps))
+    assert not any(precision.has_settled(size) for _ in range(9))
 
 
 def test_float64_is_left_to_the_solver() -> None:

@@ -87,8 +87,9 @@ def minimize(
     callback : callable, optional
         Called after each iteration: ``callback(xk)``, or ``callback(intermediate_result)`` if its parameter has just
         this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
-        ``intermediate_result.state`` is a `State`. If the callback has a method ``on_end(state, error)``, it is called
-        once at the end, or with the exception before it leaves the solve; see `Checkpoint`.
+        With a native method ``intermediate_result.state`` is a `State`, and the callback may have two methods:
+        ``on_iteration_begin()`` is called before each iteration, and ``on_end(state, error)`` once at the end, or with
+        the exception before it leaves the solve; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``; as in SciPy. Both: ``maxtime=inf``, seconds of wall clock. A solve that has taken them ends

@@ -1,4 +1,4 @@
-"""The native solvers as optimizers for `tfminimize.math.minimize`."""
+"""The native solvers as optimizers for `tfminimize.math.minimize` and `tfminimize.keras`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class NativeOptimizer:
     constraints: Any
     options: dict[str, Any]
     built = True
-    """Keras asks for it: there is nothing to build."""
+    """Keras asks for this and the next two: there is nothing to build."""
     variables = ()
-    """Likewise."""
+    iterations = 0
+    """Epochs of the model that was fitted last."""
 
     def build(self, variables: Any) -> None:
         """Keras calls it before it loads the state of an optimizer, and there is none."""
@@ -77,7 +78,7 @@ def _saved_bounds(bounds: Any) -> Any:
 
 
 class LBFGSB(NativeOptimizer):
-    """L-BFGS-B as the optimizer of `tfminimize.math.minimize`: a step is an iteration.
+    """L-BFGS-B as the optimizer of `tfminimize.math.minimize` and `tfminimize.keras`: a step is an iteration.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class LBFGSB(NativeOptimizer):
 
 
 class SLSQP(NativeOptimizer):
-    """SLSQP as the optimizer of `tfminimize.math.minimize`: a step is an iteration.
+    """SLSQP as the optimizer of `tfminimize.math.minimize` and `tfminimize.keras`: a step is an iteration.
 
     Parameters
     ----------

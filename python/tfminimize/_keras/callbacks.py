@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._keras import private
 from tfminimize._keras.data import ValidationData
 from tfminimize._problem.callback import UserCallback, tell_end
@@ -94,7 +95,7 @@ class Epochs:
         *,
         epoch: int,
         last: int,
-        measure: Callable[[Any], dict[str, float]],
+        measure: Callable[[Any], dict[str, Any]],
         is_last: Callable[[float], bool],
         validation: ValidationData | None,
         validation_freq: Any,
@@ -108,7 +109,7 @@ class Epochs:
         self._is_last = is_last
         self._validation = validation
         self._validation_freq = validation_freq
-        self.logs: dict[str, float] | None = None
+        self.logs: dict[str, Any] | None = None
         self.was_stopped = False
 
     def on_iteration_begin(self) -> None:
@@ -127,6 +128,8 @@ class Epochs:
         self._callbacks.on_epoch_end(self.epoch, logs)
         self.logs = logs
         self.epoch += 1
+        if isinstance(self._model.optimizer, NativeOptimizer):
+            self._model.optimizer.iterations = self.epoch
         stops = [callback.pass_on(intermediate_result) for _, callback in self._others]
         self.was_stopped = bool(self._model.stop_training) or any(stops)
         if self.was_stopped or self._is_last(loss):

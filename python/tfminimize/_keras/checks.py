@@ -46,6 +46,11 @@ def _is_ours(kind: type, name: str) -> bool:
 
 def build(model: keras.Model, data: TrainingData) -> None:
     """Make all variables of the model, its loss, metrics and optimizer, as Keras does in a fit."""
+    with model.distribute_strategy.scope():
+        _build(model, data)
+
+
+def _build(model: keras.Model, data: TrainingData) -> None:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data.few)
     if not all(layer.built for layer in private.layers_of(model)):
         with keras.StatelessScope():

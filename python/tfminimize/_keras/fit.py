@@ -21,7 +21,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import STOPPED, OptimizeResult
 from tfminimize._problem.state import State
-from tfminimize._solve.program import Lease, Program
+from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._tf.warning import warn
 from tfminimize._trace.dataset_loss import split_data
@@ -31,6 +31,9 @@ __all__ = ["fit"]
 
 _LINE_SEARCH_FAILED = "ABNORMAL: "
 """SciPy's message for a line search that finds no lower loss, though the gradient may be right."""
+
+_FUNCTION_CONVERGED = "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"
+"""SciPy's message for an iteration that has lowered the loss by too little."""
 
 _LIMITS = (1, 9, STOPPED)
 """The status of a solve that a limit or a callback has ended, by any method."""
@@ -149,7 +152,7 @@ def fit(
             model,
             keras_callbacks,
             others,
-            epoch=first + (0 if state is None else state.nit),
+            epoch=first + _completed(state),
             last=epochs,
             measure=solver.measured.take,
             is_last=precision.has_settled,
@@ -157,6 +160,8 @@ def fit(
             validation_freq=validation_freq,
         )
         result = solver.solve(run, max(0, epochs - first), state, precision)
+        if verbose and result.success:
+            private.print_message(f"Epoch {run.epoch}: {result.message}")
         keras_callbacks.on_train_end(run.logs)
     history = model.history
     history.result = result
@@ -182,6 +187,7 @@ class _Solver:
         fun, self._args = split_data(loss, ())
         self._program = Program(fun, parameters, bool(model.jit_compile) if jit_compile is None else jit_compile)
         trace = self._program.trace(self._program.arguments(self._args), self._problem.packed_constraints)
+        self.measured.trace()
         self.precision = float(np.finfo(trace.dtype).eps)
 
     def solve(self, run: Epochs, maxiter: int, state: State | None, precision: Precision) -> OptimizeResult:
@@ -201,9 +207,16 @@ class _Solver:
             history=True,
             assign_each_iteration=True,
         )
+        result.pop("sums", None)
+        if state is not None and run.logs is None and self.measured.statistics:
+            self._evaluate(result.x)
         if result.nit == 0 and not np.isfinite(result.fun):
             run.report_start(float(result.fun))
-        if precision.is_reached or (result.message == _LINE_SEARCH_FAILED and self._is_flat(result, precision)):
+        if (
+            precision.is_reached
+            or (result.message == _FUNCTION_CONVERGED and precision.explains_convergence())
+            or (result.message == _LINE_SEARCH_FAILED and self._is_flat(result, precision))
+        ):
             result.update(status=0, success=True, message=REACHED)
         elif run.was_stopped and result.status == STOPPED:
             result.message = f"STOP: stop_training or a callback ended the fit after epoch {run.epoch}."
@@ -211,26 +224,27 @@ class _Solver:
             warn(f"The fit ended without success: {result.message}", RuntimeWarning)
         return result
 
-    def _lease(self) -> Lease:
-        return self._program.lease(self._program.arguments(self._args), self._problem.packed_constraints)
-
-    def _is_flat(self, result: OptimizeResult, precision: Precision) -> bool:
-        lease = self._lease()
-        parameters, workspace = self._program.parameters, lease.workspace
-
-        def gradient_at(x: Any) -> Any:
-            workspace.start([x[s.flat].reshape(s.shape).astype(s.dtype) for s in parameters.layout.segments])
-            workspace.evaluate()
-            return parameters.report(workspace.gradient)
-
-        gradient, x = result.jac, result.x
-        if (packed := self._problem.packed_bounds)[0] is not None:
-            low, high = map(parameters.layout.flatten, packed)
-            gradient = np.where((gradient > 0) & (x <= low) | (gradient < 0) & (x >= high), 0.0, gradient)
+    def _evaluate(self, x: Any) -> tuple[float, Any]:
+        """The loss and the gradient at x. Moving statistics become those there."""
+        parameters = self._program.parameters
+        lease = self._program.lease(self._program.arguments(self._args), self._problem.packed_constraints)
         try:
-            return precision.is_flat(float(result.fun), gradient, gradient_at, x)
+            lease.workspace.start([x[s.flat].reshape(s.shape).astype(s.dtype) for s in parameters.layout.segments])
+            fun = lease.workspace.evaluate()
+            self.measured.take(lease.workspace.sums)
+            return fun, parameters.report(lease.workspace.gradient)
         finally:
             lease.release()
+
+    def _is_flat(self, result: OptimizeResult, precision: Precision) -> bool:
+        """Whether the gradient at the end promises no lower loss that can be told apart."""
+        gradient, x = result.jac, result.x
+        if (packed := self._problem.packed_bounds)[0] is not None:
+            low, high = map(self._program.parameters.layout.flatten, packed)
+            gradient = np.where((gradient > 0) & (x <= low) | (gradient < 0) & (x >= high), 0.0, gradient)
+        is_flat = precision.is_flat(float(result.fun), gradient, x, self._evaluate)
+        self._evaluate(x)
+        return is_flat
 
 
 @contextlib.contextmanager
@@ -243,6 +257,13 @@ def _unchanged_after_an_error(model: keras.Model) -> Iterator[None]:
         for variable, value in before:
             variable.assign(value)
         raise
+
+
+def _completed(state: State | None) -> int:
+    """The completed iterations; SLSQP counts one that it has begun, too."""
+    if state is None:
+        return 0
+    return len(state.history["fun"]) - 1 if state.history else state.nit
 
 
 def _optimizer(model: keras.Model, optimizer: Any) -> NativeOptimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class Measured:
             for layer in private.layers_of(model)
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         ]
+        self._assigned = tf.function(self._assign, autograph=False)
 
     @property
     def states(self) -> list[tuple[keras.Variable, Array]]:
@@ -78,17 +80,26 @@ class Measured:
         values = [scope.get_current_value(v) for v in self.statistics]
         return changes + [v.value if new is None else new for v, new in zip(self.statistics, values, strict=True)]
 
-    def take(self, sums: Array) -> dict[str, float]:
-        """Assign the statistics, and return the metrics, from the sums over all batches."""
+    def trace(self) -> None:
+        """Trace now what each `take` calls."""
+        size = sum(math.prod(v.shape) for v in (*self._metrics, *self.statistics))
+        if size:
+            self._assigned.get_concrete_function(tf.TensorSpec([size], tf.float64))
+
+    def take(self, sums: Array) -> dict[str, Any]:
+        """Assign the metrics and the statistics from the sums over all batches, and return the metrics."""
+        if not sums.size:
+            return {}
+        results = {name: value.numpy() for name, value in self._assigned(tf.constant(sums)).items()}
+        return {name: value.item() if value.ndim == 0 else value for name, value in results.items()}
+
+    def _assign(self, sums: tf.Tensor) -> dict[str, Any]:
         variables = [*self._metrics, *self.statistics]
-        parts = np.split(sums, np.cumsum([v.numpy().size for v in variables])[:-1]) if variables else []
-        changes = [part.reshape(v.shape) for part, v in zip(parts, variables, strict=True)]
-        for variable, change, initial in zip(self._metrics, changes, self._initial, strict=False):
-            variable.assign((initial + change).astype(initial.dtype))
-        for variable, value in zip(self.statistics, changes[len(self._metrics) :], strict=True):
-            variable.assign(value.astype(variable.dtype))
-        results = self._model.get_metrics_result()
-        return {name: float(value) for name, value in results.items() if name != "loss"}
+        starts: list[Any] = [*self._initial, *(0.0 for _ in self.statistics)]
+        parts = tf.split(sums, [math.prod(v.shape) for v in variables])
+        for variable, start, part in zip(variables, starts, parts, strict=True):
+            variable.assign(tf.cast(start + tf.reshape(part, variable.shape), variable.dtype))
+        return {name: tf.convert_to_tensor(value) for name, value in self._model.get_metrics_result().items()}
 
     def check_additive(self, before: Sequence[Array], after: Sequence[Array]) -> None:
         """Raise ValueError, naming the metric, unless a batch adds the same again.

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfminimize._graph.optimizers import LBFGSB, SLSQP, NativeOptimizer
+from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._keras import private
 from tfminimize._keras.fit import fit
 
@@ -14,7 +14,7 @@ __all__ = ["Model", "Sequential"]
 
 _serializable = keras.saving.register_keras_serializable("tfminimize")
 
-for _kind in (LBFGSB, SLSQP):
+for _kind in NativeOptimizer.__subclasses__():
     _serializable(_kind)
 
 
@@ -115,14 +115,31 @@ class Model(_Fitted, keras.Model):  # type: ignore[misc]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make a model from inputs and outputs, or an empty one for a subclass."""
-        if cls is Model and (len(args) >= 2 or "inputs" in kwargs or "outputs" in kwargs):
-            return super().__new__(Functional)
-        return super().__new__(cls)
+        return super().__new__(Functional if cls is Model and _has_inputs_and_outputs(args, kwargs) else cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if _has_inputs_and_outputs(args, kwargs):
+            _as_functional(type(self))
+        super().__init__(*args, **kwargs)
 
 
 @_serializable
 class Functional(Model, private.functional()):  # type: ignore[misc]
     """A `Model` that is made from inputs and outputs."""
+
+
+def _has_inputs_and_outputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether these are the arguments of a model that is made from inputs and outputs, by Keras's rule."""
+    return len(args) == 2 or (len(args) == 1 and "outputs" in kwargs) or {"inputs", "outputs"} <= kwargs.keys()
+
+
+def _as_functional(kind: type) -> type:
+    """Put `Functional` in the place of `Model` among the bases of a subclass, as Keras does with its own."""
+    if kind is Model:
+        return Functional
+    if issubclass(kind, Model) and not issubclass(kind, Functional):
+        kind.__bases__ = tuple(map(_as_functional, kind.__bases__))
+    return kind
 
 
 @_serializable

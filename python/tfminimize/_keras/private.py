@@ -20,6 +20,7 @@ __all__ = [
     "functional",
     "layers_of",
     "loss_tracker",
+    "print_message",
     "should_validate",
     "take_initial_epoch",
     "train_validation_split",
@@ -28,12 +29,18 @@ __all__ = [
 
 _adapters = PrivateModule("keras.src.trainers.data_adapters", "ArrayDataAdapter", "get_data_adapter")
 _slicing = PrivateModule("keras.src.trainers.data_adapters.array_slicing", "train_validation_split")
+_io = PrivateModule("keras.src.utils.io_utils", "print_msg")
 _functional = PrivateModule("keras.src.models.functional", "Functional")
 
 
 def functional() -> Any:
     """The class of models that are made from inputs and outputs."""
     return _functional.Functional
+
+
+def print_message(message: str) -> None:
+    """Print a line where the progress bar is."""
+    _io.print_msg(message)
 
 
 def train_validation_split(arrays: Any, validation_split: float) -> Any:
