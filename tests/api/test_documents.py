@@ -55,6 +55,7 @@ def test_readme_runs_from_top_to_bottom(
     assert names["best"].success
     np.testing.assert_allclose(names["weights"], [1.0, -1.0, 3.0], atol=0.2)  # under weights >= -1
     assert names["weights"].numpy().min() >= -1.0 - 1e-6
+    assert names["history"].history["loss"][-1] < names["history"].history["loss"][0] / 10
     assert "tfminimize" in capsys.readouterr().out
 
 
