@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -16,178 +15,26 @@
 #include "objectives/host_objective.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/slsqp/slsqp.h"
-#include "tests/driver/memory.h"
+#include "tests/driver/drive_fixture.h"
 
 namespace tfminimize {
 namespace {
 
-using testing::Memory;
+using testing::Driven;
+using testing::kCircle;
+using testing::kinds;
+using testing::kJointCircle;
+using testing::kQuadratic;
+using testing::make_objective;
+using testing::name_of;
+using testing::Noted;
+using testing::OnACircle;
+using testing::Quadratic;
+using testing::Solve;
 
-/// Records what is evaluated, and may fail.
-class Noted : public Objective {
- public:
-  explicit Noted(bool joint) : joint_(joint) {}
+class Drive : public Driven {};
 
-  double evaluate(Span<const double> x, const Buffers& to) override {
-    if (!joint_) return Objective::evaluate(x, to);
-    note("both", x);
-    differentiate(x, to);
-    return value(x, to);
-  }
-  double values(Span<const double> x, const Buffers& to) override {
-    note("values", x);
-    return value(x, to);
-  }
-  void derivatives(Span<const double> x, const Buffers& to) override {
-    note("derivatives", x);
-    differentiate(x, to);
-  }
-  bool is_joint() const override { return joint_; }
-
-  std::int64_t count(const std::string& kind) const { return std::count(calls.begin(), calls.end(), kind); }
-
-  std::vector<std::string> calls;        ///< What was evaluated, in order.
-  std::string failing;                   ///< The kind of evaluation that throws from its second call on.
-  std::vector<double> last_derivatives;  ///< x where the derivatives were last evaluated.
-
- protected:
-  virtual double value(Span<const double> x, const Buffers& to) const = 0;
-  virtual void differentiate(Span<const double> x, const Buffers& to) const = 0;
-
- private:
-  void note(const std::string& kind, Span<const double> x) {
-    calls.push_back(kind);
-    if (kind == failing && calls.size() > 1) throw std::domain_error(kind);
-    if (kind != "values") last_derivatives.assign(x.begin(), x.end());
-  }
-
-  bool joint_;
-};
-
-/// f(x) = sum of (i + 1) (x[i] - 1)^2 / 2. Its minimum is at 1.
-class Quadratic final : public Noted {
- public:
-  using Noted::Noted;
-
- private:
-  double value(Span<const double> x, const Buffers& /*to*/) const override {
-    double f = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) f += 0.5 * static_cast<double>(i + 1) * (x[i] - 1) * (x[i] - 1);
-    return f;
-  }
-  void differentiate(Span<const double> x, const Buffers& to) const override {
-    for (std::size_t i = 0; i < x.size(); ++i) to.gradient[i] = static_cast<double>(i + 1) * (x[i] - 1);
-  }
-};
-
-/// Rosenbrock's function on the circle of radius √2, beyond the line x + y = 1: its minimum is at (1, 1).
-class OnACircle final : public Noted {
- public:
-  using Noted::Noted;
-
- private:
-  double value(Span<const double> x, const Buffers& to) const override {
-    to.constraints[0] = x[0] * x[0] + x[1] * x[1] - 2;
-    to.constraints[1] = x[0] + x[1] - 1;
-    return 100 * std::pow(x[1] - x[0] * x[0], 2) + std::pow(1 - x[0], 2);
-  }
-  void differentiate(Span<const double> x, const Buffers& to) const override {
-    const double residual = x[1] - x[0] * x[0];
-    to.gradient[0] = -400 * x[0] * residual - 2 * (1 - x[0]);
-    to.gradient[1] = 200 * residual;
-    double* row = to.jacobian.data();
-    row[0] = 2 * x[0];
-    row[1] = 2 * x[1];
-    row += to.stride;
-    row[0] = 1;
-    row[1] = 1;
-  }
-};
-
-/// A problem, a method and how the objective evaluates.
-struct Kind {
-  const char* name;
-  bool constrained;
-  bool is_slsqp;
-  bool joint;
-};
-
-/// Options of a solver; each method takes those that it knows.
-struct Options {
-  double tolerance = -1;  ///< Negative for the defaults.
-  std::int64_t maxiter = 1000;
-  double maxtime = std::numeric_limits<double>::infinity();
-};
-
-/// A solver with its own memory, at the start.
-class Solve {
- public:
-  explicit Solve(const Kind& kind, const Options& options = {})
-      : memory_(kind.constrained ? std::vector<double>{0.5, 2} : std::vector<double>(20, 0.0),
-                kind.constrained ? 2 : 0),
-        problem(memory_.problem(kind.constrained ? 1 : 0)) {
-    if (kind.is_slsqp) {
-      solvers::SlsqpOptions own;
-      if (options.tolerance >= 0) own.ftol = options.tolerance;
-      own.maxiter = options.maxiter;
-      own.maxtime = options.maxtime;
-      solver = std::make_unique<solvers::Slsqp>(problem, own);
-    } else {
-      solvers::LbfgsbOptions own;
-      if (options.tolerance >= 0) own.ftol = own.gtol = options.tolerance;
-      own.maxiter = options.maxiter;
-      own.maxtime = options.maxtime;
-      solver = std::make_unique<solvers::Lbfgsb>(problem, own);
-    }
-  }
-
-  Timing drive_with(Objective& objective, const Callbacks& callbacks = {}) {
-    return drive(*solver, problem, objective, callbacks);
-  }
-  Timing drive_with(Objective& objective, std::function<bool()> on_iteration) {
-    Callbacks callbacks;
-    callbacks.on_iteration = std::move(on_iteration);
-    return drive_with(objective, callbacks);
-  }
-  Timing poll_with(Objective& objective, InterruptPoll poll) {
-    Callbacks callbacks;
-    callbacks.poll = std::move(poll);
-    return drive_with(objective, callbacks);
-  }
-
-  std::vector<double> x() const { return memory_.x(); }
-
- private:
-  Memory memory_;
-
- public:
-  solvers::Problem problem;
-  std::unique_ptr<solvers::Solver> solver;
-};
-
-std::unique_ptr<Noted> make_objective(const Kind& kind) {
-  if (kind.constrained) return std::make_unique<OnACircle>(kind.joint);
-  return std::make_unique<Quadratic>(kind.joint);
-}
-
-constexpr Kind kCircle{"", true, true, false};
-constexpr Kind kJointCircle{"", true, true, true};
-constexpr Kind kQuadratic{"", false, false, true};
-
-class Drive : public ::testing::TestWithParam<Kind> {
- protected:
-  Noted& objective() { return *objective_; }
-
- private:
-  std::unique_ptr<Noted> objective_ = make_objective(GetParam());
-};
-
-INSTANTIATE_TEST_SUITE_P(Kinds, Drive,
-                         ::testing::Values(Kind{"lbfgsb", false, false, true},
-                                           Kind{"lbfgsb_separate", false, false, false},
-                                           Kind{"slsqp_unconstrained", false, true, true},
-                                           Kind{"slsqp", true, true, true}, Kind{"slsqp_separate", true, true, false}),
-                         [](const auto& parameter) { return parameter.param.name; });
+INSTANTIATE_TEST_SUITE_P(Kinds, Drive, kinds(), name_of);
 
 TEST_P(Drive, FindsTheMinimum) {
   Solve solve(GetParam(), {1e-10});
@@ -414,134 +261,6 @@ TEST_P(Drive, InterruptTakesThePlaceOfTheErrorOfACancelledEvaluation) {
   Solve solve(GetParam());
   EXPECT_THROW(solve.poll_with(GetParam().joint ? joint : separate, [] { throw std::domain_error("interrupt"); }),
                std::domain_error);
-}
-
-/// Evaluates an objective until the deadline.
-class Late final : public Objective {
- public:
-  explicit Late(Objective& inner) : inner_(inner) {}
-
-  double evaluate(Span<const double> x, const Buffers& to) override {
-    end();
-    return inner_.evaluate(x, to);
-  }
-  double values(Span<const double> x, const Buffers& to) override {
-    end();
-    return inner_.values(x, to);
-  }
-  void derivatives(Span<const double> x, const Buffers& to) override {
-    end();
-    inner_.derivatives(x, to);
-  }
-  bool is_joint() const override { return inner_.is_joint(); }
-  void set_deadline(std::chrono::steady_clock::time_point deadline) override { deadline_ = deadline; }
-
-  std::int64_t last = 0;  ///< The number of the evaluation that is to take until the deadline.
-  bool has_ended = false;
-  bool has_deadline() const { return deadline_ != kNever; }
-
- private:
-  void end() {
-    if (++count_ != last) return;
-    ASSERT_TRUE(has_deadline());
-    std::this_thread::sleep_until(deadline_);
-    has_ended = true;
-    throw DeadlinePassed();
-  }
-
-  Objective& inner_;
-  std::int64_t count_ = 0;
-  std::chrono::steady_clock::time_point deadline_ = kNever;
-};
-
-TEST_P(Drive, DeadlineWithinAnEvaluationEndsAtTheLastIterate) {
-  for (const std::int64_t last : {3, 4, 5}) {
-    Late late(objective());
-    late.last = last;
-    Solve solve(GetParam(), {1e-12, 1000, 0.2});
-    std::vector<double> iterate = solve.x();
-    const Timing timing = solve.drive_with(late, [&] {
-      iterate = solve.x();
-      return false;
-    });
-    EXPECT_TRUE(late.has_ended);
-    EXPECT_FALSE(late.has_deadline());
-    EXPECT_NE(std::string(solve.solver->message()).find("ime limit"), std::string::npos) << solve.solver->message();
-    EXPECT_EQ(solve.x(), iterate);
-    if (solve.solver->has_derivatives()) {
-      const std::vector<double> found(solve.problem.gradient.begin(), solve.problem.gradient.end());
-      objective().derivatives(solve.problem.x, buffers_of(solve.problem));
-      EXPECT_EQ(std::vector<double>(solve.problem.gradient.begin(), solve.problem.gradient.end()), found);
-    }
-    EXPECT_GE(timing.evaluate, 0.1);
-  }
-}
-
-TEST_P(Drive, StartIsAlwaysEvaluated) {
-  class Start final : public Objective {
-   public:
-    explicit Start(Objective& inner) : inner_(inner) {}
-    double evaluate(Span<const double> x, const Buffers& to) override { return inner_.evaluate(x, to); }
-    double values(Span<const double> x, const Buffers& to) override { return inner_.values(x, to); }
-    void derivatives(Span<const double> x, const Buffers& to) override { inner_.derivatives(x, to); }
-    bool is_joint() const override { return inner_.is_joint(); }
-    void set_deadline(std::chrono::steady_clock::time_point deadline) override { deadlines.push_back(deadline); }
-    std::vector<std::chrono::steady_clock::time_point> deadlines;
-
-   private:
-    Objective& inner_;
-  };
-  Start start(objective());
-  Solve solve(GetParam(), {1e-12, 1000, 0});
-  solve.drive_with(start);
-  EXPECT_EQ(solve.solver->nfev(), 1);
-  EXPECT_NE(start.deadlines.front(), kNever);  // after the start
-  EXPECT_EQ(start.deadlines.back(), kNever);
-  start.deadlines.clear();
-  Solve(GetParam()).drive_with(start);
-  EXPECT_TRUE(start.deadlines.empty());
-}
-
-TEST_P(Drive, PollsAboutEvery50Milliseconds) {
-  HostObjective function(
-      [&](Span<const double> x, const Buffers& to) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        return objective().values(x, to);
-      },
-      [&](Span<const double> x, const Buffers& to) { objective().derivatives(x, to); });
-  Solve solve(GetParam(), {0});
-  const auto start = std::chrono::steady_clock::now();
-  double seconds = 0;
-  EXPECT_THROW(solve.poll_with(function,
-                               [&] {
-                                 seconds =
-                                     std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-                                 throw std::domain_error("interrupt");
-                               }),
-               std::domain_error);
-  EXPECT_GE(seconds, 0.05);
-}
-
-TEST(DriveStopwatch, PollsByTheClockWhereEvaluationsBecomeLong) {
-  constexpr int kUnread = 4;  // evaluations between two readings of the clock
-  for (int num_short = 1; num_short <= kUnread; ++num_short) {
-    int polls = 0;
-    const InterruptPoll poll = [&] { ++polls; };
-    Stopwatch stopwatch(poll);
-    for (int i = 0; i < num_short; ++i) stopwatch.evaluate([] {});
-    const auto evaluate = [&] { stopwatch.evaluate([] { std::this_thread::sleep_for(2 * kPollInterval); }); };
-    int num_long = 0;
-    for (; polls == 0 && num_long < kUnread; ++num_long) evaluate();
-    EXPECT_EQ(polls, 1) << "after " << num_short << " short evaluations";
-    evaluate();  // from now on each one is timed
-    EXPECT_EQ(polls, 2);
-  }
-}
-
-TEST_P(Drive, QuickSolveIsNotPolled) {
-  Solve solve(GetParam(), {-1, 2});
-  solve.poll_with(objective(), [] { throw std::domain_error("interrupt"); });
-  EXPECT_EQ(solve.solver->nit(), 2);
 }
 
 TEST_P(Drive, GoesOnAfterARestoredIterationWithoutReportingItAgain) {
