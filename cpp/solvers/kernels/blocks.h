@@ -154,7 +154,7 @@ struct Pass {
   static void run(const void* context, std::size_t chunk) {
     const Pass& pass = *static_cast<const Pass*>(context);
     const TileRange tiles{chunk * kChunk, least((chunk + 1) * kChunk, pass.num_tiles)};
-    const Result result = on_chunk<Result>(pass.body, pass.vectors, tiles, pass.scratch.line(chunk, 0));
+    const auto result = on_chunk<Result>(pass.body, pass.vectors, tiles, pass.scratch.line(chunk, 0));
     static_assert(sizeof result <= kTile * sizeof(double));
     __builtin_memcpy(pass.scratch.result(chunk), &result, sizeof result);
   }
