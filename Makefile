@@ -120,6 +120,8 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
 	$(bin)/python benchmarks/evaluation.py
 	$(bin)/python benchmarks/batch.py
+	$(bin)/python benchmarks/fit.py
+	$(bin)/python benchmarks/fit.py --keras
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py
 	$(bin)/python benchmarks/interface.py

@@ -18,6 +18,7 @@ PAGES_THAT_RUN = [
     "docs/going-on.md",
     "docs/in-graph.md",
     "docs/keras.md",
+    "docs/large-data.md",
     "docs/migration.md",
     "docs/serving.md",
     "docs/user-guide.md",
@@ -82,6 +83,16 @@ def test_page_on_keras_runs_from_top_to_bottom() -> None:
     assert names["history"].epoch[0] == 30
     assert names["history"].history["loss"][-1] < names["begun"].history["loss"][-1] < 0.1
     names["folder"].cleanup()
+
+
+def test_page_on_large_data_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/large-data.md")
+    best = names["from_arrays"]
+    assert best.success
+    for other in (names["from_dataset"], names["resumed"], names["fitted"]):
+        np.testing.assert_allclose(other.fun, best.fun, rtol=1e-5)
+    np.testing.assert_array_equal(names["resumed"].x["weights"], best.x["weights"])
+    assert names["losses"][-1] < 0.7 * names["losses"][0]
 
 
 def test_serving_page_runs_from_top_to_bottom() -> None:

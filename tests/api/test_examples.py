@@ -90,3 +90,16 @@ def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
 def test_evaluation_benchmark_reports_every_way() -> None:
     (row,) = reported_by("evaluation.py", "--small")
     assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))
+
+
+def test_fit_benchmark_reports_every_way() -> None:
+    report = reported_by("fit.py", "--small")
+    ways = [row["way"] for row in report["rows"]]
+    assert ways == [
+        *("closure", "DatasetLoss", "DatasetLoss, machine code", "SciPy loop"),
+        *("closure", "DatasetLoss, tf.data", "SciPy loop"),
+    ]
+    assert all(row["seconds"] > 0 for row in report["rows"] + report["memory"])
+    assert "kormos" in report["kormos"]
+    said = run_python(ROOT / "benchmarks" / "fit.py", "--keras", "--small")
+    assert "of an evaluation of the bare loss" in said
