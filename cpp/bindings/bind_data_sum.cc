@@ -24,12 +24,12 @@ struct Part {
   std::size_t rows;  ///< That the functions take.
 };
 
-/// The first rows of each tensor.
-std::vector<InputTensor> first_rows(const std::vector<DataTensor>& data, const Batches& batches, std::size_t rows) {
+/// What stands for so many rows of each tensor until the DataSum chooses them; it does not keep the data alive.
+std::vector<InputTensor> places(const std::vector<DataTensor>& data, const Batches& batches, std::size_t rows) {
   std::vector<InputTensor> result;
+  result.reserve(data.size());
   for (const DataTensor& one : data) {
-    result.push_back(one.tensor);
-    result.back().bytes = one.tensor.bytes / batches.rows * rows;
+    result.push_back({nullptr, one.tensor.dtype, one.tensor.bytes / batches.rows * rows});
   }
   return result;
 }
@@ -57,7 +57,10 @@ class PyDataSum final : public PyObjective {
     }
   }
 
-  void set_rows(const std::vector<ConstraintRow>& rows) { rows_.set(rows); }
+  void set_rows(const std::vector<ConstraintRow>& rows) {
+    check_idle();
+    rows_.set(rows);
+  }
 
   py::array_t<double> sums() const {
     const Span<const double> sums = core_->sums();
@@ -90,6 +93,7 @@ void check(const Part& part, std::size_t num_data) {
 std::unique_ptr<PyDataSum> make(const py::capsule& context, const Calls& batch, const Calls& last, const Calls& penalty,
                                 const std::vector<Component>& components, const std::vector<py::object>& data,
                                 std::size_t rows, std::size_t batch_size, bool is_mean, std::size_t num_sums) {
+  if (batch.empty()) throw py::value_error("batch is empty; it must hold one function, or two.");
   if (rows == 0 || batch_size == 0) throw py::value_error("rows and batch_size must be at least 1.");
   const Batches batches{rows, batch_size, is_mean, num_sums};
   const Part parts[] = {
@@ -100,7 +104,6 @@ std::unique_ptr<PyDataSum> make(const py::capsule& context, const Calls& batch, 
       throw py::value_error(std::string(part.name) + " must hold as many calls as batch.");
     }
   }
-  if (batch.empty()) throw py::value_error("batch is empty; it must hold one function, or two.");
   std::vector<DataTensor> tensors;
   const std::vector<std::size_t> positions = batch.front()->missing();
   for (std::size_t i = 0; i < data.size(); ++i) {
@@ -111,7 +114,7 @@ std::unique_ptr<PyDataSum> make(const py::capsule& context, const Calls& batch, 
   }
   const auto maker = [&](const Part& part, std::size_t i) {
     if (part.calls.empty()) return MakeFunction();
-    return part.calls[i]->maker(context, std::string(part.name) + ": ", first_rows(tensors, batches, part.rows));
+    return part.calls[i]->maker(context, std::string(part.name) + ": ", places(tensors, batches, part.rows));
   };
   std::vector<BatchFunctions> functions;
   for (std::size_t i = 0; i < batch.size(); ++i) {

@@ -19,7 +19,8 @@ namespace tfminimize {
 
 /// A tensor that a function is called with.
 struct InputTensor {
-  /// The elements on the host, 64-byte aligned. For a function that TensorFlow calls, TensorFlow's handle instead.
+  /// The elements on the host, 64-byte aligned; null for an input that only batches have. For a function that
+  /// TensorFlow calls, TensorFlow's handle instead.
   std::shared_ptr<const void> value;
   TF_DataType dtype = TF_DOUBLE;
   std::size_t bytes = 0;  ///< Of the elements; 0 for a handle.

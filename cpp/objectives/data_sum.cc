@@ -93,7 +93,7 @@ DataSum::DataSum(std::vector<Component> components, const Batches& batches, std:
     if (one.last) pass.last.emplace(std::move(one.last), outputs, components_, slices(true));
     if (one.penalty) {
       pass.penalty.emplace(std::move(one.penalty), outputs_of(components_, has_gradient, 0), components_,
-                           std::vector<BatchedInput>());
+                           slices(false));
     }
   }
   for (Pass& pass : passes_) numbered_.push_back(&pass.batch);
@@ -141,6 +141,7 @@ void DataSum::set_input(std::size_t position, const InputTensor& tensor) {
   for (Pass& pass : passes_) {
     pass.batch.set_data(slices(false));
     if (pass.last) pass.last->set_data(slices(true));
+    if (pass.penalty) pass.penalty->set_data(slices(false));
   }
 }
 
@@ -179,6 +180,7 @@ class DataSum::Evaluation {
     double loss = loss_ / divisor;
     std::optional<CompiledFunction::Call> penalty;
     if (pass_.penalty) {
+      (*pass_.penalty)[0].select(0);
       penalty.emplace((*pass_.penalty)[0], x_);
       loss += penalty->scalar(0);
     }

@@ -46,7 +46,8 @@ struct BatchFunctions {
 /// A function and as many copies as threads call it, all with the same inputs.
 class FunctionCopies {
  public:
-  /// Makes one. `components` must outlive the object. `data` are the inputs that select() chooses.
+  /// Makes one. `components` must outlive the object. `data` are the inputs that select() chooses; `make` needs only
+  /// their sizes.
   FunctionCopies(MakeFunction make, std::vector<Output> outputs, Components& components,
                  std::vector<BatchedInput> data);
 
