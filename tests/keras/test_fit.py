@@ -174,6 +174,26 @@ def test_data_of_each_kind_are_read(jit_compile: bool) -> None:
     assert_as_evaluated(model, history, x, y, sample_weight=weight)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_inputs_and_targets_may_be_left_out(batch_size: Any, jit_compile: bool) -> None:
+    class OneOrTwo(keras.layers.Layer):
+        def call(self, left: Any, right: Any = None) -> Any:
+            return left if right is None else left + right
+
+    x, y = rows()
+    left, right = keras.Input((3,)), keras.Input((3,), optional=True)
+    hidden = keras.layers.Dense(4, activation="tanh")(OneOrTwo()(left, right))
+    model = keras.Model([left, right], [keras.layers.Dense(1)(hidden), keras.layers.Dense(1)(hidden)])
+    model.compile(loss=["mse", None])
+    start = model.get_weights()
+    given = {"batch_size": batch_size, "jit_compile": jit_compile, "epochs": 4, "verbose": 0}
+    losses = tfm.keras.fit(model, [x, None], [y, None], **given).history["loss"]
+    model.set_weights(start)
+    expected = tfm.keras.fit(model, [x, np.zeros_like(x)], [y, y], **given).history["loss"]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
 def test_weights_of_classes_are_those_of_keras() -> None:
     x, y = labels()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

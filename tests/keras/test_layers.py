@@ -92,6 +92,17 @@ def test_layer_that_changes_its_state_is_refused() -> None:
     assert float(model.get_layer("culprit").count.numpy()) == 0.0
 
 
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_recurrent_layer_that_keeps_its_state_is_refused(kind: Any) -> None:
+    model = keras.Sequential(
+        [keras.Input((5, 2), batch_size=10), kind(3, stateful=True, name="culprit"), layers.Dense(1)]
+    )
+    model.compile(loss="mse")
+    x = np.random.default_rng(0).normal(size=(30, 5, 2)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"layer 'culprit' .*changes its state in training .*or set stateful=False"):
+        tfm.keras.fit(model, x, x[:, 0, :1], batch_size=10, verbose=0)
+
+
 def test_batch_normalization_in_several_batches_is_refused() -> None:
     model = model_with(layers.BatchNormalization(name="culprit"))
     x, y = rows()

@@ -81,6 +81,16 @@ def test_model_is_saved_and_loaded(make: Any, optimizer: Any, tmp_path: Path) ->
     assert kept == model.fit(x, y, epochs=3, verbose=0).history
 
 
+@KINDS
+def test_legacy_format_is_refused(make: Any, tmp_path: Path) -> None:
+    model = make()
+    for optimizer in (tfm.LBFGSB(), tfm.SLSQP()):
+        model.compile(optimizer=optimizer, loss="mse")
+        model.fit(*rows(), epochs=2, verbose=0)
+        with pytest.raises(AttributeError, match=r"cannot be loaded from HDF5: save it as 'model.keras'"):
+            model.save(tmp_path / "model.h5")
+
+
 def test_optimizer_that_cannot_be_saved_says_so(tmp_path: Path) -> None:
     model = functional()
     kernel = model.layers[1].kernel.value

@@ -29,6 +29,14 @@ class NativeOptimizer:
     def build(self, variables: Any) -> None:
         """Keras calls it before it loads the state of an optimizer, and there is none."""
 
+    @property
+    def weights(self) -> Any:
+        """Keras asks for this only when it saves a model as HDF5; from that format it makes other kinds of models."""
+        raise AttributeError(
+            f"a model with {type(self).__name__} as its optimizer cannot be loaded from HDF5: save it as "
+            "'model.keras', or its weights alone as 'model.weights.h5'."
+        )
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, for Keras to save.
 

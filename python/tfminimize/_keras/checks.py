@@ -122,7 +122,8 @@ def _refuse_state(layer: keras.Layer, written: list[keras.Variable], data: Train
             "overfitting use kernel_regularizer or EarlyStopping; augment data once, before the fit."
         )
     names = ", ".join(v.path for v in written)
+    remedy = "set stateful=False" if getattr(layer, "stateful", False) else "freeze it by trainable=False"
     raise ValueError(
         f"layer '{layer.name}' ({kind}) changes its state in training ({names}), so that the loss is no function of "
-        "the weights alone: remove the layer, or freeze it by trainable=False."
+        f"the weights alone: remove the layer, or {remedy}."
     )

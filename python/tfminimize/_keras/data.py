@@ -107,9 +107,9 @@ def training_data(x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_s
 
 def _from_arrays(arrays: tuple[Any, ...], batch_size: int | None) -> TrainingData:
     leaves = tf.nest.flatten(arrays)
-    rows = int(leaves[0].shape[0])
+    rows = next(int(leaf.shape[0]) for leaf in leaves if leaf is not None)
     is_one_batch = batch_size is None or batch_size >= rows
-    if any(_is_sparse_or_ragged(leaf) for leaf in leaves):
+    if any(leaf is None or _is_sparse_or_ragged(leaf) for leaf in leaves):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(arrays)
         dataset = private.batches_of(x, y, sample_weight, batch_size=rows if batch_size is None else batch_size)
         return TrainingData(dataset, None, _first(dataset), is_one_batch)

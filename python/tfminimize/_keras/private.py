@@ -77,10 +77,12 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
 
 def variables_of(layer: keras.Layer) -> list[keras.Variable]:
     """The variables of a layer, without those of the layers in it."""
-    own = {id(v) for v in layer.variables}
+    states = keras.tree.flatten(getattr(layer, "states", None))  # of a stateful RNN, which `variables` leaves out
+    own = {id(v): v for v in [*layer.variables, *states] if isinstance(v, keras.Variable)}
     for part in layer._flatten_layers(include_self=False):
-        own -= {id(v) for v in part.variables}
-    return [v for v in layer.variables if id(v) in own]
+        for v in part.variables:
+            own.pop(id(v), None)
+    return list(own.values())
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric:

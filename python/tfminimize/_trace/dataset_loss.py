@@ -275,7 +275,7 @@ def _as_arguments(batch: Any) -> tuple[Any, ...]:
 
 def _rows(batch: Any) -> tf.Tensor:
     """The number of rows of a batch, an integer tensor, checked to be the same for all its leaves."""
-    counts = [tf.shape(leaf, tf.int64)[0] for leaf in tf.nest.flatten(batch)]
+    counts = [tf.shape(leaf, tf.int64)[0] for leaf in tf.nest.flatten(batch) if leaf is not None]
     sentence = "the items of a batch of the tf.data.Dataset differ in their numbers of rows, which are"
     checks = [tf.debugging.Assert(tf.equal(count, counts[0]), [sentence, *counts]) for count in counts[1:]]
     with tf.control_dependencies([check for check in checks if check is not None]):
