@@ -255,6 +255,23 @@ def test_bad_input_is_explained(arguments: Any, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        (None, "penalty returned None: return the penalty"),
+        (0, "the penalty has dtype int32"),
+        (np.ones(3), "the penalty has shape (3,)"),
+        ((1.0, 2.0), "penalty returned a tuple: return only the penalty"),
+    ],
+)
+def test_penalty_that_is_no_real_scalar_is_named(returned: Any, sentence: str, jit: bool) -> None:
+    loss = tfm.DatasetLoss(mean_error, (X, Y), 10, penalty=lambda w: returned)
+    for call in (lambda: tfm.minimize(loss, START, jit_compile=jit), lambda: loss(tf.constant(START))):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            call()
+
+
+@pytest.mark.parametrize("jit", [False, True])
 def test_batches_without_rows_are_left_out(jit: bool) -> None:
     data = batches(10).map(lambda x, y: (x[x[:, 0] > 0.0], y[x[:, 0] > 0.0]))
     empty = tf.data.Dataset.from_tensors((X[:0], Y[:0]))

@@ -85,8 +85,15 @@ class _CalledLoss:
 
     def _values(self, *inputs: tf.Tensor) -> tf.Tensor:
         data, *args = self._rebuild(inputs)
-        (value,) = self._sum.evaluate(data, lambda fun, batch: [scalar(fun(*args, *batch))], (), [tf.TensorShape([])])
+
+        def term(fun: Callable[..., Any], batch: tuple[Any, ...]) -> list[tf.Tensor]:
+            return [self._scalar(fun, (*args, *batch))]
+
+        (value,) = self._sum.evaluate(data, term, (), [tf.TensorShape([])])
         return value
+
+    def _scalar(self, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
+        return scalar(fun(*args)) if fun is self._sum.fun else scalar(fun(*args), "the penalty", "penalty")
 
     def _sums_of_gradients(self, inputs: Sequence[tf.Tensor], is_used: list[bool]) -> list[tf.Tensor]:
         """Return the gradients by all sources in float64; ``is_used`` becomes whether the loss depends on each."""
@@ -104,7 +111,7 @@ class _CalledLoss:
             sources = [source for source in found if source is not None]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(sources)
-                loss = scalar(fun(*args, *batch))
+                loss = self._scalar(fun, (*args, *batch))
             gradients = tape.gradient(loss, sources)
             is_used[:] = [used or g is not None for used, g in zip(is_used, gradients, strict=True)]
             return [

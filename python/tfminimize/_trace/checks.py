@@ -22,16 +22,16 @@ __all__ = [
 ]
 
 
-def scalar(loss: Any, name: str = "the loss") -> tf.Tensor:
+def scalar(loss: Any, name: str = "the loss", function: str = "fun") -> tf.Tensor:
     """Return the loss as a scalar tensor; a single element of any rank counts, as in SciPy."""
     if isinstance(loss, (tuple, list, dict)):
         raise ValueError(
-            f"fun returned a {type(loss).__name__}: return only the loss, a real scalar tensor; "
+            f"{function} returned a {type(loss).__name__}: return only {name}, a real scalar tensor; "
             "TensorFlow computes the gradient."
         )
-    loss = _tensor(loss, "fun", "the loss, a real scalar tensor")
+    loss = _tensor(loss, function, f"{name}, a real scalar tensor")
     if loss.dtype not in (tf.float64, tf.float32):
-        raise ValueError(f"the loss has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
+        raise ValueError(f"{name} has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
     if not loss.shape.is_fully_defined():
         raise ValueError(
             f"{name} has shape {loss.shape}, which is not static: reduce it to a scalar, for example by "

@@ -221,7 +221,7 @@ class ObjectiveGraph:
         sums: list[tf.Tensor] = []
         if self._sum is not None and fun is self._fun:
             result, sums = self._sum.parted(result)
-        loss = scalar(result)
+        loss = scalar(result) if fun is self._fun else scalar(result, "the penalty", "penalty")
         self.loss_dtype = loss.dtype.name
         self.dtype = self._parameters.layout.least_precise([self.dtype, self.loss_dtype])
         return loss, sums
