@@ -122,6 +122,29 @@ def test_metric_may_be_a_vector() -> None:
     np.testing.assert_allclose(history.history["f1_score"][-1], values["f1_score"], rtol=1e-6)
 
 
+def test_metric_may_have_several_results() -> None:
+    class Moments(keras.metrics.Metric):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.sums = self.add_variable((3,), "zeros", name="sums")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            error = keras.ops.cast(y_pred, "float32") - keras.ops.cast(y_true, "float32")
+            rows = keras.ops.cast(keras.ops.shape(error)[0], "float32")
+            self.sums.assign_add(keras.ops.stack([rows, keras.ops.sum(error), keras.ops.sum(error**2)]))
+
+        def result(self) -> Any:
+            return {"bias": self.sums[1] / self.sums[0], "spread": {"square": self.sums[2] / self.sums[0]}}
+
+    x, y = rows()
+    for batch_size in (None, 16):
+        model = compiled(regression(), metrics=[Moments(), "mae"])
+        history = tfm.keras.fit(model, x, y, epochs=3, batch_size=batch_size, verbose=0, validation_data=(x, y)).history
+        assert set(history) == {f"{kind}{name}" for kind in ("", "val_") for name in ("loss", "mae", "bias", "square")}
+        for name in ("bias", "square"):
+            np.testing.assert_allclose(history[name], history[f"val_{name}"], rtol=1e-4, atol=1e-6)
+
+
 def test_metric_that_does_not_add_up_is_refused() -> None:
     class Largest(keras.metrics.Metric):
         def __init__(self) -> None:

@@ -99,7 +99,7 @@ class Measured:
         parts = tf.split(sums, [math.prod(v.shape) for v in variables])
         for variable, start, part in zip(variables, starts, parts, strict=True):
             variable.assign(tf.cast(start + tf.reshape(part, variable.shape), variable.dtype))
-        return {name: tf.convert_to_tensor(value) for name, value in self._model.get_metrics_result().items()}
+        return _flat(self._model.get_metrics_result())
 
     def check_additive(self, before: Sequence[Array], after: Sequence[Array]) -> None:
         """Raise ValueError, naming the metric, unless a batch adds the same again.
@@ -121,3 +121,11 @@ class Measured:
                     "be taken from the evaluations of the solver: give it to the validation only, by "
                     "model.evaluate in a keras.callbacks.LambdaCallback, or write it as a keras.metrics.Mean."
                 )
+
+
+def _flat(results: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """The results of metrics as tensors. One that is a dict gives several, as in Keras's history."""
+    found: dict[str, tf.Tensor] = {}
+    for name, value in results.items():
+        found |= _flat(value) if isinstance(value, dict) else {name: tf.convert_to_tensor(value)}
+    return found
