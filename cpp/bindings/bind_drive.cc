@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "bindings/tensorflow.h"
 #include "driver/drive.h"
 #include "driver/history.h"
+#include "objectives/limited.h"
 
 namespace tfminimize::bindings {
 namespace {
@@ -46,6 +48,9 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
   const LongEvaluationWatch watch(objective, use.core());
+  std::optional<Limited> limited;
+  if (objective.ends_at_deadline && std::isfinite(solver_use.core().maxtime())) limited.emplace(use.core());
+  Objective& core = limited ? *limited : use.core();
   const auto call = [&](const py::function& callback) {
     const GilHeld gil;
     const SolverShown shown(solver);
@@ -63,7 +68,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   };
   History* const record = as_record(history);
   Timing timing;
-  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), use.core(), callbacks, record); });
+  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), core, callbacks, record); });
   if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
   return timing;
 }

@@ -84,11 +84,13 @@ void PyObjective::check_idle() const {
 }
 
 void register_objective(py::module_& m) {
-  const py::class_<PyObjective> binding(
+  py::class_<PyObjective> binding(
       m, "Objective", R"(A function to minimise and the functions that constrain it, if any, with their derivatives.
 
 x, g: [n], c: [m], jacobian: see aligned_matrix(m, n); float64; all but c are 64-byte aligned. Without constraints,
 leave out c and jacobian. An objective serves one drive() or evaluation at a time; a second raises RuntimeError.)");
+  binding.def_readwrite("ends_at_deadline", &PyObjective::ends_at_deadline,
+                        "Whether the solver's maxtime ends an evaluation too, if TensorFlow can cancel it.");
   add_plain_method(binding, "evaluate", &evaluate, {{{"self"}, {"x"}, {"g"}, {"c", false}, {"jacobian", false}}},
                    "Returns f(x), and writes the gradient, the constraints and their Jacobian.");
   add_plain_method(binding, "values", &values, {{{"self"}, {"x"}, {"c", false}}},

@@ -29,6 +29,9 @@ class PyObjective {
   /// itself: those whose offset is NaN, or all if there are no offsets.
   virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
 
+  /// Whether the solver's maxtime ends an evaluation, by cancel().
+  bool ends_at_deadline = false;
+
   /// The seconds that an evaluation takes; infinity until one has been timed.
   double expected_seconds = std::numeric_limits<double>::infinity();
 

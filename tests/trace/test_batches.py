@@ -274,26 +274,47 @@ def slow(w: Any, x: Any, y: Any) -> tf.Tensor:
     return error(w, x, y) + 1e-9 * tf.reduce_mean(a)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_time_limit_acts_between_two_batches(method: str, threads: int) -> None:
-    """An evaluation takes a moment at the start, and many minutes elsewhere."""
-    tfm.set_num_threads(threads)
-    data = (np.tile(X, (1000, 1)), np.tile(Y, 1000))
+def slow_elsewhere(w: Any, x: Any, y: Any) -> tf.Tensor:
+    """The error, which takes a moment at the start, and many minutes elsewhere."""
+    rounds = tf.where(tf.reduce_all(w == START), 0, 100_000)
+    wait = tf.while_loop(lambda i, _: i < rounds, lambda i, s: (i + 1, tf.sin(s)), (0, y[0]))[1]
+    return error(w, x, y) + 1e-9 * tf.stop_gradient(wait)
 
-    def fun(w: Any, x: Any, y: Any) -> tf.Tensor:
-        rounds = tf.where(tf.reduce_all(w == START), 0, 100_000)
-        wait = tf.while_loop(lambda i, _: i < rounds, lambda i, s: (i + 1, tf.sin(s)), (0, y[0]))[1]
-        return error(w, x, y) + 1e-9 * tf.stop_gradient(wait)
 
-    solver = tfm.Minimizer(tfm.DatasetLoss(fun, data, 1), START, method=method, jit_compile=True)
+def assert_limit_ends_the_first_iteration(solver: tfm.Minimizer) -> None:
     one = solver.minimize(options={"maxiter": 0})
     result = solver.minimize(options={"maxtime": 4.0})
-    assert BATCHED in result.backend_reason
     assert (result.success, result.nit, result.nfev) == (False, 0, 1)
     assert "ime limit" in result.message
     np.testing.assert_array_equal(result.x, START)
     np.testing.assert_array_equal(result.jac, one.jac)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_time_limit_acts_between_two_batches(method: str, threads: int) -> None:
+    tfm.set_num_threads(threads)
+    data = (np.tile(X, (1000, 1)), np.tile(Y, 1000))
+    solver = tfm.Minimizer(tfm.DatasetLoss(slow_elsewhere, data, 1), START, method=method, jit_compile=True)
+    assert BATCHED in solver.minimize(options={"maxiter": 0}).backend_reason
+    assert_limit_ends_the_first_iteration(solver)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("kind", ["arrays", "tf.data", "generator", "compiled batches"])
+def test_time_limit_acts_between_two_batches_of_tensorflow(method: str, kind: str) -> None:
+    data, size = (np.tile(X, (10, 1)), np.tile(Y, 10)), 1
+    if kind != "arrays":
+        rows = tf.data.Dataset.from_tensor_slices(data).batch(1)
+        specs = rows.element_spec
+        data = (
+            tf.data.Dataset.from_generator(lambda: iter(rows), output_signature=specs) if kind == "generator" else rows
+        )
+        size = None
+    loss = tfm.DatasetLoss(slow_elsewhere, data, size)
+    solver = tfm.Minimizer(loss, START, method=method, jit_compile=kind == "compiled batches")
+    assert_limit_ends_the_first_iteration(solver)
+    assert solver.minimize(options={"maxiter": 0}).nfev == 1  # TensorFlow's function can be called again
 
 
 @pytest.mark.parametrize("threads", [1, 2])

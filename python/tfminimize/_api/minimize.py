@@ -93,8 +93,8 @@ def minimize(
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``; as in SciPy. Both: ``maxtime=inf``, seconds of wall clock. A solve that has taken them ends
-        before its next evaluation, or the next batch of a `DatasetLoss` in machine code, at the last iterate, like one
-        that reaches ``maxiter``. L-BFGS-B also has ``storage="float64"``: ``"float32"`` keeps its correction pairs in
+        before its next evaluation, or the next batch of a `DatasetLoss`, at the last iterate, like one that reaches
+        ``maxiter``. L-BFGS-B also has ``storage="float64"``: ``"float32"`` keeps its correction pairs in
         half of the memory, and takes another path than SciPy.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.

@@ -99,6 +99,7 @@ class Workspace:
             _share(handle, buffer, segment)
         self.check_sharing()
         self.objective = self._objective(trace, components)
+        self.objective.ends_at_deadline = trace.has_loop
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.batches import WHOLE, Batches, Part, cut
 from tfminimize._trace.checks import check_connected, check_writes
-from tfminimize._trace.dataset_loss import Loss, batch_loss
+from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, batch_loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
@@ -85,6 +85,8 @@ class Trace:
         ``batches``, these for each of their parts.
     batches : Batches or None
         How the data are cut, if the functions are those of a batch. They are machine code then.
+    has_loop : bool
+        Whether TensorFlow, in each function, adds up the batches of a loss over data.
     backend : Backend
     shapes : tuple of tuple of int
         The shapes that the constraint functions return.
@@ -142,6 +144,7 @@ class Trace:
         if jit and batches is not None and not whole and not given.functions:
             made = _made_by_batch(trace, batches)
         self.batches = None if made is None else batches
+        self.has_loop = made is None and isinstance(fun, (BatchSum, DatasetLoss))
         if made is None:
             made = _made_at_once(trace, jit)
         elif not len(given.matrix):
