@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_models import classifier, exact, labels, regression, rows
 
 import tfminimize as tfm
@@ -68,19 +69,31 @@ def test_default_tolerances_end_with_success() -> None:
     assert result.success
 
 
+@tf.custom_gradient
+def turned(x: Any) -> Any:
+    return tf.identity(x), lambda upstream: -upstream
+
+
+class Turned(keras.losses.Loss):
+    """A mean squared error with a wrong gradient."""
+
+    def call(self, y: Any, y_pred: Any) -> Any:
+        return turned((y - y_pred) ** 2)
+
+
 def test_wrong_gradient_is_no_success() -> None:
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def turned(x: Any) -> Any:
-        return tf.identity(x), lambda upstream: -upstream
-
-    class Turned(keras.losses.Loss):
-        def call(self, y: Any, y_pred: Any) -> Any:
-            return turned((y - y_pred) ** 2)
-
-    with pytest.warns(RuntimeWarning, match="ended without success.*ABNORMAL"):
+    with pytest.warns(RuntimeWarning, match="ended without success.*ABNORMAL.*value of the gradient.$"):
         result = fitted(regression(), *rows(), Turned())
+    assert not result.success
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_named_if_a_fit_fails(dtype: str) -> None:
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(4, dtype=f"mixed_{dtype}", name="half")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+    with pytest.warns(RuntimeWarning, match=f"ended without success.*ABNORMAL.*Layer 'half' computes in {dtype}, so"):
+        result = fitted(model, *rows(), Turned())
     assert not result.success
 
 

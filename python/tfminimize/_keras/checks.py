@@ -13,7 +13,7 @@ from tfminimize._keras.loss import BatchLoss, stateless
 from tfminimize._keras.metrics import Measured
 from tfminimize._tf.warning import warn
 
-__all__ = ["build", "check_is_function", "check_model", "check_weights"]
+__all__ = ["about_half_precision", "build", "check_is_function", "check_model", "check_weights"]
 
 
 def check_model(model: Any) -> None:
@@ -71,6 +71,17 @@ def check_weights(model: keras.Model) -> None:
             f"the model '{model.name}' has no trainable weights: set trainable=True on a layer that has weights, and "
             "compile the model again."
         )
+
+
+def about_half_precision(model: keras.Model) -> str:
+    """A sentence if layers compute in 16 bits, else nothing."""
+    for layer in private.layers_of(model):
+        if layer.compute_dtype in ("float16", "bfloat16"):
+            return (
+                f" Layer '{layer.name}' computes in {layer.compute_dtype}, so that the gradient has about 3 digits: "
+                'for a better fit, make the model with keras.config.set_dtype_policy("float32").'
+            )
+    return ""
 
 
 def check_is_function(model: keras.Model, measured: Measured, data: TrainingData, reduction: str) -> None:

@@ -180,6 +180,7 @@ class _Solver:
         loss = dataset_loss(model, self.measured, data)
         checks.check_is_function(model, self.measured, data, loss.without_data.reduction)
         parameters = Parameters(model.trainable_variables, "the trainable weights", may_be_unused=True)
+        self._about_precision = checks.about_half_precision(model)
         self._options = optimizer.options
         self._problem = Problem(parameters, optimizer.method, optimizer.bounds, optimizer.constraints)
         self._problem.options(self._options, None)
@@ -221,7 +222,7 @@ class _Solver:
         elif run.was_stopped and result.status == STOPPED:
             result.message = f"STOP: stop_training or a callback ended the fit after epoch {run.epoch}."
         elif not result.success and result.status not in _LIMITS:
-            warn(f"The fit ended without success: {result.message}", RuntimeWarning)
+            warn(f"The fit ended without success: {result.message}{self._about_precision}", RuntimeWarning)
         return result
 
     def _evaluate(self, x: Any) -> tuple[float, Any]:
