@@ -53,16 +53,17 @@ void Slsqp::State::check_state() const {
                                              : may_have_ended || s.status == SlsqpStatus::kRunning,
               "its status with this request");
   // The request of each phase.
-  constexpr std::array<Request, 11> kRequests{Request::kEvaluate,    Request::kEvaluate,    Request::kDerivatives,
+  constexpr std::array<Request, 12> kRequests{Request::kEvaluate,    Request::kEvaluate,    Request::kDerivatives,
                                               Request::kIteration,   Request::kDerivatives, Request::kIteration,
                                               Request::kDerivatives, Request::kStopped,     Request::kStopped,
-                                              Request::kStopped,     Request::kStopped};
+                                              Request::kStopped,     Request::kStopped,     Request::kStopped};
   const Request request = kRequests[static_cast<std::size_t>(s.phase)];
   const bool has_stopped = s.request == Request::kStopped && request == Request::kIteration;
   check_saved(s.request == request || has_stopped, "its phase with this request");
   const auto is_within_limit = [](int count, int limit) { return count >= 0 && count <= limit; };
   check_saved(is_count(s.nit) && is_count(s.nfev) && is_count(s.njev), "a count");
   check_saved(s.resets >= 1 && s.resets <= kMaxResets + 1 && is_within_limit(s.trials, kMaxTrials), "a count");
+  check_saved(s.phase != Phase::kInSearch || s.trials >= 1, "a count");
   check_saved(is_within_limit(s.reversed_f, kMaxTrials) && is_within_limit(s.reversed_violation, kMaxTrials) &&
                   is_within_limit(s.short_searches, kMaxShortSearches),
               "a count");
@@ -128,6 +129,7 @@ Request Slsqp::advance(double f, bool with_derivatives) {
     case State::Phase::kLimit:
     case State::Phase::kNoDescent:
     case State::Phase::kInterrupted:
+    case State::Phase::kInSearch:
     case State::Phase::kEnd:
       break;
   }

@@ -65,6 +65,9 @@ void Slsqp::State::resume() {
       s.phase = Phase::kStartDerivatives;
       s.request = s.has_derivatives ? iterate() : Request::kDerivatives;
       break;
+    case Phase::kInSearch:
+      s.request = return_to_trial();
+      break;
     case Phase::kNoDescent:
       s.request = stop_without_descent();
       break;
@@ -127,7 +130,7 @@ Slsqp::State::Phase Slsqp::State::interrupt() {
     case Phase::kTrialDerivatives:
       return_to_iterate();
       --s.nit;
-      return Phase::kInterrupted;
+      return Phase::kInSearch;
     case Phase::kStartDerivatives:
       return Phase::kInterrupted;
     case Phase::kIterationDerivatives:

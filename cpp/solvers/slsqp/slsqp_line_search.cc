@@ -111,6 +111,15 @@ void Slsqp::State::return_to_iterate() {
   s.has_derivatives = s.phase == Phase::kTrial && s.trials == 1;
 }
 
+/// Goes on with the line search at the trial that was not finished.
+Request Slsqp::State::return_to_trial() {
+  if (s.nit >= options.maxiter) return stop(SlsqpStatus::kMaxIterations, Phase::kInSearch);
+  s.status = SlsqpStatus::kRunning;
+  ++s.nit;
+  --s.trials;
+  return move();
+}
+
 /// Ends the solve at the start of the line search.
 Request Slsqp::State::fail_line_search(SlsqpStatus status) {
   return_to_iterate();

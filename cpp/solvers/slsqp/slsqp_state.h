@@ -37,7 +37,8 @@ struct Slsqp::State {
     // The solver has stopped and will not advance, unless the solve is resumed:
     kLimit,        ///< at the limit, before an iteration,
     kNoDescent,    ///< or because no direction descends,
-    kInterrupted,  ///< or because the caller ended it before an iteration was complete.
+    kInterrupted,  ///< or because the caller ended it before an iteration was complete,
+    kInSearch,     ///< or in its line search.
     kEnd,          ///< It is not resumed.
   };
 
@@ -150,6 +151,7 @@ struct Slsqp::State {
 
   Request begin_line_search();
   Request move();
+  Request return_to_trial();
   Request backtrack(double factor);
   Request backtrack_from_non_finite(SlsqpStatus failure);
   Request fail_line_search(SlsqpStatus status);

@@ -179,6 +179,26 @@ TEST_P(SlsqpStateTest, SolveThatTheLimitHasEndedGoesOnWithAnother) {
   }
 }
 
+TEST_P(SlsqpStateTest, SolveThatTheTimeLimitHasEndedGoesOn) {
+  Start whole(problem_);
+  whole.finish();
+  for (int steps = 1;; ++steps) {
+    Start ended(problem_);
+    for (int i = 0; i < steps && ended.solver.request() != Request::kStopped; ++i) ended.advance();
+    if (ended.solver.request() == Request::kStopped) break;
+    ended.solver.stop(StopReason::kTimeLimit);
+    Start resumed(elsewhere(problem_));
+    resumed.solver.restore(ended.solver.save());
+    resumed.solver.resume({1e-10, 40});
+    resumed.finish();
+    EXPECT_EQ(resumed.x(), whole.x()) << steps;
+    EXPECT_EQ(resumed.solver.fun(), whole.solver.fun());
+    EXPECT_EQ(resumed.solver.status(), whole.solver.status());
+    EXPECT_EQ(resumed.solver.nit(), whole.solver.nit());
+    EXPECT_EQ(resumed.multipliers(), whole.multipliers());
+  }
+}
+
 TEST_P(SlsqpStateTest, SolveThatHasEndedForGoodEndsAgain) {
   Start whole(problem_);
   whole.finish();
