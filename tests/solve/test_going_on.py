@@ -283,7 +283,7 @@ def test_callback_is_told_once_of_the_end() -> None:
 @pytest.mark.parametrize(
     ("here", "difference"),
     [
-        ({"method": "SLSQP"}, "one of L-BFGS-B, but this solve uses SLSQP"),
+        ({"method": "SLSQP"}, "comes from L-BFGS-B, but this solve uses SLSQP"),
         ({"x0": np.zeros(4)}, r"float64 of shape \(5,\)\), but x0 has .*float64 of shape \(4,\)"),
         ({"x0": np.zeros(5, np.float32)}, r"float64 of shape .*float32 of shape"),
         ({"x0": [tf.zeros(2), tf.zeros(3)], "fun": lambda x: rosenbrock(tf.concat(x, 0))}, "1 leaves .* 2 leaves"),
