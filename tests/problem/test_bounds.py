@@ -329,7 +329,7 @@ def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -
     def solved(infinity: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x0 = np.array([-4.0, 3.0, 7.0, -1.0, 2.0])
         bounded = tfm.ops.minimize(rosenbrock, x0, bounds=(-infinity, infinity), method=method)
-        return bounded.history, tfm.ops.minimize(rosenbrock, x0, method=method).history
+        return bounded.history["fun"], tfm.ops.minimize(rosenbrock, x0, method=method).history["fun"]
 
     bounded, free = solved(tf.constant(np.inf, tf.float64))
     np.testing.assert_array_equal(bounded, free)

@@ -110,7 +110,7 @@ def test_warm_solve_can_be_saved_and_gone_on_with() -> None:
 
 @pytest.mark.parametrize(
     ("here", "difference"),
-    [({"method": "SLSQP"}, "one of L-BFGS-B, but this solve uses SLSQP"), ({"x0": np.zeros(4)}, "but x0 has")],
+    [({"method": "SLSQP"}, "comes from L-BFGS-B, but this solve uses SLSQP"), ({"x0": np.zeros(4)}, "but x0 has")],
 )
 def test_another_method_or_size_is_refused(here: dict[str, Any], difference: str) -> None:
     first = tfm.minimize(rosenbrock, X0)
