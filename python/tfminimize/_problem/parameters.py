@@ -335,7 +335,8 @@ def _shown(value: Any) -> str:
 
 
 def _check_finite(value: Array, name: str) -> None:
-    if value.size <= _FEW and math.isfinite(np.vdot(value, value)):  # a fifth of the time of the next line
+    # For few elements, a product takes a fifth of the time of isfinite(), and for a vector a seventh.
+    if value.size <= _FEW and math.isfinite(value.dot(value) if value.ndim == 1 else np.vdot(value, value)):
         return
     if np.isfinite(value).all():
         return

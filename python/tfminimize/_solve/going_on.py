@@ -29,7 +29,7 @@ _taking = threading.Lock()
 
 
 class Circumstances(NamedTuple):
-    """A solve as far as a state must know it; cheap to make, as every solve needs them."""
+    """A solve as far as a state must know it."""
 
     method: NativeMethod
     layout: Layout
@@ -62,7 +62,8 @@ class Source:
     Parameters
     ----------
     solver : _native.Solver
-    circumstances : Circumstances
+    circumstances : tuple
+        What `Circumstances` are made of: making them takes time that only a state is worth.
     record : _native.History
 
     Attributes
@@ -73,7 +74,7 @@ class Source:
 
     __slots__ = ("__weakref__", "_circumstances", "_record", "_saved", "_solver", "_state", "outcome")
 
-    def __init__(self, solver: Any, circumstances: Circumstances, record: _native.History) -> None:
+    def __init__(self, solver: Any, circumstances: tuple[Any, ...], record: _native.History) -> None:
         self._solver = solver
         self._circumstances = circumstances
         self._record = record
@@ -97,7 +98,7 @@ class Source:
                 counts = dict(zip(_OUTCOME, self.outcome or (), strict=True))
                 counts["seconds"] = self._record.seconds
                 history = self._record.columns() if self._record.keeps_rows else {}
-                circumstances = self._circumstances
+                circumstances = Circumstances(*self._circumstances)
                 self._state = State.of(circumstances.conditions(), self._saved, circumstances.options, counts, history)
                 self._saved = None
         if self._state is None:

@@ -100,13 +100,13 @@ def solve(
     """
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
-    circumstances = Circumstances(method, workspace.layout, bounds, options, workspace.precision, workspace.linear)
+    circumstances = method, workspace.layout, bounds, options, workspace.precision, workspace.linear
     if begin is not AT_THE_START:
-        begin.apply(solver, circumstances)
+        begin.apply(solver, Circumstances(*circumstances))
     record = begin.record(history)
-    user_callback = on_iteration = None
+    user_callback = on_iteration = on_begin = None
     if callback is not None:
-        user_callback = UserCallback(callback)
+        user_callback, on_begin = UserCallback(callback), begin_of(callback)
 
         def on_iteration() -> bool:
             present = Source(solver, circumstances, record)
@@ -119,7 +119,6 @@ def solve(
     on_start = None if workspace.is_checked else workspace.check_sharing_once
     source = Source(solver, circumstances, record)
     try:
-        on_begin = begin_of(callback)
         timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record, on_begin)
     except BaseException as error:
         tell_end(callback, source.state, error)

@@ -100,6 +100,7 @@ class Workspace:
         self.check_sharing()
         self.objective = self._objective(trace, components)
         self.objective.ends_at_deadline = trace.has_loop
+        self._calls_batches = trace.batches is not None
 
     @property
     def size(self) -> int:
@@ -109,9 +110,9 @@ class Workspace:
     @property
     def reason(self) -> str:
         """Why the functions run in this backend, and how many threads call those of a batch."""
-        if not isinstance(self.objective, _native.DataSum):
+        if not self._calls_batches:
             return self.backend.reason
-        count = self.objective.num_threads
+        count = self.objective.num_threads  # type: ignore[union-attr]
         return f"{self.backend.reason} in {count} thread{'s' if count > 1 else ''}"
 
     @property
