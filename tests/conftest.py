@@ -13,8 +13,13 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
 from interpreter import run_python
+
+# How long inputs take to be made says nothing about the code, but much about what else the machine does.
+hypothesis.settings.register_profile("patient", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 # A shell that starts the tests in the background makes them and their child processes ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

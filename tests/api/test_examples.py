@@ -38,6 +38,7 @@ def test_solver_benchmark_reports_every_size_with_and_without_bounds() -> None:
     assert all(row["tfminimize_ns"] > 0 and row["scipy_1_thread_ns"] > 0 for row in report)
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_slsqp_benchmark_reports_every_problem() -> None:
     report = reported_by("slsqp.py", "--small")
     assert [(row["n"], row["rows"]) for row in report["iterations"]] == [(16, 8), (32, 16), (32, 0)]
@@ -46,6 +47,7 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
     assert all(row["seconds"] > 0 and row["scipy_seconds"] > 0 for row in report["iterations"] + report["example"])
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_leaks_benchmark_reports_constant_memory() -> None:
     report = reported_by("leaks.py", "--small")
     assert [row["count"] for row in report] == [100_000, 100_000, 20]
@@ -54,6 +56,7 @@ def test_leaks_benchmark_reports_constant_memory() -> None:
     assert solves["bytes_each"] < 1
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_interface_benchmark_reports_every_problem() -> None:
     report = reported_by("interface.py", "--small")
     assert [row["problem"] for row in report[:2]] == ["Rosenbrock, n = 4", "Burgers, 1 x 5, 50 points"]
@@ -64,6 +67,7 @@ def test_interface_benchmark_reports_every_problem() -> None:
         assert 0 < row["tfminimize"]["outside"] < 1
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_batch_benchmark_reports_every_solver() -> None:
     report = reported_by("batch.py", "--small")
     ours = [(row["solver"], row["bounds"], row["threads"]) for row in report if row["solver"].startswith("tfminimize")]
@@ -78,6 +82,7 @@ def test_batch_benchmark_reports_every_solver() -> None:
         assert set(row["ratios"]) == {"1", "2"}
 
 
+@pytest.mark.weekly  # others like it run for each change
 @pytest.mark.usefixtures("tensorflow_probability")
 def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
     report = reported_by("in_graph.py", "--small")
@@ -87,6 +92,7 @@ def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
     assert [row["mode"] for row in report["ratios"]] == ["graph", "XLA"]
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_evaluation_benchmark_reports_every_way() -> None:
     (row,) = reported_by("evaluation.py", "--small")
     assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))

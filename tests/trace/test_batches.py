@@ -283,7 +283,7 @@ def slow_elsewhere(w: Any, x: Any, y: Any) -> tf.Tensor:
 
 def assert_limit_ends_the_first_iteration(solver: tfm.Minimizer) -> None:
     one = solver.minimize(options={"maxiter": 0})
-    result = solver.minimize(options={"maxtime": 4.0})
+    result = solver.minimize(options={"maxtime": 2.0})
     assert (result.success, result.nit, result.nfev) == (False, 0, 1)
     assert "ime limit" in result.message
     np.testing.assert_array_equal(result.x, START)
