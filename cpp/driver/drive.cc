@@ -133,8 +133,8 @@ class Loop {
   }
 
   void add_row(double gradient_norm, double step) {
-    history_->rows.push_back({solver_.fun(), gradient_norm, step, solver_.nfev(), earlier_ + stopwatch_.seconds(),
-                              solver_.constr_violation()});
+    history_->rows.push_back({solver_.fun(), gradient_norm, step, solver_.nfev(),
+                              earlier_ + stopwatch_.seconds_at_mark(), solver_.constr_violation()});
   }
 
   void note_seconds() {

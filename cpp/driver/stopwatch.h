@@ -88,6 +88,9 @@ class Stopwatch {
   /// Since the beginning, callbacks and polls included.
   double seconds() const { return Seconds(Clock::now() - start_).count(); }
 
+  /// The same when the clock was last read: at the end of the last evaluation, or of one a few short ones ago.
+  double seconds_at_mark() const { return Seconds(mark_ - start_).count(); }
+
   Timing finish() const {
     const double total = Seconds(Clock::now() - begin_).count();
     double spent = Seconds(long_).count();
