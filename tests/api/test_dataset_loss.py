@@ -14,6 +14,8 @@ from interrupts import ctrl_c
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(103, 3))
 Y = X @ [1.0, -2.0, 3.0] + RANDOM.normal(size=103)

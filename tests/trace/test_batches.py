@@ -16,6 +16,8 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.program import Program
 from tfminimize._trace.dataset_loss import split_data, with_sums
 
+pytestmark = pytest.mark.slow
+
 RANDOM = np.random.default_rng(5)
 ROWS = 203
 X = RANDOM.normal(size=(ROWS, 4))

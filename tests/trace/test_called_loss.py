@@ -14,6 +14,8 @@ import tensorflow as tf
 
 import tfminimize as tfm
 
+pytestmark = pytest.mark.slow
+
 v1 = tf.compat.v1
 
 RANDOM = np.random.default_rng(1)
