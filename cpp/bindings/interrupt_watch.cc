@@ -19,9 +19,6 @@
 namespace tfminimize::bindings {
 namespace {
 
-/// Cancelling is repeated, since an evaluation may begin just after the last try.
-constexpr int kRepeatMilliseconds = 20;
-
 /// A shorter evaluation is not worth a thread that could cancel it; Ctrl-C waits until it ends.
 constexpr double kLongEvaluation = 0.02;
 
@@ -192,7 +189,7 @@ void InterruptWatcher::watch() {
     const std::lock_guard<std::mutex> lock(mutex_);
     read_signals();
     if (last) return;
-    timeout = interrupted_ ? kRepeatMilliseconds : -1;
+    timeout = interrupted_ ? static_cast<int>(kRepeatCancel.count()) : -1;
     if (!interrupted_) continue;
     for (Objective* objective : objectives_) objective->cancel();
   }

@@ -17,9 +17,6 @@
 namespace tfminimize {
 namespace {
 
-/// Cancelling is repeated, since an evaluation may begin just after the last try.
-constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
-
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// Thrown to end a solve when the batch has been stopped.

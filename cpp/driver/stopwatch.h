@@ -79,7 +79,7 @@ class Stopwatch {
     leave_out(start);
   }
 
-  /// The end of those seconds; time_point::max() if there is none.
+  /// When the solve becomes late; time_point::max() for never.
   std::chrono::steady_clock::time_point deadline() const { return deadline_; }
 
   /// Whether the deadline had passed when the clock was last read.

@@ -39,8 +39,8 @@ struct DataTensor {
 /// data have as many rows as there are in the batch. `penalty` ignores the data.
 struct BatchFunctions {
   MakeFunction batch;
-  MakeFunction last;     ///< Of the smaller last batch; empty if there is none.
-  MakeFunction penalty;  ///< Added once; empty for none.
+  MakeFunction last;     ///< Of the smaller last batch; empty if all batches are whole.
+  MakeFunction penalty;  ///< Added once; may be empty.
 };
 
 /// A function and as many copies as threads call it, all with the same inputs.

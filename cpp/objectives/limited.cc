@@ -1,12 +1,6 @@
 #include "objectives/limited.h"
 
 namespace tfminimize {
-namespace {
-
-/// Cancelling is repeated, since an evaluation may begin just after the last try.
-constexpr auto kRepeat = std::chrono::milliseconds(20);
-
-}  // namespace
 
 CancelTimer::CancelTimer(Objective& objective, std::chrono::steady_clock::time_point time)
     : thread_([this, &objective, time] { wait(objective, time); }) {}
@@ -30,7 +24,7 @@ void CancelTimer::wait(Objective& objective, std::chrono::steady_clock::time_poi
   while (!ended_.wait_until(lock, time, [this] { return has_ended_; })) {
     has_fired_ = true;
     objective.cancel();
-    time = std::chrono::steady_clock::now() + kRepeat;
+    time = std::chrono::steady_clock::now() + kRepeatCancel;
   }
 }
 

@@ -27,6 +27,9 @@ struct DeadlinePassed {};
 /// No deadline.
 inline constexpr auto kNever = std::chrono::steady_clock::time_point::max();
 
+/// How often an evaluation is cancelled again, since it may begin just after the last try.
+inline constexpr auto kRepeatCancel = std::chrono::milliseconds(20);
+
 /// A function f to minimise, and the constraint functions c if there are any, with their derivatives.
 ///
 /// x: [n], 64-byte aligned; it must not overlap a buffer. Exceptions from the functions come through, and the buffers

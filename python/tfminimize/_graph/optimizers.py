@@ -27,7 +27,7 @@ class NativeOptimizer:
     """Epochs of the model that was fitted last."""
 
     def build(self, variables: Any) -> None:
-        """Keras calls it before it loads the state of an optimizer, and there is none."""
+        """Do nothing: Keras calls it before it loads the state of an optimizer, and this one has no state."""
 
     @property
     def weights(self) -> Any:

@@ -14,7 +14,7 @@ from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._problem.parameters import Parameters, as_variable
 from tfminimize._trace.checks import check_connected, dense, scalar
-from tfminimize._trace.user_function import inside_trace
+from tfminimize._trace.user_function import inside_trace, takes
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
 
@@ -432,19 +432,11 @@ def _trace_function(trace_fn: Callable[..., Any]) -> _Trace:
         signature = inspect.signature(trace_fn)
     except (TypeError, ValueError):  # a builtin without a signature
         return trace_fn
-    if _takes(signature, 1):
+    if takes(signature, 1):
         return trace_fn
-    if _takes(signature, 3):
+    if takes(signature, 3):
         return lambda quantities: trace_fn(quantities.loss, quantities.gradients, quantities.parameters)
     raise ValueError(
         f"trace_fn has the arguments {signature}: give a function of one argument, the traceable quantities, or of "
         "three, (loss, grads, variables)."
     )
-
-
-def _takes(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True

@@ -183,7 +183,6 @@ class _Solver:
         self._about_precision = checks.about_half_precision(model)
         self._options = optimizer.options
         self._problem = Problem(parameters, optimizer.method, optimizer.bounds, optimizer.constraints)
-        self._problem.options(self._options, None)
         self._problem.check_memory(parameters, self._problem.options(self._options, None))
         fun, self._args = split_data(loss, ())
         self._program = Program(fun, parameters, bool(model.jit_compile) if jit_compile is None else jit_compile)

@@ -57,7 +57,7 @@ class Workspace:
     is_checked : bool
         Whether its scratch variables still shared the memory of x after an evaluation.
     has_sums : bool
-        Whether the functions return sums beside the loss; see `with_sums`.
+        Whether the functions also return sums; see `with_sums`.
     """
 
     def __init__(self, trace: Trace, parameters: Parameters, tensors: Sequence[tf.Tensor]) -> None:
@@ -117,7 +117,7 @@ class Workspace:
 
     @property
     def sums(self) -> Float64:
-        """What the last evaluation has added up beside a loss `with_sums`, a copy; empty for any other loss."""
+        """The sums of the last evaluation, a copy; empty unless the loss is one `with_sums`."""
         return self.objective.sums
 
     def _objective(

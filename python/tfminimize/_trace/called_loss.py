@@ -12,7 +12,7 @@ from tfminimize._problem.arguments import Arguments
 from tfminimize._tf import private
 from tfminimize._trace.checks import dense, scalar
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.user_function import inside_trace
+from tfminimize._trace.user_function import inside_trace, takes
 
 __all__ = ["call", "clear"]
 
@@ -148,7 +148,7 @@ def _takes_x(penalty: Callable[..., Any]) -> bool:
         signature = inspect.signature(penalty)
     except (TypeError, ValueError):  # a builtin without a signature
         return True
-    can_do_without, can_take_x = _binds(signature, 0), _binds(signature, 1)
+    can_do_without, can_take_x = takes(signature, 0), takes(signature, 1)
     if can_do_without and can_take_x:
         name = getattr(penalty, "__name__", type(penalty).__name__)
         raise TypeError(
@@ -156,14 +156,6 @@ def _takes_x(penalty: Callable[..., Any]) -> bool:
             "cannot know which is meant. Let it need x (or, for variables, take no arguments)."
         )
     return not can_do_without
-
-
-def _binds(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
 
 
 _recent: Recent[_CalledLoss] = Recent(8)

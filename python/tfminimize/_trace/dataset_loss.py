@@ -32,7 +32,7 @@ class BatchSum(NamedTuple):
     """See `with_sums`."""
 
     def parted(self, result: Any) -> tuple[Any, list[tf.Tensor]]:
-        """The loss that ``fun`` has returned, and one vector of the tensors to add up beside it, if there are any."""
+        """Split what ``fun`` has returned into the loss and the sums: one vector in a list, or an empty list."""
         if not self.has_sums:
             return result, []
         loss, tensors = result
@@ -47,18 +47,18 @@ class BatchSum(NamedTuple):
     def evaluate(
         self, data: Any, term: Callable[..., list[tf.Tensor]], args: tuple[Any, ...], shapes: Sequence[Any]
     ) -> list[tf.Tensor]:
-        """Add ``term(fun, (*args, *batch))`` over all batches, and ``term(penalty, ())``; see `total`."""
+        """Add ``term(fun, (*args, *batch))`` over all batches, and ``term(penalty, ())``; see `_total`."""
 
         def terms(batch: tuple[Any, ...]) -> list[tf.Tensor]:
             return term(self.fun, (*args, *batch))
 
-        totals = self.total(data, tf.function(terms, autograph=False) if self.has_sums else terms, shapes)
+        totals = self._total(data, tf.function(terms, autograph=False) if self.has_sums else terms, shapes)
         if self.penalty is None:
             return totals
         added = zip(totals, term(self.penalty, ()), strict=False)
         return [*(t + tf.cast(p, t.dtype) for t, p in added), *totals[len(shapes) :]]
 
-    def total(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
+    def _total(self, data: Any, terms: Terms, shapes: Sequence[tf.TensorShape]) -> list[tf.Tensor]:
         """Add ``terms`` over all batches, in float64 and always in the same order.
 
         Parameters
@@ -242,7 +242,7 @@ class DatasetLoss:
 
 
 def with_sums(loss: DatasetLoss) -> DatasetLoss:
-    """The same loss, of a ``fun`` that returns ``(loss, tensors)``; the tensors are added up beside the loss.
+    """The same loss, of a ``fun`` that returns ``(loss, tensors)``; the tensors are added up too.
 
     They may have any number, real dtypes and static shapes. Each is cast to float64 and flattened, and their sum over
     all batches has the weight 1, also for "mean". They are not differentiated, and the penalty adds nothing to them.

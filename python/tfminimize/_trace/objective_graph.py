@@ -53,7 +53,7 @@ class ObjectiveGraph:
     dtype : str
         The least precise of x, the loss and the constraints.
     num_sums : int
-        How many sums over batches the loss has beside it; see `with_sums`.
+        How many sums over batches there are besides the loss; see `with_sums`.
     uses : list of bool
         Whether the loss depends on each component of x.
     reads_dataset : bool
@@ -216,7 +216,7 @@ class ObjectiveGraph:
     def _loss_and_sums(
         self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss, and a vector of what is to be added up beside it, if there is anything."""
+        """The loss and the sums; see `BatchSum.parted`."""
         result = fun(*self._x(sources), *args)
         sums: list[tf.Tensor] = []
         if self._sum is not None and fun is self._fun:

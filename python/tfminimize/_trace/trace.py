@@ -93,7 +93,7 @@ class Trace:
     num_values : int
         How many values these have in all.
     num_sums : int
-        How many sums the functions return beside a loss `with_sums`, as their last output.
+        How many sums the functions return as their last output, with a loss `with_sums`.
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
@@ -144,7 +144,6 @@ class Trace:
         if jit and batches is not None and not whole and not given.functions:
             made = _made_by_batch(trace, batches)
         self.batches = None if made is None else batches
-        self.has_loop = made is None and isinstance(fun, (BatchSum, DatasetLoss))
         if made is None:
             made = _made_at_once(trace, jit)
         elif not len(given.matrix):
@@ -153,6 +152,7 @@ class Trace:
         if batches is not None and self.batches is None:
             reason += "; TensorFlow's loop adds up the batches"
             reason += ", as there are constraint functions" if made.programs is not None and given.functions else ""
+        self.has_loop = made.programs is None and isinstance(fun, (BatchSum, DatasetLoss))
         if made.programs is None:
             self.functions, self.backend = _for_tensorflow(made.functions, parameters, specs, made.jit, reason)
         else:

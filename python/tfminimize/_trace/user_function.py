@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfminimize._tf import private
 
-__all__ = ["check_context", "follows_jit", "inside_trace"]
+__all__ = ["check_context", "follows_jit", "inside_trace", "takes"]
 
 
 def follows_jit(fun: Any) -> bool:
@@ -77,3 +77,12 @@ def _described(argument: Any) -> str:
     if tf.is_tensor(argument):
         return f"{argument.dtype.name} tensor of shape {argument.shape}"
     return type(argument).__name__
+
+
+def takes(signature: inspect.Signature, count: int) -> bool:
+    """Whether a function of this signature can be called with so many arguments."""
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
