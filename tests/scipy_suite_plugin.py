@@ -61,7 +61,7 @@ def _minimize_slsqp(
     callback: Any = None,
     **options: Any,
 ) -> OptimizeResult:
-    """Replaces SciPy's private function, which `fmin_slsqp` calls too, by our public one."""
+    """Replaces SciPy's private function, by our public one."""
     CALLS["SLSQP"] += 1
     return tfminimize.scipy.slsqp(
         func,
@@ -80,12 +80,18 @@ def _fmin_l_bfgs_b(*args: Any, **kwargs: Any) -> Any:
     return tfminimize.scipy.fmin_l_bfgs_b(*args, **kwargs)
 
 
+def _fmin_slsqp(*args: Any, **kwargs: Any) -> Any:
+    CALLS["fmin_slsqp"] += 1
+    return tfminimize.scipy.fmin_slsqp(*args, **kwargs)
+
+
 _fmin_l_bfgs_b.__signature__ = inspect.signature(scipy.optimize.fmin_l_bfgs_b)  # type: ignore[attr-defined]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     _lbfgsb_py._minimize_lbfgsb = _minimize._minimize_lbfgsb = _minimize_lbfgsb
     _slsqp_py._minimize_slsqp = _minimize._minimize_slsqp = _minimize_slsqp
+    scipy.optimize.fmin_slsqp = _slsqp_py.fmin_slsqp = _fmin_slsqp
     scipy.optimize.fmin_l_bfgs_b = _lbfgsb_py.fmin_l_bfgs_b = _fmin_l_bfgs_b
 
 

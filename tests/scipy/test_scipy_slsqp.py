@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
@@ -319,3 +320,71 @@ def test_result_names_the_backend() -> None:
     assert result.backend == "host"
     assert result.timing["evaluate"] > 0
     assert result.timing["solver"] > 0
+
+
+def test_fmin_has_scipys_parameters_and_defaults() -> None:
+    ours = inspect.signature(tfm.scipy.fmin_slsqp).parameters
+    theirs = inspect.signature(scipy.optimize.fmin_slsqp).parameters
+    assert list(ours) == list(theirs)
+    for name, parameter in theirs.items():
+        assert ours[name].default == parameter.default, name
+
+
+def on_circle(x: np.ndarray, r: float) -> Any:
+    return [x @ x - r]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {},
+        {"fprime": lambda x, r: 2 * np.arange(1, 4) * (x - 1)},
+        {"eqcons": [lambda x, r: x[0] + x[1] - r], "ieqcons": [lambda x, r: 0.5 - x[1], lambda x, r: x[2] - r]},
+        {"f_eqcons": on_circle, "fprime_eqcons": lambda x, r: 2 * x[None], "bounds": [(0, 0.9), (0, 2), (0.1, 2)]},
+        {"f_ieqcons": lambda x, r: [r - x @ x], "fprime_ieqcons": lambda x, r: -2 * x[None]},
+        # SciPy's documentation says that the second of these hides the first, but it takes both.
+        {"eqcons": [lambda x, r: x[0] - x[1]], "f_eqcons": on_circle, "f_ieqcons": lambda x, r: x},
+        {"iter": 2, "epsilon": 1e-6},
+        {"acc": 1e-12},
+    ],
+    ids=", ".join,
+)
+def test_fmin_returns_what_scipys_does(kwargs: dict[str, Any]) -> None:
+    def weighted(x: np.ndarray, r: float) -> Any:
+        return bowl(x)
+
+    def run(fmin: Any, **more: Any) -> Any:
+        return fmin(weighted, [0.2, 0.3, 0.4], args=(1.5,), iprint=0, **kwargs, **more)
+
+    x, fun, nit, mode, message = run(tfm.scipy.fmin_slsqp, full_output=True)
+    their_x, their_fun, *theirs = run(scipy.optimize.fmin_slsqp, full_output=True)
+    if not (kwargs.get("iter") and Version(scipy.__version__) < Version("1.16")):  # makes one iteration less
+        assert [nit, mode, message] == theirs
+        np.testing.assert_allclose(x, their_x, atol=1e-5)
+        np.testing.assert_allclose(fun, their_fun, rtol=1e-6, atol=1e-10)
+    np.testing.assert_array_equal(run(tfm.scipy.fmin_slsqp), x)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"iprint": 0}, {"iprint": -1}, {"iprint": 2}, {"disp": 0}, {"disp": True}], ids=str
+)
+def test_fmin_prints_as_many_lines_as_scipys(kwargs: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    def lines(fmin: Any) -> int:
+        fmin(bowl, np.zeros(3), **kwargs)
+        return len(capsys.readouterr().out.splitlines())
+
+    assert lines(tfm.scipy.fmin_slsqp) == lines(scipy.optimize.fmin_slsqp)
+
+
+def test_fmin_calls_back_and_stops() -> None:
+    seen: list[np.ndarray] = []
+
+    def callback(xk: np.ndarray) -> None:
+        seen.append(xk)
+        raise StopIteration
+
+    x, _, nit, mode, _ = tfm.scipy.fmin_slsqp(
+        rosen, X0, fprime=rosen_der, iprint=0, full_output=True, callback=callback
+    )
+    assert (len(seen), nit, mode) == (1, 1, 99)
+    np.testing.assert_array_equal(seen[0], x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from tfminimize._scipy.native import (
 )
 from tfminimize._tf.binding import _native
 
-__all__ = ["slsqp"]
+__all__ = ["fmin_slsqp", "slsqp"]
 
 Float64 = NDArray[np.float64]
 
@@ -107,6 +107,106 @@ def slsqp(
         return _solve(HostSolve(functions, loose, user_callback, shown), settings, verbosity)
 
     return over_free_elements(functions, solve)
+
+
+def fmin_slsqp(
+    func: Callable[..., Any],
+    x0: Any,
+    eqcons: Iterable[Callable[..., Any]] = (),
+    f_eqcons: Callable[..., Any] | None = None,
+    ieqcons: Iterable[Callable[..., Any]] = (),
+    f_ieqcons: Callable[..., Any] | None = None,
+    bounds: Any = (),
+    fprime: Callable[..., Any] | None = None,
+    fprime_eqcons: Callable[..., Any] | None = None,
+    fprime_ieqcons: Callable[..., Any] | None = None,
+    args: Any = (),
+    iter: int = 100,
+    acc: float = 1e-6,
+    iprint: int = 1,
+    disp: int | None = None,
+    full_output: bool = False,
+    epsilon: float = _LOOSE["eps"],
+    callback: Callable[..., Any] | None = None,
+) -> Float64 | tuple[Float64, float, int, int, str]:
+    """Minimise a function on NumPy arrays under constraints, with the signature of `scipy.optimize.fmin_slsqp`.
+
+    Parameters
+    ----------
+    func : callable
+        ``func(x, *args) -> float``, with x of shape (n,).
+    x0 : array_like, shape (n,)
+        The start; projected into the bounds.
+    eqcons, ieqcons : sequence of callables, optional
+        Each is a constraint, ``c(x, *args) == 0`` or ``c(x, *args) >= 0``, with a Jacobian from finite differences.
+    f_eqcons, f_ieqcons : callable, optional
+        Further constraints of both kinds, as one function that returns an array.
+    bounds : Bounds or sequence of (low, high), optional
+    fprime : callable, optional
+        The gradient, ``fprime(x, *args)``. None: forward differences with the step ``epsilon``.
+    fprime_eqcons, fprime_ieqcons : callable, optional
+        The Jacobians of ``f_eqcons`` and ``f_ieqcons``, of shape (m, n). None: finite differences.
+    args : tuple, optional
+        Further arguments of all these functions.
+    iter : int, default 100
+        ``maxiter``.
+    acc : float, default 1e-6
+        ``ftol``.
+    iprint : int, default 1
+        0 or less: print nothing; 1: a summary; 2 or more: a line for each iteration too.
+    disp : int, optional
+        Replaces ``iprint``.
+    full_output : bool, default False
+        Return more than x.
+    epsilon : float, default 1.49e-8
+        The absolute step of finite differences.
+    callback : callable, optional
+        ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
+
+    Returns
+    -------
+    out : ndarray, shape (n,)
+        The minimiser.
+    fx : float
+        The loss there; this and the following only with ``full_output``.
+    its : int
+        The number of iterations.
+    imode : int
+        The status.
+    smode : str
+        What the status means.
+
+    Examples
+    --------
+    >>> x = fmin_slsqp(lambda x: x @ x, [1.0, 3.0], f_eqcons=lambda x: x[0] + x[1] - 2, disp=0)
+    >>> x.round(4)
+    array([1., 1.])
+    """
+    verbosity = iprint if disp is None else disp
+    constraints = [
+        *({"type": "eq", "fun": c, "args": args} for c in eqcons),
+        *({"type": "ineq", "fun": c, "args": args} for c in ieqcons),
+    ]
+    if f_eqcons is not None:
+        constraints.append({"type": "eq", "fun": f_eqcons, "jac": fprime_eqcons, "args": args})
+    if f_ieqcons is not None:
+        constraints.append({"type": "ineq", "fun": f_ieqcons, "jac": fprime_ieqcons, "args": args})
+    result = slsqp(
+        func,
+        x0,
+        args,
+        jac=fprime,
+        bounds=bounds,
+        constraints=constraints,
+        callback=callback,
+        maxiter=iter,
+        ftol=acc,
+        eps=epsilon,
+        disp=verbosity != 0,
+        iprint=verbosity,
+    )
+    x: Float64 = result.x
+    return (x, result.fun, result.nit, result.status, result.message) if full_output else x
 
 
 def _solve(run: HostSolve, settings: Mapping[str, Any], verbosity: int) -> OptimizeResult:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tfminimize._scipy.lbfgsb import fmin_l_bfgs_b, lbfgsb
-from tfminimize._scipy.slsqp import slsqp
+from tfminimize._scipy.slsqp import fmin_slsqp, slsqp
 
-__all__ = ["fmin_l_bfgs_b", "lbfgsb", "slsqp"]
+__all__ = ["fmin_l_bfgs_b", "fmin_slsqp", "lbfgsb", "slsqp"]
