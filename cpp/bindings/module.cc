@@ -6,6 +6,7 @@ namespace tfminimize::bindings {
 
 void register_arrays(py::module_& m);
 void register_batch(py::module_& m);
+void register_bfgs(py::module_& m);
 void register_call(py::module_& m);
 void register_component(py::module_& m);
 void register_data_sum(py::module_& m);
@@ -31,6 +32,7 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::bindings::register_solver(m);
   tfminimize::bindings::register_lbfgsb(m);
   tfminimize::bindings::register_slsqp(m);
+  tfminimize::bindings::register_bfgs(m);
   tfminimize::bindings::register_dual_active_set_qp(m);
   tfminimize::bindings::register_objective(m);
   tfminimize::bindings::register_host_objective(m);

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "solvers/bfgs/bfgs_update.h"
 #include "solvers/kernels/kernels.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
@@ -123,11 +124,15 @@ inline solvers::Storage parse_storage(const py::handle& name, const py::handle& 
   fail_option(name, value, "'float64' or 'float32'");
 }
 
+/// The update that a string names. Throws py::type_error for anything else.
+solvers::BfgsUpdate parse_update(const py::handle& name, const py::handle& value);
+
 /// An option of a solver: its name and its member of `Options`.
 template <typename Options>
 class Option {
  public:
-  using Member = std::variant<double Options::*, std::int64_t Options::*, solvers::Storage Options::*>;
+  using Member = std::variant<double Options::*, std::int64_t Options::*, std::optional<std::int64_t> Options::*,
+                              bool Options::*, solvers::Storage Options::*, solvers::BfgsUpdate Options::*>;
 
   Option(const char* name, Member member) : name_(PyUnicode_InternFromString(name)), member_(member) {}
 
@@ -135,7 +140,7 @@ class Option {
     return name.ptr() == name_ || PyUnicode_Compare(name.ptr(), name_) == 0;  // names in source code are interned
   }
 
-  /// Throws py::type_error for a value that is not a number, not an integer, or not a storage, as it must be.
+  /// Throws py::type_error for a value that is not of the kind that it must be.
   void set(Options& options, const py::handle& value) const {
     std::visit([&](auto member) { set_member(options.*member, value); }, member_);
   }
@@ -145,15 +150,21 @@ class Option {
   void set_member(T& member, const py::handle& value) const {
     if constexpr (std::is_same_v<T, solvers::Storage>) {
       member = parse_storage(name_, value);
+    } else if constexpr (std::is_same_v<T, solvers::BfgsUpdate>) {
+      member = parse_update(name_, value);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      set_converted(member, value, "True or False");
+    } else if constexpr (std::is_same_v<T, double>) {
+      set_converted(member, value, "a number");
     } else {
-      set_number(member, value);
+      set_converted(member, value, std::is_same_v<T, std::int64_t> ? "an integer" : "an integer or None");
     }
   }
   template <typename T>
-  void set_number(T& member, const py::handle& value) const {
+  void set_converted(T& member, const py::handle& value, const char* wanted) const {
     py::detail::make_caster<T> caster;
-    if (!caster.load(value, true)) fail_option(name_, value, std::is_integral_v<T> ? "an integer" : "a number");
-    member = caster;
+    if (!caster.load(value, true)) fail_option(name_, value, wanted);
+    member = py::detail::cast_op<T>(caster);
   }
 
   PyObject* name_;  ///< Never released: an interned name lives as long as the process.

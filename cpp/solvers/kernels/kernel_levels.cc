@@ -5,19 +5,23 @@
 
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/kernels/kernels.h"
+#include "solvers/kernels/triangle_kernels.h"
 
 namespace tfminimize::solvers {
 namespace v1 {
 extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
+extern const TriangleKernels kTriangleKernels;
 }  // namespace v1
 namespace v3 {
 extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
+extern const TriangleKernels kTriangleKernels;
 }  // namespace v3
 namespace v4 {
 extern const StoredKernels kKernels;
 extern const DenseKernels kDenseKernels;
+extern const TriangleKernels kTriangleKernels;
 }  // namespace v4
 
 namespace {
@@ -87,6 +91,14 @@ const DenseKernels* dense_kernels_for(const char* level) {
 }
 const DenseKernels& dense_kernels() {
   static const DenseKernels& chosen = best(dense_kernels_for);
+  return chosen;
+}
+
+const TriangleKernels* triangle_kernels_for(const char* level) {
+  return choose(level, v1::kTriangleKernels, v3::kTriangleKernels, v4::kTriangleKernels);
+}
+const TriangleKernels& triangle_kernels() {
+  static const TriangleKernels& chosen = best(triangle_kernels_for);
   return chosen;
 }
 

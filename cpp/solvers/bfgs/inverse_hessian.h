@@ -1,0 +1,79 @@
+#ifndef TFMINIMIZE_SOLVERS_BFGS_INVERSE_HESSIAN_H_
+#define TFMINIMIZE_SOLVERS_BFGS_INVERSE_HESSIAN_H_
+
+#include <cstddef>
+#include <type_traits>
+
+#include "solvers/aligned_array.h"
+#include "solvers/bfgs/bfgs_update.h"
+#include "solvers/kernels/triangle_kernels.h"
+#include "solvers/snapshot.h"
+#include "solvers/span.h"
+
+namespace tfminimize::solvers {
+
+/// The inverse Hessian of BFGS: the lower triangle, n(n + 1)/2 doubles and a little for whole tiles.
+///
+/// An update waits until the next product, and then both are done in one pass over the triangle, in several threads if
+/// it is large. Before the first update H is the identity, which takes no pass and no memory is touched for.
+///
+/// Vectors are 64-byte aligned and padded(n) long, with zeros behind n.
+class InverseHessian {
+ public:
+  explicit InverseHessian(std::size_t n);
+
+  /// What it allocates for n variables.
+  static double bytes(std::size_t n);
+
+  std::size_t size() const { return n_; }
+  bool is_identity() const { return s_.is_identity && !s_.has_update; }
+
+  void set_identity();
+  /// dense: [n * n], of which it reads the lower triangle.
+  void set(Span<const double> dense);
+  /// Takes over another one of the same size. False if it cannot be positive definite, by its diagonal; then nothing
+  /// changes.
+  bool take(const InverseHessian& other);
+
+  /// product = Hx
+  void multiply(const double* x, double* product);
+  /// Updates H with the pair whose Hy is u. The vectors are copied.
+  void update(const UpdateCoefficients& coefficients, const double* s, const double* u);
+
+  /// Writes H into dense, [n * n].
+  void copy(Span<double> dense) const;
+
+  template <typename Visit>
+  void visit_state(Visit&& visit) {
+    visit_value(visit, s_);
+    visit_elements(visit, vectors_);
+    visit_elements(visit, tiles_);
+  }
+  /// Whether this can be one at all, if it was copied from bytes of unknown origin.
+  bool is_valid() const { return is_bool(s_.is_identity) && is_bool(s_.has_update); }
+
+ private:
+  struct Scalars {
+    bool is_identity = true;  ///< Without the update that waits. The tiles then hold anything.
+    bool has_update = false;
+    UpdateCoefficients coefficients;
+  };
+  static_assert(std::is_trivially_copyable_v<Scalars>);
+
+  double* s() const { return vectors_.data(); }
+  double* u() const { return vectors_.data() + vectors_.size() / 2; }
+  RankTwoUpdate waiting() const;
+  double element(std::size_t i, std::size_t j) const;
+  void fill_identity();
+
+  std::size_t n_;
+  std::size_t num_chunks_;
+  AlignedArray<double> tiles_;
+  AlignedArray<double> vectors_;   ///< s and u of the update that waits.
+  AlignedArray<double> products_;  ///< Of each chunk.
+  Scalars s_;
+};
+
+}  // namespace tfminimize::solvers
+
+#endif  // TFMINIMIZE_SOLVERS_BFGS_INVERSE_HESSIAN_H_
