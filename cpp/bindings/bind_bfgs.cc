@@ -23,10 +23,6 @@ py::array_t<double> inverse_hessian(const PyBfgs& self) {
   return dense;
 }
 
-void set_inverse_hessian(PyBfgs& self, const py::array_t<double, py::array::c_style | py::array::forcecast>& dense) {
-  self.change().set_inverse_hessian({dense.data(), static_cast<std::size_t>(dense.size())});
-}
-
 void register_status(py::module_& m) {
   using solvers::BfgsStatus;
   py::native_enum<BfgsStatus>(m, "BfgsStatus", "enum.Enum", "How a solve by Bfgs ended, or that it has not.")
@@ -54,14 +50,36 @@ solvers::BfgsUpdate parse_update(const py::handle& name, const py::handle& value
   fail_option(name, value, "the name of an update, such as 'bfgs'");
 }
 
+solvers::DenseMatrix parse_matrix(const py::handle& name, const py::handle& value) {
+  if (value.is_none()) return {};
+  using Matrix = py::array_t<double, py::array::c_style>;
+  if (!Matrix::check_(value) || py::cast<Matrix>(value).ndim() != 2) fail_option(name, value, "a matrix of float64");
+  auto matrix = std::make_unique<Matrix>(py::cast<Matrix>(value));
+  const auto rows = static_cast<std::size_t>(matrix->shape(0));
+  const auto columns = static_cast<std::size_t>(matrix->shape(1));
+  const double* data = matrix->data();
+  // Whoever frees the last copy may not hold the GIL.
+  const std::shared_ptr<Matrix> owner(matrix.release(), [](Matrix* last) {
+    const py::gil_scoped_acquire gil;
+    delete last;
+  });
+  return {std::shared_ptr<const double>(owner, data), rows, columns};
+}
+
 void register_bfgs(py::module_& m) {
   register_status(m);
   using Options = solvers::BfgsOptions;
-  const OptionList<Options> options{{"gtol", &Options::gtol},       {"norm", &Options::norm},
-                                    {"xrtol", &Options::xrtol},     {"c1", &Options::c1},
-                                    {"c2", &Options::c2},           {"maxiter", &Options::maxiter},
-                                    {"update", &Options::update},   {"initial_scale", &Options::initial_scale},
-                                    {"maxtime", &Options::maxtime}, {"precision", &Options::precision}};
+  const OptionList<Options> options{{"gtol", &Options::gtol},
+                                    {"norm", &Options::norm},
+                                    {"xrtol", &Options::xrtol},
+                                    {"c1", &Options::c1},
+                                    {"c2", &Options::c2},
+                                    {"maxiter", &Options::maxiter},
+                                    {"hess_inv0", &Options::hess_inv0},
+                                    {"update", &Options::update},
+                                    {"initial_scale", &Options::initial_scale},
+                                    {"maxtime", &Options::maxtime},
+                                    {"precision", &Options::precision}};
   bind_solver<solvers::Bfgs>(m, "Bfgs", "BFGS and its self-scaled relatives. It takes no bounds and no constraints.",
                              options)
       .def_static("check_memory", &solvers::Bfgs::check_memory, py::arg("n"), py::arg("count") = 1,
@@ -69,8 +87,6 @@ void register_bfgs(py::module_& m) {
                   "Raises MemoryError if the memory does not suffice for `count` solvers of n variables, with their x "
                   "and gradients and `beside` bytes more for each.")
       .def("inverse_hessian", &inverse_hessian, "The inverse Hessian, an array [n, n].")
-      .def("set_inverse_hessian", &set_inverse_hessian, py::arg("dense"),
-           "Begins with this inverse Hessian, [n, n], of which it reads the lower triangle.")
       .def_property_readonly("num_skipped_updates",
                              [](const PyBfgs& self) { return self.look().num_skipped_updates(); })
       .def_property_readonly("num_resets", [](const PyBfgs& self) { return self.look().num_resets(); });

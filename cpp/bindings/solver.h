@@ -15,7 +15,7 @@
 #include <variant>
 #include <vector>
 
-#include "solvers/bfgs/bfgs_update.h"
+#include "solvers/bfgs/bfgs.h"
 #include "solvers/kernels/kernels.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
@@ -127,12 +127,17 @@ inline solvers::Storage parse_storage(const py::handle& name, const py::handle& 
 /// The update that a string names. Throws py::type_error for anything else.
 solvers::BfgsUpdate parse_update(const py::handle& name, const py::handle& value);
 
+/// The matrix that an array holds, which lives as long as its memory is used; None gives none. Throws py::type_error
+/// unless it is a C-contiguous matrix of float64.
+solvers::DenseMatrix parse_matrix(const py::handle& name, const py::handle& value);
+
 /// An option of a solver: its name and its member of `Options`.
 template <typename Options>
 class Option {
  public:
-  using Member = std::variant<double Options::*, std::int64_t Options::*, std::optional<std::int64_t> Options::*,
-                              bool Options::*, solvers::Storage Options::*, solvers::BfgsUpdate Options::*>;
+  using Member =
+      std::variant<double Options::*, std::int64_t Options::*, std::optional<std::int64_t> Options::*, bool Options::*,
+                   solvers::Storage Options::*, solvers::BfgsUpdate Options::*, solvers::DenseMatrix Options::*>;
 
   Option(const char* name, Member member) : name_(PyUnicode_InternFromString(name)), member_(member) {}
 
@@ -152,6 +157,8 @@ class Option {
       member = parse_storage(name_, value);
     } else if constexpr (std::is_same_v<T, solvers::BfgsUpdate>) {
       member = parse_update(name_, value);
+    } else if constexpr (std::is_same_v<T, solvers::DenseMatrix>) {
+      member = parse_matrix(name_, value);
     } else if constexpr (std::is_same_v<T, bool>) {
       set_converted(member, value, "True or False");
     } else if constexpr (std::is_same_v<T, double>) {

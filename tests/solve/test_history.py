@@ -97,7 +97,9 @@ def test_history_of_float32_variables() -> None:
 
 
 def test_method_of_scipy_has_no_history() -> None:
-    with pytest.raises(ValueError, match="history=True is for L-BFGS-B and SLSQP, and method 'cg' runs in SciPy"):
+    with pytest.raises(
+        ValueError, match="history=True is for 'L-BFGS-B', 'SLSQP' or 'BFGS', and method 'cg' runs in SciPy"
+    ):
         tfm.minimize(rosenbrock, START, method="CG", history=True)
 
 

@@ -255,7 +255,8 @@ def test_start_near_a_minimum_in_float32_is_no_warning(method: str) -> None:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_loss_that_is_not_finite_at_the_start_says_so(method: str, value: float, dtype: Any) -> None:
     result = tfm.minimize(lambda x: tf.reduce_sum(x**2) + value, np.ones(2, dtype), method=method)
-    assert (result.success, result.status, result.nfev, result.nit) == (False, 2, 1, 0)
+    status = 3 if method == "BFGS" and np.isnan(value) else 2
+    assert (result.success, result.status, result.nfev, result.nit) == (False, status, 1, 0)
     assert "not finite at the start" in result.message
     np.testing.assert_array_equal(result.x, [1.0, 1.0])
 

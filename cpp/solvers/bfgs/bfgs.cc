@@ -71,7 +71,11 @@ void check_memory_for(std::size_t n, std::size_t count, double beside) {
   });
 }
 
-void check(const BfgsOptions& options) {
+void check(const BfgsOptions& options, std::size_t n) {
+  if (options.hess_inv0.data != nullptr && (options.hess_inv0.rows != n || options.hess_inv0.columns != n)) {
+    throw std::invalid_argument("hess_inv0 must have a row and a column for each of the " + std::to_string(n) +
+                                " variables.");
+  }
   if (!(0 < options.c1 && options.c1 < options.c2 && options.c2 < 1)) {
     throw std::invalid_argument("c1 and c2 must satisfy 0 < c1 < c2 < 1.");
   }
@@ -159,12 +163,19 @@ Bfgs::State::State(const Problem& problem, const BfgsOptions& options_)
       p(gradient + padded(n)),
       s(p + padded(n)),
       product(s + padded(n)),
-      h(n) {}
+      h(n) {
+  begin();
+}
 
 /// Begins a solve.
 void Bfgs::State::begin() {
   scalars = Scalars();
-  h.set_identity();
+  if (options.hess_inv0.data == nullptr) {
+    h.set_identity();
+  } else {
+    h.set({options.hess_inv0.data.get(), n * n});
+    scalars.has_pair = true;
+  }
 }
 
 Request Bfgs::State::stop(BfgsStatus status) {
@@ -395,7 +406,7 @@ Bfgs::Bfgs(const Problem& problem, const BfgsOptions& options) {
     throw std::invalid_argument("BFGS takes no constraints, and was given " +
                                 std::to_string(problem.constraints.size()) + ": use SLSQP.");
   }
-  check(options);
+  check(options, n);
   check_memory_for(n, 1, 0);
   state_ = std::make_unique<State>(problem, options);
 }
@@ -441,7 +452,7 @@ void Bfgs::stop(StopReason reason) {
 }
 
 void Bfgs::restart(const BfgsOptions& options) {
-  check(options);
+  check(options, size());
   state_->options = options;
   state_->begin();
 }
@@ -449,7 +460,7 @@ void Bfgs::restart(const BfgsOptions& options) {
 void Bfgs::restart() { state_->begin(); }
 
 void Bfgs::resume(const BfgsOptions& options) {
-  check(options);
+  check(options, size());
   state_->options = options;
   state_->resume();
 }
@@ -460,12 +471,6 @@ bool Bfgs::warm_start(const Bfgs& other) {
   if (!state_->h.take(other.state_->h)) return false;
   state_->scalars.has_pair = !state_->h.is_identity();
   return true;
-}
-
-void Bfgs::set_inverse_hessian(Span<const double> dense) {
-  check_may_warm_start(request(), nfev());
-  state_->h.set(dense);
-  state_->scalars.has_pair = true;
 }
 
 void Bfgs::copy_inverse_hessian(Span<double> dense) const { state_->h.copy(dense); }

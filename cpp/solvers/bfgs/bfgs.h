@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_SOLVERS_BFGS_BFGS_H_
 #define TFMINIMIZE_SOLVERS_BFGS_BFGS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -15,6 +16,13 @@
 
 namespace tfminimize::solvers {
 
+/// A matrix that somebody else owns, row by row; without data, there is none.
+struct DenseMatrix {
+  std::shared_ptr<const double> data;
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+};
+
 /// SciPy's options with their names and defaults, and four that SciPy does not have.
 struct BfgsOptions {
   double gtol = 1e-5;                                     ///< Norm of the gradient that ends the solve.
@@ -23,6 +31,7 @@ struct BfgsOptions {
   double c1 = 1e-4;                                       ///< Sufficient decrease of a step,
   double c2 = 0.9;                                        ///< and its curvature condition: 0 < c1 < c2 < 1.
   std::optional<std::int64_t> maxiter;                    ///< Iterations; without a number, 200·n.
+  DenseMatrix hess_inv0;                                  ///< [n, n], of which the lower triangle is read; or none.
   BfgsUpdate update = BfgsUpdate::kBfgs;                  ///< The member of the self-scaled Broyden family.
   bool initial_scale = false;                             ///< Scales H before its first update.
   /// Rounding unit of the function's values: the largest epsilon among the dtypes of loss and x.
@@ -80,8 +89,9 @@ class Bfgs final : public Solver {
   using Solver::stop;
   void stop(StopReason reason) override;
 
-  /// Begins a new solve from the x in the buffer, with the identity for H. It takes the same steps as a new solver, bit
-  /// for bit, but allocates nothing. Throws std::invalid_argument as the constructor does, and then changes nothing.
+  /// Begins a new solve from the x in the buffer, with hess_inv0 or the identity for H. It takes the same steps as a
+  /// new solver, bit for bit, but allocates nothing. Throws std::invalid_argument as the constructor does, and then
+  /// changes nothing.
   void restart(const BfgsOptions& options);
   void restart() override;
 
@@ -90,10 +100,8 @@ class Bfgs final : public Solver {
   void resume(const BfgsOptions& options);
 
   /// Begins with the H of another solver of as many variables. Allowed before the first advance(). False if H is not
-  /// finite or not positive definite, as its diagonal shows; then the solve begins with the identity.
+  /// finite or not positive definite, as its diagonal shows; then the solve begins without.
   bool warm_start(const Bfgs& other);
-  /// Begins with this H, [n * n], of which it reads the lower triangle. Allowed before the first advance().
-  void set_inverse_hessian(Span<const double> dense);
   /// Writes H into dense, [n * n]. It is that of the last direction, as in SciPy: without the pair of the iteration
   /// that ended the solve, unless maxiter did.
   void copy_inverse_hessian(Span<double> dense) const;

@@ -14,9 +14,9 @@ int scipy_code(BfgsStatus status) {
     case BfgsStatus::kPrecisionLoss:
     case BfgsStatus::kGradientMismatch:
     case BfgsStatus::kUnboundedBelow:
+    case BfgsStatus::kInfiniteStart:
       return 2;
     case BfgsStatus::kNan:
-    case BfgsStatus::kInfiniteStart:
       return 3;
     case BfgsStatus::kCallerStopped:
       return 99;
@@ -43,9 +43,9 @@ const char* message(BfgsStatus status) {
     case BfgsStatus::kUnboundedBelow:
       return "The function reached minus infinity; it has no minimum.";
     case BfgsStatus::kNan:
-      return "NaN result encountered.";
+      return "NaN result encountered: the function or its gradient is not finite at the start; choose another x0.";
     case BfgsStatus::kInfiniteStart:
-      return "The function or its gradient is infinite at the start; choose another x0.";
+      return "The function or its gradient is not finite at the start; choose another x0.";
     case BfgsStatus::kCallerStopped:
       return "Stopped by the callback";
   }

@@ -115,6 +115,23 @@ class Layout:
             flat = np.concatenate([packed[..., s.packed] for s in self.segments], axis=-1)
         return flat
 
+    def pack_matrix(self, flat: Array) -> Array:
+        """A matrix ``[size, size]`` as one for packed vectors, with the identity for the padding."""
+        if self.is_contiguous:
+            return flat
+        packed = np.eye(self.packed_size)
+        packed[np.ix_(self._places, self._places)] = flat
+        return packed
+
+    def flatten_matrix(self, packed: Array) -> Array:
+        """A matrix ``[packed_size, packed_size]`` as one for flat vectors."""
+        return packed if self.is_contiguous else packed[np.ix_(self._places, self._places)]
+
+    @property
+    def _places(self) -> Array:
+        """The place of each element of the flat vector in the packed one."""
+        return self.flatten(np.arange(self.packed_size))
+
     def split(self, flat: Array) -> list[Array]:
         """The components of a flat vector, as copies in their own shape and dtype."""
         return [flat[s.flat].reshape(s.shape).astype(s.dtype) for s in self.segments]

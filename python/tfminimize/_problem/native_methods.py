@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.options import LBFGSB_DEFAULTS, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
-from tfminimize._problem.result import InverseHessian
+from tfminimize._problem.options import (
+    BFGS_DEFAULTS,
+    LBFGSB_DEFAULTS,
+    SLSQP_DEFAULTS,
+    bfgs_options,
+    lbfgsb_options,
+    slsqp_options,
+)
+from tfminimize._problem.result import InverseHessian, InverseHessianMatrix
 
-__all__ = ["NATIVE_METHODS", "NativeMethod"]
+__all__ = ["NATIVE_METHODS", "NATIVE_NAMES", "NativeMethod"]
 
 Options = Mapping[str, Any]
 
@@ -38,7 +45,7 @@ class NativeMethod(NamedTuple):
     fixed_options: tuple[str, ...]
     """The options that cannot change once a solver is made."""
     result: Callable[[Any, Any, Layout], dict[str, Any]]
-    """The fields that only this method's results have, from the solver, the holder of its pairs, and the layout."""
+    """The fields that only this method's results have, from the solver, its source, and the layout."""
 
 
 NATIVE_METHODS: Mapping[str, NativeMethod] = {
@@ -56,7 +63,7 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         frugal={"maxcor": 1, "storage": "float32"},
         num_doubles=lambda n, m, options: (2 * options["maxcor"] + 6) * n,
         fixed_options=("maxcor", "storage"),
-        result=lambda solver, pairs, layout: {"hess_inv": InverseHessian(pairs, layout)},
+        result=lambda solver, source, layout: {"hess_inv": InverseHessian(source, layout)},
     ),
     "slsqp": NativeMethod(
         name="SLSQP",
@@ -67,6 +74,24 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         frugal={},
         num_doubles=lambda n, m, options: 3 * n * (n + m),
         fixed_options=(),
-        result=lambda solver, pairs, layout: {"multipliers": solver.multipliers()},
+        result=lambda solver, source, layout: {"multipliers": solver.multipliers()},
+    ),
+    "bfgs": NativeMethod(
+        name="BFGS",
+        solver="Bfgs",
+        defaults=BFGS_DEFAULTS,
+        options=bfgs_options,
+        memory=lambda n, options: {"n": n, "beside": _BYTES_BESIDE * n},
+        frugal={},
+        num_doubles=lambda n, m, options: n * (n + 20) // 2,
+        fixed_options=(),
+        result=lambda solver, source, layout: {
+            "hess_inv": InverseHessianMatrix(source, layout),
+            "num_skipped_updates": solver.num_skipped_updates,
+            "num_resets": solver.num_resets,
+        },
     ),
 }
+
+NATIVE_NAMES = "'L-BFGS-B', 'SLSQP' or 'BFGS'"
+"""The methods, as messages list them."""

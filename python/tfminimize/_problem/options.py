@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["LBFGSB_DEFAULTS", "NO_LIMIT", "OWN_OPTIONS", "SLSQP_DEFAULTS", "lbfgsb_options", "slsqp_options"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BFGS_DEFAULTS",
+    "LBFGSB_DEFAULTS",
+    "NO_LIMIT",
+    "OWN_OPTIONS",
+    "SLSQP_DEFAULTS",
+    "bfgs_options",
+    "lbfgsb_options",
+    "slsqp_options",
+]
+
+Float64 = NDArray[np.float64]
 
 NO_LIMIT = 2**62
 """A limit on evaluations or iterations that no solve reaches."""
@@ -24,18 +38,34 @@ LBFGSB_DEFAULTS: Mapping[str, Any] = {
 }
 """SciPy's defaults of L-BFGS-B, and those of our own options."""
 
-OWN_OPTIONS = ("maxtime", "storage")
+OWN_OPTIONS = ("maxtime", "storage", "update", "initial_scale")
 """The options that SciPy does not have."""
 
 _STORAGES = ("float64", "float32")
+_UPDATES = ("bfgs", "dfp", "ssbfgs", "ssbfgs-ol", "ssbroyden", "ssbroyden1")
 
 SLSQP_DEFAULTS: Mapping[str, Any] = {"ftol": 1e-6, "maxiter": 100, "maxtime": math.inf}
 """SciPy's defaults of SLSQP, and our time limit in seconds."""
+
+BFGS_DEFAULTS: Mapping[str, Any] = {
+    "gtol": 1e-5,
+    "norm": math.inf,
+    "maxiter": None,
+    "xrtol": 0.0,
+    "c1": 1e-4,
+    "c2": 0.9,
+    "hess_inv0": None,
+    "update": "bfgs",
+    "initial_scale": False,
+    "maxtime": math.inf,
+}
+"""SciPy's defaults of BFGS, and those of our own options. Without ``maxiter``, 200 iterations for each variable."""
 
 _MEANINGLESS = {
     "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "finite_diff_rel_step": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "workers": "it parallelises finite differences, and the gradient comes from TensorFlow",
+    "return_all": "a callback sees all iterates",
     "disp": "nothing is printed; use callback to see the progress",
     "iprint": "nothing is printed; use callback to see the progress",
     "jac": "the gradient comes from TensorFlow",
@@ -75,6 +105,26 @@ def slsqp_options(options: Mapping[str, Any] | None = None, tol: float | None = 
     return _checked("SLSQP", SLSQP_DEFAULTS, options, tol, ("ftol",))
 
 
+def bfgs_options(options: Mapping[str, Any] | None = None, tol: float | None = None) -> dict[str, Any]:
+    """The options of BFGS with SciPy's defaults; ``tol`` sets ``gtol`` unless it is given.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, or a value that no solve could use.
+
+    Examples
+    --------
+    >>> bfgs_options({"update": "ssbroyden"}, tol=1e-8)["gtol"]
+    1e-08
+    """
+    checked = _checked("BFGS", BFGS_DEFAULTS, options, tol, ("gtol",))
+    c1, c2 = checked["c1"], checked["c2"]
+    if not 0 < c1 < c2 < 1:
+        raise ValueError(f"c1 is {c1!r} and c2 is {c2!r}: give numbers with 0 < c1 < c2 < 1.")
+    return checked
+
+
 def _checked(
     method: str,
     defaults: Mapping[str, Any],
@@ -94,16 +144,8 @@ def _checked(
             raise ValueError(f"the option {name!r} has no meaning here: {_MEANINGLESS[name]}. Remove it.")
         if name not in defaults:
             raise ValueError(f"{method} has no option {name!r}: it knows {', '.join(defaults)}.")
-        if name in ("ftol", "gtol"):
-            checked[name] = _tolerance(name, value)
-        elif name == "maxtime":
-            checked[name] = _seconds(value)
-        elif name in ("maxcor", "maxls"):
-            checked[name] = _count(name, value)
-        elif name == "storage":
-            checked[name] = _storage(value)
-        else:
-            checked[name] = _limit(name, value)
+        is_default = value is None and defaults[name] is None
+        checked[name] = None if is_default else _CHECKS[name](name, value)
     return checked
 
 
@@ -115,9 +157,9 @@ def _tolerance(name: str, value: Any) -> float:
     return float(value)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not float(value) > 0:
-        raise ValueError(f"maxtime is {value!r}: give the seconds that the solve may take, a number greater than 0.")
+        raise ValueError(f"{name} is {value!r}: give the seconds that the solve may take, a number greater than 0.")
     return float(value)
 
 
@@ -127,9 +169,9 @@ def _count(name: str, value: Any) -> int:
     return min(int(value), NO_LIMIT)
 
 
-def _storage(value: Any) -> str:
+def _storage(name: str, value: Any) -> str:
     if not isinstance(value, str) or value not in _STORAGES:
-        raise ValueError(f"storage is {value!r}: give 'float64', or 'float32' to keep the correction pairs in half.")
+        raise ValueError(f"{name} is {value!r}: give 'float64', or 'float32' to keep the correction pairs in half.")
     return value
 
 
@@ -141,3 +183,73 @@ def _limit(name: str, value: Any) -> int:
         return NO_LIMIT
     # Iterations stop at nit >= maxiter, evaluations at nfev > maxfun.
     return math.ceil(float(value)) if name == "maxiter" else math.floor(float(value))
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
+        raise ValueError(f"{name} is {value!r}: give a number.")
+    return float(value)
+
+
+def _norm(name: str, value: Any) -> float:
+    order = _number(name, value)
+    if order == 0:
+        raise ValueError(f"{name} is {value!r}: give the order of a norm, such as 2, or infinity for the maximum.")
+    return order
+
+
+def _update(name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in _UPDATES:
+        raise ValueError(f"{name} is {value!r}: give one of {', '.join(map(repr, _UPDATES))}.")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} is {value!r}: give True or False.")
+    return bool(value)
+
+
+def _inverse_hessian(name: str, value: Any) -> Float64:
+    """A symmetric, positive definite matrix; its size is checked by who knows x."""
+    try:
+        matrix = np.ascontiguousarray(value.todense() if hasattr(value, "todense") else value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is a {type(value).__name__}, not a matrix of numbers: {error}") from None
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{name} has shape {matrix.shape}: give a matrix with a row for each variable.")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} holds a number that is not finite: give an inverse Hessian, or leave it out.")
+    if not np.allclose(matrix, matrix.T):
+        i, j = np.unravel_index(np.argmax(np.abs(matrix - matrix.T)), matrix.shape)
+        raise ValueError(
+            f"{name} is not symmetric: [{i}, {j}] is {matrix[i, j]:.6g} and [{j}, {i}] is {matrix[j, i]:.6g}. Give "
+            "(H + H.T) / 2."
+        )
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"{name} is not positive definite, so that its direction would not descend: add a multiple of the "
+            "identity, or leave it out."
+        ) from None
+    return matrix
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "c1": _number,
+    "c2": _number,
+    "ftol": _tolerance,
+    "gtol": _tolerance,
+    "hess_inv0": _inverse_hessian,
+    "initial_scale": _flag,
+    "maxcor": _count,
+    "maxfun": _limit,
+    "maxiter": _limit,
+    "maxls": _count,
+    "maxtime": _seconds,
+    "norm": _norm,
+    "storage": _storage,
+    "update": _update,
+    "xrtol": _tolerance,
+}

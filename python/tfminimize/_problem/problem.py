@@ -21,6 +21,7 @@ class Problem:
     def __init__(self, parameters: Parameters, method: Any, bounds: Any, constraints: Any) -> None:
         if isinstance(constraints, Iterator):
             constraints = list(constraints)  # every solve reads them again
+        self._layout = parameters.layout
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
         methods.check_constraints(self.method, constraints, parameters)
@@ -35,7 +36,21 @@ class Problem:
         """The checked options of one solve."""
         if self.native is None:
             return {} if options is None else options
-        return self.native.defaults if options is None and tol is None else self.native.options(options, tol)
+        if options is None and tol is None:
+            return self.native.defaults
+        checked = self.native.options(options, tol)
+        if checked.get("hess_inv0") is not None:
+            checked = {**checked, "hess_inv0": self._packed_matrix("hess_inv0", checked["hess_inv0"])}
+        return checked
+
+    def _packed_matrix(self, name: str, matrix: Any) -> Any:
+        """A matrix for the flat vector as one for the packed vector."""
+        size = self._layout.size
+        if len(matrix) != size:
+            raise ValueError(
+                f"{name} has shape {matrix.shape}, but x0 has {size} elements: give a matrix of shape {(size, size)}."
+            )
+        return self._layout.pack_matrix(matrix)
 
     def check_memory(self, parameters: Parameters, options: Mapping[str, Any] | None, count: int = 1) -> None:
         """Raise MemoryError if ``count`` solves do not fit into memory, before anything is copied.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,15 @@ from scipy.sparse.linalg import LinearOperator
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.state import State
 
-__all__ = ["STOPPED", "STOPPED_BY_CALLBACK", "BatchResult", "Histories", "InverseHessian", "OptimizeResult"]
+__all__ = [
+    "STOPPED",
+    "STOPPED_BY_CALLBACK",
+    "BatchResult",
+    "Histories",
+    "InverseHessian",
+    "InverseHessianMatrix",
+    "OptimizeResult",
+]
 
 Float64 = NDArray[np.float64]
 
@@ -46,6 +55,8 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     success: bool
     message: str
     hess_inv: Any
+    num_skipped_updates: int
+    num_resets: int
     multipliers: Float64
     constr_violation: np.float64
     history: dict[str, NDArray[Any]]
@@ -65,8 +76,8 @@ class OptimizeResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     def __getattr__(self, name: str) -> Any:
         if name == "state":
             raise AttributeError(
-                "this result has no state: only L-BFGS-B and SLSQP have one, and a result that was pickled loses it "
-                "(pickle result.state)."
+                "this result has no state: only L-BFGS-B, SLSQP and BFGS have one, and a result that was pickled loses "
+                "it (pickle result.state)."
             )
         return super().__getattr__(name)
 
@@ -137,8 +148,8 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 
     Parameters
     ----------
-    solver : _native.Lbfgsb
-        Kept alive for its pairs; or anything that has them as ``corrections()``.
+    source : object
+        ``read(question)`` asks the solver.
     layout : Layout
         How the solver's vectors are packed.
 
@@ -147,15 +158,15 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     The product is the two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
     """
 
-    def __init__(self, solver: Any, layout: Layout) -> None:
+    def __init__(self, source: Any, layout: Layout) -> None:
         self.__dict__.update(_operator_attributes(layout.size))
-        self._solver = solver
+        self._source = source
         self._layout = layout
 
     @functools.cached_property
     def _pairs(self) -> tuple[Float64, Float64]:
-        steps, differences = self._solver.corrections()
-        self._solver = None
+        steps, differences = self._source.read(operator.methodcaller("corrections"))
+        self._source = None
         if self._layout.is_contiguous:
             return steps, differences
         return self._layout.flatten(steps), self._layout.flatten(differences)
@@ -188,6 +199,56 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 @functools.lru_cache(maxsize=64)
 def _operator_attributes(size: int) -> dict[str, Any]:
     """The attributes that all operators of this size share. Checking them takes SciPy as long as ten iterations."""
-    operator = InverseHessian.__new__(InverseHessian)
-    LinearOperator.__init__(operator, np.float64, (size, size))  # its own base class needs pairs
-    return dict(vars(operator))
+    made = InverseHessian.__new__(InverseHessian)
+    LinearOperator.__init__(made, np.float64, (size, size))  # its own base class needs pairs
+    return dict(vars(made))
+
+
+class InverseHessianMatrix(np.lib.mixins.NDArrayOperatorsMixin):
+    """The inverse Hessian of BFGS, which behaves as an array ``[n, n]`` and is made when it is first used.
+
+    Parameters
+    ----------
+    source : object
+        ``read(question)`` asks the solver.
+    layout : Layout
+        How the solver's vectors are packed.
+    """
+
+    dtype = np.dtype(np.float64)
+    ndim = 2
+
+    def __init__(self, source: Any, layout: Layout) -> None:
+        self._source = source
+        self._layout = layout
+        self.shape = layout.size, layout.size
+
+    @functools.cached_property
+    def _matrix(self) -> Float64:
+        matrix: Float64 = self._layout.flatten_matrix(self._source.read(operator.methodcaller("inverse_hessian")))
+        self._source = None
+        return matrix
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self._matrix, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        arrays = [np.asarray(i) if isinstance(i, InverseHessianMatrix) else i for i in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._matrix[index]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._matrix, name)  # .T, .dot, .diagonal and the like
+
+    def __repr__(self) -> str:
+        return repr(self._matrix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.array, (self._matrix,)

@@ -153,7 +153,9 @@ class State(tf.train.experimental.PythonState):  # type: ignore[misc]
         """A state from the bytes of a solver, with its present counts."""
         state = cls()
         chosen = {name: counts[name] for name in _COUNTS}
-        state._contents = _Contents(conditions, solver, dict(options), chosen, history)
+        # A matrix that the solve has begun with is in the solver.
+        options = {name: value for name, value in options.items() if not isinstance(value, np.ndarray)}
+        state._contents = _Contents(conditions, solver, options, chosen, history)
         return state
 
     def __repr__(self) -> str:
@@ -182,7 +184,7 @@ class State(tf.train.experimental.PythonState):  # type: ignore[misc]
 
     @property
     def method(self) -> str:
-        """``"L-BFGS-B"`` or ``"SLSQP"``."""
+        """``"L-BFGS-B"``, ``"SLSQP"`` or ``"BFGS"``."""
         return self._known.conditions.method
 
     @property

@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from tfminimize._problem.native_methods import NATIVE_NAMES
 from tfminimize._problem.parameters import as_variable
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, Histories
@@ -93,7 +94,7 @@ def solve_batch(
     begin = time.perf_counter()
     if problem.native is None:
         raise ValueError(
-            f"method is {problem.method!r}, which runs in SciPy, one problem at a time: use 'L-BFGS-B' or 'SLSQP' for "
+            f"method is {problem.method!r}, which runs in SciPy, one problem at a time: use {NATIVE_NAMES} for "
             "batches, or call minimize for each problem."
         )
     checked = problem.options(options, tol)

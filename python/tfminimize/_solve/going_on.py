@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
+from tfminimize._problem.native_methods import NATIVE_METHODS, NATIVE_NAMES, NativeMethod
 from tfminimize._problem.state import Conditions, State
 from tfminimize._tf.binding import _native
 from tfminimize._tf.warning import warn
@@ -105,15 +105,13 @@ class Source:
             raise ValueError("the solve has gone on: ask for intermediate_result.state while the callback runs.")
         return self._state
 
-    def corrections(self) -> tuple[Float64, Float64]:
-        """The pairs of L-BFGS-B."""
+    def read(self, question: Callable[[Any], Any]) -> Any:
+        """What ``question`` reads in the solver, as the solve has left it."""
         with _taking:
             solver = self._solver
             if solver is not None:
-                pairs: tuple[Float64, Float64] = solver.corrections()
-                return pairs
-        taken: tuple[Float64, Float64] = _restored(self.state()).corrections()
-        return taken
+                return question(solver)
+        return question(_restored(self.state()))
 
     def close(self) -> None:
         """The solver goes on: there is no state any more, unless it was taken."""
@@ -163,7 +161,7 @@ def checked_begin(state: Any, warm_start: Any, is_native: bool, method: Any) -> 
     if state is not None and warm_start is not None:
         raise ValueError("both state and warm_start are given: give state to go on, or warm_start to begin at x0.")
     if not is_native:
-        raise ValueError(f"method is {method!r}, which runs in SciPy and has no state: use 'L-BFGS-B' or 'SLSQP'.")
+        raise ValueError(f"method is {method!r}, which runs in SciPy and has no state: use {NATIVE_NAMES}.")
     if state is not None and not isinstance(state, State):
         raise ValueError(f"state is a {type(state).__name__}: give result.state, or tfm.State.load(path).")
     if warm_start is not None and not isinstance(warm_start, State):

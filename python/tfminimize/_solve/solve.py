@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._problem.callback import check_callback, has_on_end, tell_end
+from tfminimize._problem.native_methods import NATIVE_NAMES
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
@@ -86,11 +87,11 @@ def _check_wishes(
     if problem.native is None and has_on_end(callback):
         raise ValueError(
             f"callback has a method on_end, which gets a state, and method {problem.method!r} runs in SciPy and has "
-            "none: use 'L-BFGS-B' or 'SLSQP'."
+            f"none: use {NATIVE_NAMES}."
         )
     if history and problem.native is None:
         raise ValueError(
-            f"history=True is for L-BFGS-B and SLSQP, and method {problem.method!r} runs in SciPy: leave it out, and "
+            f"history=True is for {NATIVE_NAMES}, and method {problem.method!r} runs in SciPy: leave it out, and "
             "collect what you need in a callback."
         )
     if assign_each_iteration and not parameters.variables:
