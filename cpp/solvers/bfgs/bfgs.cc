@@ -24,13 +24,34 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::uint64_t kSnapshotKind = 0x4246475300000001;  // "BFGS" and the version of the format.
 constexpr std::size_t kNumVectors = 6;
 
+// A vector whose square is smaller than its terms' by this has lost four digits; it is then made by a pass of its own.
+constexpr double kCancelled = 1e-8;
+
 /// What the caller has just done when it calls advance().
 enum class Phase {
   kStart,
+  kStartDerivatives,
   kTrial,
+  kTrialDerivatives,
   kIteration,
   kLineSearch,  ///< Nothing: the solve was ended within a line search, which begins again if the solve is resumed.
 };
+
+/// What the solver asks for in this phase.
+Request request_in(Phase phase) {
+  switch (phase) {
+    case Phase::kStartDerivatives:
+    case Phase::kTrialDerivatives:
+      return Request::kDerivatives;
+    case Phase::kIteration:
+      return Request::kIteration;
+    case Phase::kStart:
+    case Phase::kTrial:
+    case Phase::kLineSearch:
+      break;
+  }
+  return Request::kEvaluate;
+}
 
 /// Whether the solve might have gone on with other options.
 bool depends_on_options(BfgsStatus status) {
@@ -89,18 +110,22 @@ struct Bfgs::State {
   void begin();
   void resume();
 
+  void take_gradient();
   Request after_start();
   Request begin_iterations();
   Request begin_next();
   Request begin_line_search();
-  Request after_trial(double f);
+  Request ask_for_trial();
+  Request after_trial();
   Request after_iteration();
   Request fail_line_search();
   void return_to_iterate();
   /// Moves x to this step from the iterate. False if x stays the same.
   bool move(double step);
-  /// Updates H with the last step, and makes the next direction.
   void update();
+  std::optional<UpdateCoefficients> take_pair(const double* y);
+  bool update_direction(const UpdateCoefficients& c);
+  void begin_again(double scale);
   void find_direction();
   /// The norm of the gradient that is compared with gtol.
   double stopping_norm() const;
@@ -121,10 +146,13 @@ struct Bfgs::State {
     Phase phase = Phase::kStart;
     double f = 0;           ///< At the last completed iteration.
     double previous_f = 0;  ///< At the one before.
+    double trial_f = 0;     ///< At x.
     double slope = 0;       ///< gᵀp at the start of the line search.
     double direction_norm = 0;
-    double largest_f = 0;   ///< The largest |f| of an iterate.
-    bool has_pair = false;  ///< H was updated at least once, or was given.
+    double largest_f = 0;        ///< The largest |f| of an iterate.
+    bool has_pair = false;       ///< H was updated at least once, or was given.
+    bool has_gradient = false;   ///< `gradient` is that at x,
+    bool used_gradient = false;  ///< and counted in njev.
     std::int64_t nit = 0;
     std::int64_t nfev = 0;
     std::int64_t njev = 0;
@@ -171,7 +199,7 @@ Bfgs::State::State(const Problem& problem, const BfgsOptions& options_)
 void Bfgs::State::begin() {
   scalars = Scalars();
   if (options.hess_inv0.data == nullptr) {
-    h.set_identity();
+    h.set_identity(1);
   } else {
     h.set({options.hess_inv0.data.get(), n * n});
     scalars.has_pair = true;
@@ -189,7 +217,9 @@ void Bfgs::State::resume() {
   const bool has_updated = scalars.status == BfgsStatus::kMaxIterations && scalars.nit > 0;
   scalars.status = BfgsStatus::kRunning;
   if (scalars.phase == Phase::kStart) {
-    scalars.request = scalars.nfev == 0 ? Request::kEvaluate : begin_iterations();
+    scalars.request = Request::kEvaluate;
+  } else if (scalars.phase == Phase::kStartDerivatives) {
+    scalars.request = scalars.has_gradient ? begin_iterations() : Request::kDerivatives;
   } else {
     scalars.request = scalars.phase == Phase::kLineSearch || has_updated ? begin_next() : Request::kIteration;
   }
@@ -224,10 +254,14 @@ double Bfgs::State::stopping_norm() const {
   return std::pow(sum, 1 / options.norm);
 }
 
-Request Bfgs::State::after_start() {
-  ++scalars.nfev;
-  ++scalars.njev;
+/// Reads the derivatives at x.
+void Bfgs::State::take_gradient() {
   std::copy_n(problem_gradient, n, gradient);
+  scalars.has_gradient = true;
+}
+
+Request Bfgs::State::after_start() {
+  ++scalars.njev;
   const double squared_norm = dot(gradient, gradient);
   const double f = scalars.f;
   if (std::isnan(f) || std::isnan(squared_norm)) return stop(BfgsStatus::kNan);
@@ -256,9 +290,7 @@ Request Bfgs::State::begin_line_search() {
   if (!(scalars.slope < 0) || !std::isfinite(scalars.slope)) {
     if (!scalars.has_pair) return stop(BfgsStatus::kPrecisionLoss);
     // Rounding has cost H its definiteness.
-    h.set_identity();
-    scalars.has_pair = false;
-    ++scalars.num_resets;
+    begin_again(1);
     find_direction();
     return begin_line_search();
   }
@@ -266,12 +298,11 @@ Request Bfgs::State::begin_line_search() {
   scalars.largest_f = std::max(scalars.largest_f, std::abs(scalars.f));
   double first_step = std::min(1.0, 1.01 * 2 * (scalars.f - scalars.previous_f) / scalars.slope);
   if (!(first_step >= 0)) first_step = 1;
-  scalars.phase = Phase::kTrial;
   scalars.search = WolfeLineSearch({0, scalars.f, scalars.slope}, first_step, options.c1, options.c2,
                                    GradientCheck(options.precision, scalars.largest_f));
   if (first_step == 0) return fail_line_search();  // f has not changed.
   move(first_step);
-  return Request::kEvaluate;
+  return ask_for_trial();
 }
 
 bool Bfgs::State::move(double step) {
@@ -284,31 +315,44 @@ bool Bfgs::State::move(double step) {
   return changes;
 }
 
-Request Bfgs::State::after_trial(double f) {
-  ++scalars.nfev;
-  std::copy_n(problem_gradient, n, gradient);
+Request Bfgs::State::after_trial() {
+  const double f = scalars.trial_f;
   if (f == -kInfinity) {
     scalars.f = f;
-    ++scalars.njev;
     return stop(BfgsStatus::kUnboundedBelow);
   }
-  const double slope = dot(gradient, p);
   WolfeLineSearch& search = scalars.search;
-  bool needed_slope = false;
   do {
-    const WolfeLineSearch::Verdict verdict = search.advance(f, slope);
-    needed_slope = needed_slope || search.needed_slope();
-    if (verdict == WolfeLineSearch::Verdict::kTryNext) continue;
-    if (needed_slope) ++scalars.njev;
-    if (verdict == WolfeLineSearch::Verdict::kFailed) return fail_line_search();
-    scalars.previous_f = scalars.f;
-    scalars.f = f;
-    ++scalars.nit;
-    scalars.phase = Phase::kIteration;
-    return Request::kIteration;
+    double slope = 0;
+    if (search.needs_slope(f)) {
+      if (!scalars.has_gradient) {
+        scalars.phase = Phase::kTrialDerivatives;
+        return Request::kDerivatives;
+      }
+      if (!scalars.used_gradient) ++scalars.njev;
+      scalars.used_gradient = true;
+      slope = dot(gradient, p);
+    }
+    switch (search.advance(f, slope)) {
+      case WolfeLineSearch::Verdict::kFailed:
+        return fail_line_search();
+      case WolfeLineSearch::Verdict::kConverged:
+        scalars.previous_f = scalars.f;
+        scalars.f = f;
+        ++scalars.nit;
+        scalars.phase = Phase::kIteration;
+        return Request::kIteration;
+      case WolfeLineSearch::Verdict::kTryNext:
+        break;
+    }
     // If the step rounds to the x that was just evaluated, its values are known.
   } while (!move(search.step()));
-  if (needed_slope) ++scalars.njev;
+  return ask_for_trial();
+}
+
+Request Bfgs::State::ask_for_trial() {
+  scalars.phase = Phase::kTrial;
+  scalars.has_gradient = scalars.used_gradient = false;
   return Request::kEvaluate;
 }
 
@@ -316,7 +360,7 @@ Request Bfgs::State::after_trial(double f) {
 void Bfgs::State::return_to_iterate() {
   std::copy_n(start, n, x);
   std::copy_n(start_gradient, n, problem_gradient);
-  std::copy_n(start_gradient, n, gradient);
+  take_gradient();
 }
 
 Request Bfgs::State::fail_line_search() {
@@ -334,54 +378,92 @@ Request Bfgs::State::after_iteration() {
   return begin_next();
 }
 
+/// Begins again with a multiple of the identity.
+void Bfgs::State::begin_again(double scale) {
+  h.set_identity(scale);
+  if (scalars.has_pair) ++scalars.num_resets;
+  scalars.has_pair = false;
+}
+
+/// Updates H with the last step, and makes the next direction.
 void Bfgs::State::update() {
-  // y takes the place of the last gradient, and u = Hy that of the product.
   const double step = scalars.search.step();
   double* const y = start_gradient;
   for (std::size_t i = 0; i < n; ++i) {
     s[i] = step * p[i];
     y[i] = gradient[i] - y[i];
   }
-  h.multiply(gradient, product);
-  double* const u = product;
-  for (std::size_t i = 0; i < n; ++i) u[i] += p[i];
-  CurvaturePair pair;
-  pair.sy = dot(s, y);
-  pair.sBs = -step * step * scalars.slope;
-  pair.yHy = dot(y, u);
-  pair.yy = dot(y, y);
-  pair.n = num_variables;
-  const double noise = kEpsilon * std::sqrt(pair.yy) * step * scalars.direction_norm;
-  std::optional<UpdateCoefficients> c;
-  if (pair.sy > noise) c = update_coefficients(options.update, pair, options.initial_scale && !scalars.has_pair);
-  if (c) {
-    const double ug = dot(u, gradient);
-    const double sg = dot(s, gradient);
-    const double u_factor = c->uu * ug + c->us * sg;
-    const double s_factor = c->us * ug + c->ss * sg;
-    h.update(*c, s, u);
-    // u - p is Hg.
-    for (std::size_t i = 0; i < n; ++i) p[i] = -(c->h * (u[i] - p[i]) + u_factor * u[i] + s_factor * s[i]);
-    scalars.has_pair = true;
-  } else {
-    ++scalars.num_skipped_updates;
-    for (std::size_t i = 0; i < n; ++i) p[i] = -(u[i] - p[i]);
-  }
+  const std::optional<UpdateCoefficients> c = take_pair(y);
   std::copy_n(x, n, start);
   std::copy_n(gradient, n, start_gradient);
+  if (!c || !update_direction(*c)) find_direction();
+}
+
+/// Makes u = Hy, and updates H. Nothing if the pair is left out.
+std::optional<UpdateCoefficients> Bfgs::State::take_pair(const double* y) {
+  double* const u = product;
+  CurvaturePair pair;
+  pair.n = num_variables;
+  pair.sy = dot(s, y);
+  const double yy = dot(y, y);
+  const double ss = dot(s, s);
+  const double step = scalars.search.step();
+  std::optional<UpdateCoefficients> c;
+  if (pair.sy > kEpsilon * std::sqrt(ss * yy)) {
+    if (!h.has_digits_for(s, y, pair.sy)) {
+      const double scale = pair.sy / yy;
+      begin_again(scale);
+      for (std::size_t i = 0; i < n; ++i) {
+        u[i] = scale * y[i];
+        p[i] = scale * (y[i] - gradient[i]);
+      }
+      pair.sBs = ss / scale;
+    } else {
+      h.multiply(gradient, u);
+      for (std::size_t i = 0; i < n; ++i) u[i] += p[i];
+      const double length = scalars.direction_norm;
+      if (dot(u, u) < kCancelled * length * length) h.multiply(y, u);
+      pair.sBs = -step * step * scalars.slope;
+    }
+    pair.yHy = dot(y, u);
+    const bool scales_identity = options.initial_scale && !scalars.has_pair;
+    if (h.has_digits_for(s, y, pair.sy)) c = update_coefficients(options.update, pair, scales_identity);
+  }
+  if (!c) {
+    ++scalars.num_skipped_updates;
+    return c;
+  }
+  h.update(*c, s, u);
+  scalars.has_pair = true;
+  if (h.may_be_definite()) return c;
+  begin_again(1);
+  return std::nullopt;
+}
+
+/// p = -H₊g from the last p = -Hg and u = Hy. False if it would lose too many digits.
+bool Bfgs::State::update_direction(const UpdateCoefficients& c) {
+  const double* const u = product;
+  const double ug = dot(u, gradient);
+  const double sg = dot(s, gradient);
+  const double u_factor = c.uu * ug + c.us * sg;
+  const double s_factor = c.us * ug + c.ss * sg;
+  const double u_norm = std::sqrt(dot(u, u));
+  const double largest = std::max(
+      {c.h * (u_norm + std::sqrt(dot(p, p))), std::abs(u_factor) * u_norm, std::abs(s_factor) * std::sqrt(dot(s, s))});
+  for (std::size_t i = 0; i < n; ++i) p[i] = -(c.h * (u[i] - p[i]) + u_factor * u[i] + s_factor * s[i]);
+  return dot(p, p) >= kCancelled * largest * largest;
 }
 
 void Bfgs::State::check_state() const {
   check_saved_enumerators(scalars.request, scalars.status, kLastBfgsStatus, scalars.phase, Phase::kLineSearch);
   check_saved((scalars.request == Request::kStopped) != (scalars.status == BfgsStatus::kRunning),
               "its status with this request");
-  check_saved(scalars.request == Request::kStopped ||
-                  scalars.request == (scalars.phase == Phase::kIteration ? Request::kIteration : Request::kEvaluate),
+  check_saved(scalars.request == Request::kStopped || scalars.request == request_in(scalars.phase),
               "its phase with this request");
   check_saved(is_count(scalars.nit) && is_count(scalars.nfev) && is_count(scalars.njev) &&
                   is_count(scalars.num_skipped_updates) && is_count(scalars.num_resets),
               "a count");
-  check_saved(is_bool(scalars.has_pair), "whether it has a pair");
+  check_saved(is_bool(scalars.has_pair) && is_bool(scalars.has_gradient) && is_bool(scalars.used_gradient), "a flag");
   check_saved(scalars.search.is_valid(), "its line search");
   check_saved(h.is_valid(), "its inverse Hessian");
 }
@@ -420,16 +502,27 @@ Bfgs::~Bfgs() = default;
 Bfgs::Bfgs(Bfgs&&) noexcept = default;
 Bfgs& Bfgs::operator=(Bfgs&&) noexcept = default;
 
-Request Bfgs::advance(double f, bool /*with_derivatives*/) {
+Request Bfgs::advance(double f, bool with_derivatives) {
   State::Scalars& scalars = state_->scalars;
   check_may_advance(scalars.request);
+  if (with_derivatives || scalars.request == Request::kDerivatives) state_->take_gradient();
   switch (scalars.phase) {
     case Phase::kStart:
+      ++scalars.nfev;
       scalars.f = f;
+      scalars.phase = Phase::kStartDerivatives;
+      scalars.request = scalars.has_gradient ? state_->after_start() : Request::kDerivatives;
+      break;
+    case Phase::kStartDerivatives:
       scalars.request = state_->after_start();
       break;
     case Phase::kTrial:
-      scalars.request = state_->after_trial(f);
+      ++scalars.nfev;
+      scalars.trial_f = f;
+      scalars.request = state_->after_trial();
+      break;
+    case Phase::kTrialDerivatives:
+      scalars.request = state_->after_trial();
       break;
     case Phase::kLineSearch:
       break;
@@ -444,7 +537,7 @@ void Bfgs::stop(StopReason reason) {
   State::Scalars& scalars = state_->scalars;
   check_may_stop(scalars.request);
   if (scalars.phase == Phase::kStart) scalars.f = std::numeric_limits<double>::quiet_NaN();
-  if (scalars.phase == Phase::kTrial) {
+  if (scalars.phase == Phase::kTrial || scalars.phase == Phase::kTrialDerivatives) {
     state_->return_to_iterate();
     scalars.phase = Phase::kLineSearch;
   }
@@ -468,7 +561,8 @@ void Bfgs::resume(const BfgsOptions& options) {
 bool Bfgs::warm_start(const Bfgs& other) {
   check_same_size(size(), other.size());
   check_may_warm_start(request(), nfev());
-  if (!state_->h.take(other.state_->h)) return false;
+  if (!other.state_->h.may_be_definite()) return false;
+  state_->h.take(other.state_->h);
   state_->scalars.has_pair = !state_->h.is_identity();
   return true;
 }
@@ -476,6 +570,7 @@ bool Bfgs::warm_start(const Bfgs& other) {
 void Bfgs::copy_inverse_hessian(Span<double> dense) const { state_->h.copy(dense); }
 
 BfgsStatus Bfgs::status() const { return state_->scalars.status; }
+bool Bfgs::has_derivatives() const { return state_->scalars.has_gradient; }
 Request Bfgs::request() const { return state_->scalars.request; }
 double Bfgs::fun() const { return state_->scalars.f; }
 double Bfgs::step_norm() const { return state_->scalars.search.step() * state_->scalars.direction_norm; }

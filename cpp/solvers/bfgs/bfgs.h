@@ -62,8 +62,8 @@ int scipy_code(BfgsStatus status);
 /// SciPy's message if SciPy has this status, else a sentence that says what to change.
 const char* message(BfgsStatus status);
 
-/// BFGS and its self-scaled relatives, with the inverse Hessian as a triangle. It takes each value with its gradient,
-/// no bounds and no constraints.
+/// BFGS and its self-scaled relatives, with the inverse Hessian as a triangle. It takes values alone, no bounds and no
+/// constraints.
 ///
 /// J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd edition, algorithm 6.1; BfgsUpdate says where the others are
 /// from. An iteration is one pass over the triangle: H₊g₊ follows from Hg₊, since Hy = Hg₊ - Hg, and Hg is minus the
@@ -84,7 +84,7 @@ class Bfgs final : public Solver {
   Bfgs& operator=(const Bfgs&) = delete;
 
   Request advance(double f, bool with_derivatives) override;
-  Request advance(double f) { return advance(f, true); }
+  Request advance(double f) { return advance(f, false); }
 
   using Solver::stop;
   void stop(StopReason reason) override;
@@ -109,6 +109,10 @@ class Bfgs final : public Solver {
   BfgsStatus status() const;
 
   Request request() const override;
+  bool takes_values_alone() const override { return true; }
+  /// False if the solve was ended where only the value is known.
+  bool has_derivatives() const override;
+
   int status_code() const override { return scipy_code(status()); }
   const char* message() const override { return solvers::message(status()); }
   double fun() const override;
@@ -123,7 +127,8 @@ class Bfgs final : public Solver {
 
   /// The updates that were left out because H would not have stayed positive definite.
   std::int64_t num_skipped_updates() const;
-  /// How often H was replaced by the identity because its direction did not descend.
+  /// How often H was replaced by a multiple of the identity, because rounding had cost it its definiteness or would
+  /// have done so.
   std::int64_t num_resets() const;
 
   std::vector<std::uint8_t> save() const override;

@@ -49,7 +49,7 @@ Member member_of(BfgsUpdate update, const CurvaturePair& pair, bool scales_ident
   Member member;
   if (update == BfgsUpdate::kDfp) member.phi = 0;
   if (scales_identity) {
-    member.tau = pair.yy / pair.sy;
+    member.tau = h;
   } else if (pair.n > 1) {
     if (update == BfgsUpdate::kSsbfgs) member.tau = std::min(1.0, 1 / b);
     if (update == BfgsUpdate::kSsbfgsOrenLuenberger) member.tau = 1 / b;

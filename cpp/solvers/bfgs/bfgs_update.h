@@ -37,12 +37,11 @@ struct CurvaturePair {
   double sy = 0;   ///< sᵀy
   double sBs = 0;  ///< sᵀBs
   double yHy = 0;  ///< yᵀHy
-  double yy = 0;   ///< yᵀy
   std::size_t n = 0;
 };
 
-/// The update with a pair; nothing if it would not be positive definite. scales_identity: H is the identity, and is to
-/// be scaled first.
+/// The update with a pair; nothing if it would not be positive definite. scales_identity: H is a multiple of
+/// the identity, and is to be scaled first.
 std::optional<UpdateCoefficients> update_coefficients(BfgsUpdate update, const CurvaturePair& pair,
                                                       bool scales_identity);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -16,6 +17,8 @@ constexpr std::size_t kTileSize = kEdge * kEdge;
 // products. Both depend on n alone, so that the bits do not depend on the threads.
 constexpr std::size_t kChunkTiles = 1024;
 constexpr std::size_t kMaxChunks = 32;
+// An element of H is off by so many roundings for each variable.
+constexpr double kRoundings = 10;
 
 std::size_t num_stripes(std::size_t n) { return padded(n) / kEdge; }
 
@@ -62,12 +65,12 @@ InverseHessian::InverseHessian(std::size_t n)
     : n_(n),
       num_chunks_(count_chunks(n)),
       tiles_(tiles_before(num_stripes(n)) * kTileSize),
-      vectors_(AlignedArray<double>::zeros(2 * padded(n))),
+      vectors_(AlignedArray<double>::zeros(3 * padded(n))),
       products_(num_chunks_ * padded(n)) {}
 
 double InverseHessian::bytes(std::size_t n) {
   const auto stripes = static_cast<double>(num_stripes(n));
-  const auto vectors = static_cast<double>(2 + count_chunks(n));
+  const auto vectors = static_cast<double>(3 + count_chunks(n));
   return sizeof(double) * (stripes * (stripes + 1) / 2 * kTileSize + vectors * static_cast<double>(padded(n)));
 }
 
@@ -77,22 +80,42 @@ RankTwoUpdate InverseHessian::waiting() const {
   return {c.h, c.uu, c.us, c.ss, u(), s()};
 }
 
-void InverseHessian::set_identity() { s_ = Scalars(); }
+void InverseHessian::set_identity(double scale) {
+  s_ = Scalars();
+  s_.scale = scale;
+  std::fill_n(diagonal(), n_, scale);
+}
+
+bool InverseHessian::has_digits_for(const double* s, const double* y, double sy) const {
+  double in_h = 0;   // The terms of yᵀHy are to become sᵀy,
+  double in_ss = 0;  // and ssᵀ/(sᵀy) is added to H.
+  for (std::size_t i = 0; i < n_; ++i) {
+    in_h = std::max(in_h, diagonal()[i] * y[i] * y[i]);
+    in_ss = std::max(in_ss, s[i] * s[i] / diagonal()[i]);
+  }
+  const double rounding = kRoundings * static_cast<double>(n_) * std::numeric_limits<double>::epsilon();
+  return rounding * std::max(in_h, in_ss) <= sy;
+}
+
+bool InverseHessian::may_be_definite() const {
+  return std::all_of(diagonal(), diagonal() + n_, [](double h) { return h > 0 && std::isfinite(h); });
+}
 
 void InverseHessian::fill_identity() {
   std::fill_n(tiles_.data(), tiles_.size(), 0.0);
   for (std::size_t stripe = 0; stripe < num_stripes(n_); ++stripe) {
-    double* diagonal = tiles_.data() + (tiles_before(stripe) + stripe) * kTileSize;
-    for (std::size_t r = 0; r < kEdge; ++r) diagonal[r * kEdge + r] = 1;
+    double* tile = tiles_.data() + (tiles_before(stripe) + stripe) * kTileSize;
+    for (std::size_t r = 0; r < kEdge; ++r) tile[r * kEdge + r] = s_.scale;
   }
   s_.is_identity = false;
 }
 
 void InverseHessian::set(Span<const double> dense) {
   if (dense.size() != n_ * n_) throw std::invalid_argument("The inverse Hessian must have n · n elements.");
+  s_ = Scalars();
   fill_identity();  // Behind n there is nothing else.
-  s_.has_update = false;
   for (std::size_t i = 0; i < n_; ++i) {
+    diagonal()[i] = dense[i * n_ + i];
     for (std::size_t j = 0; j <= i; ++j) {
       double* tile = tiles_.data() + (tiles_before(i / kEdge) + j / kEdge) * kTileSize;
       tile[i % kEdge * kEdge + j % kEdge] = dense[i * n_ + j];
@@ -104,27 +127,22 @@ void InverseHessian::set(Span<const double> dense) {
 double InverseHessian::element(std::size_t i, std::size_t j) const {
   if (i < j) std::swap(i, j);
   const double* tile = tiles_.data() + (tiles_before(i / kEdge) + j / kEdge) * kTileSize;
-  double h = s_.is_identity ? (i == j ? 1 : 0) : tile[i % kEdge * kEdge + j % kEdge];
+  double h = s_.is_identity ? (i == j ? s_.scale : 0) : tile[i % kEdge * kEdge + j % kEdge];
   if (!s_.has_update) return h;
   const RankTwoUpdate w = waiting();  // As the kernels round.
   return w.h * h + (w.uu * w.u[i] + w.us * w.s[i]) * w.u[j] + (w.us * w.u[i] + w.ss * w.s[i]) * w.s[j];
 }
 
-bool InverseHessian::take(const InverseHessian& other) {
-  for (std::size_t i = 0; i < n_; ++i) {
-    const double h = other.element(i, i);
-    if (!(h > 0) || !std::isfinite(h)) return false;
-  }
+void InverseHessian::take(const InverseHessian& other) {
   std::copy_n(other.vectors_.data(), vectors_.size(), vectors_.data());
   if (!other.s_.is_identity) std::copy_n(other.tiles_.data(), tiles_.size(), tiles_.data());
   s_ = other.s_;
-  return true;
 }
 
 void InverseHessian::multiply(const double* x, double* product) {
   const std::size_t stripes = num_stripes(n_);
   if (is_identity()) {
-    std::copy_n(x, stripes * kEdge, product);
+    for (std::size_t i = 0; i < stripes * kEdge; ++i) product[i] = s_.scale * x[i];
     return;
   }
   if (s_.is_identity) fill_identity();
@@ -142,8 +160,13 @@ void InverseHessian::multiply(const double* x, double* product) {
 }
 
 void InverseHessian::update(const UpdateCoefficients& coefficients, const double* s, const double* u) {
-  std::copy_n(s, vectors_.size() / 2, this->s());
-  std::copy_n(u, vectors_.size() / 2, this->u());
+  std::copy_n(s, padded(n_), this->s());
+  std::copy_n(u, padded(n_), this->u());
+  const UpdateCoefficients& c = coefficients;
+  for (std::size_t i = 0; i < n_; ++i) {
+    const double with_u = (c.uu * u[i] + c.us * s[i]) * u[i];
+    diagonal()[i] = c.h * diagonal()[i] + with_u + (c.us * u[i] + c.ss * s[i]) * s[i];
+  }
   s_.coefficients = coefficients;
   s_.has_update = true;
 }

@@ -26,17 +26,22 @@ class InverseHessian {
   static double bytes(std::size_t n);
 
   std::size_t size() const { return n_; }
-  bool is_identity() const { return s_.is_identity && !s_.has_update; }
+  bool is_identity() const { return s_.is_identity && !s_.has_update; }  ///< Or a multiple of it.
 
-  void set_identity();
+  /// H = scale·I
+  void set_identity(double scale);
   /// dense: [n * n], of which it reads the lower triangle.
   void set(Span<const double> dense);
-  /// Takes over another one of the same size. False if it cannot be positive definite, by its diagonal; then nothing
-  /// changes.
-  bool take(const InverseHessian& other);
+  /// Takes over another one of the same size.
+  void take(const InverseHessian& other);
 
   /// product = Hx
   void multiply(const double* x, double* product);
+  /// Whether an update with this pair leaves digits of what was before, and of the pair: not if one of them is as
+  /// small as the rounding of the other. Does not depend on the scale of any variable.
+  bool has_digits_for(const double* s, const double* y, double sy) const;
+  /// Whether the diagonal, at least, shows a definite matrix.
+  bool may_be_definite() const;
   /// Updates H with the pair whose Hy is u. The vectors are copied.
   void update(const UpdateCoefficients& coefficients, const double* s, const double* u);
 
@@ -54,14 +59,16 @@ class InverseHessian {
 
  private:
   struct Scalars {
-    bool is_identity = true;  ///< Without the update that waits. The tiles then hold anything.
+    bool is_identity = true;  ///< Without the update that waits, H is scale·I. The tiles then hold anything.
     bool has_update = false;
+    double scale = 1;
     UpdateCoefficients coefficients;
   };
   static_assert(std::is_trivially_copyable_v<Scalars>);
 
   double* s() const { return vectors_.data(); }
-  double* u() const { return vectors_.data() + vectors_.size() / 2; }
+  double* u() const { return vectors_.data() + vectors_.size() / 3; }
+  double* diagonal() const { return vectors_.data() + 2 * (vectors_.size() / 3); }
   RankTwoUpdate waiting() const;
   double element(std::size_t i, std::size_t j) const;
   void fill_identity();
@@ -69,7 +76,7 @@ class InverseHessian {
   std::size_t n_;
   std::size_t num_chunks_;
   AlignedArray<double> tiles_;
-  AlignedArray<double> vectors_;   ///< s and u of the update that waits.
+  AlignedArray<double> vectors_;   ///< s and u of the update that waits, and the diagonal after it.
   AlignedArray<double> products_;  ///< Of each chunk.
   Scalars s_;
 };

@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_SOLVERS_LINE_SEARCH_WOLFE_LINE_SEARCH_H_
 #define TFMINIMIZE_SOLVERS_LINE_SEARCH_WOLFE_LINE_SEARCH_H_
 
+#include <cmath>
 #include <cstdint>
 
 #include "solvers/line_search/safeguarded_line_search.h"
@@ -23,9 +24,9 @@ class WolfeLineSearch {
   /// The step to try next, or the last one.
   double step() const { return zooms_ ? zoom_.step() : search_.step(); }
   bool gradient_is_wrong() const { return search_.gradient_is_wrong(); }
-  /// Whether the last call of advance() needed φ'.
-  bool needed_slope() const { return !zooms_ || zoom_.needed_slope(); }
 
+  /// Whether advance() needs φ' besides this φ.
+  bool needs_slope(double f) const { return zooms_ ? zoom_.needs_slope(f) : std::isfinite(f); }
   /// Takes φ and φ' at step(); they need not be finite.
   Verdict advance(double f, double slope);
 

@@ -34,16 +34,22 @@ double quadratic_minimizer(const LinePoint& a, const LinePoint& b) {
 
 bool ZoomLineSearch::is_flat(const LinePoint& p) const { return std::abs(p.slope) <= -c2_ * start_.slope; }
 
-ZoomLineSearch::Verdict ZoomLineSearch::advance(double f, double slope) {
-  LinePoint trial{step_, f, slope};
-  if (!std::isfinite(f) || !std::isfinite(slope)) trial.f = std::numeric_limits<double>::infinity();
-  ++trials_;
-  return zooms_ ? shrink(trial) : expand(trial);
+bool ZoomLineSearch::needs_slope(double f) const {
+  const bool is_compared = zooms_ || trials_ > 0;
+  return falls_enough({step_, f, 0}) && !(is_compared && f >= low_.f);
 }
 
-ZoomLineSearch::Verdict ZoomLineSearch::expand(const LinePoint& trial) {
-  needed_slope_ = falls_enough(trial) && !(trials_ > 1 && trial.f >= low_.f);
-  if (!needed_slope_) return zoom_into(low_, trial);
+ZoomLineSearch::Verdict ZoomLineSearch::advance(double f, double slope) {
+  LinePoint trial{step_, f, slope};
+  const bool is_finite = std::isfinite(f) && (std::isfinite(slope) || !needs_slope(f));
+  if (!is_finite) trial.f = std::numeric_limits<double>::infinity();
+  const bool is_low = needs_slope(trial.f);
+  ++trials_;
+  return zooms_ ? shrink(trial, is_low) : expand(trial, is_low);
+}
+
+ZoomLineSearch::Verdict ZoomLineSearch::expand(const LinePoint& trial, bool is_low) {
+  if (!is_low) return zoom_into(low_, trial);
   if (is_flat(trial) || trials_ == kMaxTrials) return Verdict::kConverged;  // The last one falls enough at least.
   if (trial.slope >= 0) return zoom_into(trial, low_);
   low_ = trial;
@@ -61,9 +67,8 @@ ZoomLineSearch::Verdict ZoomLineSearch::zoom_into(const LinePoint& low, const Li
   return Verdict::kTryNext;
 }
 
-ZoomLineSearch::Verdict ZoomLineSearch::shrink(const LinePoint& trial) {
-  needed_slope_ = falls_enough(trial) && trial.f < low_.f;
-  if (!needed_slope_) {
+ZoomLineSearch::Verdict ZoomLineSearch::shrink(const LinePoint& trial, bool is_low) {
+  if (!is_low) {
     dropped_ = high_;
     high_ = trial;
   } else {

@@ -22,20 +22,20 @@ class ZoomLineSearch {
 
   /// The step to evaluate next, or the last one.
   double step() const { return step_; }
+  /// Whether advance() needs φ' besides this φ.
+  bool needs_slope(double f) const;
   /// Takes φ and φ' at step(); they need not be finite.
   Verdict advance(double f, double slope);
-  /// Whether the last call of advance() needed φ'.
-  bool needed_slope() const { return needed_slope_; }
 
   /// Whether this can be a search at all, if it was copied from bytes of unknown origin.
-  bool is_valid() const { return is_bool(zooms_) && is_bool(needed_slope_) && trials_ >= 0 && trials_ <= kMaxTrials; }
+  bool is_valid() const { return is_bool(zooms_) && trials_ >= 0 && trials_ <= kMaxTrials; }
 
  private:
   static constexpr int kMaxTrials = 11;  ///< Of either stage.
 
-  Verdict expand(const LinePoint& trial);
+  Verdict expand(const LinePoint& trial, bool is_low);
   Verdict zoom_into(const LinePoint& low, const LinePoint& high);
-  Verdict shrink(const LinePoint& trial);
+  Verdict shrink(const LinePoint& trial, bool is_low);
   double next_in_interval() const;
   bool falls_enough(const LinePoint& p) const { return p.f <= start_.f + c1_ * p.t * start_.slope; }
   bool is_flat(const LinePoint& p) const;
@@ -49,7 +49,6 @@ class ZoomLineSearch {
   double step_ = 0;
   int trials_ = 0;  ///< Of this stage.
   bool zooms_ = false;
-  bool needed_slope_ = false;
 };
 
 }  // namespace tfminimize::solvers

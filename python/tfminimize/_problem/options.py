@@ -121,7 +121,7 @@ def bfgs_options(options: Mapping[str, Any] | None = None, tol: float | None = N
     checked = _checked("BFGS", BFGS_DEFAULTS, options, tol, ("gtol",))
     c1, c2 = checked["c1"], checked["c2"]
     if not 0 < c1 < c2 < 1:
-        raise ValueError(f"c1 is {c1!r} and c2 is {c2!r}: give numbers with 0 < c1 < c2 < 1.")
+        raise ValueError(f"'c1' and 'c2' are {c1!r} and {c2!r}: give numbers with 0 < c1 < c2 < 1.")
     return checked
 
 
@@ -230,8 +230,8 @@ def _inverse_hessian(name: str, value: Any) -> Float64:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"{name} is not positive definite, so that its direction would not descend: add a multiple of the "
-            "identity, or leave it out."
+            f"'{name}' matrix isn't positive definite: its direction would not descend. Add a multiple of the identity, "
+            "or leave it out."
         ) from None
     return matrix
 
