@@ -230,8 +230,8 @@ def _inverse_hessian(name: str, value: Any) -> Float64:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"'{name}' matrix isn't positive definite: its direction would not descend. Add a multiple of the identity, "
-            "or leave it out."
+            f"'{name}' matrix isn't positive definite: its direction would not descend. Add a multiple of the "
+            "identity, or leave it out."
         ) from None
     return matrix
 
