@@ -15,7 +15,7 @@ from tfminimize._api.checkpoint import Checkpoint
 from tfminimize._api.compare import Comparison, compare
 from tfminimize._api.minimize import clear_cache, minimize
 from tfminimize._api.minimizer import Minimizer
-from tfminimize._graph.optimizers import LBFGSB, SLSQP
+from tfminimize._graph.optimizers import BFGS, LBFGSB, SLSQP
 from tfminimize._problem.bounds import Bounds
 from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._problem.state import State
@@ -37,6 +37,7 @@ if "keras" in sys.modules:
         from tfminimize import keras
 
 __all__ = [
+    "BFGS",
     "LBFGSB",
     "SLSQP",
     "BatchResult",

@@ -60,7 +60,7 @@ def assert_as_evaluated(model: Any, history: Any, *args: Any, tolerance: float =
         assert history.history[name][-1] == pytest.approx(value, rel=tolerance, abs=tolerance), name
 
 
-@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP(), tfm.BFGS()], ids=["lbfgsb", "slsqp", "bfgs"])
 @pytest.mark.parametrize("batch_size", [None, 17, 20])
 def test_metrics_of_an_epoch_are_those_at_the_iterate(floatx: str, optimizer: Any, batch_size: Any) -> None:  # noqa: F811
     model = compiled(regression(kernel_regularizer=keras.regularizers.L2(1e-2)), metrics=["mae", "r2_score"])

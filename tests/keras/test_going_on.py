@@ -33,6 +33,7 @@ def fit(model: Any, epochs: int = WHOLE, **options: Any) -> Any:
         (tfm.LBFGSB(), False, None),
         (tfm.LBFGSB(maxcor=4), True, 13),
         (tfm.SLSQP(), True, None),
+        (tfm.BFGS(update="ssbroyden"), True, 13),
         (tfm.SLSQP(), False, 13),
     ],
 )
@@ -75,7 +76,7 @@ def test_checkpoint_saves_when_a_fit_is_interrupted(tmp_path: Path, error: Any) 
     assert ended.history["loss"] == whole.history["loss"][7:]
 
 
-@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP(), tfm.BFGS()], ids=["lbfgsb", "slsqp", "bfgs"])
 @pytest.mark.parametrize("where", ["on_epoch_begin", "on_train_batch_end"])
 def test_epoch_that_was_interrupted_is_the_next(tmp_path: Path, optimizer: Any, where: str) -> None:
     class Breaks(keras.callbacks.Callback):

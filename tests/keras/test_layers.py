@@ -114,7 +114,7 @@ def test_batch_normalization_in_several_batches_is_refused() -> None:
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP()], ids=["lbfgsb", "slsqp"])
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP(), tfm.BFGS()], ids=["lbfgsb", "slsqp", "bfgs"])
 def test_statistics_of_batch_normalization_are_those_at_the_solution(optimizer: Any, jit_compile: bool) -> None:
     model = model_with(layers.BatchNormalization(), nested(layers.BatchNormalization()))
     x, y = rows()

@@ -61,8 +61,12 @@ def test_fit_is_that_of_tfminimize(make: Any) -> None:
 @KINDS
 @pytest.mark.parametrize(
     "optimizer",
-    [tfm.LBFGSB(maxcor=7, maxtime=60.0, bounds=[None, (-1, 1.5), (0.0, None), None]), tfm.SLSQP(ftol=1e-9)],
-    ids=["lbfgsb", "slsqp"],
+    [
+        tfm.LBFGSB(maxcor=7, maxtime=60.0, bounds=[None, (-1, 1.5), (0.0, None), None]),
+        tfm.SLSQP(ftol=1e-9),
+        tfm.BFGS(update="ssbroyden", norm=2, initial_scale=True),
+    ],
+    ids=["lbfgsb", "slsqp", "bfgs"],
 )
 def test_model_is_saved_and_loaded(make: Any, optimizer: Any, tmp_path: Path) -> None:
     model = make()
@@ -84,7 +88,7 @@ def test_model_is_saved_and_loaded(make: Any, optimizer: Any, tmp_path: Path) ->
 @KINDS
 def test_legacy_format_is_refused(make: Any, tmp_path: Path) -> None:
     model = make()
-    for optimizer in (tfm.LBFGSB(), tfm.SLSQP()):
+    for optimizer in (tfm.LBFGSB(), tfm.SLSQP(), tfm.BFGS()):
         model.compile(optimizer=optimizer, loss="mse")
         model.fit(*rows(), epochs=2, verbose=0)
         with pytest.raises(AttributeError, match=r"cannot be loaded from HDF5: save it as 'model.keras'"):
@@ -205,22 +209,29 @@ def test_summary_and_scores() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
-def test_tuner_of_keras_searches_over_such_a_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "values", "make"),
+    [
+        ("maxcor", [5, 10], lambda maxcor: tfm.LBFGSB(maxcor=maxcor)),
+        ("update", ["bfgs", "ssbroyden"], lambda update: tfm.BFGS(update=update)),
+    ],
+)
+def test_tuner_of_keras_searches_over_such_a_model(option: str, values: list[Any], make: Any, tmp_path: Path) -> None:
     def build(hp: Any) -> Any:
         model = regression(tfm.keras.Sequential, units=hp.Choice("units", [1, 6]))
-        model.compile(optimizer=tfm.LBFGSB(maxcor=hp.Int("maxcor", 5, 10, step=5)), loss="mse")
+        model.compile(optimizer=make(hp.Choice(option, values)), loss="mse")
         return model
 
     tuner = keras_tuner.GridSearch(build, objective="val_loss", directory=tmp_path, project_name="search")
     tuner.search(*rows(), epochs=15, validation_split=0.25, verbose=0)
     best = tuner.get_best_hyperparameters()[0]
     scores = {
-        (trial.hyperparameters.get("units"), trial.hyperparameters.get("maxcor")): trial.score
+        (trial.hyperparameters.get("units"), trial.hyperparameters.get(option)): trial.score
         for trial in tuner.oracle.trials.values()
     }
     assert len(scores) == 4
-    assert scores[best.get("units"), best.get("maxcor")] == min(scores.values())
-    assert tuner.get_best_models()[0].optimizer.options["maxcor"] == best.get("maxcor")
+    assert scores[best.get("units"), best.get(option)] == min(scores.values())
+    assert tuner.get_best_models()[0].optimizer.options[option] == best.get(option)
 
 
 @pytest.mark.subprocess

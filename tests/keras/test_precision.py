@@ -24,15 +24,25 @@ def fitted(model: Any, x: Any, y: Any, loss: Any = "mse", **options: Any) -> Any
     return tfm.keras.fit(model, x, y, verbose=0, **options).result
 
 
+AS_LONG_AS_IT_CAN = pytest.mark.parametrize(
+    "optimizer",
+    [exact(), tfm.BFGS(gtol=0.0), tfm.BFGS(gtol=0.0, update="ssbroyden")],
+    ids=["lbfgsb", "bfgs", "ssbroyden"],
+)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize(("seed", "batch_size"), [(0, None), (1, 16)])
-def test_fit_that_goes_on_as_long_as_it_can_ends_with_success(scale: float, seed: int, batch_size: Any) -> None:
+@AS_LONG_AS_IT_CAN
+def test_fit_that_goes_on_as_long_as_it_can_ends_with_success(
+    optimizer: Any, scale: float, seed: int, batch_size: Any
+) -> None:
     x, _ = rows(seed)
     random = np.random.default_rng(seed)
     y = scale * (x @ random.normal(size=(3, 1)) + 0.1 * random.normal(size=(len(x), 1))).astype(np.float32)
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
-    result = fitted(model, x, y, batch_size=batch_size)
+    result = fitted(model, x, y, batch_size=batch_size, optimizer=optimizer)
     assert result.success
     assert result.status == 0
     assert REACHED in result.message
@@ -43,29 +53,32 @@ def test_fit_that_goes_on_as_long_as_it_can_ends_with_success(scale: float, seed
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_fit_that_meets_its_targets_ends_with_success(seed: int) -> None:
+@AS_LONG_AS_IT_CAN
+def test_fit_that_meets_its_targets_ends_with_success(optimizer: Any, seed: int) -> None:
     x, y = rows(seed, 40)
-    result = fitted(regression(seed=seed, units=40), x, y)
+    result = fitted(regression(seed=seed, units=40), x, y, optimizer=optimizer)
     assert result.success
     assert float(result.fun) < 1e-6
     assert REACHED in result.message
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_penalised_classifier_ends_with_success(seed: int) -> None:
+@AS_LONG_AS_IT_CAN
+def test_penalised_classifier_ends_with_success(optimizer: Any, seed: int) -> None:
     x, y = labels(seed)
     model = classifier(seed=seed)
     for layer in model.layers:
         layer.kernel.regularizer = keras.regularizers.L2(1e-2)
-    result = fitted(model, x, y, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    result = fitted(model, x, y, keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer=optimizer)
     assert result.success
     assert REACHED in result.message
     assert np.abs(result.jac).max() < 1e-3
 
 
-def test_default_tolerances_end_with_success() -> None:
+@pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.BFGS()], ids=["lbfgsb", "bfgs"])
+def test_default_tolerances_end_with_success(optimizer: Any) -> None:
     model = regression(kernel_regularizer=keras.regularizers.L2(1e-3))
-    result = fitted(model, *rows(), optimizer=tfm.LBFGSB())
+    result = fitted(model, *rows(), optimizer=optimizer)
     assert result.success
 
 
@@ -81,9 +94,10 @@ class Turned(keras.losses.Loss):
         return turned((y - y_pred) ** 2)
 
 
-def test_wrong_gradient_is_no_success() -> None:
-    with pytest.warns(RuntimeWarning, match="ended without success.*ABNORMAL.*value of the gradient.$"):
-        result = fitted(regression(), *rows(), Turned())
+@pytest.mark.parametrize("optimizer", [exact(), tfm.BFGS()], ids=["lbfgsb", "bfgs"])
+def test_wrong_gradient_is_no_success(optimizer: Any) -> None:
+    with pytest.warns(RuntimeWarning, match="ended without success.*value of the gradient.$"):
+        result = fitted(regression(), *rows(), Turned(), optimizer=optimizer)
     assert not result.success
 
 

@@ -49,7 +49,7 @@ def test_model_that_cannot_be_fitted() -> None:
 
 
 def test_optimizer_of_another_kind() -> None:
-    refused("give tfminimize.LBFGSB.*or tfminimize.SLSQP", compiled(), *rows(), optimizer=keras.optimizers.Adam())
+    refused("give tfminimize.LBFGSB.*or tfminimize.BFGS", compiled(), *rows(), optimizer=keras.optimizers.Adam())
     refused("optimizer is 'adam'", compiled(), *rows(), optimizer="adam")
     refused(
         "greater than the upper bound", compiled(), *rows(), optimizer=tfm.LBFGSB(bounds=[(1.0, 0.0), None, None, None])

@@ -145,7 +145,7 @@ def test_constraints_with_lbfgsb(mode: Mode, method: str | None, kind: str) -> N
 
 
 @pytest.mark.parametrize("keyword", ["jac", "callback", "constraints"])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_keyword_that_the_interface_sets_itself(mode: Mode, method: str, keyword: str) -> None:
     vector = mode.variable([1.0, 2.0])
     given: dict[str, Any] = {keyword: None}
@@ -252,7 +252,7 @@ def test_session_or_feed_dict_of_a_wrong_type() -> None:
             optimizer.minimize(session, [1.0])
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_options_that_are_no_dict(mode: Mode, method: str) -> None:
     vector = mode.variable([1.0, 2.0])
     with pytest.raises(ValueError, match=r"options is 5: give a dict"):

@@ -146,6 +146,43 @@ def test_methods_of_scipy_take_its_path(name: str, method: str) -> None:
 
 
 @pytest.mark.slow
+def test_bfgs_is_native_and_has_the_fields_of_scipy(mode: Mode) -> None:
+    x = mode.variable(np.zeros(5))
+    options = {"gtol": 1e-3, "c2": 0.5, "hess_inv0": np.diag([1.0, 2.0, 1.0, 0.5, 1.0])}
+    optimizer = tfm.ScipyOptimizerInterface(mode.expression(lambda: rosenbrock(x)), method="BFGS", options=options)
+    result = mode.minimize(optimizer)
+    expected = scipy.optimize.minimize(
+        scipy.optimize.rosen, np.zeros(5), jac=scipy.optimize.rosen_der, method="BFGS", options=options
+    )
+    assert result.backend == "tfe"
+    assert set(expected) <= set(result)
+    assert (result.status, result.message) == (expected.status, expected.message)
+    np.testing.assert_array_equal(mode.value(x), result.x)
+    if mode.dtype == "float64":
+        assert_counts(mode, result, expected.nit, expected.nfev)
+        assert result.njev == expected.njev
+        np.testing.assert_allclose(result.hess_inv, expected.hess_inv, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def self_scaled() -> Any:
+    """The solution by a relative of BFGS, outside of any graph."""
+    return tfm.minimize(rosenbrock, np.zeros(5), method="BFGS", options={"update": "ssbroyden"}).x
+
+
+@pytest.mark.slow
+def test_relatives_of_bfgs_are_options(self_scaled: Any, mode: Mode) -> None:
+    x = mode.variable(np.zeros(5))
+    options = {"update": "ssbroyden", "disp": False}
+    optimizer = tfm.ScipyOptimizerInterface(mode.expression(lambda: rosenbrock(x)), method="BFGS", options=options)
+    result = mode.minimize(optimizer)
+    assert result.backend == "tfe"
+    np.testing.assert_allclose(mode.value(x), np.ones(5), atol=1e-3)
+    if mode.dtype == "float64":
+        np.testing.assert_allclose(result.x, self_scaled, rtol=1e-6)
+
+
+@pytest.mark.slow
 def test_nonlinear_programming(mode: Mode) -> None:
     vector = mode.variable([7.0, 7.0])
     optimizer = tfm.ScipyOptimizerInterface(

@@ -221,7 +221,7 @@ def test_constraints_read_variables_that_the_loss_does_not() -> None:
     assert slack.numpy() == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG", "Nelder-Mead"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG", "Nelder-Mead"])
 def test_fetches_go_to_loss_callback_at_every_evaluation(method: str) -> None:
     x, scale = tf.Variable([5.0, 5.0]), tf.Variable(2.0)
     seen: list[Any] = []

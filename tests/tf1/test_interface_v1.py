@@ -209,7 +209,7 @@ def test_loss_callback_without_fetches_gets_nothing(session: Any) -> None:
     assert calls == [()] * result.nfev
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 @pytest.mark.parametrize("watched", [True, False])
 def test_step_callback_gets_the_packed_vector_of_every_iteration(session: Any, method: str, watched: bool) -> None:
     a, b = v1.Variable([[3.0, 1.0]]), v1.Variable(-2.0)

@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, SLSQP_DEFAULTS, lbfgsb_options, slsqp_options
+from tfminimize._problem.options import (
+    BFGS_DEFAULTS,
+    LBFGSB_DEFAULTS,
+    NO_LIMIT,
+    SLSQP_DEFAULTS,
+    bfgs_options,
+    lbfgsb_options,
+    slsqp_options,
+)
 
-__all__ = ["LBFGSB", "SLSQP", "NativeOptimizer"]
+__all__ = ["BFGS", "LBFGSB", "SLSQP", "NativeOptimizer"]
 
 
 class NativeOptimizer:
@@ -50,8 +58,7 @@ class NativeOptimizer:
                 f"{self!r} has constraints, whose functions cannot be saved: save the weights only (save_weights), or "
                 "compile the model with another optimizer before you save it."
             )
-        config = {k: None if v == NO_LIMIT else v for k, v in self.options.items()}
-        config["maxtime"] = None if config["maxtime"] == math.inf else config["maxtime"]
+        config = {k: None if _is_without_limit(v) else v for k, v in self.options.items()}
         if self.bounds is not None:
             config["bounds"] = _saved_bounds(self.bounds)
         return config
@@ -62,13 +69,18 @@ class NativeOptimizer:
         return cls(**{k: v for k, v in config.items() if v is not None})
 
     def __repr__(self) -> str:
-        options = {k: v for k, v in self.options.items() if v not in (NO_LIMIT, math.inf)}
+        options = {k: v for k, v in self.options.items() if not _is_without_limit(v)}
         if not (isinstance(self.constraints, tuple) and not self.constraints):
             options = {"constraints": self.constraints, **options}
         if self.bounds is not None:
             options = {"bounds": self.bounds, **options}
         given = [f"{k}={v!r}" for k, v in options.items()]
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+def _is_without_limit(value: Any) -> bool:
+    """Whether this is the default of an option that is a limit, or of ``norm``, the maximum norm."""
+    return value in (NO_LIMIT, math.inf)
 
 
 def _saved_bounds(bounds: Any) -> Any:
@@ -179,3 +191,57 @@ class SLSQP(NativeOptimizer):
         self.bounds, self.constraints = bounds, constraints
         self.options = {"ftol": ftol, "maxtime": maxtime}
         slsqp_options(self.options)
+
+
+class BFGS(NativeOptimizer):
+    """BFGS as the optimizer of `tfminimize.math.minimize` and `tfminimize.keras`: a step is an iteration.
+
+    It keeps the inverse Hessian of all n parameters, n(n + 1)/2 numbers, and takes no bounds and no constraints.
+
+    Parameters
+    ----------
+    update : {"bfgs", "dfp", "ssbfgs", "ssbfgs-ol", "ssbroyden", "ssbroyden1"}, optional
+        How an iteration updates the inverse Hessian; see `tfminimize.minimize`.
+    gtol, norm, xrtol, c1, c2 : float, optional
+        SciPy's options and defaults. Steps end early if the norm of the gradient is at most ``gtol``, or if a step is
+        short by ``xrtol``; if both are 0, only when the solver finds no lower loss.
+    initial_scale : bool, optional
+        Whether the identity is scaled before its first update.
+    maxtime : float, optional
+        Steps also end after so many seconds. By default there is no limit.
+
+    Raises
+    ------
+    ValueError
+        For a value that no solve could use.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> optimizer = BFGS(update="ssbroyden")
+    >>> history = tfm.keras.fit(model, X, X @ [1.0, 2.0] + 3.0, optimizer=optimizer, verbose=0)
+    >>> model.layers[0].bias.numpy().round(3)
+    array([3.], dtype=float32)
+    """
+
+    method = "BFGS"
+
+    def __init__(
+        self,
+        *,
+        update: str = BFGS_DEFAULTS["update"],
+        gtol: float = BFGS_DEFAULTS["gtol"],
+        norm: float = BFGS_DEFAULTS["norm"],
+        xrtol: float = BFGS_DEFAULTS["xrtol"],
+        c1: float = BFGS_DEFAULTS["c1"],
+        c2: float = BFGS_DEFAULTS["c2"],
+        initial_scale: bool = BFGS_DEFAULTS["initial_scale"],
+        maxtime: float = BFGS_DEFAULTS["maxtime"],
+    ) -> None:
+        self.bounds, self.constraints = None, ()
+        self.options = {"update": update, "gtol": gtol, "norm": norm, "xrtol": xrtol, "c1": c1, "c2": c2}
+        self.options |= {"initial_scale": initial_scale, "maxtime": maxtime}
+        bfgs_options(self.options)

@@ -132,10 +132,10 @@ def minimize(
         a Python function or a `tf.function`.
     num_steps : int
         The number of steps, 1 or more.
-    optimizer : LBFGSB, SLSQP or object with apply_gradients
-        `tfminimize.LBFGSB` and `tfminimize.SLSQP` are the native solvers, which take an iteration for a step. Any other
-        object needs ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of `tf.compat.v1.train`, or your own.
-        TensorFlow traces it, like all functions given here.
+    optimizer : LBFGSB, SLSQP, BFGS or object with apply_gradients
+        `tfminimize.LBFGSB`, `tfminimize.SLSQP` and `tfminimize.BFGS` are the native solvers, which take an iteration
+        for a step. Any other object needs ``apply_gradients(grads_and_vars)``: an optimizer of Keras or of
+        `tf.compat.v1.train`, or your own. TensorFlow traces it, like all functions given here.
     convergence_criterion : optional
         Ends the steps early: one of `tfp.optimizer.convergence_criteria` or any object with
         ``bootstrap(loss, grads, parameters)``, which returns its state after the first step, and
@@ -415,8 +415,8 @@ def _checked(trainable_variables: Any) -> list[Any]:
 
 def _check_optimizer(optimizer: Any) -> None:
     remedy = (
-        "give tfminimize.LBFGSB(), tfminimize.SLSQP(), or an object with apply_gradients(grads_and_vars) such as "
-        "tf.keras.optimizers.Adam(0.1)"
+        "give tfminimize.LBFGSB(), tfminimize.SLSQP(), tfminimize.BFGS(), or an object with "
+        "apply_gradients(grads_and_vars) such as tf.keras.optimizers.Adam(0.1)"
     )
     if inspect.isclass(optimizer):
         raise ValueError(f"optimizer is the class {optimizer.__name__}: {remedy}.")

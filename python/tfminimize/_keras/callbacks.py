@@ -39,13 +39,13 @@ def divided(callbacks: Any) -> tuple[Any, list[Callable[..., Any]]]:
     for callback in given:
         if isinstance(callback, _RATES):
             raise ValueError(
-                f"{type(callback).__name__} sets the learning rate, and L-BFGS-B and SLSQP have none: a line search "
-                "finds the step of each iteration. Leave it out."
+                f"{type(callback).__name__} sets the learning rate, and L-BFGS-B, SLSQP and BFGS have none: a line "
+                "search finds the step of each iteration. Leave it out."
             )
         if isinstance(callback, keras.callbacks.SwapEMAWeights):
             raise ValueError(
-                "SwapEMAWeights needs an optimizer that averages the weights (use_ema=True), and L-BFGS-B and SLSQP do "
-                "not: leave it out."
+                "SwapEMAWeights needs an optimizer that averages the weights (use_ema=True), and L-BFGS-B, SLSQP and "
+                "BFGS do not: leave it out."
             )
     for callback in solvers_own:
         if not callable(callback):

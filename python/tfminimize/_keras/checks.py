@@ -32,8 +32,8 @@ def check_model(model: Any) -> None:
     for name in ("train_step", "make_train_function"):
         if getattr(type(model), name) is not getattr(keras.Model, name) and not _is_ours(type(model), name):
             raise ValueError(
-                f"the model '{model.name}' has a {name} of its own, which a fit by L-BFGS-B or SLSQP does not call: "
-                "override compute_loss instead, which returns the loss of a batch."
+                f"the model '{model.name}' has a {name} of its own, which a fit by L-BFGS-B, SLSQP or BFGS does not "
+                "call: override compute_loss instead, which returns the loss of a batch."
             )
     if model.run_eagerly:
         warn("run_eagerly=True has no effect on a fit by tfminimize, which traces the model.", UserWarning)

@@ -29,8 +29,9 @@ from tfminimize._trace.user_function import check_context
 
 __all__ = ["fit"]
 
-_LINE_SEARCH_FAILED = "ABNORMAL: "
-"""SciPy's message for a line search that finds no lower loss, though the gradient may be right."""
+_LINE_SEARCH_FAILED = ("ABNORMAL: ", "Desired error not necessarily achieved due to precision loss.")
+"""SciPy's messages for a line search that finds no lower loss, though the gradient may be right: L-BFGS-B's and BFGS's.
+"""
 
 _FUNCTION_CONVERGED = "CONVERGENCE: RELATIVE REDUCTION OF F <= FACTR*EPSMCH"
 """SciPy's message for an iteration that has lowered the loss by too little."""
@@ -60,7 +61,7 @@ def fit(
     jit_compile: bool | None = None,
     state: State | None = None,
 ) -> keras.callbacks.History:
-    """Fit a compiled Keras model to all of its data at once, by L-BFGS-B or SLSQP.
+    """Fit a compiled Keras model to all of its data at once, by L-BFGS-B, SLSQP or BFGS.
 
     An epoch is an iteration of the solver, with a line search instead of a learning rate. The loss is that of all rows,
     added up batch by batch: the compiled losses with their weights, regularisers, and what layers add. Arguments mean
@@ -77,7 +78,7 @@ def fit(
         all rows. A data set has batches of its own.
     epochs : int
         The most iterations. The fit ends earlier when the solver has converged.
-    optimizer : tfminimize.LBFGSB or tfminimize.SLSQP, optional
+    optimizer : tfminimize.LBFGSB, tfminimize.SLSQP or tfminimize.BFGS, optional
         Default: the model's optimizer if it is one of these, else ``LBFGSB()``.
     callbacks : optional
         Of Keras, and `tfminimize.Checkpoint`. In ``on_epoch_end`` the weights are those of the iterate. To Keras, an
@@ -215,7 +216,7 @@ class _Solver:
         if (
             precision.is_reached
             or (result.message == _FUNCTION_CONVERGED and precision.explains_convergence())
-            or (result.message == _LINE_SEARCH_FAILED and self._is_flat(result, precision))
+            or (result.message in _LINE_SEARCH_FAILED and self._is_flat(result, precision))
         ):
             result.update(status=0, success=True, message=REACHED)
         elif run.was_stopped and result.status == STOPPED:
@@ -271,8 +272,8 @@ def _optimizer(model: keras.Model, optimizer: Any) -> NativeOptimizer:
         return model.optimizer if isinstance(model.optimizer, NativeOptimizer) else LBFGSB()
     if not isinstance(optimizer, NativeOptimizer):
         raise ValueError(
-            f"optimizer is {optimizer!r}: give tfminimize.LBFGSB(...) or tfminimize.SLSQP(...). For an optimizer of "
-            "Keras compile the model with it, and call model.fit."
+            f"optimizer is {optimizer!r}: give tfminimize.LBFGSB(...), tfminimize.SLSQP(...) or tfminimize.BFGS(...). "
+            "For an optimizer of Keras compile the model with it, and call model.fit."
         )
     return optimizer
 

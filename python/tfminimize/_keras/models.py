@@ -1,4 +1,4 @@
-"""Model and Sequential: Keras's, with fits by L-BFGS-B and SLSQP."""
+"""Model and Sequential: Keras's, with fits by L-BFGS-B, SLSQP and BFGS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Fitted:
     """What `Model` and `Sequential` change about Keras's; nothing unless the optimizer is one of tfminimize."""
 
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
-        """Configure the model, as in Keras; ``optimizer`` may also be `tfminimize.LBFGSB` or `tfminimize.SLSQP`."""
+        """Configure the model, as in Keras; ``optimizer`` may also be `tfminimize.LBFGSB`, `SLSQP` or `BFGS`."""
         is_native = isinstance(optimizer, NativeOptimizer)
         super().compile(None if is_native else optimizer, *args, **kwargs)  # type: ignore[misc]
         if is_native:
@@ -97,7 +97,7 @@ class _Fitted:
 
 @_serializable
 class Model(_Fitted, keras.Model):  # type: ignore[misc]
-    """`keras.Model`, which can be compiled with `tfminimize.LBFGSB` or `tfminimize.SLSQP`.
+    """`keras.Model`, which can be compiled with `tfminimize.LBFGSB`, `SLSQP` or `BFGS`.
 
     Make it from inputs and outputs, or subclass it, as in Keras. With an optimizer of Keras it is a `keras.Model`.
 
@@ -144,7 +144,7 @@ def _as_functional(kind: type) -> type:
 
 @_serializable
 class Sequential(_Fitted, keras.Sequential):  # type: ignore[misc]
-    """`keras.Sequential`, which can be compiled with `tfminimize.LBFGSB` or `tfminimize.SLSQP`.
+    """`keras.Sequential`, which can be compiled with `tfminimize.LBFGSB`, `SLSQP` or `BFGS`.
 
     Examples
     --------

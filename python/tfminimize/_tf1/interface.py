@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import PackedBounds, as_packed
+from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.violation import add_violation
 from tfminimize._scipy.lbfgsb import lbfgsb
@@ -36,6 +37,9 @@ __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
 
 Float64 = NDArray[np.float64]
 _LOGGER = logging.getLogger("tensorflow")
+
+_ON_ARRAYS = {"l-bfgs-b": lbfgsb, "slsqp": slsqp}
+"""The native methods on functions of arrays."""
 
 
 class ExternalOptimizerInterface(Internals):
@@ -318,8 +322,8 @@ class ExternalOptimizerInterface(Internals):
 class ScipyOptimizerInterface(ExternalOptimizerInterface):
     """`scipy.optimize.minimize` for the loss and the variables of a graph with a session, or of TensorFlow 2.
 
-    The class from TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, and SLSQP, which
-    takes constraints, are native: the part of the graph that computes the loss, its gradient and the constraints is
+    The class from TensorFlow 1's ``tf.contrib.opt``, with the same arguments. L-BFGS-B, the default, SLSQP, which takes
+    constraints, and BFGS are native: the part of the graph that computes the loss, its gradient and the constraints is
     lifted out and compiled, and the solver calls it without Python or the session in between.
 
     Parameters
@@ -381,8 +385,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         method, kwargs = split_method(optimizer_kwargs, self._DEFAULT_METHOD)
         check_kwargs(kwargs)
         name = methods.method_name(method, equality_funcs or inequality_funcs)
-        if name in ("l-bfgs-b", "slsqp"):
-            kwargs = {**kwargs, "options": meaningful_options(kwargs.get("options"))}
+        if _is_native(name):
+            kwargs["options"] = meaningful_options(kwargs.get("options"))
         rows = [
             *(("eq", *pair) for pair in zip(equality_funcs, equality_grad_funcs, strict=True)),
             *(("ineq", *pair) for pair in zip(inequality_funcs, inequality_grad_funcs, strict=True)),
@@ -399,7 +403,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         result = scipy_methods.minimize(
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
-            {"l-bfgs-b": lbfgsb, "slsqp": slsqp}.get(name, name) if isinstance(name, str) else name,
+            _ON_ARRAYS.get(name, name) if _is_native(name) else name,
             self._formulation.parameters.layout,
             precision=functions.precision,
             descend=descend,
@@ -433,7 +437,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         if not (is_plain and of_solver and run.can_be_native and set(kwargs) <= {"tol", "options"}):
             return super()._run(run, bounds, step_callback, loss_callback)
         options = kwargs.get("options")
-        if name in ("l-bfgs-b", "slsqp"):
+        if _is_native(name):
             options = meaningful_options(options)
         callback = None
         if step_callback is not None:
@@ -453,6 +457,11 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             lines.append("  Number of functions evaluations: %d")
             values.append(result.nfev)
         _LOGGER.info("\n".join(lines), *values)
+
+
+def _is_native(method: Any) -> bool:
+    """Whether the extension solves by this method, and not SciPy."""
+    return isinstance(method, str) and method in NATIVE_METHODS
 
 
 def _array(function: Callable[[Any], list[Any]]) -> Callable[..., Float64]:
