@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "solvers/aligned_array.h"
-#include "tests/solvers/lbfgsb/solve.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
+#include "tests/solvers/solve.h"
 
 namespace {
 
@@ -82,6 +82,16 @@ TEST(AllocationsTest, LbfgsbMakesNoneInASolve) {
         EXPECT_EQ(solve.allocations, 0) << n;
       }
     }
+  }
+}
+
+TEST(AllocationsTest, BfgsMakesNoneInASolve) {
+  for (const std::size_t n : {1, 2, 11, 100}) {
+    testing::BfgsSolve solve(rosenbrock_problem(n));
+    solve.finish();
+    solve.restart(solve.problem().x0);
+    solve.finish();
+    EXPECT_EQ(solve.allocations, 0) << n;
   }
 }
 

@@ -10,8 +10,8 @@
 
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/slsqp/slsqp.h"
-#include "tests/solvers/lbfgsb/solve.h"
 #include "tests/solvers/slsqp/constrained_solve.h"
+#include "tests/solvers/solve.h"
 
 namespace tfminimize::solvers {
 namespace {
@@ -79,6 +79,13 @@ TEST(ForgedStateTest, LbfgsbWithBoundsGoesOnOrRefusesIt) {
   Solve victim(bounded_rosenbrock(5), few_corrections());
   for (int k = 0; k < 9; ++k) victim.advance();
   restore_forged(solve, victim, 5);
+}
+
+TEST(ForgedStateTest, BfgsGoesOnOrRefusesIt) {
+  testing::BfgsSolve solve(rosenbrock_problem(5));
+  testing::BfgsSolve victim(rosenbrock_problem(5));
+  for (int k = 0; k < 9; ++k) victim.advance();
+  restore_forged(solve, victim, 9);
 }
 
 class ForgedSlsqpStateTest : public ::testing::TestWithParam<ConstrainedProblem (*)()> {};

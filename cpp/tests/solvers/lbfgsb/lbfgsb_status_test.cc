@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "solvers/lbfgsb/lbfgsb.h"
-#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/solve.h"
 
 namespace tfminimize::solvers {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/memory.h"
-#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/solve.h"
 
 namespace tfminimize::solvers {
 namespace {

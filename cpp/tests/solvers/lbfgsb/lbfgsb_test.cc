@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/solve.h"
 
 namespace tfminimize::solvers {
 namespace {

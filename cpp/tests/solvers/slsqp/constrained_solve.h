@@ -14,7 +14,7 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tests/solvers/allocations.h"
 #include "tests/solvers/kernels/reference.h"
-#include "tests/solvers/lbfgsb/solve.h"
+#include "tests/solvers/solve.h"
 
 namespace tfminimize::solvers::testing {
 

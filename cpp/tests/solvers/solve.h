@@ -1,5 +1,5 @@
-#ifndef TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_
-#define TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_
+#ifndef TFMINIMIZE_TESTS_SOLVERS_SOLVE_H_
+#define TFMINIMIZE_TESTS_SOLVERS_SOLVE_H_
 
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "solvers/bfgs/bfgs.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "tests/solvers/allocations.h"
 #include "tests/solvers/kernels/reference.h"
@@ -40,9 +41,10 @@ inline double projected_gradient(const Problem& problem, const Vector& x, const 
 }
 
 /// A solver with its buffers. They end exactly where the solver may read them.
-class Solve {
+template <typename Core, typename Options>
+class SolveOf {
  public:
-  explicit Solve(Problem problem, const LbfgsbOptions& options = {})
+  explicit SolveOf(Problem problem, const Options& options = {})
       : problem_(std::move(problem)),
         x_(problem_.x0.begin(), problem_.x0.end()),
         gradient_(problem_.x0.size(), kNaN),
@@ -58,30 +60,37 @@ class Solve {
                 {},
                 0},
                options) {}
-  Solve(const Solve&) = delete;
-  Solve& operator=(const Solve&) = delete;
+  SolveOf(const SolveOf&) = delete;
+  SolveOf& operator=(const SolveOf&) = delete;
 
   const Problem& problem() const { return problem_; }
   Vector x() const { return {x_.begin(), x_.end()}; }
   Vector gradient() const { return {gradient_.begin(), gradient_.end()}; }
   double projected_gradient() const { return testing::projected_gradient(problem_, x(), gradient()); }
 
-  /// Evaluates if the solver asks for it, and advances it.
+  /// Evaluates if the solver asks for it, and advances it. A solver that takes values alone gets them alone if
+  /// `gives_values_alone`.
   Request advance() {
     double f = kNaN;  // The solver may read it only after an evaluation.
-    if (solver.request() == Request::kEvaluate) {
+    const Request asked = solver.request();
+    const bool alone = asked == Request::kEvaluate && solver.takes_values_alone() && gives_values_alone;
+    if (asked == Request::kEvaluate || asked == Request::kDerivatives) {
       Vector g(x_.size());
-      f = problem_.function(x(), g);
+      const double value = problem_.function(x(), g);
+      if (alone) std::fill(g.begin(), g.end(), kNaN);
       std::copy(g.begin(), g.end(), gradient_.begin());
-      evaluated.push_back(x());
+      if (asked == Request::kEvaluate) {
+        f = value;
+        evaluated.push_back(x());
+      }
     }
-    const Request request = go_on(f);
+    const Request request = go_on(f, !alone);
     if (request == Request::kIteration) iterates.push_back(x());
     if (request == Request::kIteration) values.push_back(solver.fun());
     return request;
   }
   /// Goes on to the end.
-  Solve& finish() {
+  SolveOf& finish() {
     while (solver.request() != Request::kStopped) {
       if (evaluated.size() > kMaxEvaluations) throw std::runtime_error("The solver does not end.");
       advance();
@@ -104,21 +113,25 @@ class Solve {
  private:
   static constexpr std::size_t kMaxEvaluations = 100000;
 
-  Request go_on(double f) {
+  Request go_on(double f, bool both) {
     const AllocationsCounted counted(allocations);
-    return solver.advance(f);
+    return solver.advance(f, both);
   }
 
   Problem problem_;
   AlignedVector<double> x_, gradient_, lower_, upper_;
 
  public:
-  Lbfgsb solver;
+  Core solver;
+  bool gives_values_alone = false;
   std::vector<Vector> evaluated;  ///< Each x where f was evaluated.
   std::vector<Vector> iterates;   ///< x after each iteration.
   Vector values;                  ///< f after each iteration.
   std::size_t allocations = 0;    ///< By the solver, after its construction.
 };
+
+using Solve = SolveOf<Lbfgsb, LbfgsbOptions>;
+using BfgsSolve = SolveOf<Bfgs, BfgsOptions>;
 
 /// ½·Σ weight_i·(x_i - center_i)², with weights from 1 to `condition`.
 inline Problem quadratic(std::size_t n, double condition, std::uint64_t seed = 1) {
@@ -178,4 +191,4 @@ inline void expect_consistent(const Solve& solve, const Function& function) {
 
 }  // namespace tfminimize::solvers::testing
 
-#endif  // TFMINIMIZE_TESTS_SOLVERS_LBFGSB_SOLVE_H_
+#endif  // TFMINIMIZE_TESTS_SOLVERS_SOLVE_H_
