@@ -51,11 +51,10 @@ class InverseHessian {
   template <typename Visit>
   void visit_state(Visit&& visit) {
     visit_value(visit, s_);
+    check_saved(is_bool(s_.is_identity) && is_bool(s_.has_update), "its inverse Hessian");
     visit_elements(visit, vectors_);
-    visit_elements(visit, tiles_);
+    if (!s_.is_identity) visit_elements(visit, tiles_);
   }
-  /// Whether this can be one at all, if it was copied from bytes of unknown origin.
-  bool is_valid() const { return is_bool(s_.is_identity) && is_bool(s_.has_update); }
 
  private:
   struct Scalars {
