@@ -23,7 +23,10 @@ from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.operation import Solve, traced_minimize
 
 OP = "TfminimizeMinimize"
-INPUTS = ("x0", "lower", "upper", "ftol", "gtol")
+INPUTS = ("x0", "lower", "upper", "ftol", "gtol", "norm", "xrtol", "c1", "c2", "hess_inv0")
+FIRST_CAPTURE = len(INPUTS)
+"""The place of the first capture among the inputs, without a state."""
+
 MEMORY = 24 << 30
 """Bytes that a process may allocate: a variant that wants more fails at once and does not fill the machine."""
 
@@ -67,6 +70,8 @@ def base(name: str) -> bytes:
                 "SLSQP",
                 {"type": "ineq", "fun": lambda x: tf.stack([x[0] - x[1], 1 - x[0], x[1] + 3])},
             )
+        elif name == "bfgs":
+            method = "BFGS"
         elif name == "trace":
             trace = TraceFunction(_trace, [tf.constant(0)])
         jit = name == "jit"
@@ -243,6 +248,9 @@ def _counts() -> Iterator[tuple[str, Variant]]:
     for name in ("maxfun", "maxiter", "maxls"):
         for value in (1, 2**63 - 1):
             yield f"{name} {value}", Variant("plain", attribute(name, value), "")
+    for value in (0, 1, 2**63 - 1):
+        yield f"bfgs: maxiter {value}", Variant("bfgs", attribute("maxiter", value), "")
+    yield "bfgs: num_constraints 1", Variant("bfgs", attribute("num_constraints", 1), "since method is bfgs")
     for value in (0, 1, 2, 4, 10**6):
         yield f"slsqp: num_constraints {value}", Variant("slsqp", attribute("num_constraints", value), "functions[1]")
     for value in (10**17, 2**60, 2**61, 2**63 - 1):
@@ -317,17 +325,52 @@ def _inputs() -> Iterator[tuple[str, Variant]]:
             yield f"{name} {np.dtype(dtype)}", variant
     yield "lower alone", Variant("plain", given(1, np.zeros(2)), "lower has 2 elements and upper 0")
     yield "upper alone", Variant("plain", given(2, np.ones(2)), "lower has 0 elements and upper 2")
-    for i in range(6):
+    for name, values in _numbers_of_bfgs().items():
+        for value in values:
+            variant = Variant("bfgs", given(INPUTS.index(name), value), name)
+            yield f"bfgs: {name} {np.asarray(value).tolist()}", variant
+    for name in ("lower", "upper"):
+        yield f"bfgs: {name}", Variant("bfgs", given(INPUTS.index(name), np.ones(2)), name)
+    both = all_of(given(1, np.zeros(2)), given(2, np.ones(2)))
+    yield "bfgs: bounds", Variant("bfgs", both, "BFGS takes no bounds")
+    for i in range(FIRST_CAPTURE + 1):
         yield f"input {i} missing", Variant("plain", without_input(i), "nputs")
-    yield "capture of another dtype", Variant("plain", given(5, np.zeros(2, np.float32)), "expected")
-    retyped = all_of(given(5, np.zeros(2, np.int32)), attribute("Tcaptures", [tf.int32]))
+    yield "capture of another dtype", Variant("plain", given(FIRST_CAPTURE, np.zeros(2, np.float32)), "expected")
+    retyped = all_of(given(FIRST_CAPTURE, np.zeros(2, np.int32)), attribute("Tcaptures", [tf.int32]))
     yield "Tcaptures that the functions do not take", Variant("plain", retyped, "functions[0]")
-    twice = all_of(lambda graph_def, node: node.input.append(node.input[5]), attribute("Tcaptures", [tf.float64] * 2))
+    twice = all_of(
+        lambda graph_def, node: node.input.append(node.input[FIRST_CAPTURE]), attribute("Tcaptures", [tf.float64] * 2)
+    )
     yield "more captures than the functions take", Variant("plain", twice, "functions[0]")
-    handles = all_of(given(5, np.zeros(2)), attribute("Tcaptures", [tf.float64, tf.resource, tf.float64]))
+    handles = all_of(given(FIRST_CAPTURE, np.zeros(2)), attribute("Tcaptures", [tf.float64, tf.resource, tf.float64]))
     yield "variable that is a tensor", Variant("variables", handles, "variables[0]")
-    unused = all_of(lambda graph_def, node: node.input.insert(5, node.input[0]), attribute("Tstate", [tf.float64]))
+    unused = all_of(
+        lambda graph_def, node: node.input.insert(FIRST_CAPTURE, node.input[0]), attribute("Tstate", [tf.float64])
+    )
     yield "state without a trace function", Variant("plain", unused, "Tstate")
+
+
+def _numbers_of_bfgs() -> dict[str, list[Any]]:
+    """Values that are refused for each input that only BFGS has."""
+    nan, inf = np.nan, np.inf
+    return {
+        "gtol": [nan, [0.0]],
+        "norm": [nan, 0.0, [2.0]],
+        "xrtol": [nan, -1.0, [0.0]],
+        "c1": [nan, 0.0, 0.95, -inf, inf, [1e-4]],
+        "c2": [nan, 1.0, 1e-5, -inf, inf, [0.9]],
+        "hess_inv0": [
+            [[1.0, 0.5], [0.0, 1.0]],
+            [[1.0, 2.0], [2.0, 1.0]],
+            [[nan, 0.0], [0.0, 1.0]],
+            [[inf, 0.0], [0.0, 1.0]],
+            np.eye(3),
+            np.ones((2, 3)),
+            np.zeros((2, 2)),
+            np.ones(2),
+            np.zeros(()),
+        ],
+    }
 
 
 def _functions() -> Iterator[tuple[str, Variant]]:
@@ -361,7 +404,13 @@ def _functions() -> Iterator[tuple[str, Variant]]:
             yield f"{name}: functions {value}", Variant(name, attribute("functions", value), "functions")
     yield "method slsqp with one function", Variant("plain", attribute("method", "slsqp"), "functions")
     yield "method l-bfgs-b with two", Variant("slsqp", attribute("method", "l-bfgs-b"), "functions")
-    yield "method bfgs", Variant("plain", attribute("method", "bfgs"), "method")
+    yield "method bfgs", Variant("plain", attribute("method", "bfgs"), "")
+    yield "method bfgs with two", Variant("slsqp", attribute("method", "bfgs"), "functions")
+    yield "method bfgs with bounds", Variant("bounds", attribute("method", "bfgs"), "BFGS takes no bounds")
+    yield "method cg", Variant("plain", attribute("method", "cg"), "method")
+    for update in ("dfp", "ssbroyden1"):
+        yield f"update {update}", Variant("bfgs", attribute("update", update), "")
+    yield "update sr1", Variant("bfgs", attribute("update", "sr1"), "update")
     yield "function that calls itself", Variant("plain", calls_itself, "nested")
     for dtype in (tf.float32, tf.float64):
         for name in ("plain", "slsqp", "jit"):

@@ -9,12 +9,6 @@ namespace {
 
 using PyBfgs = PySolverOf<solvers::Bfgs>;
 
-constexpr std::pair<const char*, solvers::BfgsUpdate> kUpdates[] = {
-    {"bfgs", solvers::BfgsUpdate::kBfgs},           {"dfp", solvers::BfgsUpdate::kDfp},
-    {"ssbfgs", solvers::BfgsUpdate::kSsbfgs},       {"ssbfgs-ol", solvers::BfgsUpdate::kSsbfgsOrenLuenberger},
-    {"ssbroyden", solvers::BfgsUpdate::kSsbroyden}, {"ssbroyden1", solvers::BfgsUpdate::kSsbroydenSr1},
-};
-
 py::array_t<double> inverse_hessian(const PyBfgs& self) {
   const solvers::Bfgs& solver = self.look();
   const auto n = static_cast<py::ssize_t>(solver.size());
@@ -44,9 +38,7 @@ void register_status(py::module_& m) {
 
 solvers::BfgsUpdate parse_update(const py::handle& name, const py::handle& value) {
   const std::string text = py::isinstance<py::str>(value) ? value.cast<std::string>() : "";
-  for (const auto& [known, update] : kUpdates) {
-    if (text == known) return update;
-  }
+  if (const auto update = solvers::bfgs_update_named(text)) return *update;
   fail_option(name, value, "the name of an update, such as 'bfgs'");
 }
 

@@ -34,9 +34,9 @@ std::vector<tensorflow::DataType> doubles(std::size_t count) {
 template <typename Context>
 Attributes::Attributes(const Context& context) {
   const auto get = [&context](const char* name, auto* value) { check(context.GetAttr(name, value)); };
-  std::string method;
-  get("method", &method);
-  is_slsqp = method == "slsqp";
+  std::string name;
+  get("method", &name);
+  method = name == "slsqp" ? Method::kSlsqp : name == "bfgs" ? Method::kBfgs : Method::kLbfgsb;
   get("functions", &functions);
   get("trace_functions", &trace_functions);
   get("maxcor", &lbfgsb.maxcor);
@@ -47,16 +47,20 @@ Attributes::Attributes(const Context& context) {
   get("maxiter", &lbfgsb.maxiter);
   get("maxls", &lbfgsb.maxls);
   slsqp.maxiter = lbfgsb.maxiter;
+  bfgs.maxiter = lbfgsb.maxiter;
+  get("update", &name);
+  bfgs.update = solvers::bfgs_update_named(name).value_or(solvers::BfgsUpdate::kBfgs);  // the op knows the names too
+  get("initial_scale", &bfgs.initial_scale);
   float maxtime = 0;
   get("maxtime", &maxtime);
   if (!(maxtime > 0)) fail("maxtime is ", maxtime, ": it must be greater than 0.");
-  lbfgsb.maxtime = slsqp.maxtime = static_cast<double>(maxtime);
+  lbfgsb.maxtime = slsqp.maxtime = bfgs.maxtime = static_cast<double>(maxtime);
   get("num_constraints", &num_constraints);
   get("num_equalities", &num_equalities);
   tensorflow::DataType precision{};
   get("precision", &precision);
   if (precision == tensorflow::DT_FLOAT) lbfgsb.precision = std::numeric_limits<float>::epsilon();
-  slsqp.precision = lbfgsb.precision;
+  slsqp.precision = bfgs.precision = lbfgsb.precision;
   get("jit_compile", &jit_compile);
   get("trace_start", &trace_start);
   get("trace_shapes", &trace_shapes);
@@ -80,15 +84,26 @@ Attributes::Attributes(const Context& context) {
 template Attributes::Attributes(const tensorflow::OpKernelConstruction&);
 template Attributes::Attributes(const tensorflow::shape_inference::InferenceContext&);
 
+const char* Attributes::reason() const {
+  switch (method) {
+    case Method::kLbfgsb:
+      return "since method is l-bfgs-b";
+    case Method::kSlsqp:
+      return "since method is slsqp";
+    case Method::kBfgs:
+      return "since method is bfgs";
+  }
+  return "";
+}
+
 void Attributes::check_counts() const {
-  check_length("functions", functions.size(), is_slsqp ? 2 : 1,
-               is_slsqp ? "since method is slsqp" : "since method is l-bfgs-b");
+  check_length("functions", functions.size(), is_constrained() ? 2 : 1, reason());
   check_range("maxcor", lbfgsb.maxcor, 1);  // the solver knows the upper limit
   check_range("maxfun", lbfgsb.maxfun, 0);
   check_range("maxiter", lbfgsb.maxiter, 0);
   check_range("maxls", lbfgsb.maxls, 1);
-  if (!is_slsqp && num_constraints != 0) {
-    fail("num_constraints is ", num_constraints, ": it must be 0, since method is l-bfgs-b.");
+  if (!is_constrained() && num_constraints != 0) {
+    fail("num_constraints is ", num_constraints, ": it must be 0, ", reason(), ".");
   }
   check_range("num_constraints", num_constraints, 0);
   check_range("num_equalities", num_equalities, 0, num_constraints);
@@ -147,7 +162,7 @@ std::vector<Signature> Attributes::signatures() const {
   std::vector<tensorflow::DataType> arguments{tensorflow::DT_DOUBLE};
   arguments.insert(arguments.end(), capture_dtypes.begin(), capture_dtypes.end());
   const Signature first{arguments, doubles(2)};
-  if (!is_slsqp) return {first};
+  if (!is_constrained()) return {first};
   return {first, {arguments, doubles(4)}};
 }
 

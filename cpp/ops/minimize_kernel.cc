@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "Eigen/Cholesky"
 #include "driver/drive.h"
 #include "driver/history.h"
 #include "objectives/function_objective.h"
@@ -21,6 +22,7 @@
 #include "ops/recompilation.h"
 #include "ops/solve_history.h"
 #include "solvers/aligned_array.h"
+#include "solvers/bfgs/bfgs.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/memory.h"
 #include "solvers/problem.h"
@@ -55,7 +57,30 @@ Span<const double> vector_input(OpKernelContext& context, const char* name) {
   return {tensor->flat<double>().data(), to_size(tensor->NumElements())};
 }
 
-double tolerance_input(OpKernelContext& context, const char* name, double least) {
+/// A matrix of n rows and columns that is symmetric, up to what NumPy's allclose() allows, and positive definite. None
+/// if the input has the shape [0, 0].
+solvers::DenseMatrix inverse_hessian_input(OpKernelContext& context, const char* name, std::size_t n) {
+  const Tensor* tensor = nullptr;
+  check(context.input(name, &tensor));
+  if (tensor->dims() == 2 && tensor->NumElements() == 0) return {};
+  const auto size = static_cast<std::int64_t>(n);
+  if (tensor->shape() != tensorflow::TensorShape({size, size})) {
+    fail(name, " has shape ", tensor->shape().DebugString(),
+         ": it must be a matrix with a row and a column for each of ", n, " elements of x0.");
+  }
+  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const double* data = tensor->flat<double>().data();
+  const Eigen::Map<const Matrix> matrix(data, size, size);
+  if (!matrix.allFinite()) fail(name, " holds a number that is not finite: give an inverse Hessian.");
+  const auto difference = (matrix - matrix.transpose()).array().abs();
+  if ((difference > 1e-8 + 1e-5 * matrix.array().abs()).any()) fail(name, " is not symmetric: give (H + Hᵀ) / 2.");
+  if (Eigen::LLT<Matrix>(matrix).info() != Eigen::Success) {
+    fail(name, " is not positive definite: add a multiple of the identity.");
+  }
+  return {std::shared_ptr<const double>(std::shared_ptr<void>(), data), n, n};  // the context owns it
+}
+
+double number_input(OpKernelContext& context, const char* name, double least = -kInfinity) {
   const Tensor* tensor = nullptr;
   check(context.input(name, &tensor));
   if (tensor->dims() != 0) fail(name, " must be a scalar, but has shape ", tensor->shape().DebugString(), ".");
@@ -199,23 +224,47 @@ class Solve {
   }
 
   std::unique_ptr<solvers::Solver> make_solver(const solvers::Problem& problem) const {
-    const double ftol = tolerance_input(context_, "ftol", 0);
-    if (attributes_.is_slsqp) {
-      solvers::SlsqpOptions options = attributes_.slsqp;
-      options.ftol = ftol;
-      return std::make_unique<solvers::Slsqp>(problem, options);
+    switch (attributes_.method) {
+      case Method::kSlsqp:
+        return std::make_unique<solvers::Slsqp>(problem, slsqp_options());
+      case Method::kBfgs:
+        return std::make_unique<solvers::Bfgs>(problem, bfgs_options());
+      case Method::kLbfgsb:
+        break;
     }
+    return std::make_unique<solvers::Lbfgsb>(problem, lbfgsb_options());
+  }
+
+  solvers::LbfgsbOptions lbfgsb_options() const {
     solvers::LbfgsbOptions options = attributes_.lbfgsb;
-    options.ftol = ftol;
-    options.gtol = tolerance_input(context_, "gtol", -kInfinity);
-    return std::make_unique<solvers::Lbfgsb>(problem, options);
+    options.ftol = number_input(context_, "ftol", 0);
+    options.gtol = number_input(context_, "gtol");
+    return options;
+  }
+
+  solvers::SlsqpOptions slsqp_options() const {
+    solvers::SlsqpOptions options = attributes_.slsqp;
+    options.ftol = number_input(context_, "ftol", 0);
+    return options;
+  }
+
+  solvers::BfgsOptions bfgs_options() const {
+    solvers::BfgsOptions options = attributes_.bfgs;
+    options.gtol = number_input(context_, "gtol");
+    options.norm = number_input(context_, "norm");
+    options.xrtol = number_input(context_, "xrtol", 0);
+    options.c1 = number_input(context_, "c1");
+    options.c2 = number_input(context_, "c2");
+    options.hess_inv0 = inverse_hessian_input(context_, "hess_inv0", start_.size());
+    if (options.norm == 0) fail("norm is 0: it must be the order of a norm, such as 2.");
+    return options;
   }
 
   std::unique_ptr<FunctionObjective> make_objective() {
     const std::size_t n = start_.size();
     const std::size_t m = constraints_.size();
     std::vector<FunctionLibrary::Shapes> shapes{{{}, {n}}};
-    if (attributes_.is_slsqp) shapes = {{{}, {m}}, {{}, {m}, {n}, {m, n}}};
+    if (attributes_.is_constrained()) shapes = {{{}, {m}}, {{}, {m}, {n}, {m, n}}};
     std::vector<MakeFunction> make;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
       make.emplace_back([this, i, &shapes](Components& components, std::vector<Output> outputs) {

@@ -30,6 +30,18 @@ void check_bound(InferenceContext* c, int input, const char* name, DimensionHand
   fail(name, " has ", c->Value(size), " elements, but x0 has ", c->Value(n), ".");
 }
 
+/// A matrix has a row and a column for each element of x0, or the shape [0, 0].
+void check_matrix(InferenceContext* c, int input, const char* name, DimensionHandle n) {
+  const ShapeHandle shape = c->input(input);
+  if (!c->RankKnown(shape)) return;
+  if (c->Rank(shape) != 2) fail(name, " has shape ", c->DebugString(shape), ": it must be a matrix.");
+  for (int i = 0; i < 2; ++i) {
+    const DimensionHandle size = c->Dim(shape, i);
+    if (!c->ValueKnown(size) || !c->ValueKnown(n) || c->Value(size) == 0 || c->Value(size) == c->Value(n)) continue;
+    fail(name, " has shape ", c->DebugString(shape), ", but x0 has ", c->Value(n), " elements.");
+  }
+}
+
 absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
   check_rank(c, 0, "x0", 1);
   ShapeHandle x;
@@ -40,6 +52,11 @@ absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
   check_bound(c, 2, "upper", n);
   check_rank(c, 3, "ftol", 0);
   check_rank(c, 4, "gtol", 0);
+  check_rank(c, 5, "norm", 0);
+  check_rank(c, 6, "xrtol", 0);
+  check_rank(c, 7, "c1", 0);
+  check_rank(c, 8, "c2", 0);
+  check_matrix(c, 9, "hess_inv0", n);
   int output = 0;
   c->set_output(output++, x);                                        // x
   c->set_output(output++, c->Scalar());                              // fun
@@ -73,6 +90,11 @@ REGISTER_OP("TfminimizeMinimize")
     .Input("upper: float64")
     .Input("ftol: float64")
     .Input("gtol: float64")
+    .Input("norm: float64")
+    .Input("xrtol: float64")
+    .Input("c1: float64")
+    .Input("c2: float64")
+    .Input("hess_inv0: float64")
     .Input("state: Tstate")
     .Input("captures: Tcaptures")
     .Output("x: float64")
@@ -87,12 +109,14 @@ REGISTER_OP("TfminimizeMinimize")
     .Output("history: float64")
     .Output("trace: Ttrace")
     .Attr("functions: list(func) >= 1")
-    .Attr("method: {'l-bfgs-b', 'slsqp'} = 'l-bfgs-b'")
+    .Attr("method: {'l-bfgs-b', 'slsqp', 'bfgs'} = 'l-bfgs-b'")
     .Attr("maxcor: int = 10")
     .Attr("storage: {'float64', 'float32'} = 'float64'")
     .Attr("maxfun: int = 15000")
     .Attr("maxiter: int = 15000")
     .Attr("maxls: int = 20")
+    .Attr("update: {'bfgs', 'dfp', 'ssbfgs', 'ssbfgs-ol', 'ssbroyden', 'ssbroyden1'} = 'bfgs'")
+    .Attr("initial_scale: bool = false")
     .Attr("maxtime: float = 3.4e38")
     .Attr("num_constraints: int >= 0 = 0")
     .Attr("num_equalities: int >= 0 = 0")
@@ -118,8 +142,13 @@ the captures.
 x0: The start, of shape [n]; finite. It is projected into the bounds.
 lower: Lower bounds, of shape [n], with -infinity for none. With no bounds at all, lower and upper have shape [0].
 upper: Upper bounds, of shape [n], with infinity for none; or shape [0], like lower.
-ftol: SciPy's option of this name; 0 or greater.
-gtol: SciPy's option of this name, for L-BFGS-B only.
+ftol: SciPy's option of this name, for L-BFGS-B and SLSQP; 0 or greater.
+gtol: SciPy's option of this name, for L-BFGS-B and BFGS.
+norm: SciPy's option of this name, for BFGS only, like the next four.
+xrtol: SciPy's option of this name; 0 or greater.
+c1: SciPy's option of this name.
+c2: SciPy's option of this name; 0 < c1 < c2 < 1.
+hess_inv0: The inverse Hessian at the start, of shape [n, n], symmetric and positive definite; or of shape [0, 0].
 state: The state that the trace function gets in its first call.
 captures: Inputs of all functions, after x.
 x: The solution, of shape [n].
@@ -135,7 +164,7 @@ history: The record of the start and of each iteration, of shape [6, nit + 1]: t
   projected gradient (of the Lagrangian, with constraints), the length of the step, the evaluations and the seconds so
   far, and the greatest violation of a constraint.
 trace: What the trace function returned, stacked along a new first axis.
-functions: For L-BFGS-B one function, which returns the value [] and the gradient [n]. For SLSQP two: the first returns
+functions: For L-BFGS-B and BFGS one function, which returns the value [] and the gradient [n]. For SLSQP two: the first returns
   the value [] and the constraints [m], the second the value [], the constraints [m], the gradient [n] and the Jacobian
   of the constraints [m, n]. Everything is float64.
 method: The solver.
@@ -144,6 +173,8 @@ storage: The dtype in which L-BFGS-B keeps its correction pairs.
 maxfun: SciPy's option of this name, for L-BFGS-B only.
 maxiter: SciPy's option of this name.
 maxls: SciPy's option of this name, for L-BFGS-B only.
+update: How BFGS updates the inverse Hessian; see `tfminimize.minimize`.
+initial_scale: Whether BFGS scales the identity before its first update.
 maxtime: The seconds that a solve may take.
 num_constraints: The number of constraints, m.
 num_equalities: So many of the first constraints must be 0; the others must be 0 or greater.

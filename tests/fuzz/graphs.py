@@ -14,7 +14,7 @@ import malformed_graphs as graphs
 import numpy as np
 import tensorflow as tf
 
-BASES = ("plain", "bounds", "variables", "slsqp", "trace", "jit")
+BASES = ("plain", "bounds", "variables", "slsqp", "bfgs", "trace", "jit")
 NUMBERS = (0, 1, 2, 3, 5, 100, -1, 2**31, 2**61, 2**63 - 1, -(2**63))
 DTYPES = (tf.float64, tf.float32, tf.int32, tf.bool, tf.string, tf.resource, tf.variant, tf.complex64)
 SHAPES = tuple(
@@ -36,7 +36,9 @@ def random_attribute(random: random.Random, graph_def: Any, node: Any) -> None:
         entries = [random.choice(pools[kind]) for _ in range(random.randrange(4))]
         graphs.attribute(name, entries)(graph_def, node)
     else:
-        graphs.attribute(name, random.choice(pools.get(kind, ("slsqp", "l-bfgs-b"))))(graph_def, node)
+        graphs.attribute(name, random.choice(pools.get(kind, ("slsqp", "l-bfgs-b", "bfgs", "ssbroyden"))))(
+            graph_def, node
+        )
 
 
 def random_input(random: random.Random, graph_def: Any, node: Any) -> None:
@@ -45,7 +47,7 @@ def random_input(random: random.Random, graph_def: Any, node: Any) -> None:
         i, j = random.randrange(len(node.input)), random.randrange(len(node.input))
         node.input[i], node.input[j] = node.input[j], node.input[i]
         return
-    shape = random.choice([(), (0,), (1,), (2,), (3,), (5,), (2, 1)])
+    shape = random.choice([(), (0,), (1,), (2,), (3,), (5,), (2, 1), (2, 2)])
     value = random.choice([0.0, 1.0, -1.0, 1e300, np.nan, np.inf, -np.inf])
     dtype = random.choices([np.float64, np.float32, np.int64], [8, 1, 1])[0]
     with np.errstate(all="ignore"):

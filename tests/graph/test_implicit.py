@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 TIGHT = {"ftol": 0.0, "gtol": 1e-12}
 TIGHT_SLSQP = {"ftol": 1e-16, "maxiter": 300}
+TIGHT_OPTIONS = {"L-BFGS-B": TIGHT, "SLSQP": TIGHT_SLSQP, "BFGS": {"gtol": 1e-12}}
 float64 = tf.float64
 
 
@@ -149,6 +150,19 @@ def test_unused_inputs_have_no_gradient() -> None:
     assert by_b is None
 
 
+def test_bfgs_and_the_matrix_that_it_starts_with() -> None:
+    def value(matrix: Any, a: Any) -> Any:
+        options = {"gtol": 1e-12, "update": "ssbroyden", "hess_inv0": matrix}
+        result = tfm.ops.minimize(smooth, tf.zeros(3, float64), (a,), "BFGS", options=options)
+        return tf.reduce_sum(result.x * [1.0, 2.0, 3.0]) + result.fun + result.jac[0]
+
+    matrix = np.diag([1.0, 0.5, 0.2])
+    check_gradient(value, matrix, [1.0, 2.0, 0.5])
+    by_matrix, by_a = gradient(value, double(matrix), double([1.0, 2.0, 0.5]))
+    assert by_matrix is None  # the solution does not depend on it
+    assert by_a is not None
+
+
 def test_integers_among_the_arguments_have_no_gradient() -> None:
     def value(a: Any) -> Any:
         index = tf.argmax(a)
@@ -158,13 +172,13 @@ def test_integers_among_the_arguments_have_no_gradient() -> None:
     np.testing.assert_allclose(by_a, [0, 1, 0], atol=1e-8)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_variables_that_are_read_and_variables_that_are_optimised(method: str, jit_compile: bool) -> None:
     w, u = tf.Variable(np.zeros(2)), tf.Variable(np.zeros((2, 1)))
     scale = tf.Variable([1.0, 2.0], dtype=float64)
     total = scipy.optimize.LinearConstraint(np.ones((1, 4)), -np.inf, 0.5)
-    options = TIGHT if method == "L-BFGS-B" else TIGHT_SLSQP
+    options = TIGHT_OPTIONS[method]
 
     @tf.function
     def value(a: Any) -> Any:
@@ -278,7 +292,7 @@ def test_bounds_move_a_solution_that_is_at_them() -> None:
 
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_gradient_by_bounds_that_are_tensors(method: str) -> None:
-    options = TIGHT if method == "L-BFGS-B" else TIGHT_SLSQP
+    options = TIGHT_OPTIONS[method]
     a = double([1.0, 2.0, 0.5])
 
     def value(bounds: Any) -> Any:

@@ -445,8 +445,8 @@ def examples() -> ModuleType:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make_optimizer",
-    [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP],
-    ids=["keras", "v1", "lbfgsb", "slsqp"],
+    [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP, tfm.BFGS],
+    ids=["keras", "v1", "lbfgsb", "slsqp", "bfgs"],
 )
 def test_examples_of_tensorflow_probability_give_the_documented_results(
     examples: ModuleType, make_optimizer: Callable[[], Any], capsys: pytest.CaptureFixture[str]

@@ -42,14 +42,14 @@ def disc(x: Any) -> tf.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("full_length", [True, False])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_steps_are_the_iterations_of_the_solver(method: str, full_length: bool, jit_compile: bool) -> None:
     x = tf.Variable(START)
     if method == "SLSQP":
         optimizer: Any = tfm.SLSQP(constraints={"type": "ineq", "fun": lambda: disc(x)})
         losses, iterates = way(method, constraints={"type": "ineq", "fun": disc})
     else:
-        optimizer = tfm.LBFGSB()
+        optimizer = tfm.BFGS() if method == "BFGS" else tfm.LBFGSB()
         losses, iterates = way(method)
     trace = tfm.math.minimize(
         lambda: rosenbrock(x),
@@ -294,6 +294,8 @@ def test_repr_of_an_optimizer_shows_its_arguments() -> None:
     assert repr(tfm.LBFGSB(bounds=np.array([[0, 1], [2, 3]]))).startswith("LBFGSB(bounds=array([[0, 1],")
     assert repr(tfm.LBFGSB(maxfun=9)).endswith("maxls=20, maxfun=9)")
     assert repr(tfm.SLSQP()) == "SLSQP(ftol=1e-06)"
+    shown = "BFGS(update='dfp', gtol=1e-05, xrtol=0.0, c1=0.0001, c2=0.9, initial_scale=False)"
+    assert repr(tfm.BFGS(update="dfp")) == shown
 
 
 @pytest.mark.parametrize(
@@ -303,6 +305,9 @@ def test_repr_of_an_optimizer_shows_its_arguments() -> None:
         (lambda: tfm.LBFGSB(ftol=-1.0), "ftol is -1.0"),
         (lambda: tfm.LBFGSB(maxfun=float("nan")), "maxfun is nan"),
         (lambda: tfm.SLSQP(ftol="small"), "ftol is 'small'"),
+        (lambda: tfm.BFGS(update="sr1"), "update is 'sr1': give one of 'bfgs', 'dfp'"),
+        (lambda: tfm.BFGS(c1=0.5, c2=0.1), "'c1' and 'c2' are 0.5 and 0.1: give numbers with 0 < c1 < c2 < 1"),
+        (lambda: tfm.BFGS(norm=0), "norm is 0: give the order of a norm"),
     ],
 )
 def test_options_are_checked_by_the_constructor(make: Callable[[], Any], message: str) -> None:

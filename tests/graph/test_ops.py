@@ -43,6 +43,47 @@ def test_lbfgsb_gives_the_bits_of_minimize(bounds: Any, jit_compile: bool) -> No
     assert_same(ours, tfm.minimize(rosenbrock, X0, bounds=bounds, jit_compile=jit_compile))
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hess_inv0": np.array([[2.0, 0.1], [0.1, 3.0]]), "maxiter": 7},
+        {"update": "ssbroyden", "c1": 1e-3, "c2": 0.3, "initial_scale": True, "norm": 2, "gtol": 1e-9, "xrtol": 1e-7},
+    ],
+)
+def test_bfgs_gives_the_bits_of_minimize(options: Any, jit_compile: bool) -> None:
+    problem = {"method": "BFGS", "options": options, "jit_compile": jit_compile}
+    assert_same(in_graph(rosenbrock, X0, **problem), tfm.minimize(rosenbrock, X0, **problem))
+
+
+@tf.function
+def from_matrix(matrix: Any) -> tfm.ops.MinimizeResult:
+    return tfm.ops.minimize(rosenbrock, X0, method="BFGS", options={"hess_inv0": matrix})
+
+
+def test_symbolic_inverse_hessian_at_the_start() -> None:
+    first = tfm.minimize(rosenbrock, X0, method="BFGS", options={"maxiter": 10})
+    again = {"method": "BFGS", "options": {"hess_inv0": first.hess_inv}}
+    assert_same(from_matrix(tf.constant(np.asarray(first.hess_inv))), tfm.minimize(rosenbrock, X0, **again))
+    variable = tf.Variable(np.asarray(first.hess_inv))
+    of_variable = in_graph(rosenbrock, X0, method="BFGS", options={"hess_inv0": variable})
+    assert_same(of_variable, tfm.minimize(rosenbrock, X0, **again))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[1.0, 0.0], [0.0, -1.0]], "hess_inv0 is not positive definite: add a multiple of the identity"),
+        ([[1.0, 0.5], [0.0, 1.0]], "hess_inv0 is not symmetric"),
+        ([[1.0, 0.0], [0.0, np.nan]], "hess_inv0 holds a number that is not finite"),
+    ],
+)
+def test_symbolic_inverse_hessian_is_checked_when_the_solve_begins(matrix: Any, message: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        from_matrix(tf.constant(matrix, tf.float64))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_slsqp_gives_the_bits_of_minimize(jit_compile: bool) -> None:
@@ -231,7 +272,7 @@ def test_loss_that_writes_other_variables_does_so_once_an_evaluation() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("kwargs", [{}, {"bounds": (-1.5, 0.8)}, {"method": "SLSQP"}, IN_DISC])
+@pytest.mark.parametrize("kwargs", [{}, {"bounds": (-1.5, 0.8)}, {"method": "SLSQP"}, IN_DISC, {"method": "BFGS"}])
 def test_history_is_that_of_minimize(kwargs: Any, dtype: Any) -> None:
     x0 = X0.astype(dtype)
     found = in_graph(rosenbrock, x0, **kwargs).history
@@ -246,7 +287,7 @@ def test_history_is_that_of_minimize(kwargs: Any, dtype: Any) -> None:
     assert np.all(np.diff(seconds) >= 0)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_trace_is_evaluated_at_the_iterates(method: str) -> None:
     seen: list[Any] = []
     tfm.minimize(rosenbrock, X0, method=method, callback=lambda x: seen.append(x))

@@ -68,7 +68,16 @@ def test_loss_that_is_not_finite_at_the_start_ends_with_a_status() -> None:
     ("keywords", "error", "message"),
     [
         ({"fun": 3}, ValueError, "fun is 3: give a function"),
-        ({"method": "BFGS"}, ValueError, "method 'BFGS' runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'"),
+        ({"method": "CG"}, ValueError, "method 'CG' runs in SciPy, not in a graph: use 'L-BFGS-B', 'SLSQP' or 'BFGS'"),
+        ({"method": "BFGS", "bounds": (0, 1)}, ValueError, "method 'bfgs' cannot handle bounds"),
+        ({"method": "BFGS", "bounds": (tf.constant(0.0), 1)}, ValueError, "method 'bfgs' cannot handle bounds"),
+        (
+            {"method": "BFGS", "options": {"hess_inv0": np.eye(3)}},
+            ValueError,
+            r"hess_inv0 has shape \(3, 3\), but x0 has",
+        ),
+        ({"method": "BFGS", "options": {"hess_inv0": -np.eye(2)}}, ValueError, "matrix isn't positive definite"),
+        ({"method": "BFGS", "options": {"update": "sr1"}}, ValueError, "update is 'sr1': give one of 'bfgs', 'dfp'"),
         ({"method": "nonsense"}, ValueError, "is not known"),
         ({"options": {"maxitre": 3}}, ValueError, "has no option 'maxitre'"),
         ({"bounds": [(0, 1)]}, ValueError, "the bounds for x0 have 1 entries, but x0 has 2 elements"),

@@ -109,10 +109,13 @@ def cancel_in_the_midst(run: Any, started: threading.Event, cancel: Any) -> None
             solve.result(300)
 
 
-@pytest.mark.parametrize(("loss", "method"), [(rosenbrock, "L-BFGS-B"), (long_loop, "L-BFGS-B"), (long_loop, "SLSQP")])
+@pytest.mark.parametrize(
+    ("loss", "method"), [(rosenbrock, "L-BFGS-B"), (long_loop, "L-BFGS-B"), (long_loop, "SLSQP"), (long_loop, "BFGS")]
+)
 def test_cancelled_function_ends_early(loss: Any, method: str) -> None:
     x0 = LONG_X0 if loss is rosenbrock else X0
-    options = {"ftol": 0, "maxiter": 10**6} | ({"gtol": 0, "maxfun": 10**9} if method == "L-BFGS-B" else {})
+    of_method = {"L-BFGS-B": {"ftol": 0, "gtol": 0, "maxfun": 10**9}, "SLSQP": {"ftol": 0}, "BFGS": {"gtol": 0}}
+    options = {"maxiter": 10**6, **of_method[method]}
     started = threading.Event()
     noted = noting(loss, started)
     solve = tf.function(lambda: tfm.ops.minimize(noted, x0, method=method, options=options).x).get_concrete_function()
@@ -193,7 +196,8 @@ class Fit(tf.Module):
         inside = {"type": "ineq", "fun": lambda x: 9.0 - tf.reduce_sum(x**2)}
         result = tfm.ops.minimize(loss, x0, bounds=(None, high))
         constrained = tfm.ops.minimize(loss, x0, method="SLSQP", constraints=inside)
-        return {"x": result.x, "nit": result.nit, "constrained": constrained.x}
+        scaled = tfm.ops.minimize(loss, x0, method="BFGS", options={"hess_inv0": tf.linalg.diag(self.table)})
+        return {"x": result.x, "nit": result.nit, "constrained": constrained.x, "scaled": scaled.x}
 
 
 @pytest.mark.subprocess

@@ -2,9 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace tfminimize::solvers {
 namespace {
+
+constexpr std::pair<std::string_view, BfgsUpdate> kNames[] = {
+    {"bfgs", BfgsUpdate::kBfgs},           {"dfp", BfgsUpdate::kDfp},
+    {"ssbfgs", BfgsUpdate::kSsbfgs},       {"ssbfgs-ol", BfgsUpdate::kSsbfgsOrenLuenberger},
+    {"ssbroyden", BfgsUpdate::kSsbroyden}, {"ssbroyden1", BfgsUpdate::kSsbroydenSr1},
+};
 
 /// Which member of the family.
 struct Member {
@@ -58,6 +65,13 @@ Member member_of(BfgsUpdate update, const CurvaturePair& pair, bool scales_ident
 }
 
 }  // namespace
+
+std::optional<BfgsUpdate> bfgs_update_named(std::string_view name) {
+  for (const auto& [known, update] : kNames) {
+    if (name == known) return update;
+  }
+  return std::nullopt;
+}
 
 std::optional<UpdateCoefficients> update_coefficients(BfgsUpdate update, const CurvaturePair& pair,
                                                       bool scales_identity) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 namespace tfminimize::solvers {
 
@@ -23,6 +24,9 @@ enum class BfgsUpdate {
 };
 
 inline constexpr BfgsUpdate kLastBfgsUpdate = BfgsUpdate::kSsbroydenSr1;
+
+/// The update with the name that the option has, such as "ssbroyden"; nothing if there is none.
+std::optional<BfgsUpdate> bfgs_update_named(std::string_view name);
 
 /// H₊ = h·H + uu·uuᵀ + us·(usᵀ + suᵀ) + ss·ssᵀ
 struct UpdateCoefficients {

@@ -13,6 +13,9 @@ from tfminimize._graph import implicit
 from tfminimize._graph.functions import Functions, TraceFunction
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.bounds import pack_bounds, tensor_bounds
+from tfminimize._problem.methods import check_bounds
+from tfminimize._problem.native_methods import NATIVE_NAMES, NativeMethod
+from tfminimize._problem.options import check_matrix_size
 from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._problem.problem import Problem
 from tfminimize._tf import binding, private
@@ -25,6 +28,9 @@ __all__ = ["MinimizeResult", "Solve", "minimize", "traced_minimize"]
 
 HISTORY = "fun", "gradient_norm", "step", "nfev", "seconds", "constr_violation"
 """The rows of the operation's output of that name."""
+
+NUMBERS = {"ftol": 0.0, "gtol": 0.0, "norm": np.inf, "xrtol": 0.0, "c1": 1e-4, "c2": 0.9}
+"""The options that are inputs of the operation, since its attributes are float32, with values for other methods."""
 
 tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
@@ -43,7 +49,8 @@ class MinimizeResult(NamedTuple):
     nit, nfev, njev : tf.Tensor, int64, shape ()
         Iterations, evaluations of the loss and of its gradient.
     status : tf.Tensor, int32, shape ()
-        SciPy's number. 0: converged. L-BFGS-B: 1 reached a limit, 2 failed. SLSQP: 2 to 10, where 9 is the limit.
+        SciPy's number. 0: converged. L-BFGS-B and BFGS: 1 reached a limit, 2 or 3 failed. SLSQP: 2 to 10, where 9 is
+        the limit.
     success : tf.Tensor, bool, shape ()
         Whether ``status`` is 0.
     constr_violation : tf.Tensor, float64, shape ()
@@ -106,8 +113,8 @@ def minimize(
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
         As in `tfminimize.minimize`, but tensors may be symbolic: in ``x0``, with static shapes; in ``args``, also those
         of constraints; and in ``bounds``, in every form (except `scipy.optimize.Bounds`, which turns its tensors into
-        arrays: use `tfminimize.Bounds`). ``method`` is L-BFGS-B or SLSQP. With ``jit_compile=True``, a function that
-        XLA cannot compile is an error.
+        arrays: use `tfminimize.Bounds`); and in ``options``, as ``hess_inv0``. ``method`` is L-BFGS-B, SLSQP or BFGS.
+        With ``jit_compile=True``, a function that XLA cannot compile is an error.
     name : str
         The name of the operation.
 
@@ -163,21 +170,20 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
     with tf.name_scope(given.name):
         parameters = _parameters(given.x0)
         problem = Problem(parameters, given.method, None, given.constraints)
-        if problem.method not in ("l-bfgs-b", "slsqp"):
-            raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use 'L-BFGS-B' or 'SLSQP'.")
-        checked = dict(problem.options(given.options, given.tol))
-        checked["maxtime"] = min(checked["maxtime"], float(np.finfo(np.float32).max))
+        if problem.native is None:
+            raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use {NATIVE_NAMES}.")
+        inputs, attributes = _options(problem.native, given.options, given.tol, parameters.layout.size)
         arguments = Arguments(given.args, parameters.float_dtype)
         jit = follows_jit(batch_loss(given.fun)) if given.jit_compile is None else bool(given.jit_compile)
         functions = Functions(given.fun, parameters, arguments, problem.packed_constraints, jit, given.trace)
         low, high = tensor_bounds(given.bounds, parameters)
+        check_bounds(problem.method, low if low.shape[0] else None)
         state = [] if given.trace is None else list(given.trace.state)
         outputs = module.tfminimize_minimize(
             x0=join(_start(given.x0, parameters)),
             lower=low,
             upper=high,
-            ftol=tf.constant(checked.pop("ftol"), tf.float64),
-            gtol=tf.constant(checked.pop("gtol", 0.0), tf.float64),
+            **inputs,
             state=state,
             captures=functions.captures,
             functions=functions.functions,
@@ -194,13 +200,35 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
             trace_start=given.trace is not None and given.trace.at_start,
             Ttrace=functions.trace_dtypes,
             name="solve",
-            **checked,
+            **attributes,
         )
-        first_capture = 5 + len(state)
+        first_capture = len(outputs.x.op.inputs) - len(functions.captures)
         private.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
         if parameters.variables:
             outputs = _assigned(outputs, parameters)
         return _result(outputs, parameters, problem.method), [tf.stop_gradient(row) for row in outputs.trace]
+
+
+def _options(
+    method: NativeMethod, options: Mapping[str, Any] | None, tol: float | None, size: int
+) -> tuple[dict[str, tf.Tensor], dict[str, Any]]:
+    """The checked options, as inputs and as attributes of the operation."""
+    matrix = None
+    if isinstance(options, Mapping) and tf.is_tensor(options.get("hess_inv0")):
+        matrix = tf.convert_to_tensor(options["hess_inv0"])
+        if tf.is_symbolic_tensor(matrix):  # the operation checks it
+            options = {**options, "hess_inv0": None}
+    attributes = {"hess_inv0": None, **method.options(options, tol)}
+    checked = attributes.pop("hess_inv0")
+    if checked is not None:
+        matrix = checked
+        check_matrix_size("hess_inv0", checked, size)
+    inputs = {name: tf.constant(attributes.pop(name, default), tf.float64) for name, default in NUMBERS.items()}
+    inputs["hess_inv0"] = tf.zeros([0, 0], tf.float64) if matrix is None else tf.cast(matrix, tf.float64)
+    if attributes["maxiter"] is None:
+        attributes["maxiter"] = 200 * size
+    attributes["maxtime"] = min(attributes["maxtime"], float(np.finfo(np.float32).max))
+    return inputs, attributes
 
 
 def _parameters(x0: Any) -> Parameters:

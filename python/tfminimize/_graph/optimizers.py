@@ -217,14 +217,12 @@ class BFGS(NativeOptimizer):
 
     Examples
     --------
-    >>> import keras
-    >>> model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
-    >>> model.compile(loss="mse")
-    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> import tensorflow as tf
+    >>> x = tf.Variable([0.0, 0.0])
     >>> optimizer = BFGS(update="ssbroyden")
-    >>> history = tfm.keras.fit(model, X, X @ [1.0, 2.0] + 3.0, optimizer=optimizer, verbose=0)
-    >>> model.layers[0].bias.numpy().round(3)
-    array([3.], dtype=float32)
+    >>> losses = tfm.math.minimize(lambda: tf.reduce_sum((x - [3.0, 5.0]) ** 2), 20, optimizer)
+    >>> x.numpy().round(4)
+    array([3., 5.], dtype=float32)
     """
 
     method = "BFGS"

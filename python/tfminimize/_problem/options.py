@@ -17,6 +17,7 @@ __all__ = [
     "OWN_OPTIONS",
     "SLSQP_DEFAULTS",
     "bfgs_options",
+    "check_matrix_size",
     "lbfgsb_options",
     "slsqp_options",
 ]
@@ -123,6 +124,14 @@ def bfgs_options(options: Mapping[str, Any] | None = None, tol: float | None = N
     if not 0 < c1 < c2 < 1:
         raise ValueError(f"'c1' and 'c2' are {c1!r} and {c2!r}: give numbers with 0 < c1 < c2 < 1.")
     return checked
+
+
+def check_matrix_size(name: str, matrix: Float64 | None, size: int) -> None:
+    """Raise ValueError if a square matrix, unless it is None, has not a row for each of ``size`` elements of x."""
+    if matrix is not None and len(matrix) != size:
+        raise ValueError(
+            f"{name} has shape {matrix.shape}, but x0 has {size} elements: give a matrix of shape {(size, size)}."
+        )
 
 
 def _checked(

@@ -9,6 +9,7 @@ from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
 from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
+from tfminimize._problem.options import check_matrix_size
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.binding import _native
 
@@ -39,18 +40,11 @@ class Problem:
         if options is None and tol is None:
             return self.native.defaults
         checked = self.native.options(options, tol)
-        if checked.get("hess_inv0") is not None:
-            checked = {**checked, "hess_inv0": self._packed_matrix("hess_inv0", checked["hess_inv0"])}
+        matrix = checked.get("hess_inv0")
+        if matrix is not None:
+            check_matrix_size("hess_inv0", matrix, self._layout.size)
+            checked = {**checked, "hess_inv0": self._layout.pack_matrix(matrix)}
         return checked
-
-    def _packed_matrix(self, name: str, matrix: Any) -> Any:
-        """A matrix for the flat vector as one for the packed vector."""
-        size = self._layout.size
-        if len(matrix) != size:
-            raise ValueError(
-                f"{name} has shape {matrix.shape}, but x0 has {size} elements: give a matrix of shape {(size, size)}."
-            )
-        return self._layout.pack_matrix(matrix)
 
     def check_memory(self, parameters: Parameters, options: Mapping[str, Any] | None, count: int = 1) -> None:
         """Raise MemoryError if ``count`` solves do not fit into memory, before anything is copied.
