@@ -59,10 +59,10 @@ for name, part in {dict(parts)!r}.items():
     return errors
 
 
-def run_with_each_kernel(script: str) -> dict[str, Future[str]]:
+def run_with_each_kernel(script: str, *arguments: str) -> dict[str, Future[str]]:
     """Run a script of this folder with each BLAS kernel, all in parallel, and return what each prints."""
     pool = ThreadPoolExecutor(len(KERNELS))
     return {
-        kernel: pool.submit(run_python, TESTS / script, OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS="1")
+        kernel: pool.submit(run_python, TESTS / script, *arguments, OPENBLAS_CORETYPE=kernel, OPENBLAS_NUM_THREADS="1")
         for kernel in KERNELS
     }

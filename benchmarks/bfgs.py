@@ -1,0 +1,201 @@
+"""BFGS alone: the time of one iteration, the share of the memory's bandwidth, and the memory, compared with SciPy's.
+
+Only the time inside the solvers counts, not the time of the function, which is the chained Rosenbrock function. SciPy
+runs with its BLAS on one thread and with its default, each in a process of its own. An iteration of ours reads and
+writes half of the inverse Hessian once; "of bandwidth" is the time that a loop takes which multiplies as many doubles in
+place by a number, divided by our time. The measurements take turns in one process, and the best of each counts.
+
+    python benchmarks/bfgs.py [--sizes 10,100,...] [--update ssbroyden] [--json]
+    python benchmarks/bfgs.py --large     # SciPy with more than 2,000 variables too: minutes, and 6 n² doubles
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from numpy.typing import NDArray
+from solver import rosenbrock, start
+
+SIZES = (10, 100, 1_000, 2_000, 3_000, 5_000, 10_000)
+LARGEST_FOR_SCIPY = 2_000
+WARM_UP = 3
+
+Vector = NDArray[np.float64]
+
+
+def run_tfminimize(n: int, iterations: int, threads: int, update: str) -> float:
+    """Return the seconds in the solver for one iteration, after a few others."""
+    from tfminimize import _native
+
+    _native.set_num_threads(threads)
+    x, g, memory = _native.aligned_zeros(n), _native.aligned_zeros(n), np.empty(n)
+    objective = _native.HostObjective(lambda x: (rosenbrock(x, memory), memory))
+
+    def seconds(maxiter: int) -> float:
+        x[:] = start(n)
+        solver = _native.Bfgs(x, g, gtol=0, maxiter=maxiter, update=update)
+        timing = _native.drive(solver, objective)
+        if solver.nit != maxiter:
+            raise RuntimeError(f"The solve ended after {solver.nit} of {maxiter} iterations: {solver.message}")
+        return float(timing.solver)
+
+    return (seconds(WARM_UP + iterations) - seconds(WARM_UP)) / iterations
+
+
+def multiply(parts: list[Vector], pool: ThreadPoolExecutor) -> float:
+    """Return the seconds that it takes to read and write these arrays once, each in a thread."""
+    begin = time.perf_counter()
+    list(pool.map(lambda part: np.multiply(part, 0.999, out=part), parts))
+    return time.perf_counter() - begin
+
+
+def measure_tfminimize(n: int, update: str, repetitions: int) -> dict[str, float]:
+    """Measure our solver and the bandwidth in this process, with one thread and with all, in turn."""
+    importlib.import_module("tfminimize")
+    threads = len(os.sched_getaffinity(0))
+    iterations = int(np.clip(2e8 / n**2, 3, 30))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run_tfminimize(n, 1, threads, update)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    triangle = np.ones(n * (n + 1) // 2)
+    runs: list[tuple[float, ...]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(repetitions or int(np.clip(1e7 / n**2, 5, 200))):
+            ours = [run_tfminimize(n, iterations, count, update) for count in (1, threads)]
+            theirs = [multiply(np.array_split(triangle, count), pool) for count in (1, threads)]
+            runs.append((*ours, *theirs))
+    one, many, one_stream, many_stream = map(min, zip(*runs, strict=True))
+    # The solver's x and gradient, and the function's.
+    squares = ((peak - before) * 1024 / 8 - 3 * n) / n**2
+    return {
+        "threads": threads,
+        "seconds": one,
+        "seconds_all_threads": many,
+        "bandwidth": one_stream / one,
+        "bandwidth_all_threads": many_stream / many,
+        "gigabytes_per_second": 2 * triangle.nbytes / one_stream / 1e9,
+        "gigabytes_per_second_all_threads": 2 * triangle.nbytes / many_stream / 1e9,
+        "squares": squares,
+    }
+
+
+def measure_scipy(n: int, repetitions: int) -> dict[str, float]:
+    """Measure the median seconds between two iterations of SciPy, without the function."""
+    import scipy.optimize
+
+    g, spent, ends = np.empty(n), [0.0], []
+
+    def fun(x: Vector) -> tuple[float, Vector]:
+        begin = time.perf_counter()
+        f = rosenbrock(x, g)
+        spent[0] += time.perf_counter() - begin
+        return f, g.copy()
+
+    options = {"gtol": 0, "maxiter": WARM_UP + (repetitions or int(np.clip(3e9 / n**3, 2, 50)))}
+    scipy.optimize.minimize(
+        fun,
+        start(n),
+        jac=True,
+        method="BFGS",
+        options=options,
+        callback=lambda xk: ends.append(time.perf_counter() - spent[0]),
+    )
+    return {"seconds": statistics.median(np.diff(ends[WARM_UP - 1 :]).tolist())}
+
+
+def in_child(solver: str, n: int, update: str, repetitions: int, threads: int = 0) -> dict[str, float]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    if threads:
+        environment["OPENBLAS_NUM_THREADS"] = str(threads)
+    command = [sys.executable, __file__, "--child", solver, str(n), update, str(repetitions)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare(n: int, update: str, repetitions: int, with_scipy: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"n": n, **in_child("tfminimize", n, update, repetitions)}
+    if with_scipy:
+        single, default = (in_child("scipy", n, update, repetitions, threads)["seconds"] for threads in (1, 0))
+        row |= {
+            "scipy_seconds": single,
+            "scipy_seconds_default": default,
+            "ratio": single / row["seconds"],
+            "ratio_default": default / row["seconds_all_threads"],
+        }
+    return row
+
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "n": lambda r: f"{r['n']:,}",
+    "ms": lambda r: f"{r['seconds'] * 1e3:.4g}",
+    "all threads": lambda r: f"{r['seconds_all_threads'] * 1e3:.4g}",
+    "SciPy ms": lambda r: f"{r['scipy_seconds'] * 1e3:.4g}" if "ratio" in r else "",
+    "default": lambda r: f"{r['scipy_seconds_default'] * 1e3:.4g}" if "ratio" in r else "",
+    "faster": lambda r: f"{r['ratio']:.1f}" if "ratio" in r else "",
+    "(default)": lambda r: f"{r['ratio_default']:.1f}" if "ratio" in r else "",
+    # A small triangle fits the caches, and most of a small solve's memory is the process itself.
+    "of bandwidth": lambda r: f"{r['bandwidth']:.0%}" if r["n"] >= 3_000 else "",
+    "all threads ": lambda r: f"{r['bandwidth_all_threads']:.0%}" if r["n"] >= 3_000 else "",
+    "n² doubles": lambda r: f"{r['squares']:.2f}" if r["n"] >= 2_000 else "",
+}
+
+
+def print_table(rows: list[dict[str, Any]], update: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"One iteration of {update} on one thread and on {rows[0]['threads']}", title_justify="left")
+    for name in COLUMNS:
+        table.add_column(name.strip(), justify="right")
+    for row in rows:
+        table.add_row(*(column(row) for column in COLUMNS.values()))
+    Console(width=100).print(table)
+    last = rows[-1]
+    print(
+        f"The loop over as many doubles reads and writes {last['gigabytes_per_second']:.1f} GB/s with one thread and "
+        f"{last['gigabytes_per_second_all_threads']:.1f} with all, for n = {last['n']:,}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--update", default="bfgs", help="ours; SciPy has bfgs only")
+    parser.add_argument("--repetitions", type=int, default=0, help="runs for each n (default: by the size)")
+    parser.add_argument("--large", action="store_true", help="SciPy with more than 2,000 variables too")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        solver, n, update, repetitions = arguments.child
+        if solver == "scipy":
+            print(json.dumps(measure_scipy(int(n), int(repetitions))))
+        else:
+            print(json.dumps(measure_tfminimize(int(n), update, int(repetitions))))
+        return
+    rows = [
+        compare(n, arguments.update, arguments.repetitions, n <= LARGEST_FOR_SCIPY or arguments.large)
+        for n in map(int, arguments.sizes.split(","))
+    ]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(rows, arguments.update)
+
+
+if __name__ == "__main__":
+    main()

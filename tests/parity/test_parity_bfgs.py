@@ -1,0 +1,94 @@
+"""The native BFGS takes SciPy's path: the same status, iterations, evaluations and answer, with default options.
+
+SciPy does not reproduce itself to the last bit (see test_parity.py), so we run it with two BLAS kernels and leave out
+the problems on which they disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import NamedTuple
+
+import pytest
+from interpreter import run_with_each_kernel
+from s2mpj import MORE_GARBOW_HILLSTROM, UNCONSTRAINED, all_unconstrained, load, solve
+
+import tfminimize as tfm
+
+pytestmark = pytest.mark.parity
+
+Outcome = tuple[int, int, int, float]
+"""status, nit, nfev, fun"""
+
+# These take SciPy minutes, with default options.
+TOO_SLOW = {"FBRAIN3LS", "VESUVIALS", "VESUVIOLS", "VESUVIOULS"}
+
+# These take it about a second.
+SLOW = set(
+    """ARGLINB GULF INDEF LIARWHD MANCINO MEYER3 MGH10LS MISRA1ALS MISRA1BLS MISRA1CLS NONDIA OSBORNEA OSBORNEB PENALTY1
+    PENALTY2 POWELLSG POWERSUM QUARTC SPARSQUR STREG TRIGON2""".split()
+)
+FAST = [name for name in (*MORE_GARBOW_HILLSTROM, *UNCONSTRAINED) if name not in SLOW]
+
+
+class Comparison(NamedTuple):
+    """Our outcomes, and SciPy's with each kernel."""
+
+    ours: dict[str, Outcome]
+    scipys: list[dict[str, Outcome]]
+
+    @property
+    def stable(self) -> list[str]:
+        """The problems on which SciPy takes the same path with every kernel."""
+        first, *others = self.scipys
+        return [name for name in first if all(other[name][:3] == first[name][:3] for other in others)]
+
+    @property
+    def equal(self) -> list[str]:
+        """Those of them on which we take it too."""
+        return [name for name in self.stable if self.ours[name][:3] == self.scipys[0][name][:3]]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(FAST, id="fast"),
+        pytest.param(None, id="all", marks=pytest.mark.weekly),
+    ],
+)
+def comparison(request: pytest.FixtureRequest) -> Comparison:
+    names = request.param or [name for name in all_unconstrained(50) if name not in TOO_SLOW]
+    runs = run_with_each_kernel("s2mpj.py", "BFGS", *names).values()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what the problems warn of
+        ours = {name: solve(load(name), tfm.scipy.bfgs) for name in names}
+    return Comparison(ours, [{k: tuple(v) for k, v in json.loads(run.result()).items()} for run in runs])
+
+
+def test_counts_are_those_of_scipy_on_nine_of_ten_problems(comparison: Comparison) -> None:
+    print(
+        f"status, nit and nfev equal on {len(comparison.equal)} of the {len(comparison.stable)} problems on which SciPy "
+        f"is stable, of {len(comparison.ours)}"
+    )
+    assert len(comparison.stable) >= 0.7 * len(comparison.ours)
+    assert len(comparison.equal) >= 0.9 * len(comparison.stable)
+
+
+def test_answer_is_never_worse(comparison: Comparison) -> None:
+    worse = {}
+    for name in comparison.stable:
+        ours, scipys = comparison.ours[name], [outcomes[name] for outcomes in comparison.scipys]
+        worst = max(fun for _, _, _, fun in scipys)
+        if not ours[3] <= worst + 1e-8 * max(1.0, abs(worst)):
+            worse[name] = (ours, scipys)
+    assert worse == {}
+
+
+def test_success_is_not_lost(comparison: Comparison) -> None:
+    lost = {
+        name: comparison.ours[name]
+        for name in comparison.stable
+        if comparison.scipys[0][name][0] == 0 and comparison.ours[name][0] != 0
+    }
+    assert lost == {}
