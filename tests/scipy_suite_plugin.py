@@ -1,4 +1,4 @@
-"""A pytest plugin that runs SciPy's own tests with our L-BFGS-B and SLSQP instead of SciPy's."""
+"""A pytest plugin that runs SciPy's own tests with our L-BFGS-B, SLSQP and BFGS instead of SciPy's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import scipy.optimize
 from packaging.version import Version
-from scipy.optimize import OptimizeResult, _lbfgsb_py, _minimize, _slsqp_py
+from scipy.optimize import OptimizeResult, _lbfgsb_py, _minimize, _optimize, _slsqp_py
 
 import tfminimize.scipy
 
@@ -75,6 +75,19 @@ def _minimize_slsqp(
     )
 
 
+def _minimize_bfgs(
+    fun: Callable[..., Any], x0: Any, args: Any = (), jac: Any = None, callback: Any = None, **options: Any
+) -> OptimizeResult:
+    """Replaces SciPy's private function by our public one."""
+    CALLS["BFGS"] += 1
+    return tfminimize.scipy.bfgs(fun, x0, args, jac, callback=_observer(callback), **options)
+
+
+def _fmin_bfgs(*args: Any, **kwargs: Any) -> Any:
+    CALLS["fmin_bfgs"] += 1
+    return tfminimize.scipy.fmin_bfgs(*args, **kwargs)
+
+
 def _fmin_l_bfgs_b(*args: Any, **kwargs: Any) -> Any:
     CALLS["L-BFGS-B"] += 1
     return tfminimize.scipy.fmin_l_bfgs_b(*args, **kwargs)
@@ -92,6 +105,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _lbfgsb_py._minimize_lbfgsb = _minimize._minimize_lbfgsb = _minimize_lbfgsb
     _slsqp_py._minimize_slsqp = _minimize._minimize_slsqp = _minimize_slsqp
     scipy.optimize.fmin_slsqp = _slsqp_py.fmin_slsqp = _fmin_slsqp
+    _optimize._minimize_bfgs = _minimize._minimize_bfgs = _minimize_bfgs
+    scipy.optimize.fmin_bfgs = _optimize.fmin_bfgs = _fmin_bfgs
     scipy.optimize.fmin_l_bfgs_b = _lbfgsb_py.fmin_l_bfgs_b = _fmin_l_bfgs_b
 
 

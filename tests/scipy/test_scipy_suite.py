@@ -38,4 +38,6 @@ def test_scipys_own_tests_pass_with_our_methods(tmp_path: pathlib.Path) -> None:
     solves = {name: int(calls) for name, calls in re.findall(r"solves by (\S+) of tfminimize: (\d+)", printed)}
     assert solves["L-BFGS-B"] > 100
     assert solves["SLSQP"] > 400
+    assert solves["BFGS"] > 50
     assert solves["fmin_slsqp"] > 10
+    assert solves["fmin_bfgs"] > 5

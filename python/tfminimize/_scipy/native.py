@@ -1,4 +1,4 @@
-"""One solve by a native solver on functions of NumPy arrays, for `lbfgsb` and `slsqp`."""
+"""One solve by a native solver on functions of NumPy arrays, for `lbfgsb`, `slsqp` and `bfgs`."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class HostSolve:
         self.user_callback = user_callback
         self._shown = shown
 
-    def call_back(self, solver: _native.Lbfgsb | _native.Slsqp) -> bool:
+    def call_back(self, solver: _native.Solver) -> bool:
         """Call the user's callback, if there is one; return whether it ends the solve."""
         return self.user_callback is not None and self.user_callback(self._shown(self.x), solver.fun)
 
@@ -211,7 +211,7 @@ class HostSolve:
         return self.user_callback is not None and self.user_callback.stopped
 
     def run(
-        self, solver: _native.Lbfgsb | _native.Slsqp, objective: Any, on_iteration: Callable[[], bool] | None
+        self, solver: _native.Solver, objective: Any, on_iteration: Callable[[], bool] | None
     ) -> OptimizeResult:
         """Drive a solver to its end."""
         timing = _native.drive(solver, objective, on_iteration)

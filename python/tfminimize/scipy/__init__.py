@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tfminimize._scipy.bfgs import bfgs, fmin_bfgs
 from tfminimize._scipy.lbfgsb import fmin_l_bfgs_b, lbfgsb
 from tfminimize._scipy.slsqp import fmin_slsqp, slsqp
 
-__all__ = ["fmin_l_bfgs_b", "fmin_slsqp", "lbfgsb", "slsqp"]
+__all__ = ["bfgs", "fmin_bfgs", "fmin_l_bfgs_b", "fmin_slsqp", "lbfgsb", "slsqp"]
