@@ -2,8 +2,8 @@
 
 Only the time inside the solvers counts, not the time of the function, which is the chained Rosenbrock function. SciPy
 runs with its BLAS on one thread and with its default, each in a process of its own. An iteration of ours reads and
-writes half of the inverse Hessian once; "of bandwidth" is the time that a loop takes which multiplies as many doubles in
-place by a number, divided by our time. The measurements take turns in one process, and the best of each counts.
+writes half of the inverse Hessian once. "Of bandwidth" is the time of a loop that multiplies as many doubles in place
+by a number, divided by our time. The two take turns in one process, and the best of each counts.
 
     python benchmarks/bfgs.py [--sizes 10,100,...] [--update ssbroyden] [--json]
     python benchmarks/bfgs.py --large     # SciPy with more than 2,000 variables too: minutes, and 6 n² doubles

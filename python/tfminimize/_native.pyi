@@ -47,6 +47,19 @@ class SlsqpStatus(enum.Enum):
     UNBOUNDED_BELOW = 13
     GRADIENT_MISMATCH = 14
 
+class BfgsStatus(enum.Enum):
+    RUNNING = 0
+    GRADIENT_CONVERGED = 1
+    STEP_CONVERGED = 2
+    MAX_ITERATIONS = 3
+    MAX_TIME = 4
+    PRECISION_LOSS = 5
+    GRADIENT_MISMATCH = 6
+    UNBOUNDED_BELOW = 7
+    NAN = 8
+    INFINITE_START = 9
+    CALLER_STOPPED = 10
+
 def aligned_matrix(rows: int, columns: int) -> Matrix: ...
 def aligned_zeros(n: int, dtype: str = "float64") -> NDArray[Any]: ...
 def bind_tensorflow(
@@ -179,6 +192,73 @@ class Slsqp(Solver):
     def check_memory(n: int, m: int, count: int = 1) -> None: ...
     @property
     def status(self) -> SlsqpStatus: ...
+
+@final
+class Bfgs(Solver):
+    def __init__(
+        self,
+        x: Vector,
+        gradient: Vector,
+        constraints: Vector | None = None,
+        jacobian: Matrix | None = None,
+        num_equalities: int = 0,
+        *,
+        lower: Vector | None = None,
+        upper: Vector | None = None,
+        offsets: Vector | None = None,
+        num_variables: int = 0,
+        gtol: float = 1e-5,
+        norm: float = ...,
+        xrtol: float = 0,
+        c1: float = 1e-4,
+        c2: float = 0.9,
+        maxiter: int | None = None,
+        hess_inv0: Matrix | None = None,
+        update: str = "bfgs",
+        initial_scale: bool = False,
+        maxtime: float = ...,
+        precision: float = ...,
+    ) -> None: ...
+    def restart(
+        self,
+        *,
+        gtol: float = 1e-5,
+        norm: float = ...,
+        xrtol: float = 0,
+        c1: float = 1e-4,
+        c2: float = 0.9,
+        maxiter: int | None = None,
+        hess_inv0: Matrix | None = None,
+        update: str = "bfgs",
+        initial_scale: bool = False,
+        maxtime: float = ...,
+        precision: float = ...,
+    ) -> None: ...
+    def resume(
+        self,
+        *,
+        gtol: float = 1e-5,
+        norm: float = ...,
+        xrtol: float = 0,
+        c1: float = 1e-4,
+        c2: float = 0.9,
+        maxiter: int | None = None,
+        hess_inv0: Matrix | None = None,
+        update: str = "bfgs",
+        initial_scale: bool = False,
+        maxtime: float = ...,
+        precision: float = ...,
+    ) -> None: ...
+    def warm_start(self, other: Bfgs) -> bool: ...
+    @staticmethod
+    def check_memory(n: int, count: int = 1, beside: float = 0) -> None: ...
+    def inverse_hessian(self) -> Matrix: ...
+    @property
+    def status(self) -> BfgsStatus: ...
+    @property
+    def num_skipped_updates(self) -> int: ...
+    @property
+    def num_resets(self) -> int: ...
 
 class QpStatus(enum.Enum):
     SOLVED = 0

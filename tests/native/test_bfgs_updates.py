@@ -35,9 +35,7 @@ class Run(NamedTuple):
 
 def run(fun: Function, x0: Vector, inverse: Matrix | None = None, **options: Any) -> Run:
     x, g = vectors(len(x0), x0)
-    solver = _native.Bfgs(x, g, **{"gtol": 0.0, **options})
-    if inverse is not None:
-        solver.set_inverse_hessian(inverse)
+    solver = _native.Bfgs(x, g, **{"gtol": 0.0, "hess_inv0": inverse, **options})
     iterates, gradients = [x.copy()], [fun(x)[1].copy()]
 
     def keep() -> None:
@@ -101,13 +99,25 @@ def test_matrix_is_that_of_the_formulas_in_whole_tiles_and_threads(update: str) 
     assert_same(done.solver.inverse_hessian(), done.reference(update, False, None))
 
 
-def random_function(random: np.random.Generator, n: int) -> Function:
-    """Return a sum of curves along random directions, of any scale: convex or not, with or without rounding noise."""
-    directions = random.standard_normal((n + 2, n)) * 10.0 ** random.uniform(-2, 2, (n + 2, 1))
+CURVES: list[tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = [
+    (lambda z: z**2 / 2, lambda z: z),
+    (lambda z: z**4, lambda z: 4 * z**3),
+    (lambda z: np.log1p(z**2), lambda z: 2 * z / (1 + z**2)),
+    (lambda z: z**2 / 8 - np.cos(3 * z), lambda z: z / 4 + 3 * np.sin(3 * z)),
+    (lambda z: np.logaddexp(z, -z), np.tanh),
+]
+
+
+def random_function(random: np.random.Generator, n: int, magnitude: float) -> Function:
+    """Return a sum of curves along random directions, convex or not, with or without rounding noise in the gradient.
+
+    The directions have lengths of 10 to the power of -magnitude to magnitude, and the values of the square of that.
+    """
+    directions = random.standard_normal((n + 2, n)) * 10.0 ** random.uniform(-magnitude, magnitude, (n + 2, 1))
     shift = random.standard_normal(n + 2)
     curve, slope = CURVES[random.integers(len(CURVES))]
     noise = random.choice([0.0, 1e-12, 1e-6])
-    scale = 10.0 ** random.uniform(-8, 8)
+    scale = 10.0 ** random.uniform(-2 * magnitude, 2 * magnitude)
 
     def fun(x: Vector) -> tuple[float, Vector]:
         z = directions @ x - shift
@@ -117,40 +127,48 @@ def random_function(random: np.random.Generator, n: int) -> Function:
     return fun
 
 
-CURVES: list[tuple[Callable[[Vector], Vector], Callable[[Vector], Vector]]] = [
-    (lambda z: z**2 / 2, lambda z: z),
-    (lambda z: z**4, lambda z: 4 * z**3),
-    (lambda z: np.log1p(z**2), lambda z: 2 * z / (1 + z**2)),
-    (lambda z: z**2 / 8 - np.cos(3 * z), lambda z: z / 4 + 3 * np.sin(3 * z)),
-    (lambda z: np.exp(z) - z, lambda z: np.exp(z) - 1),
-]
+def random_run(random: np.random.Generator, n: int, magnitude: float) -> tuple[list[float], Matrix]:
+    """Return the values and the inverse Hessians, [count, n, n], of the iterations of a solve."""
+    fun = random_function(random, n, magnitude)
+    x, g = vectors(n, random.standard_normal(n) * 10.0 ** random.uniform(-3, 0.5))
+    solver = _native.Bfgs(
+        x,
+        g,
+        update=random.choice(UPDATES),
+        initial_scale=bool(random.integers(2)),
+        c2=random.choice([0.1, 0.9, 0.999]),
+        gtol=0,
+        maxiter=20,
+    )
+    values: list[float] = []
+    matrices: list[Matrix] = []
 
+    def keep() -> None:
+        values.append(solver.fun)
+        matrices.append(solver.inverse_hessian())
 
-def assert_definite(matrices: Matrix) -> None:
-    """Check that all of a stack of matrices [count, n, n] are positive definite, also if their scales differ widely."""
-    diagonals = np.diagonal(matrices, axis1=1, axis2=2)
-    assert (diagonals > 0).all()
-    scales = 1 / np.sqrt(diagonals)
-    np.linalg.cholesky(matrices * scales[:, :, None] * scales[:, None, :])
+    with np.errstate(over="ignore", invalid="ignore"):
+        values.append(fun(x)[0])
+        _native.drive(solver, _native.HostObjective(fun), keep)
+    return values, np.array([*matrices, solver.inverse_hessian()])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
 def test_matrix_stays_definite_in_2000_random_runs(n: int) -> None:
     random = np.random.default_rng(n)
-    x, g = vectors(n, np.zeros(n))
     for _ in range(2000):
-        x[:] = random.standard_normal(n) * 10.0 ** random.uniform(-3, 1)
-        solver = _native.Bfgs(
-            x,
-            g,
-            update=random.choice(UPDATES),
-            initial_scale=bool(random.integers(2)),
-            c2=random.choice([0.1, 0.9, 0.999]),
-            gtol=0,
-            maxiter=20,
-        )
-        matrices: list[Matrix] = []
-        with np.errstate(over="ignore", invalid="ignore"):
-            objective = _native.HostObjective(random_function(random, n))
-            _native.drive(solver, objective, lambda: matrices.append(solver.inverse_hessian()))
-        assert_definite(np.array([*matrices, solver.inverse_hessian()]))
+        _, matrices = random_run(random, n, magnitude=1.0)
+        diagonals = np.diagonal(matrices, axis1=1, axis2=2)
+        assert (diagonals > 0).all()
+        scales = 1 / np.sqrt(diagonals)
+        np.linalg.cholesky(matrices * scales[:, :, None] * scales[:, None, :])  # raises if it is not
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_solve_descends_if_curvatures_span_more_than_float64_has_digits(n: int) -> None:
+    random = np.random.default_rng(n)
+    for _ in range(300):
+        values, matrices = random_run(random, n, magnitude=4.0)
+        assert np.isfinite(matrices).all()
+        if np.isfinite(values[0]):
+            assert (np.diff(values) <= 0).all()

@@ -25,10 +25,11 @@ Outcome = tuple[int, int, int, float]
 TOO_SLOW = {"FBRAIN3LS", "VESUVIALS", "VESUVIOLS", "VESUVIOULS"}
 
 # These take it about a second.
-SLOW = set(
-    """ARGLINB GULF INDEF LIARWHD MANCINO MEYER3 MGH10LS MISRA1ALS MISRA1BLS MISRA1CLS NONDIA OSBORNEA OSBORNEB PENALTY1
-    PENALTY2 POWELLSG POWERSUM QUARTC SPARSQUR STREG TRIGON2""".split()
-)
+SLOW = {
+    *("ARGLINB", "GULF", "INDEF", "LIARWHD", "MANCINO", "MEYER3", "MGH10LS", "MISRA1ALS", "MISRA1BLS", "MISRA1CLS"),
+    *("NONDIA", "OSBORNEA", "OSBORNEB", "PENALTY1", "PENALTY2", "POWELLSG", "POWERSUM", "QUARTC", "SPARSQUR", "STREG"),
+    "TRIGON2",
+}
 FAST = [name for name in (*MORE_GARBOW_HILLSTROM, *UNCONSTRAINED) if name not in SLOW]
 
 
@@ -68,8 +69,8 @@ def comparison(request: pytest.FixtureRequest) -> Comparison:
 
 def test_counts_are_those_of_scipy_on_nine_of_ten_problems(comparison: Comparison) -> None:
     print(
-        f"status, nit and nfev equal on {len(comparison.equal)} of the {len(comparison.stable)} problems on which SciPy "
-        f"is stable, of {len(comparison.ours)}"
+        f"status, nit and nfev equal on {len(comparison.equal)} of {len(comparison.stable)} problems on which SciPy "
+        f"is stable, of {len(comparison.ours)} in all"
     )
     assert len(comparison.stable) >= 0.7 * len(comparison.ours)
     assert len(comparison.equal) >= 0.9 * len(comparison.stable)

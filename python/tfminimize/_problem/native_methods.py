@@ -63,7 +63,7 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         frugal={"maxcor": 1, "storage": "float32"},
         num_doubles=lambda n, m, options: (2 * options["maxcor"] + 6) * n,
         fixed_options=("maxcor", "storage"),
-        result=lambda solver, source, layout: {"hess_inv": InverseHessian(source, layout)},
+        result=lambda solver, source, layout: {"hess_inv": InverseHessian(source.read, layout)},
     ),
     "slsqp": NativeMethod(
         name="SLSQP",
@@ -86,7 +86,7 @@ NATIVE_METHODS: Mapping[str, NativeMethod] = {
         num_doubles=lambda n, m, options: n * (n + 20) // 2,
         fixed_options=(),
         result=lambda solver, source, layout: {
-            "hess_inv": InverseHessianMatrix(source, layout),
+            "hess_inv": InverseHessianMatrix(source.read, layout),
             "num_skipped_updates": solver.num_skipped_updates,
             "num_resets": solver.num_resets,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,8 +148,8 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
 
     Parameters
     ----------
-    source : object
-        ``read(question)`` asks the solver.
+    read : callable
+        ``read(question)`` returns ``question(solver)``.
     layout : Layout
         How the solver's vectors are packed.
 
@@ -158,15 +158,15 @@ class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     The product is the two-loop recursion of Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
     """
 
-    def __init__(self, source: Any, layout: Layout) -> None:
+    def __init__(self, read: Callable[[Callable[[Any], Any]], Any], layout: Layout) -> None:
         self.__dict__.update(_operator_attributes(layout.size))
-        self._source = source
+        self._read: Any = read
         self._layout = layout
 
     @functools.cached_property
     def _pairs(self) -> tuple[Float64, Float64]:
-        steps, differences = self._source.read(operator.methodcaller("corrections"))
-        self._source = None
+        steps, differences = self._read(operator.methodcaller("corrections"))
+        self._read = None
         if self._layout.is_contiguous:
             return steps, differences
         return self._layout.flatten(steps), self._layout.flatten(differences)
@@ -209,8 +209,8 @@ class InverseHessianMatrix(np.lib.mixins.NDArrayOperatorsMixin):
 
     Parameters
     ----------
-    source : object
-        ``read(question)`` asks the solver.
+    read : callable
+        ``read(question)`` returns ``question(solver)``.
     layout : Layout
         How the solver's vectors are packed.
     """
@@ -218,15 +218,15 @@ class InverseHessianMatrix(np.lib.mixins.NDArrayOperatorsMixin):
     dtype = np.dtype(np.float64)
     ndim = 2
 
-    def __init__(self, source: Any, layout: Layout) -> None:
-        self._source = source
+    def __init__(self, read: Callable[[Callable[[Any], Any]], Any], layout: Layout) -> None:
+        self._read: Any = read
         self._layout = layout
         self.shape = layout.size, layout.size
 
     @functools.cached_property
     def _matrix(self) -> Float64:
-        matrix: Float64 = self._layout.flatten_matrix(self._source.read(operator.methodcaller("inverse_hessian")))
-        self._source = None
+        matrix: Float64 = self._layout.flatten_matrix(self._read(operator.methodcaller("inverse_hessian")))
+        self._read = None
         return matrix
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

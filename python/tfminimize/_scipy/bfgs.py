@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeWarning
 
 from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.constraints import has_constraints
-from tfminimize._problem.options import BFGS_DEFAULTS, bfgs_options
+from tfminimize._problem.options import BFGS_DEFAULTS, bfgs_options, check_matrix_size
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._scipy.functions import known_as, read_bounds, sorted_options, with_least
 from tfminimize._scipy.native import HostSolve, read_functions, warn_of_hessian
@@ -66,8 +66,8 @@ def bfgs(
         ``callback(xk)`` or ``callback(intermediate_result)``; `StopIteration` ends the solve.
     **options
         SciPy's of BFGS: ``gtol, norm, maxiter, xrtol, c1, c2, hess_inv0, eps, finite_diff_rel_step, workers, disp,
-        return_all``, and ``tol``; and ``update``, ``initial_scale`` and ``maxtime`` of `tfminimize.minimize`. An unknown
-        one is a warning, as in SciPy.
+        return_all``, and ``tol``; and ``update``, ``initial_scale`` and ``maxtime`` of `tfminimize.minimize`. An
+        unknown one is a warning, as in SciPy.
 
     Returns
     -------
@@ -91,6 +91,7 @@ def bfgs(
     functions = read_functions(fun, x0, args, jac, None)
     if read_bounds(bounds, functions.x)[0] is not None:
         raise ValueError("bfgs cannot handle bounds: use tfminimize.scipy.lbfgsb, or remove them.")
+    check_matrix_size("hess_inv0", settings["hess_inv0"], functions.x.size)
     _native.Bfgs.check_memory(functions.x.size)
     user_callback = None if callback is None else UserCallback(callback)
     return _solve(HostSolve(functions, loose, user_callback, np.copy), settings, loose["disp"], loose["return_all"])
@@ -202,8 +203,9 @@ def _solve(run: HostSolve, settings: Mapping[str, Any], prints: bool, keeps_iter
             iterates.append(run.x.copy())
         return run.call_back(solver)
 
-    is_watched = keeps_iterates or run.user_callback is not None
-    result = run.run(solver, _native.HostObjective(run.function.fun_and_grad), on_iteration if is_watched else None)
+    function = run.function
+    objective = _native.HostObjective(lambda x: (function.fun(x), ()), lambda x: (function.grad(x), ()))
+    result = run.run(solver, objective, on_iteration if keeps_iterates or run.user_callback is not None else None)
     result.update(
         hess_inv=solver.inverse_hessian(),
         num_skipped_updates=solver.num_skipped_updates,

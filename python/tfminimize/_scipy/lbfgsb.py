@@ -213,5 +213,5 @@ def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
         result.update(status=1)
     layout = Layout([("x", run.x.shape, "float64")])
     # L-BFGS-B never leaves the bounds.
-    result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(solver, layout))
+    result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(lambda question: question(solver), layout))
     return result

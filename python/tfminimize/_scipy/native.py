@@ -210,9 +210,7 @@ class HostSolve:
         """Whether the user's callback has ended the solve."""
         return self.user_callback is not None and self.user_callback.stopped
 
-    def run(
-        self, solver: _native.Solver, objective: Any, on_iteration: Callable[[], bool] | None
-    ) -> OptimizeResult:
+    def run(self, solver: _native.Solver, objective: Any, on_iteration: Callable[[], bool] | None) -> OptimizeResult:
         """Drive a solver to its end."""
         timing = _native.drive(solver, objective, on_iteration)
         return OptimizeResult(
