@@ -7,6 +7,7 @@ the problems on which they disagree.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from typing import NamedTuple
 
@@ -30,7 +31,6 @@ SLOW = {
     *("NONDIA", "OSBORNEA", "OSBORNEB", "PENALTY1", "PENALTY2", "POWELLSG", "POWERSUM", "QUARTC", "SPARSQUR", "STREG"),
     "TRIGON2",
 }
-FAST = [name for name in (*MORE_GARBOW_HILLSTROM, *UNCONSTRAINED) if name not in SLOW]
 
 
 class Comparison(NamedTuple):
@@ -53,13 +53,12 @@ class Comparison(NamedTuple):
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(FAST, id="fast"),
-        pytest.param(None, id="all", marks=pytest.mark.weekly),
-    ],
+    params=["fast", pytest.param("all", marks=pytest.mark.weekly)],
 )
 def comparison(request: pytest.FixtureRequest) -> Comparison:
-    names = request.param or [name for name in all_unconstrained(50) if name not in TOO_SLOW]
+    names = [name for name in all_unconstrained(50) if name not in TOO_SLOW]
+    if request.param == "fast":
+        names = [n for n in names if n in (*MORE_GARBOW_HILLSTROM, *UNCONSTRAINED) and n not in SLOW]
     runs = run_with_each_kernel("s2mpj.py", "BFGS", *names).values()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what the problems warn of
@@ -79,17 +78,9 @@ def test_counts_are_those_of_scipy_on_nine_of_ten_problems(comparison: Compariso
 def test_answer_is_never_worse(comparison: Comparison) -> None:
     worse = {}
     for name in comparison.stable:
-        ours, scipys = comparison.ours[name], [outcomes[name] for outcomes in comparison.scipys]
-        worst = max(fun for _, _, _, fun in scipys)
-        if not ours[3] <= worst + 1e-8 * max(1.0, abs(worst)):
+        ours, scipys = comparison.ours[name][3], [outcomes[name][3] for outcomes in comparison.scipys]
+        worst = max(scipys)
+        # SciPy ends some solves at a NaN.
+        if not (math.isnan(worst) or ours <= worst + 1e-8 * max(1.0, abs(worst))):
             worse[name] = (ours, scipys)
     assert worse == {}
-
-
-def test_success_is_not_lost(comparison: Comparison) -> None:
-    lost = {
-        name: comparison.ours[name]
-        for name in comparison.stable
-        if comparison.scipys[0][name][0] == 0 and comparison.ours[name][0] != 0
-    }
-    assert lost == {}

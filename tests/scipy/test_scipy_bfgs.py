@@ -390,3 +390,29 @@ def test_fmin_prints_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     ours = capsys.readouterr().out
     scipy.optimize.fmin_bfgs(rosen, X0, rosen_der)
     assert ours == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sampling", ["simplicial", "sobol"])
+def test_shgo_finds_the_same_with_equally_many_evaluations(sampling: str) -> None:
+    def found(method: Any) -> OptimizeResult:
+        return scipy.optimize.shgo(
+            lambda x: float(rosen(x)),
+            [(-2, 2)] * 2,
+            n=16,
+            minimizer_kwargs={"method": method},
+            sampling_method=sampling,
+        )
+
+    ours, theirs = found(tfm.scipy.bfgs), found("BFGS")
+    assert ours.success
+    assert (ours.nfev, ours.nit) == (theirs.nfev, theirs.nit)
+    np.testing.assert_allclose(ours.x, theirs.x, atol=1e-4)
+
+
+def test_basinhopping_finds_the_same() -> None:
+    def hop(method: Any) -> OptimizeResult:
+        return scipy.optimize.basinhopping(quadratic, np.zeros(3), niter=3, rng=1, minimizer_kwargs={"method": method})
+
+    ours, theirs = hop(tfm.scipy.bfgs), hop("BFGS")
+    assert ours.nfev == theirs.nfev
+    np.testing.assert_allclose(ours.x, theirs.x, atol=1e-6)
