@@ -73,7 +73,7 @@ def bfgs(
     -------
     tfminimize.OptimizeResult
         With ``hess_inv``, an array of shape (n, n); ``num_skipped_updates`` and ``num_resets``, how often an update was
-        left out or the matrix was replaced to keep it positive definite; ``allvecs``, the start and the iterates, with
+        left out or the matrix was replaced to keep it positive definite; ``constr_violation``, 0; ``allvecs``, the start and the iterates, with
         ``return_all``; ``backend="host"`` and ``timing``.
 
     Examples
@@ -207,6 +207,7 @@ def _solve(run: HostSolve, settings: Mapping[str, Any], prints: bool, keeps_iter
     objective = _native.HostObjective(lambda x: (function.fun(x), ()), lambda x: (function.grad(x), ()))
     result = run.run(solver, objective, on_iteration if keeps_iterates or run.user_callback is not None else None)
     result.update(
+        constr_violation=np.float64(0),
         hess_inv=solver.inverse_hessian(),
         num_skipped_updates=solver.num_skipped_updates,
         num_resets=solver.num_resets,
