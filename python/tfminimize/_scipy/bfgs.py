@@ -73,8 +73,8 @@ def bfgs(
     -------
     tfminimize.OptimizeResult
         With ``hess_inv``, an array of shape (n, n); ``num_skipped_updates`` and ``num_resets``, how often an update was
-        left out or the matrix was replaced to keep it positive definite; ``constr_violation``, 0; ``allvecs``, the start and the iterates, with
-        ``return_all``; ``backend="host"`` and ``timing``.
+        left out or the matrix was replaced to keep it positive definite; ``allvecs``, the start and the iterates, with
+        ``return_all``; ``constr_violation``, 0; ``backend="host"`` and ``timing``.
 
     Examples
     --------
