@@ -52,9 +52,8 @@ FunctionObjective::FunctionObjective(std::vector<Component> components, const Fu
       has_values_(outputs.num_values > 0),
       has_more_(outputs.num_values > 0 || outputs.num_sums > 0),
       sums_(outputs.num_sums) {
-  if (make.empty() || make.size() > 2 || (make.size() == 1 && has_values_)) {
-    throw std::invalid_argument(std::to_string(make.size()) + " functions are given: there must be two, or one if " +
-                                "there are no values for constraints.");
+  if (make.empty() || make.size() > 2) {
+    throw std::invalid_argument(std::to_string(make.size()) + " functions are given: there must be one or two.");
   }
   std::vector<Output> with_derivatives = outputs_of_derivatives(outputs, components_);
   if (make.size() == 2) functions_.push_back(make.front()(components_, outputs_of_values(outputs)));

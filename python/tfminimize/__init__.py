@@ -13,6 +13,7 @@ from tfminimize._tf import imports  # noqa: F401  before anything imports Tensor
 from tfminimize import math, ops, scipy, testing
 from tfminimize._api.checkpoint import Checkpoint
 from tfminimize._api.compare import Comparison, compare
+from tfminimize._api.hessian import hessian
 from tfminimize._api.minimize import clear_cache, minimize
 from tfminimize._api.minimizer import Minimizer
 from tfminimize._graph.optimizers import BFGS, LBFGSB, SLSQP
@@ -55,6 +56,7 @@ __all__ = [
     "clear_cache",
     "compare",
     "get_num_threads",
+    "hessian",
     "keras",
     "math",
     "minimize",

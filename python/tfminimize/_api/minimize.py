@@ -19,7 +19,7 @@ from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context
 
-__all__ = ["clear_cache", "minimize"]
+__all__ = ["clear_cache", "minimize", "program_for"]
 
 MAX_PROGRAMS = 8
 """This many functions stay compiled; the least recently used one is dropped first."""
@@ -188,7 +188,7 @@ def minimize(
     parameters = Parameters(x0)
     problem = Problem(parameters, method, bounds, constraints)
     fun, args = split_data(fun, args)
-    program = _program(fun, parameters, jit_compile)
+    program = program_for(fun, parameters, jit_compile)
     return solve(
         program,
         problem,
@@ -215,7 +215,7 @@ def clear_cache() -> None:
     called_loss.clear()
 
 
-def _program(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:
+def program_for(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:
     """Return the program from the cache, or a new one; an unhashable ``fun`` is compiled each time."""
     key = (fun, parameters.key(), jit_compile)
     try:

@@ -67,6 +67,11 @@ class Arguments:
         return len(self._args)
 
     @property
+    def args(self) -> tuple[Any, ...]:
+        """As the user gave them."""
+        return self._args
+
+    @property
     def first(self) -> Any:
         """The first of ``args``."""
         return self._args[0]

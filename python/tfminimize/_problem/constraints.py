@@ -24,7 +24,7 @@ import copy
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -38,12 +38,14 @@ from tfminimize._tf.warning import warn
 __all__ = [
     "ConstraintFunction",
     "Constraints",
+    "Limits",
     "NamedConstraint",
     "Rows",
     "SameSize",
-    "check_forms",
     "has_constraints",
+    "hashable",
     "listed_constraints",
+    "plain_rows",
     "with_same_sizes",
 ]
 
@@ -60,12 +62,6 @@ def listed_constraints(constraints: Any) -> list[Any]:
     """The constraints as a list, also if there is only one or None."""
     forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
     return list([constraints] if isinstance(constraints, forms) else constraints or ())
-
-
-def check_forms(constraints: Any) -> None:
-    """Raise ValueError, with the place in the list, unless each constraint has one of SciPy's forms."""
-    for name, constraint in _named(constraints):
-        _check_form(name, constraint)
 
 
 class NamedConstraint(dict[str, Any]):
@@ -115,6 +111,12 @@ class Rows:
         return len(self.source)
 
 
+@functools.lru_cache(maxsize=8)
+def plain_rows(num_values: int) -> Rows:
+    """Rows that are the values of the functions as they are."""
+    return Rows(0, num_values, np.arange(num_values), np.ones(num_values), np.zeros(num_values))
+
+
 @dataclass(frozen=True)
 class _Constraint:
     """One constraint of the user: limits on the values of a function or on the rows of a matrix."""
@@ -122,7 +124,20 @@ class _Constraint:
     name: str
     low: Float64
     high: Float64
-    matrix: Float64 | None = None
+    matrix: Float64 | None
+    given: Any
+    """As the user gave it."""
+
+
+class Limits(NamedTuple):
+    """A constraint with limits, flat, on its values: those of a function, or the rows of a matrix."""
+
+    given: Any
+    """As the user gave it."""
+    low: Float64
+    high: Float64
+    matrix: Float64 | None
+    """None for a function."""
 
 
 class Constraints:
@@ -132,6 +147,8 @@ class Constraints:
     ----------
     constraints : dict, NonlinearConstraint, LinearConstraint, iterable of them or None
     parameters : Parameters
+    method : str or callable
+        SLSQP has rows; another method runs in SciPy, and its rows are the values of the functions as they are.
 
     Raises
     ------
@@ -157,7 +174,8 @@ class Constraints:
     (1, array([0, 1, 1]), array([ 1.,  1., -1.]), array([-2.,  1.,  1.]))
     """
 
-    def __init__(self, constraints: Any, parameters: Parameters) -> None:
+    def __init__(self, constraints: Any, parameters: Parameters, method: Any = "slsqp") -> None:
+        self._method = method
         self._size = parameters.layout.size
         self._float_dtype = parameters.float_dtype
         self._items: list[_Constraint] = []
@@ -175,8 +193,9 @@ class Constraints:
         self.matrix: Float64 = np.concatenate(matrices) if matrices else np.zeros((0, self._size))
         self.tensors = [tensor for function in functions for tensor in function.arguments.tensors]
         self.key: Hashable = (
+            method == "slsqp",
             len(self.matrix) > 0,
-            *((_hashable(function.fun), function.arguments.key) for function in functions),
+            *((hashable(function.fun), function.arguments.key) for function in functions),
         )
         self._rows: dict[Sequence[tuple[int, ...]], Rows] = {}
 
@@ -189,25 +208,39 @@ class Constraints:
             If the limits do not fit the shapes.
         """
         shapes = tuple(shapes)
+        if self._method != "slsqp":
+            return plain_rows(sum(limits.low.size for limits in self.limits(shapes) if limits.matrix is None))
         if shapes not in self._rows:
             self._rows[shapes] = self._make_rows(shapes)
         return self._rows[shapes]
 
-    def _make_rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
+    def limits(self, shapes: Sequence[tuple[int, ...]]) -> list[Limits]:
+        """The limits of all constraints, in the order given, if the functions return values of these shapes.
+
+        Raises
+        ------
+        ValueError
+            If the limits do not fit the shapes.
+        """
         remaining = iter(shapes)
+        found = []
+        for item in self._items:
+            shape = next(remaining) if item.matrix is None else item.matrix.shape[:1]
+            found.append(Limits(item.given, *_limits(item, shape), item.matrix))
+        return found
+
+    def _make_rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
         num_values = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
         next_value, next_linear = 0, num_values
         equalities: list[_Part] = []
         inequalities: list[_Part] = []
         appended: list[_Part] = []
-        for item in self._items:
-            if item.matrix is None:
-                shape = next(remaining)
-                first, next_value = next_value, next_value + int(np.prod(shape, dtype=np.int64))
+        for _, low, high, matrix in self.limits(shapes):
+            if matrix is None:
+                first, next_value = next_value, next_value + low.size
             else:
-                shape = item.matrix.shape[:1]
-                first, next_linear = next_linear, next_linear + shape[0]
-            equal, unequal = _split(first, *_limits(item, shape))
+                first, next_linear = next_linear, next_linear + low.size
+            equal, unequal = _split(first, low, high)
             equalities.append(equal)
             mixed = len(equal[0]) > 0
             (appended if mixed else inequalities).append(unequal)
@@ -224,7 +257,7 @@ class Constraints:
                     f"{name} has the key {key!r}, which has no meaning: it may have 'type', 'fun', 'args'."
                 )
         high = 0.0 if constraint["type"].lower() == "eq" else np.inf
-        self._items.append(_Constraint(name, np.zeros(()), np.array(high)))
+        self._items.append(_Constraint(name, np.zeros(()), np.array(high), None, constraint))
         args = constraint.get("args", ())
         if not isinstance(args, (tuple, list)):
             raise ValueError(f"{name} has the args {_shown(args)}: give a tuple, such as (value,).")
@@ -234,7 +267,7 @@ class Constraints:
         if constraint.jac not in ("2-point", None):
             raise ValueError(f"{name} has a jac, but TensorFlow computes the derivatives: remove it.")
         if not isinstance(constraint.hess, scipy.optimize.HessianUpdateStrategy):
-            raise ValueError(f"{name} has a hess, but SLSQP uses no Hessian: remove it.")
+            raise ValueError(f"{name} has a hess, but TensorFlow computes the derivatives: remove it.")
         for option in ("finite_diff_rel_step", "finite_diff_jac_sparsity"):
             if getattr(constraint, option) is not None:
                 raise ValueError(f"{name} has {option}, but TensorFlow computes the derivatives: remove it.")
@@ -268,12 +301,12 @@ class Constraints:
             if np.isnan(limit).any():
                 raise ValueError(f"{name} has NaN in its {side}: use infinity where there is no limit.")
             limits.append(limit)
-        if np.any(constraint.keep_feasible):
+        if np.any(constraint.keep_feasible) and self._method in ("slsqp", "cobyla", "cobyqa"):
             warn(
-                f"{name} has keep_feasible, which SLSQP ignores: only bounds hold all along the way.",
+                f"{name} has keep_feasible, which {self._method.upper()} ignores: only bounds hold all along the way.",
                 scipy.optimize.OptimizeWarning,
             )
-        item = _Constraint(name, limits[0], limits[1], matrix)
+        item = _Constraint(name, limits[0], limits[1], matrix, constraint)
         if matrix is not None:
             _limits(item, matrix.shape[:1])  # raises an error if they do not fit
         self._items.append(item)
@@ -301,7 +334,7 @@ class _Identity:
         return id(self._value)
 
 
-def _hashable(value: Any) -> Hashable:
+def hashable(value: Any) -> Hashable:
     try:
         hash(value)
     except TypeError:

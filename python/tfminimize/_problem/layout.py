@@ -136,6 +136,10 @@ class Layout:
         """The components of a flat vector, as copies in their own shape and dtype."""
         return [flat[s.flat].reshape(s.shape).astype(s.dtype) for s in self.segments]
 
+    def split_rows(self, rows: Array) -> list[Array]:
+        """The components of each flat vector in ``[k, size]``, as arrays ``[k, *shape]`` in their own dtype."""
+        return [rows[:, s.flat].reshape(len(rows), *s.shape).astype(s.dtype) for s in self.segments]
+
     def rounded(self, flat: Array) -> Array:
         """A copy of a flat vector with its float32 components rounded to float32."""
         return np.concatenate([part.ravel().astype(np.float64) for part in self.split(flat)])

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfminimize._problem.constraints import check_forms, has_constraints
-from tfminimize._problem.parameters import Parameters
+from tfminimize._problem.constraints import has_constraints
 
-__all__ = ["WITHOUT_GRADIENT", "WITH_CONSTRAINTS", "check_bounds", "check_constraints", "method_name"]
+__all__ = [
+    "WITHOUT_GRADIENT",
+    "WITH_CONSTRAINTS",
+    "WITH_HESSIAN",
+    "WITH_PRODUCTS",
+    "check_bounds",
+    "check_constraints",
+    "method_name",
+    "second_derivatives_error",
+]
 
 WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
-_WITH_GRADIENT = ("cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
-_WITH_HESSIAN = ("dogleg", "trust-ncg", "trust-krylov", "trust-exact")
+_WITH_GRADIENT = ("cg", "bfgs", "l-bfgs-b", "tnc", "slsqp")
+WITH_PRODUCTS = ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr")
+"""They multiply the Hessian by vectors."""
+WITH_HESSIAN = ("dogleg", "trust-exact")
+"""They factorise the Hessian."""
+_CAN_APPROXIMATE = ("newton-cg", "trust-constr")
+"""These do without second derivatives if there are none."""
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")
 WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
-_KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT)
+_KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT, *WITH_PRODUCTS, *WITH_HESSIAN)
 
 
 def method_name(method: Any, constraints: Any) -> Any:
@@ -23,7 +36,7 @@ def method_name(method: Any, constraints: Any) -> Any:
     Raises
     ------
     ValueError
-        If the method is unknown or needs a Hessian.
+        If the method is unknown.
     """
     if method is None:
         return "slsqp" if has_constraints(constraints) else "l-bfgs-b"
@@ -32,28 +45,26 @@ def method_name(method: Any, constraints: Any) -> Any:
     if not isinstance(method, str):
         raise ValueError(f"method is {method!r}: give the name of a method, such as 'L-BFGS-B', or a callable.")
     name = method.lower()
-    if name in _WITH_HESSIAN:
-        raise ValueError(
-            f"method {method!r} needs a Hessian, but tfminimize computes none: use 'L-BFGS-B' or 'Newton-CG'."
-        )
     if name not in _KNOWN:
         raise ValueError(f"method {method!r} is not known: use one of {', '.join(_KNOWN)}.")
     return name
 
 
-def check_constraints(method: Any, constraints: Any, parameters: Parameters) -> None:
-    """Raise ValueError if this method cannot take these constraints with these parameters."""
-    if not has_constraints(constraints) or callable(method) or method == "slsqp":
-        return
-    if method not in WITH_CONSTRAINTS:
+def second_derivatives_error(method: str, reason: Any) -> ValueError | None:
+    """The error if TensorFlow has no second derivatives, for this reason; None if the method can do without them."""
+    if method in _CAN_APPROXIMATE:
+        return None
+    return ValueError(
+        f"method {method!r} needs second derivatives, but there are none ({reason}): use 'L-BFGS-B', or 'Newton-CG', "
+        "which takes differences of the gradient."
+    )
+
+
+def check_constraints(method: Any, constraints: Any) -> None:
+    """Raise ValueError if this method cannot take constraints."""
+    if has_constraints(constraints) and not callable(method) and method not in WITH_CONSTRAINTS:
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
-    if not parameters.is_array or len(parameters.layout.segments[0].shape) > 1:
-        raise ValueError(
-            f"with method {method!r} the constraints are SciPy's functions of one vector, but x0 is not a vector: "
-            "use method='SLSQP', or give x0 as a one-dimensional array."
-        )
-    check_forms(constraints)
 
 
 def check_bounds(method: Any, low: Any) -> None:

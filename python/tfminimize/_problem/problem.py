@@ -7,7 +7,7 @@ from typing import Any
 
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
-from tfminimize._problem.constraints import Constraints
+from tfminimize._problem.constraints import Constraints, has_constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.options import check_matrix_size
 from tfminimize._problem.parameters import Parameters
@@ -21,13 +21,15 @@ class Problem:
 
     def __init__(self, parameters: Parameters, method: Any, bounds: Any, constraints: Any) -> None:
         if isinstance(constraints, Iterator):
-            constraints = list(constraints)  # every solve reads them again
+            constraints = list(constraints)
         self._layout = parameters.layout
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
-        methods.check_constraints(self.method, constraints, parameters)
-        self.constraints = constraints
-        self.packed_constraints = Constraints(constraints, parameters) if self.method == "slsqp" else None
+        methods.check_constraints(self.method, constraints)
+        self.has_constraints = has_constraints(constraints)
+        self.packed_constraints: Constraints | None = None
+        if self.method == "slsqp" or self.has_constraints:
+            self.packed_constraints = Constraints(constraints, parameters, self.method)
         packed = as_packed(bounds, parameters)
         self.packed_bounds: tuple[Any, Any] = packed.low, packed.high
         self.keep_feasible = packed.keep_feasible

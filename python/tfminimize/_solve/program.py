@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.constraints import Constraints
+from tfminimize._problem.constraints import ConstraintFunction, Constraints, hashable, plain_rows
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
-from tfminimize._trace.dataset_loss import BatchSum, Loss
-from tfminimize._trace.hessian_products import ProductTrace
+from tfminimize._trace.dataset_loss import BatchSum, Loss, batch_loss
+from tfminimize._trace.hessian_products import ProductTrace, rows_at_once, weighted_sum
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import Trace
-from tfminimize._trace.user_function import check_context
+from tfminimize._trace.user_function import check_context, follows_jit
 
 __all__ = ["Lease", "Program"]
 
@@ -50,13 +50,16 @@ class Lease:
         The time of compiling to machine code, likewise.
     is_first : bool
         Whether this is the first solve with the trace; then the first evaluation by TensorFlow compiles the function.
+    shapes : tuple of tuple of int
+        The shapes that the constraint functions return.
     """
 
-    __slots__ = ("_pool", "compile_seconds", "is_first", "trace_seconds", "workspace")
+    __slots__ = ("_pool", "compile_seconds", "is_first", "shapes", "trace_seconds", "workspace")
 
     def __init__(self, pool: _Pool, workspace: Workspace) -> None:
         self._pool = pool
         self.workspace = workspace
+        self.shapes = pool.trace.shapes
         self.is_first, pool.is_fresh = pool.is_fresh, False
         self.trace_seconds = pool.trace.seconds if self.is_first else 0.0
         self.compile_seconds = pool.trace.backend.seconds if self.is_first else 0.0
@@ -84,6 +87,8 @@ class Program:
         self._fun = fun
         self._jit_compile = jit_compile
         self._pools: Recent[_Pool] = Recent(MAX_TRACES)
+        self._rows_at_once: Recent[int] = Recent(MAX_TRACES)
+        self._weighted: Recent[Program] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
         self._float_dtype = parameters.float_dtype
 
@@ -107,13 +112,14 @@ class Program:
         arguments: Arguments,
         constraints: Constraints | None = None,
         *,
-        products: bool = False,
+        products: int = 0,
         whole: bool = False,
     ) -> Lease:
         """A workspace for ``args`` and constraints, traced and made if there is none.
 
-        With ``products`` it multiplies the Hessian by the last arguments; see `ProductTrace`. With ``whole`` its
-        functions are those of all data, which one of many solves can call in its own thread.
+        With ``products`` it multiplies the Hessian by so many vectors, the last arguments; see `ProductTrace`. They are
+        the rows of its Jacobian. With ``whole`` its functions are those of all data, which one of many solves can call
+        in its own thread.
         """
         pool = self._pool(arguments, constraints, products, whole)
         tensors = arguments.tensors if constraints is None else [*arguments.tensors, *constraints.tensors]
@@ -127,12 +133,33 @@ class Program:
             workspace.set_arguments(tensors)
         if constraints is not None and rows is not None:
             workspace.set_rows(rows, constraints.matrix)
+        elif products:
+            workspace.set_rows(plain_rows(products), np.zeros((0, self.parameters.layout.size)))
         return Lease(pool, workspace)
 
+    def rows_at_once(self, arguments: Arguments) -> int:
+        """How many rows of the Hessian to compute at once; see `hessian_products.rows_at_once`."""
+        return self._rows_at_once.get(
+            arguments.key, lambda: rows_at_once(self._fun, self.parameters, arguments, self._jit)
+        )
+
+    def weighted(self, function: ConstraintFunction) -> Program:
+        """The program of vᵀc for a constraint function c; v is the first of its arguments."""
+        has_x = not self.parameters.variables
+
+        def program() -> Program:
+            return Program(weighted_sum(function, has_x, self._jit), self.parameters, self._jit)
+
+        return self._weighted.get(hashable(function.fun), program)
+
+    @property
+    def _jit(self) -> bool:
+        return follows_jit(batch_loss(self._fun)) if self._jit_compile is None else bool(self._jit_compile)
+
     def _pool(
-        self, arguments: Arguments, constraints: Constraints | None, products: bool = False, whole: bool = False
+        self, arguments: Arguments, constraints: Constraints | None, products: int = 0, whole: bool = False
     ) -> _Pool:
-        whole = products or (whole and isinstance(self._fun, BatchSum))  # any other function is whole
+        whole = bool(products) or (whole and isinstance(self._fun, BatchSum))  # any other function is whole
         key = (arguments.key, None if constraints is None else constraints.key, products, whole)
 
         def pool() -> _Pool:

@@ -15,77 +15,189 @@ from tfminimize._problem.callback import takes_result
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Lease, Program
-from tfminimize._trace.hessian_products import with_direction
+from tfminimize._solve.workspace import Workspace
+from tfminimize._tf.binding import _native
+from tfminimize._trace.hessian_products import with_directions
 
-__all__ = ["Evaluation", "Products", "adapted_callback"]
+__all__ = ["Evaluation", "Hessian", "Products", "Timed", "adapted_callback"]
 
 Float64 = NDArray[np.float64]
 
 _CALLED_WITH_X_ONLY = ("tnc", "cobyla", "cobyqa")
 
 
-class _Timed:
+class Timed:
     """A compiled function that SciPy calls, with a timer."""
 
-    def __init__(self, lease: Lease | None) -> None:
+    def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.trace_seconds = 0.0 if lease is None else lease.trace_seconds
+        self.trace_seconds = lease.trace_seconds
         self.seconds = self.first_seconds = 0.0
         self.count = 0
 
     @property
     def compile_seconds(self) -> float:
         """The time of compiling, in advance and in the first evaluation."""
-        return self.first_seconds + (0.0 if self.lease is None else self.lease.compile_seconds)
+        return self.first_seconds + self.lease.compile_seconds
 
-    def evaluate(self, x: Float64) -> tuple[float, Float64]:
-        """The function's first output, and the others as one flat vector."""
-        assert self.lease is not None
+    def evaluate(self, x: Float64) -> float:
+        """Evaluate at x; the first output is returned, the others are in the workspace."""
         begin = time.perf_counter()
         workspace = self.lease.workspace
         for segment in workspace.layout.segments:
             workspace.x[segment.packed] = x[segment.flat]
-        value = np.float64(
-            workspace.objective.evaluate(workspace.x, workspace.gradient)
-        )  # TensorFlow returns a NumPy number too
+        value = np.float64(self._call(workspace))  # TensorFlow returns a NumPy number too
         self.count += 1
         elapsed = time.perf_counter() - begin
         if self.lease.is_first and not self.first_seconds:
             self.first_seconds = elapsed
         else:
             self.seconds += elapsed
-        return value, workspace.layout.flatten(workspace.gradient)
+        return value
 
-
-class Evaluation(_Timed):
-    """The loss and its gradient."""
-
-    def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
-        return self.evaluate(x)
-
-
-class Products(_Timed):
-    """The Hessian times a vector; there is no lease if TensorFlow has no second derivatives."""
-
-    def __init__(self, program: Program, args: Any) -> None:
-        self._layout = program.parameters.layout
-        zeros = np.zeros(self._layout.size)
-        arguments = Arguments(with_direction(args, program.parameters, zeros), program.parameters.float_dtype)
-        self._tensors = arguments.tensors[: -len(self._layout.segments)]
-        try:
-            super().__init__(program.lease(arguments, products=True))
-        except LookupError:
-            super().__init__(None)
-
-    def product(self, x: Float64, p: Float64, *args: Any) -> Float64:
-        assert self.lease is not None
-        direction = [tf.constant(part) for part in self._layout.split(p)]
-        self.lease.workspace.set_arguments([*self._tensors, *direction])
-        return self.evaluate(x)[1]
+    def jacobian(self) -> Float64:
+        """The Jacobian of the values after `evaluate`, a copy of shape (k, n)."""
+        workspace = self.lease.workspace
+        assert workspace.jacobian is not None
+        rows: Float64 = workspace.layout.flatten(workspace.jacobian[:, : workspace.layout.packed_size])
+        return rows
 
     def release(self) -> None:
-        if self.lease is not None:
-            self.lease.release()
+        """Give the workspace back."""
+        self.lease.release()
+
+    def _call(self, workspace: Workspace) -> float:
+        return workspace.evaluate()
+
+
+class Evaluation(Timed):
+    """The loss and the values of the constraint functions, with their derivatives: evaluated together, once at each x.
+
+    Parameters
+    ----------
+    lease : Lease
+    has_gradient : bool
+        Whether the method takes derivatives.
+    """
+
+    def __init__(self, lease: Lease, has_gradient: bool) -> None:
+        super().__init__(lease)
+        self._has_gradient = has_gradient
+        self._x: Float64 | None = None
+        self._loss = np.nan
+
+    def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
+        self._go_to(x)
+        workspace = self.lease.workspace
+        return self._loss, workspace.layout.flatten(workspace.gradient)
+
+    def values(self, x: Float64) -> Float64:
+        """The values of all constraint functions, shape (k,)."""
+        self._go_to(x)
+        values = self.lease.workspace.constraints
+        assert values is not None
+        return values.copy()
+
+    def jacobian_at(self, x: Float64) -> Float64:
+        """The Jacobian of all constraint functions, shape (k, n)."""
+        self._go_to(x)
+        return self.jacobian()
+
+    def forget(self) -> None:
+        """Evaluate again at the next x, because the workspace was used for something else."""
+        self._x = None
+
+    def _go_to(self, x: Float64) -> None:
+        if self._x is None or not np.array_equal(self._x, x):
+            self._x = None
+            self._loss = self.evaluate(x)
+            self._x = np.array(x)
+
+    def _call(self, workspace: Workspace) -> float:
+        if self._has_gradient:
+            return workspace.evaluate()
+        return workspace.objective.values(workspace.x, workspace.constraints)
+
+
+class Products(Timed):
+    """The Hessian times vectors, so many at once.
+
+    Raises
+    ------
+    LookupError
+        If TensorFlow has no second derivatives.
+    """
+
+    def __init__(self, program: Program, args: Any, count: int = 1) -> None:
+        self._layout = program.parameters.layout
+        arguments = _with_directions(program, args, count)
+        self._tensors = arguments.tensors[: -len(self._layout.segments)]
+        super().__init__(program.lease(arguments, products=count))
+
+    def products(self, x: Float64, directions: Float64) -> Float64:
+        """The product with each row."""
+        tensors = [tf.constant(part) for part in self._layout.split_rows(directions)]
+        self.lease.workspace.set_arguments([*self._tensors, *tensors])
+        self.evaluate(x)
+        return self.jacobian()
+
+    def product(self, x: Float64, p: Float64, *args: Any) -> Float64:
+        found: Float64 = self.products(x, p[np.newaxis])[0]
+        return found
+
+    def replace_first(self, argument: tf.Tensor) -> None:
+        """Pass another tensor as the first argument."""
+        self._tensors[0] = argument
+
+
+class Hessian(Products):
+    """The whole Hessian, in blocks of rows; see `hessian_products.rows_at_once`.
+
+    Raises
+    ------
+    LookupError
+        If TensorFlow has no second derivatives.
+    MemoryError
+        If it does not fit into memory.
+    """
+
+    def __init__(self, program: Program, args: Any) -> None:
+        _check_memory(program.parameters.layout.size)
+        self.rows_at_once = program.rows_at_once(_with_directions(program, args, 1))
+        super().__init__(program, args, self.rows_at_once)
+
+    def at(self, x: Float64, *args: Any) -> Float64:
+        """The Hessian at x, symmetric, shape (n, n)."""
+        size, step = self._layout.size, self.rows_at_once
+        found = np.empty((size, size))
+        for begin in range(0, size, step):
+            # All blocks have the same shape, so the last one may end with rows of zeros.
+            block = self.products(x, np.eye(step, size, begin))
+            found[begin : begin + step] = block[: size - begin]
+        for begin in range(0, size, step):  # block by block, since a second matrix would double the memory
+            end = begin + step
+            mean = (found[begin:end, begin:] + found[begin:, begin:end].T) / 2
+            found[begin:end, begin:], found[begin:, begin:end] = mean, mean.T
+        return found
+
+
+def _with_directions(program: Program, args: Any, count: int) -> Arguments:
+    zeros = np.zeros((count, program.parameters.layout.size))
+    return Arguments(with_directions(args, program.parameters, zeros), program.parameters.float_dtype)
+
+
+_SMALL = 1 << 24
+"""For so many bytes, a look at the free memory would take longer than the rest."""
+
+
+def _check_memory(size: int) -> None:
+    """Raise MemoryError unless a Hessian fits into memory."""
+    need = 8.0 * size * size
+    if need > _SMALL and (free := _native.available_memory()) < need:
+        raise MemoryError(
+            f"a Hessian of {size} parameters takes {need / 1e9:.3g} GB, and this machine has {free / 1e9:.3g} GB free: "
+            "use products with vectors instead, as method='trust-krylov' and 'Newton-CG' do."
+        )
 
 
 def adapted_callback(callback: Callable[..., Any], method: Any, parameters: Parameters) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import has_constraints, with_same_sizes
+from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS
@@ -20,7 +20,9 @@ from tfminimize._problem.violation import add_violation
 from tfminimize._solve import native
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
-from tfminimize._solve.scipy_calls import Evaluation, Products, adapted_callback
+from tfminimize._solve.scipy_calls import Evaluation, adapted_callback
+from tfminimize._solve.scipy_constraints import in_scipy
+from tfminimize._solve.second_derivatives import SecondDerivatives
 from tfminimize._tf.warning import warn
 from tfminimize._trace.hessian_products import difference_product
 
@@ -43,20 +45,24 @@ def solve(
     """Minimise in SciPy from the x in the workspace."""
     parameters = program.parameters
     layout = parameters.layout
-    evaluation = Evaluation(lease)
+    evaluation = Evaluation(lease, problem.method not in WITHOUT_GRADIENT)
     bounds = None
     if problem.packed_bounds[0] is not None:
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
-    products = Products(program, args) if problem.method == "newton-cg" else None
 
     def descend(x: Float64) -> float:
         lease.workspace.start(layout.views(layout.pack(x)))
+        evaluation.forget()
         method = NATIVE_METHODS["l-bfgs-b"]
         options = method.options(SHORT_DESCENT, None)
         loss: float = native.solve(method, lease, parameters, problem.packed_bounds, options, None).fun
         return loss
 
+    second = SecondDerivatives(program, problem, args, lease.shapes)
+    constraints = []
+    if problem.packed_constraints is not None:
+        constraints = in_scipy(problem.packed_constraints, evaluation, problem.method, second.of_constraints)
     begin = time.perf_counter()
     try:
         result = minimize(
@@ -66,26 +72,26 @@ def solve(
             layout,
             precision=lease.workspace.precision,
             descend=descend,
-            hessp=None if products is None or products.lease is None else products.product,
+            hessp=second.hessp,
+            hess=second.hess,
             bounds=bounds,
-            constraints=with_same_sizes(problem.constraints),
+            constraints=constraints,
             tol=tol,
             callback=None if callback is None else adapted_callback(callback, problem.method, parameters),
             options=options,
         )
+        add_violation(result, bounds, constraints)
     finally:
-        if products is not None:
-            products.release()
+        second.release()
     seconds = time.perf_counter() - begin
-    add_violation(result, bounds, problem.constraints)
     for name in ("x", "jac"):  # jac of trust-constr is a list of Jacobians
         value = result.get(name)
         if isinstance(value, np.ndarray) and value.shape == (layout.size,):
             result[name] = parameters.report(layout.pack(value))
     if lease.is_first:
         warn_if_compiled_anew(lease.workspace, evaluation.seconds, evaluation.count - 1)
-    result.backend, result.backend_reason = lease.workspace.backend.name, lease.workspace.reason
-    timers = [evaluation, *([] if products is None else [products])]
+    result.backend, result.backend_reason = lease.workspace.backend.name, lease.workspace.reason + second.reason
+    timers = [evaluation, *second.timers]
     result.timing = {
         "trace": sum((timer.trace_seconds for timer in timers), 0.0),
         "compile": sum((timer.compile_seconds for timer in timers), 0.0),
@@ -104,6 +110,7 @@ def minimize(
     precision: float,
     descend: Callable[[Float64], float],
     hessp: Callable[..., Any] | None = None,
+    hess: Callable[..., Any] | None = None,
     bounds: scipy.optimize.Bounds | None = None,
     constraints: Any = (),
     tol: float | None = None,
@@ -129,6 +136,7 @@ def minimize(
             method=method,
             jac=True,
             hessp=hessp,
+            hess=hess,
             bounds=bounds,
             constraints=constraints,
             tol=tol,
@@ -141,7 +149,7 @@ def minimize(
     is_coarse = precision > np.finfo(np.float64).eps
     if is_coarse and method == "tnc":
         options = {"accuracy": precision**0.5, **options}
-    if is_coarse and method == "newton-cg" and hessp is None and kwargs.get("hess") is None and "eps" not in options:
+    if is_coarse and method == "newton-cg" and hessp is None and hess is None and "eps" not in options:
         hessp = difference_product(lambda x: loss_and_gradient(x)[1], precision)
     if method == "nelder-mead" and all(segment.dtype == "float32" for segment in layout.segments):
         # The simplex has the precision of the start. In float64 it could hold points that the loss cannot tell apart in
@@ -156,6 +164,7 @@ def minimize(
             method=method,
             jac=True if has_gradient else None,
             hessp=hessp,
+            hess=hess,
             bounds=bounds,
             constraints=constraints,
             tol=tol,

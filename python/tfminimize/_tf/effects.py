@@ -6,7 +6,7 @@ Graphs are GraphDefs here, because functions that are being traced and TensorFlo
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -75,6 +75,10 @@ class GraphEffects:
     def has_datasets(self) -> bool:
         """Whether the graph reads a `tf.data.Dataset`."""
         return any("Dataset" in node.op or node.op.startswith("IteratorGet") for node in self._reachable())
+
+    def has(self, types: Container[str]) -> bool:
+        """Whether the graph has an operation of one of these types."""
+        return any(node.op in types for node in self._reachable())
 
     def has_compiled_parts(self) -> bool:
         """Whether the graph calls a function that XLA compiles."""

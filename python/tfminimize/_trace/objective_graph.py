@@ -12,6 +12,7 @@ from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.warning import warn
 from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
+from tfminimize._trace.cost import Cost, cost_of_operations, count_operations
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
@@ -22,7 +23,7 @@ __all__ = ["ObjectiveGraph"]
 class ObjectiveGraph:
     """The loss and the constraint functions of one problem, in the graph that is being traced.
 
-    `tf.function` traces `values`, `derivatives` and `hessian_product`. Their inputs are the components of x (only in
+    `tf.function` traces `values`, `derivatives` and `hessian_products`. Their inputs are the components of x (only in
     functional use), the tensors of the loss's ``args``, and those of the constraint functions' ``args``.
 
     Parameters
@@ -58,6 +59,8 @@ class ObjectiveGraph:
         Whether the loss depends on each component of x.
     reads_dataset : bool
         Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
+    cost : Cost
+        What the products of the Hessian with one vector take.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class ObjectiveGraph:
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
         self.num_sums = 0
+        self.cost = Cost()
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``.
@@ -140,12 +144,13 @@ class ObjectiveGraph:
                 outputs.append(tf.concat([dense(p, source, name, k) for p, k in zip(parts, rows, strict=True)], 0))
         return [*outputs, *totals[1 + len(sources) :]]
 
-    def hessian_product(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        """Return the slope of the loss along a vector p, and the components of the Hessian times p.
+    def hessian_products(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        """Return the loss, its slopes along k vectors, its gradients, and the Hessian times each vector.
 
-        The last of the loss's arguments are the components of p. The Hessian times p is the gradient of gᵀp, where g is
-        the gradient of the loss: Pearlmutter (1994), "Fast exact multiplication by the Hessian",
-        doi:10.1162/neco.1994.6.1.147.
+        The last of the loss's arguments are the components of the vectors, each ``[k, *shape]``. The outputs are those
+        of `derivatives` for a constraint function whose values are the k slopes gᵀp, where g is the gradient of the
+        loss: the derivative of a slope is the Hessian times p. See Pearlmutter (1994), "Fast exact multiplication by
+        the Hessian", doi:10.1162/neco.1994.6.1.147. The pass for one vector is vectorised over all of them.
 
         Raises
         ------
@@ -153,26 +158,46 @@ class ObjectiveGraph:
             If TensorFlow has no second derivatives of the loss.
         """
         (sources, args, _), names = self._divided(inputs), self._parameters.layout.names
-        args, direction = args[: -len(sources)], args[-len(sources) :]
-        is_used = False
+        args, directions = args[: -len(sources)], args[-len(sources) :]
+        count = directions[0].shape[0]
+        uses: list[Any] = [None] * len(sources)
 
         def term(fun: Callable[..., Any], args: Any) -> list[tf.Tensor]:
-            nonlocal is_used
             inside = self._inside_loop(sources)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
+            is_curved = False
+            before = count_operations()
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(inside)
-                loss, gradients, _ = self._loss_and_gradients(fun, inside, args)
-                gradients = list(map(dense, gradients, sources, names))
-                slopes = [tf.reduce_sum(g * p) for g, p in zip(gradients, direction, strict=True)]
-                slope = tf.add_n([tf.cast(s, loss.dtype) for s in slopes])
-            products = tape.gradient(slope, inside)
-            is_used = is_used or any(p is not None for p in products)
-            return [slope, *map(dense, products, sources, names)]
+                loss, found, _ = self._loss_and_gradients(fun, inside, args)
+                uses[:] = [use if gradient is None else True for use, gradient in zip(uses, found, strict=True)]
+                gradients = list(map(dense, found, sources, names))
 
-        slope, *products = self._total(term, args, [tf.TensorShape([]), *(source.shape for source in sources)])
-        if not is_used:
-            raise LookupError("the gradient of the loss does not depend on x in a way that TensorFlow can see")
-        return [slope, *(tf.cast(p, source.dtype) for p, source in zip(products, sources, strict=True))]
+            def times(direction: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+                nonlocal is_curved
+                products = tape.gradient(gradients, inside, output_gradients=list(direction))
+                is_curved = is_curved or any(product is not None for product in products)
+                return list(map(dense, products, sources, names))
+
+            if count == 1:
+                products = [product[tf.newaxis] for product in times([direction[0] for direction in directions])]
+            else:
+                products = tf.vectorized_map(times, list(directions))
+            self.cost = self.cost.largest(cost_of_operations(before))
+            if not is_curved and self.cost.has_python_functions:
+                raise LookupError("TensorFlow has no second derivatives of the loss, which calls a Python function")
+            slopes = [
+                tf.reduce_sum(tf.reshape(tf.cast(g * p, loss.dtype), [count, -1]), 1)
+                for g, p in zip(gradients, directions, strict=True)
+            ]
+            return [loss, tf.add_n(slopes), *gradients, *products]
+
+        shapes = [source.shape for source in sources]
+        blocks = [tf.TensorShape([count, *shape]) for shape in shapes]
+        loss, slopes, *totals = self._total(term, args, [tf.TensorShape([]), tf.TensorShape([count]), *shapes, *blocks])
+        check_connected(uses, names, may_be_unused=True)
+        self.shapes = ((count,),)
+        self.values_dtype = slopes.dtype.name
+        return [loss, slopes, *(tf.cast(t, source.dtype) for t, source in zip(totals, [*sources] * 2, strict=True))]
 
     def _divided(self, inputs: Sequence[tf.Tensor]) -> tuple[list[Any], tuple[Any, ...], list[tuple[Any, ...]]]:
         """The tensors to differentiate by, the arguments of the loss, and those of each constraint function."""

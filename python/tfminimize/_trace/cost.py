@@ -1,0 +1,45 @@
+"""What the operations in the graph that is being traced take: memory, and loops that cannot be vectorised."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfminimize._tf.effects import GraphEffects
+
+__all__ = ["Cost", "cost_of_operations", "count_operations"]
+
+_LOOPS = frozenset({"For", "StatelessWhile", "While"})
+_PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+
+
+class Cost(NamedTuple):
+    """What some operations take."""
+
+    num_bytes: int = 0
+    """The size of all that they return, as far as the shapes are known."""
+    has_loops: bool = False
+    has_python_functions: bool = False
+
+    def largest(self, other: Cost) -> Cost:
+        """The cost of two parts that run one after the other."""
+        return Cost(*map(max, self, other))
+
+
+def count_operations() -> int:
+    """The number of operations in the graph that is being traced."""
+    return len(tf.compat.v1.get_default_graph().get_operations())
+
+
+def cost_of_operations(begin: int) -> Cost:
+    """The cost of the operations from number ``begin`` on, and of the functions that they call.
+
+    The size of what the functions return inside is not counted, except for what they pass on.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    operations = graph.get_operations()[begin:]
+    effects = GraphEffects([op.node_def for op in operations], graph.as_graph_def().library)
+    outputs = [output for op in operations for output in op.outputs]
+    sizes = [(output.shape.num_elements() or 0) * output.dtype.size for output in outputs]
+    return Cost(sum(sizes), effects.has(_LOOPS), effects.has(_PYTHON))
