@@ -186,7 +186,6 @@ def test_unknown_keyword_is_an_error() -> None:
     [
         ({"method": "steepest"}, "'steepest' is not known: use one of"),
         ({"method": 3}, "method is 3"),
-        ({"method": "dogleg"}, "needs a Hessian"),
         ({"method": "BFGS", "bounds": [(0, 1)] * 2}, "cannot handle bounds: use method='L-BFGS-B'"),
         ({"constraints": {"type": "eq", "fun": lambda x: x[0]}}, "'L-BFGS-B' cannot handle constraints: .*SLSQP"),
         ({"callback": 3}, "callback is 3"),
@@ -201,12 +200,6 @@ def test_unusable_method_is_an_error(kwargs: Any, sentence: str) -> None:
 def test_jit_compile_that_is_no_bool_is_an_error(value: Any) -> None:
     with pytest.raises(ValueError, match=r"jit_compile is .*: give True, False, or None"):
         tfm.minimize(rosenbrock, X0, jit_compile=value)
-
-
-def test_constraints_of_scipys_methods_with_a_structure_are_an_error() -> None:
-    constraint = {"type": "eq", "fun": lambda x: x[0]}
-    with pytest.raises(ValueError, match="x0 is not a vector: use method='SLSQP'"):
-        tfm.minimize(lambda x: rosenbrock(x["a"]), {"a": X0}, method="trust-constr", constraints=constraint)
 
 
 @pytest.mark.parametrize("fun", [None, 3, tf.constant(1.0)])

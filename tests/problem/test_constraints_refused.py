@@ -64,7 +64,7 @@ def test_constraint_without_derivatives_is_a_warning(fun: Any) -> None:
         ([{"type": "eq", "fun": bowl, "args": ({1},)}], r"constraints\[0\]: args holds a set"),
         (NonlinearConstraint(bowl, 0, 1, jac=bowl), "has a jac, but TensorFlow computes"),
         (NonlinearConstraint(bowl, 0, 1, jac="3-point"), "has a jac, but TensorFlow computes"),
-        (NonlinearConstraint(bowl, 0, 1, hess=bowl), "has a hess, but SLSQP uses no Hessian"),
+        (NonlinearConstraint(bowl, 0, 1, hess=bowl), "has a hess, but TensorFlow computes"),
         (NonlinearConstraint(bowl, 0, 1, finite_diff_rel_step=0.1), "has finite_diff_rel_step"),
         (NonlinearConstraint(3, 0, 1), "has the function 3"),
         (NonlinearConstraint(bowl, 1, 0), r"lb\[0\] = 1.0 and ub\[0\] = 0.0, which no finite value satisfies"),

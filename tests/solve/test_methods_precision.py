@@ -163,9 +163,8 @@ def far_in_single(x: tf.Tensor) -> tf.Tensor:
     return far(tf.cast(x, tf.float32))
 
 
-@pytest.mark.parametrize("method", ["TNC", "Newton-CG", "COBYQA", "trust-constr"])
+@pytest.mark.parametrize("method", ["TNC", "Newton-CG", "COBYQA"])
 @pytest.mark.parametrize(("loss", "dtype"), [(far, np.float32), (far_in_single, np.float64)], ids=["x", "loss"])
-@pytest.mark.filterwarnings("ignore:delta_grad == 0.0")
 def test_success_that_leaves_one_badly_scaled_term_is_a_warning(method: str, loss: Any, dtype: Any) -> None:
     with pytest.warns(RuntimeWarning, match=r"a point that is not a minimum.*use method='L-BFGS-B'"):
         tfm.minimize(loss, np.array([1.0, 10.0, 5.0], dtype), method=method)

@@ -24,6 +24,7 @@ from tfminimize._api.minimizer import Minimizer
 from tfminimize._api.numpy_functions import NumpyFunctions
 from tfminimize._problem.bounds import pack_bounds
 from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.methods import WITHOUT_GRADIENT, method_name
 from tfminimize._problem.options import OWN_OPTIONS
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
@@ -94,9 +95,9 @@ class Comparison:
         return float(self.ours.fun - self.scipy.fun)
 
     @property
-    def nit_difference(self) -> int:
-        """Our number of iterations minus SciPy's."""
-        return int(self.ours.nit - self.scipy.nit)
+    def nit_difference(self) -> int | None:
+        """Our number of iterations minus SciPy's; None for COBYLA, which does not count them."""
+        return int(self.ours.nit - self.scipy.nit) if "nit" in self.ours and "nit" in self.scipy else None
 
     @property
     def nfev_difference(self) -> int:
@@ -111,7 +112,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return everything except the vectors, ready for JSON."""
         sides = {
-            side: {name: _plain(result[name]) for name in ("fun", "nit", "nfev", "status", "success", "message")}
+            side: {name: _plain(result.get(name)) for name in ("fun", "nit", "nfev", "status", "success", "message")}
             for side, result in (("tfminimize", self.ours), ("scipy", self.scipy))
         }
         sides["tfminimize"] |= {"violation": self.our_violation, "seconds": self.our_seconds}
@@ -159,15 +160,16 @@ def compare(
     """Solve the same problem with `scipy.optimize.minimize` and with tfminimize, in turns, in one process.
 
     SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
-    of the results, and two such functions for each constraint: one for the values, one for the Jacobian. If ``x0`` is
-    made of variables, these functions assign them before each evaluation; at the end they have their old values.
+    of the results, and two such functions for each constraint: one for the values, one for the Jacobian. A method that
+    takes second derivatives gets such functions for them too. If ``x0`` is made of variables, these functions assign
+    them before each evaluation; at the end they have their old values.
 
     SciPy's linear algebra runs in one thread, and if its default number differs, SciPy is also timed with that.
 
     Parameters
     ----------
     fun, x0, args, method, bounds, constraints, tol, options, jit_compile
-        As in `tfminimize.minimize`; ``jit_compile`` applies to both sides. Constraints need ``method="SLSQP"`` or None.
+        As in `tfminimize.minimize`; ``jit_compile`` applies to both sides.
     repeats : int, default 7
         Number of timed solves on each side, in turns of five; one more before them is not timed.
     name : str, optional
@@ -206,9 +208,10 @@ def compare(
 
     def by_scipy() -> OptimizeResult:
         return scipy.optimize.minimize(
-            loss_and_gradient,
+            loss_and_gradient if has_gradient else lambda x: loss_and_gradient(x)[0],
             flat_start,
-            jac=True,
+            jac=has_gradient,
+            **second_derivatives,
             method=method,
             bounds=flat_bounds,
             constraints=flat_constraints,
@@ -219,9 +222,13 @@ def compare(
     def by_us() -> OptimizeResult:
         return minimizer.minimize(None if parameters.variables else x0, tol=tol, options=options)
 
-    functions = NumpyFunctions(parameters, jit)
+    name_of_method = method_name(method, constraints)
+    functions = NumpyFunctions(parameters, flat_start, jit)
     loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
-    flat_bounds, flat_constraints = _flat_bounds(bounds, parameters), functions.constraints(constraints)
+    second_derivatives = functions.second_derivatives(fun, args, name_of_method)
+    flat_bounds = _flat_bounds(bounds, parameters)
+    flat_constraints = functions.constraints(constraints, name_of_method)
+    has_gradient = name_of_method not in WITHOUT_GRADIENT
     blas = ThreadpoolController().select(user_api="blas")
     threads = max((library["num_threads"] for library in blas.info()), default=1)
     sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # the same side twice counts once
@@ -281,7 +288,7 @@ def _table(c: Comparison) -> rich.table.Table:
             f"{result.fun:.5g}",
             "" if result is c.scipy else f"{c.x_difference:.0e}",
             *([f"{excess:.0e}"] if c.constrained else []),
-            str(result.nit),
+            str(result.get("nit", "")),
             str(result.nfev),
             str(result.status),
             f"{seconds * 1e3:.4g} ms",

@@ -17,9 +17,7 @@ from tfminimize._trace.user_function import check_context
 __all__ = ["hessian"]
 
 
-def hessian(
-    fun: Callable[..., Any], x: Any, args: Any = (), jit_compile: bool | None = None
-) -> NDArray[np.float64]:
+def hessian(fun: Callable[..., Any], x: Any, args: Any = (), jit_compile: bool | None = None) -> NDArray[np.float64]:
     """The Hessian of a TensorFlow function: the matrix of its second derivatives at x.
 
     Parameters
@@ -45,10 +43,9 @@ def hessian(
     Raises
     ------
     ValueError
-        If ``fun`` does not return a real scalar, or does not depend on x in a way that TensorFlow can differentiate; or
-        if x is not finite.
-    LookupError
-        If TensorFlow has no second derivatives of ``fun``, for example because it calls a NumPy function.
+        If ``fun`` does not return a real scalar, or does not depend on x in a way that TensorFlow can differentiate; if
+        TensorFlow has no second derivatives of it, for example because it calls a NumPy function; or if x is not
+        finite.
     MemoryError
         If n² doubles do not fit into memory.
 
@@ -83,7 +80,12 @@ def hessian(
     parameters = Parameters(x, "x", may_be_unused=True)
     values = parameters.start(x)
     fun, args = split_data(fun, args)
-    whole = Hessian(program_for(fun, parameters, jit_compile), args)
+    try:
+        whole = Hessian(program_for(fun, parameters, jit_compile), args)
+    except LookupError as error:
+        raise ValueError(
+            f"fun has no second derivatives ({error}): compute it with TensorFlow operations that have them."
+        ) from error
     try:
         return whole.at(np.concatenate([value.ravel() for value in values]).astype(np.float64))
     finally:

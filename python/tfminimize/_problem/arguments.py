@@ -69,7 +69,8 @@ class Arguments:
     @property
     def args(self) -> tuple[Any, ...]:
         """As the user gave them."""
-        return self._args
+        args: tuple[Any, ...] = self._args
+        return args
 
     @property
     def first(self) -> Any:

@@ -46,7 +46,7 @@ class Timed:
         workspace = self.lease.workspace
         for segment in workspace.layout.segments:
             workspace.x[segment.packed] = x[segment.flat]
-        value = np.float64(self._call(workspace))  # TensorFlow returns a NumPy number too
+        value: float = np.float64(self._call(workspace))  # TensorFlow returns a NumPy number too
         self.count += 1
         elapsed = time.perf_counter() - begin
         if self.lease.is_first and not self.first_seconds:
@@ -96,7 +96,8 @@ class Evaluation(Timed):
         self._go_to(x)
         values = self.lease.workspace.constraints
         assert values is not None
-        return values.copy()
+        found: Float64 = values.copy()
+        return found
 
     def jacobian_at(self, x: Float64) -> Float64:
         """The Jacobian of all constraint functions, shape (k, n)."""

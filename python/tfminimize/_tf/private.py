@@ -32,6 +32,7 @@ __all__ = [
     "is_tracing",
     "op_def",
     "operations",
+    "record_gradient",
     "recording",
     "refuse_gradient",
     "resource_value",
@@ -191,6 +192,11 @@ def without_gradient(compute: Callable[[], list[Any]], reason: str, inputs: list
         values = [None if v is None else tf.raw_ops.PreventGradient(input=v, message=reason) for v in compute()]
     refuse_gradient([value for value in values if value is not None], reason, inputs)
     return values
+
+
+def record_gradient(values: list[Any], gradient: Callable[..., Any], inputs: list[Any]) -> None:
+    """Tell tapes that the gradients of these values by the inputs are ``gradient(*upstream)``."""
+    record.record_operation("Lifted", values, inputs, gradient)
 
 
 def refuse_gradient(values: list[Any], reason: str, inputs: list[Any]) -> None:

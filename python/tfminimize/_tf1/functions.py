@@ -6,6 +6,7 @@ The variables are not touched: the traced function reads stand-ins, to which eac
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import time
@@ -78,6 +79,27 @@ class FlatFunctions:
         found: Float64 = rows[i].copy()
         return found
 
+    def products(self) -> Callable[..., Float64]:
+        """Return a function that multiplies the Hessian of the loss at x by a vector p: ``product(x, p)``.
+
+        Raises
+        ------
+        LookupError
+            If there are no second derivatives.
+        """
+        raise LookupError("the loss is evaluated through its session")
+
+    def hessian(self) -> Callable[..., Float64]:
+        """Return a function that computes the Hessian of the loss at x; raises LookupError like `products`."""
+        product = self.products()
+
+        def hessian(x: Float64, *args: Any) -> Float64:
+            rows = np.array([product(x, p) for p in np.eye(len(x))])
+            found: Float64 = (rows + rows.T) / 2
+            return found
+
+        return hessian
+
     def _at(self, compute: Callable[[Float64], list[Float64]], x: Any) -> list[Float64]:
         """The values of all constraint functions at x, computed once, though SciPy asks for them one by one."""
         x = np.asarray(x, np.float64)
@@ -119,6 +141,7 @@ class TracedProblem:
     ----------
     precision : float
         The rounding unit of the loss.
+    layout : Layout
 
     Parameters
     ----------
@@ -146,12 +169,15 @@ class TracedProblem:
     ) -> None:
         begin = time.perf_counter()
         self._parameters = parameters
+        self.layout = parameters.layout
         self._feed = feed
         self._specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
         self._fetches = fetches
         none = Arguments((), "float64")
         functions = [ConstraintFunction(name, fun, none) for name, fun in constraints]
         self._loss = ObjectiveGraph(loss, parameters, none, jit=False, name="loss", has_others=bool(functions))
+        self._direction = Arguments(tuple(parameters.layout.split_rows(np.zeros((1, parameters.layout.size)))), None)
+        self._products = ObjectiveGraph(loss, parameters, self._direction, jit=False, name="loss")
         self._constraints = ObjectiveGraph(None, parameters, none, functions, jit=False)
         self._kept: list[Any] = []
         self._stand_ins = self._new_stand_ins()
@@ -167,6 +193,11 @@ class TracedProblem:
         """Split the values or the Jacobian of all constraint functions into one array for each."""
         sizes = map(math.prod, self._constraints.shapes)
         return np.split(rows, list(itertools.accumulate(sizes))[:-1])
+
+    @functools.cached_property
+    def product(self) -> Callable[..., list[tf.Tensor]]:
+        """The Hessian times a vector, whose components are the last of the arguments; raises LookupError without."""
+        return self._on_vectors(self._trace_product, self._direction.tensors)
 
     def _new_stand_ins(self) -> StandIns:
         return StandIns([v.handle for v in self._parameters.variables], self._parameters.layout.segments)
@@ -198,11 +229,19 @@ class TracedProblem:
         _, *by_variable = self._constraints.derivatives()
         return [join_columns(by_variable)]
 
-    def _on_vectors(self, traced: Callable[..., Any]) -> Callable[..., list[tf.Tensor]]:
-        """The function, traced, with the flat vector as its first input."""
+    def _trace_product(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        count = len(self._direction.tensors)
+        self._feed(*inputs[:-count])
+        return [join_columns(self._products.hessian_products(*inputs[-count:])[-count:])]
+
+    def _on_vectors(
+        self, traced: Callable[..., Any], others: Sequence[tf.Tensor] = ()
+    ) -> Callable[..., list[tf.Tensor]]:
+        """The function, traced, with the flat vector as its first input, and inputs like ``others`` as its last."""
         layout = self._parameters.layout
+        specs = [*self._specs, *(tf.TensorSpec(t.shape, t.dtype) for t in others)]
         with private.recording():
-            concrete = tf.function(traced, autograph=False).get_concrete_function(*self._specs)
+            concrete = tf.function(traced, autograph=False).get_concrete_function(*specs)
         check_writes(concrete, self._parameters)
         stand_ins = self._stand_ins
 
@@ -210,7 +249,7 @@ class TracedProblem:
             return stand_ins.call(concrete, split(x, layout), inputs)
 
         spec = tf.TensorSpec([layout.size], FLAT)
-        outer = tf.function(assign_and_call, autograph=False).get_concrete_function(spec, *self._specs)
+        outer = tf.function(assign_and_call, autograph=False).get_concrete_function(spec, *specs)
         self._kept.append(concrete)
 
         def call(x: Float64, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -234,6 +273,24 @@ class TracedFunctions(FlatFunctions):
         with private.eagerly():
             loss, gradient, *fetched = self._problem.loss_and_gradient(x, self._tensors)
             return float(loss), gradient.numpy().copy(), [_as_numpy(value) for value in fetched]
+
+    def products(self) -> Callable[..., Float64]:
+        with private.eagerly():
+            begin = time.perf_counter()
+            call = self._problem.product
+            self.trace_seconds += time.perf_counter() - begin
+        layout = self._problem.layout
+
+        def product(x: Float64, p: Float64, *args: Any) -> Float64:
+            begin = time.perf_counter()
+            with private.eagerly():
+                direction = [tf.constant(part) for part in layout.split_rows(p[np.newaxis])]
+                (found,) = call(np.asarray(x, np.float64), [*self._tensors, *direction])
+                row: Float64 = found.numpy()[0].copy()
+            self.seconds += time.perf_counter() - begin
+            return row
+
+        return product
 
     def _all_values(self, x: Float64) -> list[Float64]:
         with private.eagerly():

@@ -239,11 +239,16 @@ class Lifted:
         def call() -> tf.Tensor:
             if not connected:
                 return tf.identity(compute())
-            inputs = [tf.convert_to_tensor(stand_ins[i]) for i in connected]
+            read = [stand_ins[i] for i in connected]
+            inputs = [tf.convert_to_tensor(variable) for variable in read]
 
             def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
                 found = self._graph.tensors([gradients[i] for i in connected], {seed.name: upstream})
-                private.refuse_gradient(found, "a lifted graph has no second derivatives", [upstream, *inputs])
+
+                def again(*upstreams: tf.Tensor) -> list[Any]:
+                    return _gradients_in_graph(found, upstream, read, upstreams)
+
+                private.record_gradient(found, again, [upstream, *inputs])
                 return found
 
             return private.with_gradient(compute, gradient, inputs)
@@ -389,6 +394,17 @@ class GraphRun:
         assert self._lifted is not None
         values = list(self._feeds.items())
         return [tf.constant(values[i][1], values[i][0].dtype.base_dtype) for i in self._lifted.used]
+
+
+def _gradients_in_graph(
+    tensors: Sequence[tf.Tensor], seed: tf.Tensor, variables: Sequence[tf.Variable], upstreams: Sequence[Any]
+) -> list[Any]:
+    """The gradients of lifted tensors, which no tape has recorded, by the seed and by variables."""
+    handles = [tf.compat.v1.get_default_graph().capture(variable.handle) for variable in variables]
+    try:
+        return list(tf.gradients(tensors, [seed, *handles], list(upstreams)))
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        raise LookupError(f"TensorFlow cannot differentiate the gradients in the graph again: {error}") from error
 
 
 def _unconverted(fun: Callable[..., Any]) -> Callable[..., Any]:

@@ -400,6 +400,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
             options = scipy_methods.SHORT_DESCENT
             return float(scipy.optimize.minimize(of_x, x, jac=True, method=lbfgsb, bounds=limits, options=options).fun)
 
+        if kwargs.get("hess") is None and kwargs.get("hessp") is None:
+            kwargs |= _second_derivatives(name, functions)
         result = scipy_methods.minimize(
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
@@ -433,8 +435,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
         name = methods.method_name(method, self._formulation.constraints)
         is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and loss_callback is None
-        of_solver = name == "slsqp" or not self._formulation.constraints
-        if not (is_plain and of_solver and run.can_be_native and set(kwargs) <= {"tol", "options"}):
+        if not (is_plain and run.can_be_native and set(kwargs) <= {"tol", "options"}):
             return super()._run(run, bounds, step_callback, loss_callback)
         options = kwargs.get("options")
         if _is_native(name):
@@ -462,6 +463,19 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
 def _is_native(method: Any) -> bool:
     """Whether the extension solves by this method, and not SciPy."""
     return isinstance(method, str) and method in NATIVE_METHODS
+
+
+def _second_derivatives(method: Any, functions: FlatFunctions) -> dict[str, Any]:
+    """What the method takes, as keyword arguments; raises ValueError if it needs what there is not."""
+    try:
+        if method in methods.WITH_PRODUCTS:
+            return {"hessp": functions.products()}
+        if method in methods.WITH_HESSIAN:
+            return {"hess": functions.hessian()}
+    except LookupError as error:
+        if failure := methods.second_derivatives_error(method, error):
+            raise failure from error
+    return {}
 
 
 def _array(function: Callable[[Any], list[Any]]) -> Callable[..., Float64]:

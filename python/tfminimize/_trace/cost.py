@@ -24,7 +24,11 @@ class Cost(NamedTuple):
 
     def largest(self, other: Cost) -> Cost:
         """The cost of two parts that run one after the other."""
-        return Cost(*map(max, self, other))
+        return Cost(
+            max(self.num_bytes, other.num_bytes),
+            self.has_loops or other.has_loops,
+            self.has_python_functions or other.has_python_functions,
+        )
 
 
 def count_operations() -> int:

@@ -184,7 +184,7 @@ class ObjectiveGraph:
                 products = tf.vectorized_map(times, list(directions))
             self.cost = self.cost.largest(cost_of_operations(before))
             if not is_curved and self.cost.has_python_functions:
-                raise LookupError("TensorFlow has no second derivatives of the loss, which calls a Python function")
+                raise LookupError("it calls a Python function, which TensorFlow can differentiate once at most")
             slopes = [
                 tf.reduce_sum(tf.reshape(tf.cast(g * p, loss.dtype), [count, -1]), 1)
                 for g, p in zip(gradients, directions, strict=True)

@@ -23,8 +23,8 @@ def check_context() -> None:
     """Raise RuntimeError while a graph is being built, or if functions run eagerly: nothing can be compiled then."""
     if not tf.executing_eagerly():
         raise RuntimeError(
-            "a Minimizer was called while a graph is being built: call it outside of tf.function, or "
-            "tfminimize.minimize inside."
+            "tfminimize compiles a function, and cannot while a graph is being built: call it outside of tf.function, "
+            "or tfminimize.minimize inside."
         )
     if tf.config.functions_run_eagerly():
         raise RuntimeError(
