@@ -29,9 +29,9 @@ struct FunctionOutputs {
 ///                   sums [l]
 ///
 /// The loss is a scalar, and the constraints follow from the values v. Gradients and Jacobians have the dtype of their
-/// component; a Jacobian has k rows, each as long as the component. If k is 0, there are no v and no Jacobians. The second
-/// function alone is enough: it then gives the values too. The sums are doubles that the solver does not need; without
-/// any, l is 0.
+/// component; a Jacobian has k rows, each as long as the component. If k is 0, there are no v and no Jacobians. The
+/// second function alone is enough: it then gives the values too. The sums are doubles that the solver does not need;
+/// without any, l is 0.
 class FunctionObjective final : public Objective {
  public:
   /// `make` makes the functions: values and derivatives, or only the latter. Throws std::invalid_argument for

@@ -131,15 +131,10 @@ def growing(after: int) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])
 @pytest.mark.parametrize("form", ["dict", "NonlinearConstraint"])
-@pytest.mark.parametrize("method", ["SLSQP", "COBYLA", "trust-constr"])
-def test_constraint_that_changes_its_size_is_named(after: int, form: str, method: Any) -> None:
+def test_constraint_that_changes_its_size_is_named(after: int, form: str) -> None:
     fun = growing(after)
     constraint: Any = {"type": "ineq", "fun": fun}
     if form == "NonlinearConstraint":
         constraint = scipy.optimize.NonlinearConstraint(fun, 0.0, np.inf)
-    if method == "SLSQP":
-        minimize, loss, method = scipy.optimize.minimize, lambda x: np.sum(x**2), tfm.scipy.slsqp
-    else:
-        minimize, loss = tfm.minimize, lambda x: tf.reduce_sum(x**2)
     with pytest.raises(ValueError, match="constraint 0 returned 3 values, but 2 at the start"):
-        minimize(loss, np.ones(2), method=method, constraints=[constraint])
+        scipy.optimize.minimize(lambda x: np.sum(x**2), np.ones(2), method=tfm.scipy.slsqp, constraints=[constraint])

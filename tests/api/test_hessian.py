@@ -143,7 +143,7 @@ def test_rows_at_once_follow_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfminimize._solve.program.rows_at_once", watched)
     whole = tfm.hessian(fun, np.zeros(5))
     tfm.clear_cache()
-    monkeypatch.setattr(hessian_products, "ROOM", 300_000)  # bytes: a few vectors of 1,000 doubles for each row
+    monkeypatch.setattr(hessian_products, "ROOM", 100_000)  # bytes; each row takes several vectors of 1,000 doubles
     np.testing.assert_allclose(tfm.hessian(fun, np.zeros(5)), whole, rtol=1e-12, atol=1e-12)
     assert seen[0] == 5
     assert 1 <= seen[1] < 5

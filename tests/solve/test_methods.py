@@ -75,11 +75,11 @@ def test_constraints_of_other_methods_take_structures(method: str) -> None:
     constraints = [
         {"type": "ineq", "fun": lambda x: 1.0 - x["a"]},
         scipy.optimize.NonlinearConstraint(lambda x: x["a"] + x["b"][:, 0], -np.inf, 2.5),
-        scipy.optimize.LinearConstraint([0, 0, 1], 1, 1),
+        scipy.optimize.LinearConstraint([0, 0, 1], -np.inf, 1),
     ]
     start = {"a": 0.0, "b": np.zeros((2, 1))}
     result = tfm.minimize(
-        lambda x: bowl_at_3(x["a"]) + bowl_at_3(x["b"]), start, method=method, constraints=constraints
+        lambda x: bowl_at_3(x["a"]) + bowl_at_3(x["b"]), start, method=method, constraints=constraints, tol=1e-6
     )
     np.testing.assert_allclose(result.x["a"], 1.0, atol=1e-3)
     np.testing.assert_allclose(result.x["b"], [[1.5], [1.0]], atol=1e-3)

@@ -163,6 +163,8 @@ class Constraints:
         A of all linear constraints, one below the other.
     tensors : list of tf.Tensor
         The data among the ``args`` of the functions.
+    takes_derivatives : bool
+        Whether the method takes derivatives.
     key : hashable
         Problems with the same key use the same compiled functions; their limits, A and data may differ.
 
@@ -176,6 +178,7 @@ class Constraints:
 
     def __init__(self, constraints: Any, parameters: Parameters, method: Any = "slsqp") -> None:
         self._method = method
+        self.takes_derivatives = method not in ("cobyla", "cobyqa")
         self._size = parameters.layout.size
         self._float_dtype = parameters.float_dtype
         self._items: list[_Constraint] = []
@@ -194,6 +197,7 @@ class Constraints:
         self.tensors = [tensor for function in functions for tensor in function.arguments.tensors]
         self.key: Hashable = (
             method == "slsqp",
+            self.takes_derivatives,
             len(self.matrix) > 0,
             *((hashable(function.fun), function.arguments.key) for function in functions),
         )
@@ -301,7 +305,7 @@ class Constraints:
             if np.isnan(limit).any():
                 raise ValueError(f"{name} has NaN in its {side}: use infinity where there is no limit.")
             limits.append(limit)
-        if np.any(constraint.keep_feasible) and self._method in ("slsqp", "cobyla", "cobyqa"):
+        if np.any(constraint.keep_feasible) and (self._method == "slsqp" or not self.takes_derivatives):
             warn(
                 f"{name} has keep_feasible, which {self._method.upper()} ignores: only bounds hold all along the way.",
                 scipy.optimize.OptimizeWarning,

@@ -36,14 +36,14 @@ def count_operations() -> int:
     return len(tf.compat.v1.get_default_graph().get_operations())
 
 
-def cost_of_operations(begin: int) -> Cost:
+def cost_of_operations(begin: int, begin_of_size: int) -> Cost:
     """The cost of the operations from number ``begin`` on, and of the functions that they call.
 
-    The size of what the functions return inside is not counted, except for what they pass on.
+    Only operations from ``begin_of_size`` on count for the size, and not what is inside of functions.
     """
     graph = tf.compat.v1.get_default_graph()
-    operations = graph.get_operations()[begin:]
-    effects = GraphEffects([op.node_def for op in operations], graph.as_graph_def().library)
-    outputs = [output for op in operations for output in op.outputs]
+    operations = graph.get_operations()
+    effects = GraphEffects([op.node_def for op in operations[begin:]], graph.as_graph_def().library)
+    outputs = [output for op in operations[begin_of_size:] for output in op.outputs]
     sizes = [(output.shape.num_elements() or 0) * output.dtype.size for output in outputs]
     return Cost(sum(sizes), effects.has(_LOOPS), effects.has(_PYTHON))

@@ -41,6 +41,8 @@ class ObjectiveGraph:
         The name of ``fun`` in messages.
     has_others : bool
         Whether there are other constraints; then nothing here needs to depend on x.
+    takes_derivatives : bool
+        Whether the derivatives of the constraint functions are taken.
     takes_sums : bool
         Whether the caller takes the sums of a loss `with_sums`.
     part : {"whole", "batch", "penalty"}
@@ -60,7 +62,7 @@ class ObjectiveGraph:
     reads_dataset : bool
         Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
     cost : Cost
-        What the products of the Hessian with one vector take.
+        What `hessian_products` take: their size for one vector, and loops in the loss.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ObjectiveGraph:
         jit: bool,
         name: str = "fun",
         has_others: bool = False,
+        takes_derivatives: bool = True,
         takes_sums: bool = False,
         part: str = "whole",
     ) -> None:
@@ -93,6 +96,7 @@ class ObjectiveGraph:
         self._rebuild_args = arguments.rebuilder()
         self._functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in functions]
         self._has_others = has_others
+        self._takes_derivatives = takes_derivatives
         self._part = part
         self.uses: list[bool] = []
         self.shapes: tuple[tuple[int, ...], ...] = ()
@@ -178,11 +182,12 @@ class ObjectiveGraph:
                 is_curved = is_curved or any(product is not None for product in products)
                 return list(map(dense, products, sources, names))
 
+            before_products = count_operations()
             if count == 1:
                 products = [product[tf.newaxis] for product in times([direction[0] for direction in directions])]
             else:
                 products = tf.vectorized_map(times, list(directions))
-            self.cost = self.cost.largest(cost_of_operations(before))
+            self.cost = self.cost.largest(cost_of_operations(before, before_products))
             if not is_curved and self.cost.has_python_functions:
                 raise LookupError("it calls a Python function, which TensorFlow can differentiate once at most")
             slopes = [
@@ -285,7 +290,8 @@ class ObjectiveGraph:
         before = _count_python_functions()
         values = constraint_values(name, fun, args)
         size = values.shape.num_elements()
-        if self._fun is not None and size > 1 and _count_python_functions() > before:
+        is_differentiated = self._fun is not None and self._takes_derivatives
+        if is_differentiated and size > 1 and _count_python_functions() > before:
             raise ValueError(
                 f"{name} returns {size} values of a tf.py_function, which TensorFlow can differentiate only once a "
                 "call: give one constraint for each value."

@@ -125,6 +125,7 @@ class Trace:
                 given.functions,
                 jit=jit,
                 has_others=len(given.matrix) > 0,
+                takes_derivatives=given.takes_derivatives,
                 takes_sums=True,
                 part=part.kind,
             )
