@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +21,7 @@ PAGES_THAT_RUN = [
     "docs/keras.md",
     "docs/large-data.md",
     "docs/migration.md",
+    "docs/second-derivatives.md",
     "docs/serving.md",
     "docs/user-guide.md",
 ]
@@ -68,6 +70,23 @@ def test_user_guide_runs_from_top_to_bottom() -> None:
     np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
     np.testing.assert_allclose(names["camel"](names["best"]), -1.031628453, atol=1e-6)  # Dixon & Szegö, 1978
     np.testing.assert_allclose(names["standard_errors"], [names["samples"].std() / 20, 1 / np.sqrt(800)], rtol=1e-3)
+
+
+def test_page_on_second_derivatives_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/second-derivatives.md")
+    np.testing.assert_allclose(names["matrix"], [[802, -400], [-400, 200]])
+    samples, t, y = names["samples"], names["t"], names["y"]
+    np.testing.assert_allclose(names["standard_errors"], [samples.std() / 20, 1 / np.sqrt(800)], rtol=1e-3)
+    np.testing.assert_allclose(names["learned"], np.eye(2))
+    assert (names["from_steps"] / names["standard_errors"])[0] == pytest.approx(1.29, abs=0.02)
+    _, covariance = scipy.optimize.curve_fit(lambda t, decay, rate: rate * np.exp(-decay * t), t, y, [1.0, 1.0])
+    errors = [names["decay_error"], names["rate_error"]]
+    np.testing.assert_allclose(errors, np.sqrt(np.diag(covariance)), rtol=0.01)
+    first, second = names["first_order"], names["second_order"]
+    assert first.nit > 200 > 150 > second.nit
+    assert abs(first.x - 1).max() > 1e-7 > 1e-9 > abs(second.x - 1).max()
+    assert names["constrained"].success
+    assert names["constrained"].x[1] == pytest.approx(0.5, abs=1e-4)
 
 
 def test_page_on_going_on_runs_from_top_to_bottom() -> None:

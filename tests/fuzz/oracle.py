@@ -84,8 +84,9 @@ def _check_error(call: Call, error: BaseException) -> None:
 
 def _is_refused(call: Call) -> bool:
     """Whether a call without faults asks for something that the method or the entry point does not offer."""
-    no_constraints = call.method != "SLSQP" and call.constraints != "none"  # some of SciPy's take them for a vector
-    no_bounds = call.method in ("BFGS", "CG", "Newton-CG") and call.bounds != "none"
+    takes_constraints = call.method in ("SLSQP", "COBYLA", "COBYQA", "trust-constr")
+    no_constraints = not takes_constraints and call.constraints != "none"
+    no_bounds = call.method in ("BFGS", "CG", "Newton-CG", "trust-krylov", "trust-exact") and call.bounds != "none"
     no_callback = call.callback != "none" and call.entry in ("ops", "ops in a function")
     no_bounds = no_bounds or (call.x0 == "scalar" and call.bounds == "Bounds")  # Bounds turns numbers into vectors
     return no_constraints or no_bounds or no_callback or call.loss == "tf.function" or call.dtype != "float64"

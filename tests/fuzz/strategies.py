@@ -15,7 +15,10 @@ from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 
 TARGET = (0.3, -1.2, 2.0, 0.0)
 ENTRIES = ("minimize", "Minimizer", "batch", "ops", "ops in a function", "interface", "scipy")
-METHODS = ("L-BFGS-B", "SLSQP", "BFGS", "CG", "Newton-CG", "TNC", "trust-constr", "Nelder-Mead", "Powell", "COBYLA")
+METHODS = (
+    *("L-BFGS-B", "SLSQP", "BFGS", "CG", "TNC", "Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
+    *("Newton-CG", "trust-constr", "trust-krylov", "trust-exact"),
+)
 IN_GRAPH = ("L-BFGS-B", "SLSQP")
 
 

@@ -67,8 +67,10 @@ def minimize(
         integers, strings, variables, models) is passed as it is; a new value retraces, as with `tf.function`.
     method : str or callable, default "L-BFGS-B"
         L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
-        Newton-CG gets exact Hessian-vector products from TensorFlow, or differences of the gradient if TensorFlow has
-        no second derivatives of the loss.
+        Newton-CG, trust-ncg, trust-krylov and trust-constr get exact products of the Hessian with vectors from
+        TensorFlow, trust-exact and dogleg the Hessian, and trust-constr also the Hessians of the constraints. If
+        TensorFlow has no second derivatives of a function, Newton-CG takes differences of the gradient, trust-constr
+        SciPy's quasi-Newton approximation, as ``backend_reason`` then says, and the others raise ValueError.
         None means SLSQP if there are constraints, otherwise L-BFGS-B.
     bounds : optional
         For one array or each leaf: ``(low, high)``, both broadcast to its shape; or one such pair of numbers for each
@@ -76,12 +78,12 @@ def minimize(
         the structure of ``x0``, in a list parallel to its leaves, or in a dict of ``variable.ref()``. They are numbers,
         arrays or tensors; None and infinities mean no bound. A start outside the bounds is projected.
     constraints : dict, NonlinearConstraint, LinearConstraint or list of them, optional
-        For SLSQP, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means ``c(x, *args) = 0``, ``"ineq"``
-        ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint` ``lb <= c(x) <= ub``, for every element of what c
-        returns. c is a TensorFlow function that is called like ``fun``: in variable use ``c(*args)``. TensorFlow
-        computes its Jacobian. In a `scipy.optimize.LinearConstraint`, A has one column for each element of x, over all
-        leaves or variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. (SciPy's
-        other methods get their constraints unchanged: functions of one NumPy vector.)
+        For SLSQP, trust-constr, COBYLA and COBYQA, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means
+        ``c(x, *args) = 0``, ``"ineq"`` ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint`
+        ``lb <= c(x) <= ub``, for every element of what c returns. c is a TensorFlow function that is called like
+        ``fun``: in variable use ``c(*args)``. TensorFlow computes its derivatives. In a `scipy.optimize.LinearConstraint`, A has one column for each element of x, over all
+        leaves or variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. A custom
+        method gets functions of one flat NumPy vector, with their Jacobians.
     tol : float, optional
         Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
     callback : callable, optional

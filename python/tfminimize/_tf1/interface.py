@@ -331,7 +331,8 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     loss, var_list, equalities, inequalities, var_to_bounds
         As in `ExternalOptimizerInterface`.
     **optimizer_kwargs
-        ``method``, ``options`` and ``tol`` of `scipy.optimize.minimize`. The methods that are not native run in SciPy.
+        ``method``, ``options`` and ``tol`` of `scipy.optimize.minimize`. The methods that are not native run in SciPy,
+        with second derivatives from TensorFlow where they take them.
 
     Notes
     -----
