@@ -81,9 +81,10 @@ def minimize(
         For SLSQP, trust-constr, COBYLA and COBYQA, in SciPy's forms. ``{"type": "eq", "fun": c, "args": ()}`` means
         ``c(x, *args) = 0``, ``"ineq"`` ``c(x, *args) >= 0``, and `scipy.optimize.NonlinearConstraint`
         ``lb <= c(x) <= ub``, for every element of what c returns. c is a TensorFlow function that is called like
-        ``fun``: in variable use ``c(*args)``. TensorFlow computes its derivatives. In a `scipy.optimize.LinearConstraint`, A has one column for each element of x, over all
-        leaves or variables in the order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. A custom
-        method gets functions of one flat NumPy vector, with their Jacobians.
+        ``fun``: in variable use ``c(*args)``. TensorFlow computes its derivatives. In a
+        `scipy.optimize.LinearConstraint`, A has one column for each element of x, over all leaves or variables in the
+        order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. A custom method gets functions of one
+        flat NumPy vector, with their Jacobians.
     tol : float, optional
         Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
     callback : callable, optional
