@@ -1,0 +1,187 @@
+"""A physics-informed network for Burgers' equation, accurate to about 1e-4: Adam, then a self-scaled Broyden method.
+
+The network of Urbán, Stefanou & Pons, J. Comput. Phys. 523 (2025) 113656. It has the initial condition and the period 2
+built in, so that only the equation is left to fit:
+
+    u(x, t) = -sin(πx) + t N(t, cos πx, sin πx)
+
+The solver works in legs. Before each of them, new points are drawn where the residual is large, and the solver goes on
+with the inverse Hessian that it has learned. `burgers_keras.py` has the same equation with fixed points, in float32.
+
+    python examples/pinn_burgers.py [--points 10000 --adam 5000 --legs 20 --iterations 500] [--method L-BFGS-B]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from burgers import VISCOSITY, inner_points, reference_grid, relative_error
+from numpy.typing import NDArray
+
+import tfminimize as tfm
+
+Points = NDArray[np.float64]
+
+
+class Jet(NamedTuple):
+    """A function of x and t at some points, and its derivatives there, each [count, width]."""
+
+    value: tf.Tensor
+    x: tf.Tensor
+    xx: tf.Tensor
+    t: tf.Tensor
+
+
+def make_network(units: int = 20, layers: int = 3) -> keras.Sequential:
+    """Make the network N, in float64."""
+    keras.config.set_floatx("float64")
+    keras.utils.set_random_seed(2)
+    hidden = [keras.layers.Dense(units, activation="tanh") for _ in range(layers)]
+    return keras.Sequential([keras.layers.Input((3,)), *hidden, keras.layers.Dense(1)])
+
+
+def network_jet(network: keras.Sequential, points: tf.Tensor) -> Jet:
+    """Compute N(t, cos πx, sin πx) and its derivatives at the points (x, t), [count, 1] each.
+
+    The chain rule takes them from layer to layer, all in one pass. Nested tapes give the same numbers in more than twice
+    the time.
+    """
+    x, t = np.pi * points[:, :1], points[:, 1:]
+    zero, one = tf.zeros_like(t), tf.ones_like(t)
+    jet = Jet(
+        value=tf.concat([t, tf.cos(x), tf.sin(x)], axis=1),
+        x=tf.concat([zero, -np.pi * tf.sin(x), np.pi * tf.cos(x)], axis=1),
+        xx=tf.concat([zero, -(np.pi**2) * tf.cos(x), -(np.pi**2) * tf.sin(x)], axis=1),
+        t=tf.concat([one, zero, zero], axis=1),
+    )
+    for layer in network.layers:
+        jet = Jet(*(part @ layer.kernel for part in jet))
+        value = layer.activation(jet.value + layer.bias)
+        if layer.activation is keras.activations.tanh:
+            slope = 1.0 - value**2  # tanh' = 1 - tanh², tanh'' = -2 tanh tanh'
+            jet = Jet(value, slope * jet.x, slope * (jet.xx - 2.0 * value * jet.x**2), slope * jet.t)
+        else:
+            jet = jet._replace(value=value)
+    return jet
+
+
+def solution(network: keras.Sequential, points: tf.Tensor) -> Jet:
+    """Compute u and its derivatives at the points."""
+    x, t = np.pi * points[:, :1], points[:, 1:]
+    n = network_jet(network, points)
+    return Jet(
+        value=-tf.sin(x) + t * n.value,
+        x=-np.pi * tf.cos(x) + t * n.x,
+        xx=np.pi**2 * tf.sin(x) + t * n.xx,
+        t=n.value + t * n.t,
+    )
+
+
+def residual(network: keras.Sequential, points: tf.Tensor) -> tf.Tensor:
+    """Compute the residual of the equation at the points, [count, 1]."""
+    u = solution(network, points)
+    return u.t + u.value * u.x - VISCOSITY * u.xx
+
+
+def draw_points(residual: Callable[[Points], tf.Tensor], count: int, generator: np.random.Generator) -> Points:
+    """Draw points (x, t), [count, 2], more where the residual is large.
+
+    Of ten times as many, each is taken with a probability that grows with |residual| / mean |residual| + 1 (Wu et al.,
+    Comput. Methods Appl. Mech. Eng. 403 (2023) 115671).
+    """
+    candidates = inner_points(10 * count, generator)
+    size = np.abs(residual(candidates)).ravel()
+    weight = size / size.mean() + 1.0
+    return candidates[generator.choice(len(candidates), count, replace=False, p=weight / weight.sum())]
+
+
+def fit_by_adam(loss: Callable[[], tf.Tensor], network: keras.Sequential, steps: int) -> None:
+    """Make steps of Adam, compiled into one function."""
+    variables = network.trainable_variables
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(5e-3, 1000, 0.98))
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True)
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            value = loss()
+        optimizer.apply(tape.gradient(value, variables), variables)
+
+    for _ in range(steps):
+        step()
+
+
+def fit(
+    network: keras.Sequential,
+    residual: Callable[[tf.Tensor], tf.Tensor],
+    error: Callable[[], float],
+    options: argparse.Namespace,
+    penalty: Callable[[], tf.Tensor] | None = None,
+) -> Sequence[tfm.OptimizeResult]:
+    """Fit the network by Adam and then in legs, and print the losses and errors. Return the results of the legs."""
+    generator = np.random.default_rng(0)
+    compiled_residual = tf.function(residual, jit_compile=True)
+    points = inner_points(options.points, generator)
+    # The loss is evaluated in batches, whose arrays fit into the caches, on all cores.
+    loss = tfm.DatasetLoss(lambda points: tf.reduce_mean(residual(points) ** 2), points, batch_size=500, penalty=penalty)
+
+    start = time.perf_counter()
+
+    def report(stage: str, loss: float, evaluations: int) -> None:
+        seconds = time.perf_counter() - start
+        print(f"{stage:<9} {loss:10.2e} {error():12.2e} {evaluations:12} {seconds:8.1f}", flush=True)
+
+    print(f"{network.count_params():,} weights, {options.points:,} points")
+    print("                loss  error of u  evaluations  seconds")
+    whole = tf.constant(points)
+    fit_by_adam(lambda: tf.reduce_mean(residual(whole) ** 2) + (penalty() if penalty else 0.0), network, options.adam)
+    report("Adam", float(loss()), options.adam)
+
+    # The legs shall end with their iterations only, not with a small gradient or a small progress.
+    tolerances = {"gtol": 0.0} if options.method == "BFGS" else {"gtol": 0.0, "ftol": 0.0, "maxfun": 10**9, "maxcor": 50}
+    update = {"update": options.update} if options.method == "BFGS" else {}
+    minimizer = tfm.Minimizer(loss, network.trainable_variables, method=options.method, jit_compile=True)
+    results: list[tfm.OptimizeResult] = []
+    for leg in range(1, options.legs + 1):
+        result = minimizer.minimize(
+            data=draw_points(compiled_residual, options.points, generator),
+            warm_start=results[-1] if results else None,
+            options={"maxiter": options.iterations, **tolerances, **update},
+        )
+        results.append(result)
+        report(f"leg {leg}", result.fun, result.nfev)
+    print(results[-1].message)
+    return results
+
+
+def parse(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=3000)
+    parser.add_argument("--adam", type=int, default=500, help="steps of Adam")
+    parser.add_argument("--legs", type=int, default=10)
+    parser.add_argument("--iterations", type=int, default=100, help="iterations of a leg")
+    parser.add_argument("--method", choices=["BFGS", "L-BFGS-B"], default="BFGS")
+    parser.add_argument("--update", default="ssbroyden", help="of BFGS: bfgs, dfp, ssbfgs or ssbroyden")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse(__doc__)
+    network = make_network()
+    points, exact = reference_grid()
+
+    @tf.function(jit_compile=True)
+    def predict() -> tf.Tensor:
+        return solution(network, tf.constant(points)).value
+
+    fit(network, lambda points: residual(network, points), lambda: relative_error(predict().numpy(), exact), options)
+
+
+if __name__ == "__main__":
+    main()
