@@ -44,6 +44,7 @@ demo: $(VENV)/.installed
 	$(bin)/python examples/keras_fit.py
 	$(bin)/python examples/burgers_session.py
 	$(bin)/python examples/burgers_keras.py
+	$(bin)/python examples/pinn_burgers.py
 	$(bin)/python examples/math_minimize.py
 	$(bin)/python examples/tuning.py
 	$(bin)/python examples/large_data.py
