@@ -125,6 +125,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/fit.py --keras
 	$(bin)/python benchmarks/solver.py
 	$(bin)/python benchmarks/slsqp.py
+	$(bin)/python benchmarks/pinn.py
 	$(bin)/python benchmarks/interface.py
 	$(bin)/python benchmarks/in_graph.py
 

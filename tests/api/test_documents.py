@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import scipy.optimize
@@ -21,6 +22,7 @@ PAGES_THAT_RUN = [
     "docs/keras.md",
     "docs/large-data.md",
     "docs/migration.md",
+    "docs/pinn.md",
     "docs/second-derivatives.md",
     "docs/serving.md",
     "docs/user-guide.md",
@@ -112,6 +114,17 @@ def test_page_on_large_data_runs_from_top_to_bottom() -> None:
         np.testing.assert_allclose(other.fun, best.fun, rtol=1e-5)
     np.testing.assert_array_equal(names["resumed"].x["weights"], best.x["weights"])
     assert names["losses"][-1] < 0.7 * names["losses"][0]
+
+
+def test_page_on_physics_informed_networks_runs_from_top_to_bottom() -> None:
+    floatx = keras.config.floatx()
+    try:
+        names = run_page("docs/pinn.md")
+    finally:
+        keras.config.set_floatx(floatx)
+    assert names["result"].backend == "xla"
+    assert names["result"].nit == 100
+    assert names["error"] < 1e-5
 
 
 def test_serving_page_runs_from_top_to_bottom() -> None:

@@ -98,6 +98,21 @@ def test_evaluation_benchmark_reports_every_way() -> None:
     assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))
 
 
+@pytest.mark.weekly  # others like it run for each change
+def test_pinn_benchmark_reports_every_solver_and_way() -> None:
+    report = reported_by("pinn.py", "--small")
+    assert [run["solver"] for run in report["runs"]] == ["L-BFGS-B", "BFGS", "SSBFGS", "SSBroyden"]
+    for run in report["runs"]:
+        assert [leg["iterations"] for leg in run["legs"]] == [0, 20, 40]
+        assert len(run["losses"]) == len(run["seconds"]) == 40
+        assert run["legs"][-1]["test_loss"] < run["legs"][0]["test_loss"]
+        assert run["seconds"] == sorted(run["seconds"])
+    batches, whole, *scipys = report["first_leg"]
+    assert [row["iterations"] for row in (batches, whole, *scipys)] == [20] * 4
+    assert all(row["fun"] == pytest.approx(whole["fun"], rel=1e-3) for row in (batches, *scipys))
+    assert all(0 < row["evaluation_ms"] < row["ms"] for row in (batches, whole, *scipys))
+
+
 def test_fit_benchmark_reports_every_way() -> None:
     report = reported_by("fit.py", "--small")
     ways = [row["way"] for row in report["rows"]]
