@@ -41,6 +41,7 @@ class Jet(NamedTuple):
 def make_network(units: int = 20, layers: int = 3) -> keras.Sequential:
     """Make the network N, in float64."""
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(2)
     hidden = [keras.layers.Dense(units, activation="tanh") for _ in range(layers)]
     return keras.Sequential([keras.layers.Input((3,)), *hidden, keras.layers.Dense(1)])

@@ -117,11 +117,12 @@ def test_page_on_large_data_runs_from_top_to_bottom() -> None:
 
 
 def test_page_on_physics_informed_networks_runs_from_top_to_bottom() -> None:
-    floatx = keras.config.floatx()
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     try:
         names = run_page("docs/pinn.md")
     finally:
         keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
     assert names["result"].backend == "xla"
     assert names["result"].nit == 100
     assert names["error"] < 1e-5
