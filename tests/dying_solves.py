@@ -26,8 +26,9 @@ LOW = np.full(6, -2.0)
 def minimizer(method: str, backend: str) -> tfm.Minimizer:
     """The problem of all these solves."""
     constraints = [{"type": "ineq", "fun": lambda x: 4.0 - tf.reduce_sum(x**2)}] if method == "SLSQP" else ()
+    bounds = None if method == "BFGS" else (LOW, 0.95)
     return tfm.Minimizer(
-        rosenbrock, X0, method=method, bounds=(LOW, 0.95), constraints=constraints, jit_compile=backend == "xla"
+        rosenbrock, X0, method=method, bounds=bounds, constraints=constraints, jit_compile=backend == "xla"
     )
 
 

@@ -32,7 +32,7 @@ def interrupting_at(count: int, error: type[BaseException]) -> Any:
     return callback
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_last_state_is_saved_at_the_end(method: str, tmp_path: Path) -> None:
     path = tmp_path / "fit.npz"
     whole = tfm.minimize(rosenbrock, X0, method=method)
@@ -44,7 +44,7 @@ def test_last_state_is_saved_at_the_end(method: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_solve_that_is_interrupted_or_fails_can_go_on(method: str, error: type[BaseException], tmp_path: Path) -> None:
     path = tmp_path / "fit.npz"
     checkpoint = tfm.Checkpoint(path, callback=interrupting_at(5, error))
@@ -145,8 +145,17 @@ def test_arguments_that_cannot_be_are_refused(arguments: Any, sentence: str, tmp
 
 @pytest.mark.slow
 @pytest.mark.subprocess
-@pytest.mark.parametrize("backend", ["tfe", "xla"])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize(
+    ("method", "backend"),
+    [
+        ("L-BFGS-B", "tfe"),
+        ("L-BFGS-B", "xla"),
+        ("SLSQP", "tfe"),
+        ("SLSQP", "xla"),
+        ("BFGS", "xla"),
+        pytest.param("BFGS", "tfe", marks=pytest.mark.weekly),
+    ],
+)
 def test_solve_whose_process_was_killed_goes_on_with_the_same_bits(method: str, backend: str, tmp_path: Path) -> None:
     minimizer = dying_solves.minimizer(method, backend)
     whole = minimizer.minimize()

@@ -96,7 +96,7 @@ def test_keyboard_interrupt_ends_a_solve_that_takes_many_minutes(errors: dict[st
     assert errors[part] == ""
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_keyboard_interrupt_that_a_callback_catches_cancels_no_evaluation(method: str) -> None:
     def loop(x: tf.Tensor) -> tf.Tensor:  # TensorFlow can cancel this
         turns = tf.while_loop(lambda i, s: i < 2000, lambda i, s: (i + 1, tf.sin(s)), [0, tf.stop_gradient(x)])

@@ -15,7 +15,7 @@ START = np.array([-1.2, 1.0])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG", "trust-constr"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG", "trust-constr"])
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
 def test_variables_hold_the_iterate_in_the_callback(method: str, dtype: str, jit: bool) -> None:
     variable = tf.Variable(START.astype(dtype))

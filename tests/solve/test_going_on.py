@@ -29,6 +29,8 @@ BOUNDS = [(-2.0, 0.9)] * 5
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "L-BFGS-B": {"options": {"maxcor": 3}},
     "L-BFGS-B, bounds": {"bounds": BOUNDS, "options": {"maxcor": 3}},
+    "BFGS": {"method": "BFGS"},
+    "SSBroyden": {"method": "BFGS", "options": {"update": "ssbroyden", "initial_scale": True}},
     "SLSQP": {"method": "SLSQP"},
     "SLSQP, constraints": {"method": "SLSQP", "constraints": CONSTRAINTS, "bounds": BOUNDS},
 }
@@ -147,7 +149,7 @@ def test_maxfun_goes_on() -> None:
 
 
 @each_backend
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_variables_get_the_solution_of_the_state(method: str, jit_compile: bool, dtype: str) -> None:
     a, b = tf.Variable(X0[:3], dtype=dtype), tf.Variable([[0.5], [-1.0]], dtype=dtype)
@@ -175,7 +177,9 @@ def test_state_is_that_of_its_own_solve_after_others() -> None:
     assert_same(minimizer.minimize(state=part.state), minimizer.minimize())
 
 
-@pytest.mark.parametrize("problem", [{"bounds": BOUNDS}, {"method": "SLSQP", "constraints": CONSTRAINTS}])
+@pytest.mark.parametrize(
+    "problem", [{"bounds": BOUNDS}, {"method": "SLSQP", "constraints": CONSTRAINTS}, {"method": "BFGS"}]
+)
 def test_state_of_a_large_solver_outlives_the_next_solve(
     problem: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +264,7 @@ class KeepsTheEnd:
         self.ends.append((state, error))
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_solve_in_which_the_loss_fails_goes_on_from_that_evaluation(method: str) -> None:
     loss, _ = failing_after(12, ValueError("the data are gone"))
     minimizer = tfm.Minimizer(loss, X0, method=method)
@@ -284,6 +288,7 @@ def test_callback_is_told_once_of_the_end() -> None:
     ("here", "difference"),
     [
         ({"method": "SLSQP"}, "comes from L-BFGS-B, but this solve uses SLSQP"),
+        ({"method": "BFGS"}, "comes from L-BFGS-B, but this solve uses BFGS"),
         ({"x0": np.zeros(4)}, r"float64 of shape \(5,\)\), but x0 has .*float64 of shape \(4,\)"),
         ({"x0": np.zeros(5, np.float32)}, r"float64 of shape .*float32 of shape"),
         ({"x0": [tf.zeros(2), tf.zeros(3)], "fun": lambda x: rosenbrock(tf.concat(x, 0))}, "1 leaves .* 2 leaves"),

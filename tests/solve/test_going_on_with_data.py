@@ -20,7 +20,7 @@ def error(w: Any, x: Any, y: Any) -> tf.Tensor:
     return tf.reduce_mean((tf.tanh(tf.linalg.matvec(x, w)) - y) ** 2)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("kind", ["arrays", "machine code", "tf.data"])
 def test_fit_goes_on_with_the_same_bits(kind: str, method: str) -> None:
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(20) if kind == "tf.data" else (X, Y)

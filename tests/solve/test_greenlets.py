@@ -141,7 +141,7 @@ def test_solve_that_fails_leaves_the_others_alone() -> None:
         assert results[2].success
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_another_solve_runs_while_tensorflow_calls_python(method: str) -> None:
     # TensorFlow itself requires nested Python calls to end in reverse order.
     solver = tfm.Minimizer(make_python_loss(pause), STARTS[0], method=method)

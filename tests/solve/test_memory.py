@@ -17,8 +17,9 @@ MANY = np.zeros(1_000_000)
 PAIRS = {"maxcor": 1 << 20}
 LBFGSB = r"^L-BFGS-B with 1000000 variables and maxcor = 1048576 needs .* GB.* has .* GB free: give maxcor="
 SLSQP = r"^SLSQP with 1000000 variables and 0 constraints needs .* GB.* has .* GB free: use L-BFGS-B"
+BFGS = r"^BFGS with 1000000 variables needs .* GB.* has .* GB free: use L-BFGS-B, which needs a few vectors, or [0-9]+ "
 SOLVERS = pytest.mark.parametrize(
-    ("method", "options", "sentence"), [("L-BFGS-B", PAIRS, LBFGSB), ("SLSQP", {}, SLSQP)]
+    ("method", "options", "sentence"), [("L-BFGS-B", PAIRS, LBFGSB), ("SLSQP", {}, SLSQP), ("BFGS", {}, BFGS)]
 )
 
 
@@ -50,6 +51,8 @@ def test_minimizer() -> None:
         solver.minimize(options=PAIRS)
     with pytest.raises(MemoryError, match=SLSQP):
         tfm.Minimizer(loss, MANY, method="SLSQP")
+    with pytest.raises(MemoryError, match=BFGS):
+        tfm.Minimizer(loss, MANY, method="BFGS")
 
 
 @SOLVERS

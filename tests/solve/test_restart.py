@@ -19,6 +19,7 @@ STARTS = [[-1.2, 1.0, 0.5], [2.0, -1.0, 0.3], [0.1, 0.1, 0.1]]
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "L-BFGS-B": {},
     "bounds": {"bounds": [(-0.5, 0.5), (None, 0.2), (0.1, 2.0)]},
+    "BFGS": {"method": "BFGS"},
     "SLSQP": {"method": "SLSQP"},
     "constraints": {
         "constraints": [
@@ -84,11 +85,12 @@ def test_large_solver_goes_with_its_result(monkeypatch: pytest.MonkeyPatch) -> N
     assert_same(result, kept)
 
 
-def test_hess_inv_of_an_earlier_result_stays() -> None:
-    minimizer = tfm.Minimizer(rosenbrock, np.zeros(3))
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS"])
+def test_hess_inv_of_an_earlier_result_stays(method: str) -> None:
+    minimizer = tfm.Minimizer(rosenbrock, np.zeros(3), method=method)
     result = minimizer.minimize(STARTS[0])
     minimizer.minimize(STARTS[1])
-    assert_same(result, tfm.minimize(rosenbrock, STARTS[0]))
+    assert_same(result, tfm.minimize(rosenbrock, STARTS[0], method=method))
 
 
 def test_array_and_list_of_args_may_change_in_place() -> None:

@@ -51,7 +51,7 @@ class Seen:
         self.sums.append(intermediate_result.sums)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 @pytest.mark.parametrize("batch_size", [1, 10, 102, None])

@@ -31,6 +31,8 @@ IN_A_BALL = [{"type": "ineq", "fun": lambda x: 2.0 - tf.reduce_sum(x**2)}]
 PROBLEMS: Mapping[str, Mapping[str, Any]] = {
     "L-BFGS-B": {},
     "L-BFGS-B, bounds": {"bounds": [(-0.5, 0.5)] * 12},
+    "BFGS": {"method": "BFGS"},
+    "SSBroyden": {"method": "BFGS", "options": {"update": "ssbroyden"}},
     "SLSQP": {"method": "SLSQP"},
     "SLSQP, bounds": {"method": "SLSQP", "bounds": [(-0.5, 0.5)] * 12},
     "SLSQP, linear": {"method": "SLSQP", "constraints": ON_A_PLANE},
@@ -44,16 +46,18 @@ each_problem = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEM
 def test_needs_fewer_evaluations_where_the_data_have_changed_a_little(
     problem: Mapping[str, Any], jit_compile: bool
 ) -> None:
-    minimizer = tfm.Minimizer(shifted, X0, args=(X0,), jit_compile=jit_compile, **problem)
-    shift = RNG.normal(size=12)
-    first = minimizer.minimize(np.zeros(12), args=(shift,), tol=1e-8)
+    given = dict(problem)
+    how = {"tol": 1e-8, "options": given.pop("options", None)}
+    minimizer = tfm.Minimizer(shifted, X0, args=(X0,), jit_compile=jit_compile, **given)
+    shift = np.random.default_rng(1).normal(size=12)
+    first = minimizer.minimize(np.zeros(12), args=(shift,), **how)
     args = (shift + 0.01,)
-    scratch = minimizer.minimize(first.x, args=args, tol=1e-8)
-    warm = minimizer.minimize(first.x, args=args, tol=1e-8, warm_start=first)
+    scratch = minimizer.minimize(first.x, args=args, **how)
+    warm = minimizer.minimize(first.x, args=args, warm_start=first, **how)
     assert warm.success
     np.testing.assert_allclose(warm.x, scratch.x, atol=2e-4)
     assert warm.nfev < scratch.nfev
-    assert_same(minimizer.minimize(first.x, args=args, tol=1e-8, warm_start=first.state), warm)
+    assert_same(minimizer.minimize(first.x, args=args, warm_start=first.state, **how), warm)
 
 
 def test_slsqp_needs_one_step_where_only_the_minimum_has_moved() -> None:
@@ -130,6 +134,59 @@ def test_matrix_of_slsqp_that_is_not_finite_is_left_out_with_a_warning() -> None
     with pytest.warns(RuntimeWarning, match="begins without"):
         warm = minimizer.minimize(warm_start=first)
     assert_same(warm, minimizer.minimize())
+
+
+def of_bfgs(hess_inv0: Any) -> _native.Bfgs:
+    """A solver that begins with a matrix that `tfm.minimize` would refuse."""
+    return _native.Bfgs(*(_native.aligned_zeros(len(hess_inv0)) for _ in range(2)), hess_inv0=hess_inv0)
+
+
+def with_matrix(result: tfm.OptimizeResult, hess_inv0: Any) -> tfm.State:
+    """The state of a solve by BFGS, with another matrix."""
+    return tfm.State.of(result.state.conditions, of_bfgs(hess_inv0).save(), {}, {**result, "seconds": 0.0}, {})
+
+
+@pytest.mark.parametrize("update", ["bfgs", "ssbroyden"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_matrix_of_bfgs_is_kept_over_legs_with_new_points(update: str, dtype: str) -> None:
+    def loss(x: dict[str, Any], points: Any) -> tf.Tensor:
+        wave = x["a"][0] * tf.sin(x["a"][1] * points + x["b"]) + x["a"][2]
+        return tf.reduce_mean((wave - tf.sin(2.0 * points)) ** 2) + 1e-3 * tf.reduce_sum(x["a"] ** 2)
+
+    start = {"a": np.array([0.5, 1.5, 0.3], dtype), "b": np.array(0.1, dtype)}
+    points = np.random.default_rng(0).uniform(0.0, 3.0, (4, 40)).astype(dtype)
+    minimizer = tfm.Minimizer(loss, start, args=(points[0],), method="BFGS")
+    options = {"update": update, "maxiter": 4}
+    leg = minimizer.minimize(options=options)
+    for new in points[1:]:
+        begun = minimizer.minimize(leg.x, args=(new,), options={**options, "maxiter": 0}, warm_start=leg)
+        np.testing.assert_array_equal(begun.hess_inv, leg.hess_inv)
+        assert (begun.hess_inv == begun.hess_inv.T).all()
+        leg = minimizer.minimize(leg.x, args=(new,), options=options, warm_start=leg)
+        assert leg.num_resets == 0
+    assert leg.fun < 0.1 * minimizer.minimize(args=(points[-1],), options={"maxiter": 0}).fun
+
+
+@pytest.mark.parametrize("matrix", [np.diag([1.0, -1.0]), np.diag([1.0, np.inf])])
+def test_matrix_of_bfgs_that_is_not_definite_is_left_out_and_the_result_says_so(matrix: Any) -> None:
+    minimizer = tfm.Minimizer(lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(2), method="BFGS")
+    state = with_matrix(minimizer.minimize(), matrix)
+    with pytest.warns(RuntimeWarning, match="begins without"):
+        warm = minimizer.minimize(warm_start=state)
+    scratch = minimizer.minimize()
+    assert (warm.num_resets, scratch.num_resets) == (1, 0)
+    assert (warm.nit, warm.nfev) == (scratch.nit, scratch.nfev)
+    np.testing.assert_array_equal(warm.x, scratch.x)
+
+
+def test_matrix_of_bfgs_that_ascends_is_replaced_and_the_result_says_so() -> None:
+    minimizer = tfm.Minimizer(lambda x: tf.reduce_sum((x - [1.0, -1.0]) ** 4), np.zeros(2), method="BFGS")
+    scratch = minimizer.minimize()
+    indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])  # not by its diagonal
+    warm = minimizer.minimize(warm_start=with_matrix(scratch, indefinite))
+    assert warm.success
+    assert warm.num_resets == 1
+    np.testing.assert_array_equal(warm.x, scratch.x)
 
 
 def test_solver_that_has_begun_takes_no_curvature() -> None:

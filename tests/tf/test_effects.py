@@ -228,7 +228,7 @@ def compiled_for_each_x() -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_function_that_is_compiled_again_for_every_x_gives_one_warning(method: str) -> None:
     compiled = compiled_for_each_x()
     solver = tfm.Minimizer(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)
@@ -239,7 +239,7 @@ def test_function_that_is_compiled_again_for_every_x_gives_one_warning(method: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, num_threads: int) -> None:
     compiled = compiled_for_each_x()
     solver = tfm.Minimizer(lambda x, a: compiled(x) + a, np.zeros(3), args=(0.0,), method=method)
@@ -285,7 +285,7 @@ END = "end of a program"
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_operation_logs_once_that_its_function_is_compiled_again_for_every_x(logs: dict[str, str], method: str) -> None:
     assert logs[method].count(ANEW) == 1
     assert "Use jit_compile=False" in logs[method]
@@ -297,7 +297,7 @@ def test_operation_whose_function_is_compiled_once_logs_nothing(logs: dict[str, 
     assert ANEW not in logs["compiled once"]
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_function_that_is_compiled_once_is_not_said(method: str) -> None:
     compiled = tf.function(lambda x: tf.reduce_sum((x - 1.0) ** 4), jit_compile=True)
     tfm.minimize(lambda x: compiled(x), np.array([3.0, 2.0, 5.0]), method=method)

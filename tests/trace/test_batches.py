@@ -107,7 +107,7 @@ def test_number_of_threads_may_change_between_solves() -> None:
     np.testing.assert_array_equal(second.x, expected.x)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_every_method_takes_it(method: str) -> None:
     bounds = [(-0.5, 0.5)] * 4 if method != "CG" else None
     loss = tfm.DatasetLoss(error, (X, Y), 16, penalty=ridge)
@@ -191,7 +191,7 @@ def test_sums(size: int) -> None:
     assert BATCHED in result.backend_reason
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_solve_goes_on_with_the_same_bits_in_other_threads(method: str) -> None:
     solver = tfm.Minimizer(tfm.DatasetLoss(error, (X, Y), 10), START, method=method, jit_compile=True)
     tfm.set_num_threads(2)
@@ -292,7 +292,7 @@ def assert_limit_ends_the_first_iteration(solver: tfm.Minimizer) -> None:
     np.testing.assert_array_equal(result.jac, one.jac)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_time_limit_acts_between_two_batches(method: str, threads: int) -> None:
     tfm.set_num_threads(threads)
@@ -302,7 +302,7 @@ def test_time_limit_acts_between_two_batches(method: str, threads: int) -> None:
     assert_limit_ends_the_first_iteration(solver)
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 @pytest.mark.parametrize("kind", ["arrays", "tf.data", "generator", "compiled batches"])
 def test_time_limit_acts_between_two_batches_of_tensorflow(method: str, kind: str) -> None:
     data, size = (np.tile(X, (10, 1)), np.tile(Y, 10)), 1

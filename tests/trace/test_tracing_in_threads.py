@@ -270,7 +270,7 @@ def test_evaluation_that_solves_the_same_problem() -> None:
 
 
 @pytest.mark.parametrize("scope", [tf.init_scope, "custom gradient"])
-@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "CG"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS", "CG"])
 def test_solve_while_tapes_do_not_record(scope: Any, method: str) -> None:
     found: list[Any] = []
 

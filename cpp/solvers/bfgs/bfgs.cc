@@ -561,7 +561,10 @@ void Bfgs::resume(const BfgsOptions& options) {
 bool Bfgs::warm_start(const Bfgs& other) {
   check_same_size(size(), other.size());
   check_may_warm_start(request(), nfev());
-  if (!other.state_->h.may_be_definite()) return false;
+  if (!other.state_->h.may_be_definite()) {
+    ++state_->scalars.num_resets;
+    return false;
+  }
   state_->h.take(other.state_->h);
   state_->scalars.has_pair = !state_->h.is_identity();
   return true;

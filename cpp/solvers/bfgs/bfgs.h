@@ -100,7 +100,7 @@ class Bfgs final : public Solver {
   void resume(const BfgsOptions& options);
 
   /// Begins with the H of another solver of as many variables. Allowed before the first advance(). False if H is not
-  /// finite or not positive definite, as its diagonal shows; then the solve begins without.
+  /// finite or not positive definite, as its diagonal shows; then the solve begins without, which counts as a reset.
   bool warm_start(const Bfgs& other);
   /// Writes H into dense, [n * n]. It is that of the last direction, as in SciPy: without the pair of the iteration
   /// that ended the solve, unless maxiter did.
