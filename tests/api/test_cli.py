@@ -41,6 +41,18 @@ def test_compare_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "tfe" not in output
 
 
+def test_compare_by_another_method(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("rosenbrock-2", "bounded-rosenbrock-100")
+    monkeypatch.setattr(cli, "PROBLEMS", {name: cli.PROBLEMS[name] for name in names})
+    assert main(["compare", "--method", "BFGS", "--repeats", "1", "--no-jit", "--json"]) == 0
+    (comparison,) = json.loads(capsys.readouterr().out)
+    assert (comparison["name"], comparison["method"]) == ("Rosenbrock, n = 2", "BFGS")
+    assert comparison["nit_difference"] == 0
+    with pytest.raises(SystemExit):
+        main(["compare", "bounded-rosenbrock-100", "--method", "BFGS"])
+    assert "BFGS takes no bounds" in capsys.readouterr().err
+
+
 def test_repeats_must_be_positive(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "rosenbrock-2", "--repeats", "0"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
+from problems import rosenbrock
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import tfminimize as tfm
@@ -68,6 +69,18 @@ def test_constraints_in_every_form_are_the_same_on_both_sides() -> None:
     assert comparison.nit_difference == 0
     assert comparison.x_difference < 1e-5
     assert max(comparison.our_violation, comparison.scipy_violation) < 1e-6
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_bfgs_beside_that_of_scipy(jit: bool) -> None:
+    options = {"hess_inv0": np.diag(np.arange(1.0, 6.0)), "c2": 0.5, "update": "bfgs"}  # SciPy does not know the last
+    comparison = tfm.compare(rosenbrock, np.zeros(5), method="BFGS", options=options, jit_compile=jit, repeats=1)
+    assert comparison.same_status
+    assert (comparison.nit_difference, comparison.nfev_difference) == (0, 0)
+    assert comparison.x_difference < 1e-6
+    assert comparison.ours.backend == ("xla" if jit else "tfe")
+    assert comparison.scipy.hess_inv.shape == comparison.ours.hess_inv.shape
+    assert "BFGS" in str(comparison)
 
 
 @pytest.mark.parametrize("jit", [False, True])

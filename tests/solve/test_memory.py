@@ -57,7 +57,7 @@ def test_minimizer() -> None:
 
 @SOLVERS
 def test_in_scipys_hands(method: str, options: dict[str, int], sentence: str) -> None:
-    native = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp}[method]
+    native = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp, "BFGS": tfm.scipy.bfgs}[method]
     with pytest.raises(MemoryError, match=sentence):
         scipy.optimize.minimize(fun, MANY, jac=True, method=native, options=options)
 

@@ -252,8 +252,10 @@ def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, 
 PROGRAMS = {
     "L-BFGS-B": "solve('L-BFGS-B')",
     "SLSQP": "solve('SLSQP')",
+    "BFGS": "solve('BFGS')",
     "L-BFGS-B twice": "f = tf.function(lambda: solve('L-BFGS-B'), autograph=False); f(); f()",
     "SLSQP twice": "f = tf.function(lambda: solve('SLSQP'), autograph=False); f(); f()",
+    "BFGS twice": "f = tf.function(lambda: solve('BFGS'), autograph=False); f(); f()",
     "compiled once": "solve('L-BFGS-B', lambda x: tf.reduce_sum((x - 1.0) ** 4))",
 }
 

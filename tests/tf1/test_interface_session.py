@@ -161,15 +161,19 @@ def test_fed_tensors_need_not_be_lifted(session: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("use_resource", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_path_is_that_of_the_lifted_graph(session: Any, dtype: str, use_resource: bool) -> None:
+@pytest.mark.parametrize(("method", "counts"), [("L-BFGS-B", (35, 46)), ("BFGS", None)])
+def test_path_is_that_of_the_lifted_graph(
+    session: Any, method: str, counts: Any, dtype: str, use_resource: bool
+) -> None:
     x = v1.Variable(np.zeros(5, dtype), use_resource=use_resource)
     loss = tf.reduce_sum(100.0 * tf.square(x[1:] - tf.square(x[:-1])) + tf.square(1.0 - x[:-1]))
     effect = v1.py_func(lambda: np.zeros((), dtype), [], dtype)
-    lifted = solved(session, loss)
-    run = solved(session, loss + effect)
+    lifted = solved(session, loss, method=method)
+    run = solved(session, loss + effect, method=method)
     assert (lifted.backend, run.backend) == ("tfe", "session")
     if dtype == "float64":
-        assert (run.nit, run.nfev) == (lifted.nit, lifted.nfev) == (35, 46)
+        assert (run.nit, run.nfev) == (lifted.nit, lifted.nfev)
+        assert (run.nit, run.nfev) == (counts or (run.nit, run.nfev))
     np.testing.assert_allclose(run.x, lifted.x, atol=1e-5 if dtype == "float32" else 1e-9)
     np.testing.assert_array_equal(session.run(x), run.x)
 

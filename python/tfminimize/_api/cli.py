@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfminimize import testing
 from tfminimize._api.compare import WIDTH, Comparison, compare, table
+from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._tf import binding
 from tfminimize._tf.build_info import build_info
 
@@ -36,12 +37,20 @@ PROBLEMS: dict[str, Callable[[], testing.Problem]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    parser = argparse.ArgumentParser("python -m tfminimize", description="L-BFGS-B and SLSQP for TensorFlow functions.")
+    parser = argparse.ArgumentParser(
+        "python -m tfminimize", description="L-BFGS-B, SLSQP and BFGS for TensorFlow functions."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     info_parser = commands.add_parser("info", help="show how tfminimize was built and what it finds here")
     compare_parser = commands.add_parser("compare", help="solve built-in problems with SciPy and with tfminimize")
     compare_parser.add_argument(
         "problems", nargs="*", metavar="problem", help=f"any of {', '.join(PROBLEMS)}; default: all"
+    )
+    compare_parser.add_argument(
+        "--method",
+        choices=[method.name for method in NATIVE_METHODS.values()],
+        default="L-BFGS-B",
+        help="on both sides",
     )
     compare_parser.add_argument("--repeats", type=int, default=7, help="number of timed solves on each side")
     compare_parser.add_argument(
@@ -59,8 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no problem {' or '.join(sorted(unknown))}: choose from {', '.join(PROBLEMS)}.")
     if "digits" in options.problems and not _has_sklearn():
         parser.error("the problem 'digits' needs scikit-learn: run `pip install scikit-learn`, or choose another.")
+    if options.method == "BFGS" and any(name.startswith("bounded") for name in options.problems):
+        parser.error("BFGS takes no bounds: leave out the bounded problems, or choose another --method.")
     modes = (False, True) if options.jit is None else (options.jit,)
-    return _compare(options.problems or _available(), options.repeats, modes, options.json)
+    return _compare(
+        options.problems or _available(options.method), options.method, options.repeats, modes, options.json
+    )
 
 
 def _info(as_json: bool) -> int:
@@ -113,14 +126,16 @@ def _has_sklearn() -> bool:
     return True
 
 
-def _available() -> list[str]:
+def _available(method: str) -> list[str]:
+    """The problems that can be solved here, by this method."""
+    names = [name for name in PROBLEMS if method != "BFGS" or not name.startswith("bounded")]
     if _has_sklearn():
-        return list(PROBLEMS)
+        return names
     print("scikit-learn is not installed, so the problem 'digits' is left out.", file=sys.stderr)
-    return [name for name in PROBLEMS if name != "digits"]
+    return [name for name in names if name != "digits"]
 
 
-def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json: bool) -> int:
+def _compare(names: Sequence[str], method: str, repeats: int, modes: Sequence[bool], as_json: bool) -> int:
     comparisons: list[Comparison] = []
     progress = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
     with progress:
@@ -129,7 +144,7 @@ def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json:
             problem = PROBLEMS[name]()
             progress.update(task, description=problem.name)
             for jit in modes:
-                comparisons.append(_one(problem, repeats, jit))
+                comparisons.append(_one(problem, method, repeats, jit))
                 progress.advance(task)
     if as_json:
         print(json.dumps([c.to_dict() for c in comparisons], indent=2))
@@ -138,5 +153,13 @@ def _compare(names: Sequence[str], repeats: int, modes: Sequence[bool], as_json:
     return 0
 
 
-def _one(problem: testing.Problem, repeats: int, jit: bool) -> Comparison:
-    return compare(problem.fun, problem.x0, bounds=problem.bounds, jit_compile=jit, repeats=repeats, name=problem.name)
+def _one(problem: testing.Problem, method: str, repeats: int, jit: bool) -> Comparison:
+    return compare(
+        problem.fun,
+        problem.x0,
+        method=method,
+        bounds=problem.bounds,
+        jit_compile=jit,
+        repeats=repeats,
+        name=problem.name,
+    )

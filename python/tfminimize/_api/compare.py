@@ -48,7 +48,7 @@ class Comparison:
 
     Attributes
     ----------
-    name : str
+    name, method : str
     size : int
         Number of parameters.
     jit_compile : bool
@@ -80,6 +80,7 @@ class Comparison:
     default_blas_threads: int
     scipy_default_seconds: float
     x_difference: float
+    method: str = "L-BFGS-B"
     our_violation: float = 0.0
     scipy_violation: float = 0.0
     constrained: bool = False
@@ -124,6 +125,7 @@ class Comparison:
         }
         return {
             "name": self.name,
+            "method": self.method,
             "size": self.size,
             "jit_compile": self.jit_compile,
             "backend": self.ours.backend,
@@ -260,6 +262,7 @@ def compare(
         default_blas_threads=threads,
         scipy_default_seconds=statistics.median(seconds[by_scipy, threads]),
         x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
+        method=method,
         our_violation=violations[0],
         scipy_violation=violations[1],
         constrained=constrained,
@@ -275,7 +278,10 @@ def _table(c: Comparison) -> rich.table.Table:
     compiled = ", XLA" if c.jit_compile else ""
     gap = 0 if c.constrained else 1  # makes room for one more column
     shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
-    shown.title, shown.title_justify = f"{c.name}{compiled}: {c.size} parameters, backend {c.ours.backend}", "left"
+    shown.title, shown.title_justify = (
+        f"{c.name}{compiled}: {c.size} parameters, {c.method}, backend {c.ours.backend}",
+        "left",
+    )
     shown.add_column("", no_wrap=True)
     violation = ["violation"] if c.constrained else []
     for heading in ("BLAS", "f", "|Δx|", *violation, "nit", "nfev", "status", "time", "faster"):

@@ -18,6 +18,7 @@ from tfminimize._problem.bounds import PackedBounds, as_packed
 from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.violation import add_violation
+from tfminimize._scipy.bfgs import bfgs
 from tfminimize._scipy.lbfgsb import lbfgsb
 from tfminimize._scipy.slsqp import slsqp
 from tfminimize._solve import scipy_methods
@@ -38,7 +39,7 @@ __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
 Float64 = NDArray[np.float64]
 _LOGGER = logging.getLogger("tensorflow")
 
-_ON_ARRAYS = {"l-bfgs-b": lbfgsb, "slsqp": slsqp}
+_ON_ARRAYS = {"l-bfgs-b": lbfgsb, "slsqp": slsqp, "bfgs": bfgs}
 """The native methods on functions of arrays."""
 
 
@@ -406,7 +407,7 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         result = scipy_methods.minimize(
             lambda x, *args: tuple(loss_grad_func(x)),
             initial_val,
-            _ON_ARRAYS.get(name, name) if _is_native(name) else name,
+            _ON_ARRAYS[name] if _is_native(name) else name,
             self._formulation.parameters.layout,
             precision=functions.precision,
             descend=descend,
