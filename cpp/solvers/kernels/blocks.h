@@ -16,6 +16,10 @@ constexpr double kInfinity = __builtin_inf();
 
 // A pass works on this many tiles together: their part of W (2m + 1 lines each) stays in the first cache meanwhile.
 constexpr std::size_t kBlock = 16;
+// The same for a W that comes from memory. There it counts that lines are read nearly in their order.
+constexpr std::size_t kStreamBlock = 4;
+// How far ahead of its use, in tiles, a line of such a W is prefetched by ColumnSums.
+constexpr std::size_t kStreamAhead = 8;
 // This many columns keep their sums in registers together.
 constexpr std::size_t kColumnGroup = kParts == 1 ? 4 : kParts == 2 ? 2 : 1;
 // The work on a tile begins by prefetching the one this far ahead.
@@ -93,11 +97,15 @@ struct TileRange {
   std::size_t end;
 };
 
+/// Whether W is taken to come from memory, not from a cache.
+TFMINIMIZE_INLINE bool streams(const Vectors& v) { return num_chunks(v.n) > 1; }
+
 /// Calls block(begin, end) for each block of tiles.
 template <typename Block>
-TFMINIMIZE_INLINE void for_blocks(const TileRange& tiles, const Block& block) {
-  for (std::size_t begin = tiles.begin; begin < tiles.end; begin += kBlock) {
-    block(begin, least(begin + kBlock, tiles.end));
+TFMINIMIZE_INLINE void for_blocks(const Vectors& v, const TileRange& tiles, const Block& block) {
+  const std::size_t size = streams(v) ? kStreamBlock : kBlock;
+  for (std::size_t begin = tiles.begin; begin < tiles.end; begin += size) {
+    block(begin, least(begin + size, tiles.end));
   }
 }
 
@@ -193,13 +201,16 @@ void sum_lines(const Vectors& v, std::size_t lines, std::size_t first, std::size
 template <typename Element, std::size_t kVectors>
 class ColumnSums {
  public:
+  using Blocks = const BlockVector* const (&)[kVectors];
+
   /// lanes: kVectors · columns.count lines, of vector after vector.
-  TFMINIMIZE_INLINE ColumnSums(const TilesOf<Element>& w, const Columns& columns, double* lanes)
-      : w_(w), columns_(columns), lanes_(lanes) {
+  TFMINIMIZE_INLINE ColumnSums(const Vectors& v, const Columns& columns, double* lanes)
+      : w_(v.w), columns_(columns), lanes_(lanes), streams_(streams(v)) {
     for (std::size_t k = 0; k < kVectors * columns.count; ++k) store(lanes_ + k * kTile, zero());
   }
 
-  TFMINIMIZE_INLINE void add(std::size_t begin, std::size_t end, const BlockVector* const (&vectors)[kVectors]) {
+  TFMINIMIZE_INLINE void add(std::size_t begin, std::size_t end, Blocks vectors) {
+    if (streams_ && end - begin == kStreamBlock) return add_from_memory(begin, vectors);
     std::size_t k = 0;
     for (; k + kColumnGroup <= columns_.count; k += kColumnGroup) add_group<kColumnGroup>(k, begin, end, vectors);
     for (; k < columns_.count; ++k) add_group<1>(k, begin, end, vectors);
@@ -209,9 +220,9 @@ class ColumnSums {
   TFMINIMIZE_INLINE double* lane(std::size_t vector, std::size_t column) {
     return lanes_ + (vector * columns_.count + column) * kTile;
   }
+
   template <std::size_t kGroup>
-  TFMINIMIZE_INLINE void add_group(std::size_t k, std::size_t begin, std::size_t end,
-                                   const BlockVector* const (&vectors)[kVectors]) {
+  TFMINIMIZE_INLINE void add_group(std::size_t k, std::size_t begin, std::size_t end, Blocks vectors) {
     V8 sums[kVectors][kGroup];
     const Element* w[kGroup];
     for (std::size_t j = 0; j < kGroup; ++j) {
@@ -231,9 +242,42 @@ class ColumnSums {
     }
   }
 
+  /// Adds kStreamBlock tiles to the sums of one column after the other. Meanwhile it prefetches as many lines, in the
+  /// order that they have in memory: the columns of a tile, then those of the next.
+  __attribute__((noinline)) void add_from_memory(std::size_t begin, Blocks vectors) {
+    const ColumnSums here = *this;  // Stays in registers, as nothing that is stored can change it.
+    V8 a[kVectors][kStreamBlock];
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      for (std::size_t t = 0; t < kStreamBlock; ++t) a[i][t] = load(vectors[i]->at(t));
+    }
+    const std::size_t stride = here.w_.columns * kTile;
+    const Element* first_tile = here.w_.at(begin, 0);
+    const Element* tile_ahead = first_tile + kStreamAhead * stride;
+    const std::int32_t* const end = here.columns_.ids + here.columns_.count;
+    const std::int32_t* ahead = here.columns_.ids;
+    double* lane = here.lanes_;
+    const std::size_t lanes = here.columns_.count * kTile;
+    for (const std::int32_t* id = here.columns_.ids; id < end; ++id, lane += kTile) {
+      const Element* w = first_tile + static_cast<std::size_t>(*id) * kTile;
+      V8 sums[kVectors];
+      for (std::size_t i = 0; i < kVectors; ++i) sums[i] = load(lane + i * lanes);
+      for (std::size_t t = 0; t < kStreamBlock; ++t) {
+        const V8 column = load(w + t * stride);
+        for (std::size_t i = 0; i < kVectors; ++i) sums[i] = sums[i] + column * a[i][t];
+        __builtin_prefetch(tile_ahead + static_cast<std::size_t>(*ahead) * kTile, 0, 3);
+        if (++ahead == end) {
+          ahead = here.columns_.ids;
+          tile_ahead += stride;
+        }
+      }
+      for (std::size_t i = 0; i < kVectors; ++i) store(lane + i * lanes, sums[i]);
+    }
+  }
+
   const TilesOf<Element> w_;
   const Columns columns_;
   double* const lanes_;
+  const bool streams_;
 };
 
 template <typename Element>

@@ -49,21 +49,22 @@ DirectionSums bounded_direction(const Vectors& vectors, const double* from, cons
   const std::size_t lines = 2 * dot_columns.count;
   const auto chunk = [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
     const TilesOf<Element> w(v.w);
+    const bool prefetches = streams(v) && dot_columns.count > 1;
     V8 slope = zero();
     V8 squared_norm = zero();
     V8 max_step = broadcast(kInfinity);
     M8 clipped = {};
-    ColumnSums<Element, 1> free_sums(w, dot_columns, lanes);
-    ColumnSums<Element, 1> active_sums(w, dot_columns, lanes + dot_columns.count * kTile);
+    ColumnSums<Element, 1> free_sums(v, dot_columns, lanes);
+    ColumnSums<Element, 1> active_sums(v, dot_columns, lanes + dot_columns.count * kTile);
     BlockVector free_d;
     BlockVector active_d;
     for_blocks(
-        tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        v, tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
           bool any_free = false;
           M8 others_move = {};
           for_tiles<true>(
               v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
-                if (dot_columns.count > 1) w.prefetch(t + kAhead);
+                if (prefetches) w.prefetch(t + kAhead);
                 const V8 x = x_has_moved ? load(from + t * kTile) : load(tile.x);
                 const V8 g = load(tile.g);
                 const V8 lower = load(tile.lower);
@@ -187,11 +188,11 @@ void update(const Vectors& vectors, std::size_t s_column, double scale, std::siz
   over_chunks<Nothing>(
       vectors, lines, [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
         const TilesOf<Element> w(v.w);
-        ColumnSums<Element, 2> sums(w, columns, lanes);
+        ColumnSums<Element, 2> sums(v, columns, lanes);
         BlockVector block_y;
         BlockVector block_g;
         for_blocks(
-            tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+            v, tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
               for_tiles<false>(
                   v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
                     const V8 g = load(tile.g);
@@ -219,11 +220,11 @@ CauchySums bounded_update(const Vectors& vectors, std::size_t s_column, double s
     V8 first_breakpoint = broadcast(kInfinity);
     M8 num_breakpoints = {};
     M8 num_moving = {};
-    ColumnSums<Element, 2> sums(w, columns, lanes);
+    ColumnSums<Element, 2> sums(v, columns, lanes);
     BlockVector free_y;
     BlockVector block_d;
     for_blocks(
-        tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+        v, tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
           M8 used = {};
           for_tiles<true>(
               v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
@@ -275,10 +276,10 @@ void gradient_dots(const Vectors& vectors, const Columns& columns, double* g_dot
       vectors,
       columns.count, [&](const Vectors& v, const TileRange& tiles, double* lanes) __attribute__((always_inline)) {
         const TilesOf<Element> w(v.w);
-        ColumnSums<Element, 1> sums(w, columns, lanes);
+        ColumnSums<Element, 1> sums(v, columns, lanes);
         BlockVector block_g;
         for_blocks(
-            tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
+            v, tiles, [&](std::size_t begin, std::size_t end) __attribute__((always_inline)) {
               for_tiles<false>(
                   v, begin, end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
                     store(block_g.at(t - begin), load(tile.g));
