@@ -9,6 +9,9 @@ namespace {
 
 using solvers::Request;
 
+/// Rows that a record has room for at first, so that it does not grow step by step in a short solve.
+constexpr std::size_t kFewRows = 32;
+
 /// One solve.
 class Loop {
  public:
@@ -23,6 +26,7 @@ class Loop {
         earlier_(history == nullptr ? 0 : history->seconds),
         stopwatch_(callbacks.poll, solver.maxtime() - earlier_) {
     if (solver.nfev() > 0) limit(stopwatch_.deadline());
+    if (records_) history->rows.reserve(history->rows.size() + kFewRows);
   }
   ~Loop() {
     limit(kNever);

@@ -7,10 +7,10 @@ namespace tfminimize::solvers {
 
 /// Whether no value is NaN or infinite.
 inline bool all_finite(Span<const double> values) {
-  // x - x is zero, unless x is not finite. A sum has no branch that would keep the loop from being vectorized.
-  double sum = 0;
-  for (const double value : values) sum += value - value;
-  return sum == 0;
+  // x - x is zero, unless x is not finite. There is no branch that would keep the loop from being vectorized.
+  bool all = true;
+  for (const double value : values) all &= value - value == 0;
+  return all;
 }
 
 }  // namespace tfminimize::solvers

@@ -50,5 +50,29 @@ TEST(BoundsTest, ProjectionMovesOnlyWhatIsOutside) {
   EXPECT_TRUE(is_within(x, lower, upper));
 }
 
+TEST(BoundsTest, ProjectedGradientNormFindsTheLargestAnywhere) {
+  for (const std::size_t n : {1, 2, 3, 4, 5, 8, 11, 33}) {
+    const Vector x(n, 0);
+    const Vector near(n, -0.5);
+    const Vector far(n, 5);
+    for (std::size_t i = 0; i < n; ++i) {
+      Vector g(n, 0.25);
+      g[i] = 2;
+      EXPECT_EQ(projected_gradient_norm(x, g, {}, {}), 2) << n << ' ' << i;
+      EXPECT_EQ(projected_gradient_norm(x, g, near, far), 0.5) << n << ' ' << i;
+      g[i] = -3;
+      EXPECT_EQ(projected_gradient_norm(x, g, {}, {}), 3) << n << ' ' << i;
+      EXPECT_EQ(projected_gradient_norm(x, g, near, far), 3) << n << ' ' << i;
+      g[i] = -kInf;
+      EXPECT_EQ(projected_gradient_norm(x, g, {}, {}), kInf) << n << ' ' << i;
+      EXPECT_EQ(projected_gradient_norm(x, g, near, far), 5) << n << ' ' << i;
+      g[i] = kNaN;
+      EXPECT_TRUE(std::isnan(projected_gradient_norm(x, g, {}, {}))) << n << ' ' << i;
+      EXPECT_TRUE(std::isnan(projected_gradient_norm(x, g, near, far))) << n << ' ' << i;
+    }
+  }
+  EXPECT_EQ(projected_gradient_norm({}, {}, {}, {}), 0);
+}
+
 }  // namespace
 }  // namespace tfminimize::solvers
