@@ -137,6 +137,10 @@ TFMINIMIZE_INLINE void add(CauchySums& total, const CauchySums& chunk) {
   total.num_breakpoints += chunk.num_breakpoints;
   total.num_moving += chunk.num_moving;
 }
+TFMINIMIZE_INLINE void add(Truncation& total, const Truncation& chunk) {
+  if (chunk.ratio < total.ratio) total = chunk;
+}
+TFMINIMIZE_INLINE void add(std::size_t& total, std::size_t chunk) { total += chunk; }
 TFMINIMIZE_INLINE void add(bool& total, bool chunk) { total |= chunk; }
 
 /// The result of a pass that writes only.
@@ -168,6 +172,14 @@ struct Pass {
   }
 };
 
+/// The result of one of several chunks, after a pass with so many lines.
+template <typename Result>
+TFMINIMIZE_INLINE Result result_of_chunk(const Vectors& v, std::size_t lines, std::size_t chunk) {
+  Result result;
+  __builtin_memcpy(static_cast<void*>(&result), Scratch{v.scratch, lines}.result(chunk), sizeof result);
+  return result;
+}
+
 /// Calls body(v, tiles, lines) for each chunk, in several threads if there are many, and adds up the results in the
 /// order of the chunks. lines: so many lines of eight doubles, of the chunk's own.
 template <typename Result, typename Body>
@@ -178,13 +190,8 @@ TFMINIMIZE_INLINE Result over_chunks(const Vectors& vectors, std::size_t lines, 
   if (count == 1) return on_chunk<Result>(body, vectors, {0, tiles}, scratch.line(0, 0));
   const Pass<Result, Body> pass{body, vectors, scratch, tiles};
   run_in_threads(count, &Pass<Result, Body>::run, &pass);
-  Result total;
-  __builtin_memcpy(static_cast<void*>(&total), scratch.result(0), sizeof total);
-  for (std::size_t chunk = 1; chunk < count; ++chunk) {
-    Result result;
-    __builtin_memcpy(static_cast<void*>(&result), scratch.result(chunk), sizeof result);
-    add(total, result);
-  }
+  auto total = result_of_chunk<Result>(vectors, lines, 0);
+  for (std::size_t chunk = 1; chunk < count; ++chunk) add(total, result_of_chunk<Result>(vectors, lines, chunk));
   return total;
 }
 

@@ -270,6 +270,76 @@ CauchySums bounded_update(const Vectors& vectors, std::size_t s_column, double s
   return result;
 }
 
+std::size_t breakpoints(const Vectors& vectors, const std::uint8_t* positions, double after, double limit,
+                        Breakpoint* found) {
+  constexpr std::size_t kRows = kChunk * kTile;
+  // Each chunk has the part of `found` that its own variables could fill.
+  const auto chunk = [&](const Vectors& v, const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+    Breakpoint* const begin = found + tiles.begin * kTile;
+    Breakpoint* end = begin;
+    for_tiles<true>(
+        v, tiles.begin, tiles.end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+          const V8 x = load(tile.x);
+          const V8 d = negative(load(tile.g));
+          const V8 at = select(d < zero(), load(tile.lower) - x, load(tile.upper) - x) / d;
+          M8 meets = (d != zero()) & (broadcast(after) < at) & (at <= broadcast(limit));
+          if (!any(meets)) return;
+          meets = meets & lanes_at(positions + t * kTile, kFree);
+          double lanes[kTile];
+          double is_met[kTile];
+          store(lanes, at);
+          store(is_met, select(meets, broadcast(1), zero()));
+          for (std::size_t k = 0; k < kTile; ++k) {
+            if (is_met[k] != 0) *end++ = {lanes[k], t * kTile + k};
+          }
+        });
+    return static_cast<std::size_t>(end - begin);
+  };
+  const auto total = over_chunks<std::size_t>(vectors, 0, chunk);
+  std::size_t count = 0;
+  for (std::size_t i = 0; count < total; ++i) {
+    const std::size_t size = num_chunks(vectors.n) == 1 ? total : result_of_chunk<std::size_t>(vectors, 0, i);
+    for (std::size_t k = 0; k < size; ++k) found[count++] = found[i * kRows + k];
+  }
+  return total;
+}
+
+template <typename Element>
+Truncation truncate(const Vectors& vectors, const std::uint8_t* positions, double cauchy_step, const Combination& step,
+                    std::size_t d_column) {
+  const auto chunk = [&](const Vectors& v, const TileRange& tiles, double* /*lines*/) __attribute__((always_inline)) {
+    const TilesOf<Element> w(v.w);
+    Truncation shortest;
+    for_tiles<true>(
+        v, tiles.begin, tiles.end, [&](std::size_t t, const TileVectors& tile) __attribute__((always_inline)) {
+          w.prefetch(t + kAhead);
+          const V8 g = load(tile.g);
+          V8 d = broadcast(step.g_coefficient) * g;
+          for (std::size_t k = 0; k < step.columns.count; ++k) {
+            d = d + broadcast(step.coefficients[k]) * load(w.at(t, static_cast<std::size_t>(step.columns.ids[k])));
+          }
+          d = select(lanes_at(positions + t * kTile, kFree), d, zero());
+          store(w.at(t, d_column), rounded<Element>(d));
+          const V8 from = load(v.start + t * kTile) - broadcast(cauchy_step) * g;
+          const M8 falls = d < zero();
+          const V8 room = select(falls, load(tile.lower), load(tile.upper)) - from;
+          // Rounding may put the Cauchy point outside of the bounds.
+          const M8 is_outside = (falls & (zero() <= room)) | but_not(room <= zero(), falls);
+          const V8 ratio = select(is_outside, zero(), room / d);
+          if (!any((d != zero()) & (ratio < broadcast(shortest.ratio)))) return;
+          double ratios[kTile];
+          double ds[kTile];
+          store(ratios, ratio);
+          store(ds, d);
+          for (std::size_t k = 0; k < kTile; ++k) {
+            if (ds[k] != 0 && ratios[k] < shortest.ratio) shortest = {ratios[k], t * kTile + k, ds[k]};
+          }
+        });
+    return shortest;
+  };
+  return over_chunks<Truncation>(vectors, 0, chunk);
+}
+
 template <typename Element>
 void gradient_dots(const Vectors& vectors, const Columns& columns, double* g_dots) {
   over_chunks<Nothing>(
@@ -300,6 +370,8 @@ constexpr Kernels kernels_of() {
           trial<Element>,
           update<Element>,
           bounded_update<Element>,
+          breakpoints,
+          truncate<Element>,
           gradient_dots<Element>};
 }
 

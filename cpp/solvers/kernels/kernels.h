@@ -115,6 +115,19 @@ struct CauchySums {
   std::size_t num_moving = 0;                 ///< Variables with d_c != 0.
 };
 
+/// The point of the projected steepest descent path at which a variable meets a bound.
+struct Breakpoint {
+  double t;
+  std::size_t variable;
+};
+
+/// How much of a step the bounds allow.
+struct Truncation {
+  double ratio = 1;          ///< The largest part of the step, at most 1, that no free variable leaves its bounds on.
+  std::size_t variable = 0;  ///< The first one that allows no more, if ratio < 1,
+  double d = 0;              ///< and its element of the step.
+};
+
 /// The loops over n, compiled for one level of x86-64. All levels give the same bits: they add up eight partial sums,
 /// one for each row of a tile, in a fixed tree, and use no fused multiply-add. Over many chunks they run in threads.
 ///
@@ -150,6 +163,16 @@ struct Kernels {
   CauchySums (*bounded_update)(const Vectors& v, std::size_t s_column, double scale, std::size_t y_column,
                                const std::uint8_t* positions, std::uint8_t* new_positions, const Columns& columns,
                                double* y_dots, double* d_dots);
+
+  /// Writes the breakpoints at t in (after, limit] of the free variables to `found`, [n], in the order of the
+  /// variables. Returns how many there are.
+  std::size_t (*breakpoints)(const Vectors& v, const std::uint8_t* positions, double after, double limit,
+                             Breakpoint* found);
+
+  /// W[:, d_column] = step for the free variables and 0 for the others, and how far it leads within the bounds from the
+  /// Cauchy point, start - cauchy_step·g.
+  Truncation (*truncate)(const Vectors& v, const std::uint8_t* positions, double cauchy_step, const Combination& step,
+                         std::size_t d_column);
 
   /// W[:, columns]ᵀg, if the solver stores no pair. For a problem without bounds.
   void (*gradient_dots)(const Vectors& v, const Columns& columns, double* g_dots);

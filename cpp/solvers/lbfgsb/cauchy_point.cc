@@ -19,14 +19,9 @@ class BreakpointQueue {
   bool empty() const { return size_ == 0; }
   double limit() const { return limit_; }
 
-  /// Adds the breakpoints up to `limit` that it does not have yet.
+  /// Adds the breakpoints up to `limit` that it has not had yet. The queue must be empty.
   void extend(double limit) {
-    for (std::size_t i = 0; i < v_.n; ++i) {
-      const double d = -v_.gradient[i];
-      if (d == 0 || positions_[i] != kFree) continue;
-      const double t = ((d < 0 ? v_.lower[i] : v_.upper[i]) - v_.x[i]) / d;
-      if (t > limit_ && t <= limit) storage_[size_++] = {t, i};
-    }
+    size_ = kernels().breakpoints(v_, positions_, limit_, limit, storage_.data());
     std::make_heap(storage_.begin(), storage_.begin() + size_, later);
     limit_ = limit;
   }

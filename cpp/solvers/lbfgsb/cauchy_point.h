@@ -11,12 +11,6 @@
 
 namespace tfminimize::solvers {
 
-/// The point of the projected steepest descent path at which a variable meets a bound.
-struct Breakpoint {
-  double t;
-  std::size_t variable;
-};
-
 /// The first local minimizer of the quadratic model along the projected steepest descent path P(x - t·g)
 /// (R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, SIAM J. Sci. Comput. 16 (1995), algorithm CP).
 ///

@@ -190,32 +190,13 @@ std::optional<Combination> QuasiNewtonModel::subspace_step() {
 
 DirectionSums QuasiNewtonModel::truncate(const Combination& step) {
   const std::size_t d_column = matrix_.direction_column();
-  double alpha = 1;
-  std::size_t blocking = v_.n;
-  double blocking_d = 0;
-  for (std::size_t i = 0; i < v_.n; ++i) {
-    double d = 0;
-    if (positions_[i] == kFree) {
-      d = step.g_coefficient * v_.gradient[i];
-      for (std::size_t k = 0; k < step.columns.count; ++k) {
-        d += step.coefficients[k] * v_.w.element(i, static_cast<std::size_t>(step.columns.ids[k]));
-      }
-    }
-    v_.w.set_element(i, d_column, d);
-    if (d == 0) continue;
-    const double cauchy_point = v_.start[i] - cauchy_.step() * v_.gradient[i];
-    const double room = (d < 0 ? v_.lower[i] : v_.upper[i]) - cauchy_point;
-    const double ratio = (d < 0 ? room >= 0 : room <= 0) ? 0 : room / d;
-    if (ratio < alpha) {
-      alpha = ratio;
-      blocking = i;
-      blocking_d = d;
-    }
-  }
+  const Truncation shortest = kernels_.truncate(v_, positions_.data(), cauchy_.step(), step, d_column);
   // The blocking variable must end exactly at its bound: it goes far beyond and is clipped.
-  if (blocking < v_.n) v_.w.set_element(blocking, d_column, std::copysign(v_.w.largest(), blocking_d));
+  if (shortest.ratio < 1) {
+    v_.w.set_element(shortest.variable, d_column, std::copysign(v_.w.largest(), shortest.d));
+  }
   const auto column = static_cast<std::int32_t>(d_column);
-  return step_from_cauchy_point(v_.start, cauchy_.step(), {0, &alpha, {&column, 1}});
+  return step_from_cauchy_point(v_.start, cauchy_.step(), {0, &shortest.ratio, {&column, 1}});
 }
 
 bool QuasiNewtonModel::update_free_set() {

@@ -90,6 +90,26 @@ Use bounded_update(std::size_t columns, bool stores_pair) {
           }};
 }
 
+Use breakpoints(double after, double limit) {
+  return {"breakpoints", true, [=](const Kernels& k, KernelProblem& p) {
+            std::vector<Breakpoint> found(p.n);
+            found.resize(k.breakpoints(p.view(), p.positions.data(), after, limit, found.data()));
+            Vector result;
+            for (const Breakpoint& point : found) {
+              result.insert(result.end(), {point.t, static_cast<double>(point.variable)});
+            }
+            return result;
+          }};
+}
+
+Use truncate(std::size_t columns) {
+  return {"truncate", true, [=](const Kernels& k, KernelProblem& p) {
+            const Truncation shortest =
+                k.truncate(p.view(), p.positions.data(), 0.3, p.combination(columns), KernelProblem::kDirectionColumn);
+            return Vector{shortest.ratio, static_cast<double>(shortest.variable), shortest.d};
+          }};
+}
+
 Use gradient_dots(std::size_t columns) {
   return {"gradient_dots", false, [=](const Kernels& k, KernelProblem& p) {
             Vector g_dots(columns);
@@ -100,13 +120,15 @@ Use gradient_dots(std::size_t columns) {
 
 /// Every kernel, with every number of columns, as they are worked on in groups.
 std::vector<Use> all_uses() {
-  std::vector<Use> uses = {move(false), move(true), trial(false), trial(true), update(4, 1)};
+  std::vector<Use> uses = {
+      move(false), move(true), trial(false), trial(true), update(4, 1), breakpoints(-1, 1e300), breakpoints(0.5, 2)};
   for (std::size_t columns = 0; columns <= KernelProblem::kColumns; ++columns) {
     uses.push_back(direction(columns));
     uses.push_back(bounded_direction(columns, KernelProblem::kColumns - columns, columns % 2 == 0));
     uses.push_back(update(columns, 0.7));
     uses.push_back(bounded_update(columns, true));
     uses.push_back(bounded_update(columns, false));
+    uses.push_back(truncate(columns));
     uses.push_back(gradient_dots(columns));
   }
   return uses;
@@ -205,9 +227,10 @@ class KernelThreadsTest : public ::testing::TestWithParam<Storage> {
 
 TEST_P(KernelThreadsTest, BitsAreThoseOfOneThread) {
   constexpr std::size_t kSize = kFewest * kChunk * kTile - 3;
-  for (const Use& use : {direction(9), bounded_direction(4, 5, false), bounded_direction(4, 5, true), move(false),
-                         move(true), trial(false), trial(true), update(9, 0.7), bounded_update(9, true),
-                         bounded_update(9, false), gradient_dots(5)}) {
+  for (const Use& use :
+       {direction(9), bounded_direction(4, 5, false), bounded_direction(4, 5, true), move(false), move(true),
+        trial(false), trial(true), update(9, 0.7), bounded_update(9, true), bounded_update(9, false),
+        breakpoints(-1, 1e300), breakpoints(0.5, 2), truncate(9), gradient_dots(5)}) {
     KernelProblem expected(kSize, use.bounded, GetParam());
     set_num_threads(1);
     const Vector expected_result = use.run(kernels(GetParam()), expected);

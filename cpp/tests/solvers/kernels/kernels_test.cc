@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "tests/solvers/kernels/kernel_problem.h"
 
@@ -318,6 +320,49 @@ TEST_P(KernelsOfSizeTest, BoundedUpdateFindsWhoIsAtABoundAndStays) {
     if (p.gradient[i] >= 0 && p.x[i] <= p.lower[i]) expected = kAtLower;
     if (p.lower[i] == p.upper[i]) expected = kFixed;
     EXPECT_EQ(p.new_positions[i], expected) << i;
+  }
+}
+
+TEST_P(KernelsOfSizeTest, BreakpointsAreThoseOfFreeVariablesWithinTheLimits) {
+  for (const auto& [after, limit] : {std::pair{-1.0, 1e300}, std::pair{0.5, 2.0}, std::pair{3.0, 2.0}}) {
+    KernelProblem p = problem(true);
+    std::vector<Breakpoint> found(n_);
+    found.resize(kernels_.breakpoints(p.view(), p.positions.data(), after, limit, found.data()));
+    auto next = found.begin();
+    for (std::size_t i = 0; i < n_; ++i) {
+      const double d = -p.gradient[i];
+      const double t = ((d < 0 ? p.lower[i] : p.upper[i]) - p.x[i]) / d;
+      if (p.positions[i] != kFree || d == 0 || !(after < t && t <= limit)) continue;
+      ASSERT_NE(next, found.end());
+      EXPECT_EQ(next->variable, i);
+      EXPECT_EQ(next->t, t);
+      ++next;
+    }
+    EXPECT_EQ(next, found.end());
+  }
+}
+
+TEST_P(KernelsOfSizeTest, TruncateFindsTheFirstVariableThatAllowsLeast) {
+  constexpr double kCauchyStep = 0.3;
+  for (const double size : {1.0, 1e-9}) {
+    KernelProblem p = problem(true);
+    for (double& coefficient : p.coefficients) coefficient *= size;
+    KernelProblem before = p;
+    Combination step = before.combination(6);
+    step.g_coefficient *= size;
+    const Truncation actual = kernels_.truncate(p.view(), p.positions.data(), kCauchyStep, step, kDirection);
+    Truncation expected;
+    for (std::size_t i = 0; i < n_; ++i) {
+      const double d = p.positions[i] == kFree ? combined(before, step, i) : 0;
+      EXPECT_EQ(p.element(i, kDirection), p.stored(d)) << i;
+      if (d == 0) continue;
+      const double room = (d < 0 ? p.lower[i] : p.upper[i]) - (p.start[i] - kCauchyStep * p.gradient[i]);
+      const double ratio = (d < 0 ? room >= 0 : room <= 0) ? 0 : room / d;
+      if (ratio < expected.ratio) expected = {ratio, i, d};
+    }
+    EXPECT_EQ(actual.ratio, expected.ratio);
+    EXPECT_EQ(actual.variable, expected.variable);
+    EXPECT_EQ(actual.d, expected.d);
   }
 }
 
