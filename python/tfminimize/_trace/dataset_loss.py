@@ -97,7 +97,7 @@ class BatchSum(NamedTuple):
         _, *totals = tf.while_loop(
             lambda i, *_: i < count,
             body,
-            (tf.constant(0), *self._zeros(terms, specs, shapes)),
+            (tf.constant(0, tf.int64), *self._zeros(terms, specs, shapes)),
             parallel_iterations=1,
             maximum_iterations=count,
         )
@@ -105,7 +105,7 @@ class BatchSum(NamedTuple):
         if is_mean:
             totals = [*(total * size for total in totals[: len(shapes)]), *totals[len(shapes) :]]
         if rest:
-            last = terms(batch(tf.constant(count * size), rest))
+            last = terms(batch(tf.constant(count * size, tf.int64), rest))
             totals = _added(totals, last, float(rest if is_mean else 1), len(shapes))
         return [*(total / rows for total in totals[: len(shapes)]), *totals[len(shapes) :]] if is_mean else totals
 
@@ -284,8 +284,8 @@ def _rows(batch: Any) -> tf.Tensor:
 
 def _slice(leaf: tf.Tensor, begin: tf.Tensor, length: int) -> tf.Tensor:
     rest = leaf.shape[1:]
-    start = tf.concat([[begin], tf.zeros(len(rest), tf.int32)], 0)
-    return tf.ensure_shape(tf.slice(leaf, start, [length, *rest]), [length, *rest])
+    start = tf.concat([[begin], tf.zeros(len(rest), tf.int64)], 0)
+    return tf.ensure_shape(tf.slice(leaf, start, tf.constant([length, *rest], tf.int64)), [length, *rest])
 
 
 def _added(totals: Sequence[tf.Tensor], terms: Sequence[tf.Tensor], weight: Any, num_weighted: int) -> list[tf.Tensor]:
