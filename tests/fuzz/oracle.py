@@ -88,6 +88,7 @@ def _is_refused(call: Call) -> bool:
     no_constraints = not takes_constraints and call.constraints != "none"
     no_bounds = call.method in ("BFGS", "CG", "Newton-CG", "trust-krylov", "trust-exact") and call.bounds != "none"
     no_callback = call.callback != "none" and call.entry in ("ops", "ops in a function")
+    no_callback = no_callback or (call.callback == "result" and call.method in ("TNC", "COBYLA", "COBYQA"))
     no_bounds = no_bounds or (call.x0 == "scalar" and call.bounds == "Bounds")  # Bounds turns numbers into vectors
     return no_constraints or no_bounds or no_callback or call.loss == "tf.function" or call.dtype != "float64"
 

@@ -26,9 +26,8 @@ class Problem:
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
         methods.check_constraints(self.method, constraints)
-        self.has_constraints = has_constraints(constraints)
         self.packed_constraints: Constraints | None = None
-        if self.method == "slsqp" or self.has_constraints:
+        if self.method == "slsqp" or has_constraints(constraints):
             self.packed_constraints = Constraints(constraints, parameters, self.method)
         packed = as_packed(bounds, parameters)
         self.packed_bounds: tuple[Any, Any] = packed.low, packed.high
