@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
 
 __all__ = [
     "BFGS_DEFAULTS",
@@ -222,6 +223,8 @@ def _flag(name: str, value: Any) -> bool:
 def _inverse_hessian(name: str, value: Any) -> Float64:
     """A symmetric, positive definite matrix; its size is checked by who knows x."""
     try:
+        if isinstance(value, LinearOperator):
+            value = value @ np.eye(value.shape[1])
         matrix = np.ascontiguousarray(value.todense() if hasattr(value, "todense") else value, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is a {type(value).__name__}, not a matrix of numbers: {error}") from None
