@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <list>
+#include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,18 +23,6 @@ namespace {
 
 using Progress = std::optional<py::function>;
 
-/// TensorFlow's dtype of this name. Throws py::value_error for dtypes that are not plain numbers, such as strings.
-TF_DataType parse_any_dtype(const std::string& name) {
-  static const std::unordered_map<std::string, TF_DataType> kDtypes{
-      {"float64", TF_DOUBLE}, {"float32", TF_FLOAT},       {"float16", TF_HALF},         {"bfloat16", TF_BFLOAT16},
-      {"int64", TF_INT64},    {"int32", TF_INT32},         {"int16", TF_INT16},          {"int8", TF_INT8},
-      {"uint64", TF_UINT64},  {"uint32", TF_UINT32},       {"uint16", TF_UINT16},        {"uint8", TF_UINT8},
-      {"bool", TF_BOOL},      {"complex64", TF_COMPLEX64}, {"complex128", TF_COMPLEX128}};
-  const auto found = kDtypes.find(name);
-  if (found == kDtypes.end()) throw py::value_error("An input of a batch has dtype " + name + ", which is no number.");
-  return found->second;
-}
-
 /// The values of one input for all `count` problems.
 BatchedInput make_input(std::size_t position, const py::array& array, std::size_t count) {
   if ((array.flags() & py::array::c_style) == 0 || array.ndim() == 0 ||
@@ -44,7 +32,12 @@ BatchedInput make_input(std::size_t position, const py::array& array, std::size_
   }
   BatchedInput input;
   input.position = position;
-  input.dtype = parse_any_dtype(py::str(array.dtype().attr("name")));
+  const std::optional<TF_DataType> dtype = number_dtype(array.dtype());
+  if (!dtype) {
+    throw py::value_error("The array for input " + std::to_string(position) + " has dtype " +
+                          std::string(py::str(array.dtype())) + ", which is no number.");
+  }
+  input.dtype = *dtype;
   input.shape.assign(array.shape() + 1, array.shape() + array.ndim());
   input.bytes = static_cast<std::size_t>(array.nbytes()) / count;
   input.count = count;

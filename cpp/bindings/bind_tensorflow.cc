@@ -56,6 +56,39 @@ TF_DataType parse_dtype(const std::string& dtype, const std::string& name) {
   throw py::value_error(name + " is '" + dtype + "'; it must be 'float64' or 'float32'.");
 }
 
+std::optional<TF_DataType> number_dtype(const py::dtype& dtype) {
+  if (dtype.byteorder() != '=' && dtype.byteorder() != '|') return std::nullopt;
+  const auto size = dtype.itemsize();
+  switch (dtype.kind()) {
+    case 'f':
+      if (size == 8) return TF_DOUBLE;
+      if (size == 4) return TF_FLOAT;
+      if (size == 2) return TF_HALF;
+      break;
+    case 'i':
+      if (size == 8) return TF_INT64;
+      if (size == 4) return TF_INT32;
+      if (size == 2) return TF_INT16;
+      if (size == 1) return TF_INT8;
+      break;
+    case 'u':
+      if (size == 8) return TF_UINT64;
+      if (size == 4) return TF_UINT32;
+      if (size == 2) return TF_UINT16;
+      if (size == 1) return TF_UINT8;
+      break;
+    case 'c':
+      if (size == 16) return TF_COMPLEX128;
+      if (size == 8) return TF_COMPLEX64;
+      break;
+    case 'b':
+      return TF_BOOL;
+    default:  // bfloat16 is not one of NumPy's own.
+      if (py::str(dtype.attr("name")).cast<std::string>() == "bfloat16") return TF_BFLOAT16;
+  }
+  return std::nullopt;
+}
+
 TFE_Context* parse_context(const py::capsule& context) {
   if (context.name() != nullptr) {
     throw py::type_error(std::string("context is a capsule of ") + context.name() +

@@ -11,6 +11,16 @@
 namespace tfminimize::bindings {
 namespace {
 
+/// A copy of an array's elements. Throws py::type_error unless they are numbers in the machine's byte order.
+InputTensor array_copy(const py::object& object, const std::string& name) {
+  const py::array array = py::array::ensure(object, py::array::c_style);
+  const auto dtype = array ? number_dtype(array.dtype()) : std::nullopt;
+  if (!dtype)
+    throw py::type_error(name + " is an array of dtype " + std::string(py::str(array.dtype())) +
+                         ", which is no number.");
+  return xla::aligned_copy(array.data(), *dtype, static_cast<std::size_t>(array.nbytes()));
+}
+
 class PyXlaCall final : public PyCall {
  public:
   PyXlaCall(std::shared_ptr<xla::XlaProgram> program, py::tuple inputs)
@@ -24,8 +34,9 @@ class PyXlaCall final : public PyCall {
     };
   }
 
-  /// Returns the memory of an EagerTensor on the host.
+  /// Returns the memory of an EagerTensor on the host, or a copy of a NumPy array.
   InputTensor tensor(const py::capsule& context, const py::object& tensor, const std::string& name) const override {
+    if (py::isinstance<py::array>(tensor)) return array_copy(tensor, name);
     tfe::TensorHandle handle = tensor_handle(tensor, name);
     TFE_Context* pointer = parse_context(context);
     const GilReleased no_gil;  // the computation of the tensor may need it

@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_BINDINGS_TENSORFLOW_H_
 #define TFMINIMIZE_BINDINGS_TENSORFLOW_H_
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <exception>
@@ -29,6 +30,10 @@ const BoundTensorFlow& bound_tensorflow();
 
 /// TensorFlow's dtype of this name. Throws py::value_error unless it is 'float64' or 'float32'.
 TF_DataType parse_dtype(const std::string& dtype, const std::string& name);
+
+/// TensorFlow's dtype for NumPy's; nothing for dtypes that are not plain numbers, such as strings, and for numbers in
+/// another byte order than the machine's.
+std::optional<TF_DataType> number_dtype(const py::dtype& dtype);
 
 /// The TensorFlow context in a capsule. Throws py::type_error for a capsule of something else.
 TFE_Context* parse_context(const py::capsule& context);

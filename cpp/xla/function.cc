@@ -6,15 +6,12 @@
 #include <utility>
 
 namespace tfminimize::xla {
-namespace {
 
 InputTensor aligned_copy(const void* data, TF_DataType dtype, std::size_t bytes) {
   const auto buffer = std::make_shared<solvers::AlignedArray<unsigned char>>(bytes);
   if (bytes > 0) std::memcpy(buffer->data(), data, bytes);
   return {std::shared_ptr<const void>(buffer, buffer->data()), dtype, bytes};
 }
-
-}  // namespace
 
 InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor) {
   const tfe::TfStatus status(api);

@@ -14,6 +14,9 @@
 
 namespace tfminimize::xla {
 
+/// A copy of these bytes, aligned.
+InputTensor aligned_copy(const void* data, TF_DataType dtype, std::size_t bytes);
+
 /// The memory of a tensor on the host: its own, or a copy if it is on another device or not aligned.
 InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor);
 

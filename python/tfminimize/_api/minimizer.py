@@ -91,6 +91,7 @@ class Minimizer:
         args: Any = None,
         *,
         data: Any = None,
+        bounds: Any = None,
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
@@ -110,6 +111,9 @@ class Minimizer:
             Default: those of the constructor. New shapes, dtypes or Python values retrace.
         data : optional
             Other data for a `DatasetLoss`; the same shapes and dtypes do not retrace.
+        bounds : optional
+            Other bounds for this solve, in the forms of the constructor's, which are the default. Nothing is traced or
+            compiled anew.
         tol, callback, options, history, state, warm_start, assign_each_iteration : optional
             As in `tfminimize.minimize`.
 
@@ -123,9 +127,10 @@ class Minimizer:
         elif x0 is None:
             x0 = self._x0
         args = self._with_data(self._args if args is None else args, data)
+        problem = self._problem if bounds is None else self._problem.with_bounds(bounds, self._program.parameters)
         return solve(
             self._program,
-            self._problem,
+            problem,
             x0,
             args,
             tol=tol,

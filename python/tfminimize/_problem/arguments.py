@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -29,7 +30,8 @@ class Arguments:
 
     Attributes
     ----------
-    tensors : list of tf.Tensor
+    data : list of tf.Tensor or ndarray
+        What is passed: machine code reads arrays of numbers as they are, which saves making tensors.
     key : hashable
         Two ``args`` with the same key use the same trace.
     is_constant : bool
@@ -45,21 +47,29 @@ class Arguments:
             raise ValueError(
                 f"args has a dict whose keys cannot be sorted ({error}): give it keys of one type."
             ) from None
-        self.tensors: list[tf.Tensor] = []
+        self.data: list[Any] = []
         self._args = args
         self.is_constant = all(isinstance(arg, (tf.Tensor, float, int, str)) for arg in args)
         self._leaves: list[Any] = []
         parts: list[Hashable] = [_structure(args)]
         for leaf in tf.nest.flatten(args, expand_composites=True) if args else ():
-            tensor = _as_tensor(leaf, float_dtype)
-            if tensor is None:
+            data = _as_data(leaf, float_dtype)
+            if data is None:
                 self._leaves.append(leaf)
                 parts.append(_identity(leaf))
             else:
                 self._leaves.append(_DATA)
-                self.tensors.append(tensor)
-                parts.append((tensor.dtype, tuple(tensor.shape.as_list())))
+                self.data.append(data)
+                if isinstance(data, np.ndarray):
+                    parts.append((_NUMBERS[data.dtype], data.shape))
+                else:
+                    parts.append((data.dtype, tuple(data.shape.as_list())))
         self.key: Hashable = tuple(parts)
+
+    @functools.cached_property
+    def tensors(self) -> list[tf.Tensor]:
+        """The data as tensors."""
+        return [tf.constant(data) if isinstance(data, np.ndarray) else data for data in self.data]
 
     @property
     def count(self) -> int:
@@ -96,7 +106,12 @@ class Arguments:
 
 
 _DATA = object()
-"""Stands for a leaf that is passed as a tensor."""
+"""Stands for a leaf that is passed as data."""
+
+_NUMBERS = {
+    np.dtype(name): tf.as_dtype(name) for name in ("float64", "float32", "int64", "int32", "int16", "int8", "bool")
+}
+"""TensorFlow's dtypes of arrays that machine code reads, in the machine's byte order."""
 
 
 def _structure(args: tuple[Any, ...]) -> Hashable:
@@ -105,12 +120,15 @@ def _structure(args: tuple[Any, ...]) -> Hashable:
     return repr(tf.nest.map_structure(_type_spec, args))
 
 
-def _as_tensor(leaf: Any, float_dtype: str | None) -> tf.Tensor | None:
+def _as_data(leaf: Any, float_dtype: str | None) -> tf.Tensor | np.ndarray[Any, Any] | None:
+    """A leaf as a tensor, or as an array of numbers; None if it is not passed as data."""
     if isinstance(leaf, tf.Tensor):
         if tf.is_symbolic_tensor(leaf) and tf.executing_eagerly():
             raise ValueError(f"args holds the symbolic tensor {leaf.name}: call tfminimize outside of tf.function.")
         return leaf
     if isinstance(leaf, (np.ndarray, np.generic)):
+        if leaf.dtype in _NUMBERS:
+            return np.asarray(leaf)
         try:
             return tf.constant(leaf)
         except (TypeError, ValueError) as error:
@@ -119,7 +137,7 @@ def _as_tensor(leaf: Any, float_dtype: str | None) -> tf.Tensor | None:
                 "let the function take it from its closure."
             ) from None
     if isinstance(leaf, float) and float_dtype is not None:
-        return tf.constant(leaf, float_dtype)
+        return np.asarray(leaf, float_dtype)
     return None
 
 

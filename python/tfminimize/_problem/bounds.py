@@ -173,8 +173,25 @@ def _sides(bounds: Any, parameters: Parameters) -> list[tuple[Any, Any]]:
     if isinstance(bounds, scipy.optimize.Bounds) and len(layout.segments) > 1:
         low, high = _sides_of_leaf(bounds, Segment(parameters.name, (layout.size,), "float64", 0, 0))
         return [(low[s.flat], high[s.flat]) for s in layout.segments]
+    if (plain := _plain_sides(bounds, layout)) is not None:
+        return [plain]
     entries = _entries(bounds, parameters)
     return [_sides_of_leaf(entry, segment) for entry, segment in zip(entries, layout.segments, strict=True)]
+
+
+def _plain_sides(bounds: Any, layout: Layout) -> tuple[Float64, Float64] | None:
+    """Two float64 arrays as they are, in a tenth of the time, where that is certain to be meant; else None."""
+    segment = layout.segments[0]
+    if isinstance(bounds, scipy.optimize.Bounds):
+        sides, shapes = (bounds.lb, bounds.ub), (segment.shape, (segment.size,))
+    elif isinstance(bounds, tuple) and len(bounds) == 2 and segment.size != 2:
+        sides, shapes = bounds, (segment.shape,)
+    else:
+        return None
+    if len(layout.segments) > 1 or not all(type(s) is np.ndarray and s.dtype == np.float64 for s in sides):
+        return None
+    low, high = sides
+    return (low.ravel(), high.ravel()) if low.shape in shapes and high.shape in shapes else None
 
 
 def _sides_of_leaf(entry: Any, segment: Segment) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,10 +30,22 @@ class Problem:
         self.packed_constraints: Constraints | None = None
         if self.method == "slsqp" or has_constraints(constraints):
             self.packed_constraints = Constraints(constraints, parameters, self.method)
+        self._set_bounds(bounds, parameters)
+        self.has_own_bounds = False
+        """Whether the bounds are those of one solve only, so that a solver must not be kept for them."""
+
+    def _set_bounds(self, bounds: Any, parameters: Parameters) -> None:
         packed = as_packed(bounds, parameters)
         self.packed_bounds: tuple[Any, Any] = packed.low, packed.high
         self.keep_feasible = packed.keep_feasible
         methods.check_bounds(self.method, self.packed_bounds[0])
+
+    def with_bounds(self, bounds: Any, parameters: Parameters) -> Problem:
+        """The same problem with other bounds, for one solve."""
+        problem = copy.copy(self)
+        problem._set_bounds(bounds, parameters)
+        problem.has_own_bounds = problem.packed_bounds[0] is not None
+        return problem
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
         """The checked options of one solve."""

@@ -83,12 +83,15 @@ class Source:
         self._state: State | None = None
 
     def take(self) -> None:
-        """Copy the state out of the solver."""
+        """Copy the state out of the solver, and the bounds, whose memory the next solve may use for others."""
         with _taking:
             if self._solver is not None:
                 self._saved = self._solver.save()
                 self.outcome = self.outcome or self._solver.outcome
                 self._solver = None
+                method, layout, bounds, *others = self._circumstances
+                bounds = tuple(None if side is None else side.copy() for side in bounds)
+                self._circumstances = (method, layout, bounds, *others)
 
     def state(self) -> State:
         """The state, always the same object."""

@@ -122,15 +122,15 @@ class Program:
         in its own thread.
         """
         pool = self._pool(arguments, constraints, products, whole)
-        tensors = arguments.tensors if constraints is None else [*arguments.tensors, *constraints.tensors]
+        more = [] if constraints is None else constraints.tensors
         rows = None if constraints is None else constraints.rows(pool.trace.shapes)
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = Workspace(pool.trace, self.parameters, tensors)
+            workspace = Workspace(pool.trace, self.parameters, [*arguments.tensors, *more])
         else:
             workspace.let_go()
-            workspace.set_arguments(tensors)
+            workspace.set_arguments([*arguments.data, *more])
         if constraints is not None and rows is not None:
             workspace.set_rows(rows, constraints.matrix)
         elif products:

@@ -65,6 +65,8 @@ def solve(
         del values  # copies of variables
         if problem.native is not None:
             bounds, method = problem.packed_bounds, problem.native
+            if problem.has_own_bounds:
+                bounds = lease.workspace.copied_bounds(*bounds)
             result = native.solve(method, lease, parameters, bounds, checked, called, begin=begin, history=history)
         else:
             result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=called, options=checked)

@@ -98,6 +98,7 @@ class Workspace:
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
         self.check_sharing()
+        self._bounds: tuple[Float64, Float64] | None = None
         self.objective = self._objective(trace, components)
         self.objective.ends_at_deadline = trace.has_loop
         self._calls_batches = trace.batches is not None
@@ -165,15 +166,19 @@ class Workspace:
         options = {name: getattr(call, name) for name in (*names, "make_error")}
         return _native.FunctionCall(call.name, inputs, **options)
 
-    def set_arguments(self, tensors: Sequence[tf.Tensor]) -> None:
-        """From now on, pass these tensors of ``args``; machine code also gets the present values of variables."""
-        for i, tensor in enumerate(tensors):
-            if tensor is not self._tensors[i]:
-                self.objective.set_input(self.position(i), tensor)
-                self._tensors[i] = tensor
-        if self.backend.name == "xla":
+    def set_arguments(self, data: Sequence[tf.Tensor | Array]) -> None:
+        """From now on, pass these data of ``args``; machine code also gets the present values of variables."""
+        is_machine_code = self.backend.name == "xla"
+        for i, value in enumerate(data):
+            if isinstance(value, np.ndarray):  # its elements may be others than last time
+                self.objective.set_input(self.position(i), value if is_machine_code else tf.constant(value))
+                self._tensors[i] = None
+            elif value is not self._tensors[i]:
+                self.objective.set_input(self.position(i), value)
+                self._tensors[i] = value
+        if is_machine_code:
             for i, function in enumerate(self._functions):
-                for position, captured in enumerate(function.captured_inputs, self.position(len(tensors))):
+                for position, captured in enumerate(function.captured_inputs, self.position(len(data))):
                     if captured.dtype == tf.resource and id(captured) not in function.handles:
                         self.objective.set_input(position, private.resource_value(captured), i)
 
@@ -228,6 +233,14 @@ class Workspace:
         """Copy the start into x, one array for each component."""
         for view, value in zip(self._views, values, strict=True):
             view[...] = value
+
+    def copied_bounds(self, low: Float64, high: Float64) -> tuple[Float64, Float64]:
+        """The bounds in memory that stays the same, so that the kept solver can begin anew with them."""
+        if self._bounds is None:
+            self._bounds = np.empty_like(low), np.empty_like(high)
+        for mine, given in zip(self._bounds, (low, high), strict=True):
+            mine[...] = given
+        return self._bounds
 
     def check_sharing_once(self) -> None:
         """Do `check_sharing` after the first evaluation; later ones treat the variables in the same way."""
