@@ -24,7 +24,7 @@ namespace {
 using Progress = std::optional<py::function>;
 
 /// The values of one input for all `count` problems.
-BatchedInput make_input(std::size_t position, const py::array& array, std::size_t count) {
+BatchedInput make_input(std::size_t position, const py::array& array, std::size_t count, std::size_t starts) {
   if ((array.flags() & py::array::c_style) == 0 || array.ndim() == 0 ||
       static_cast<std::size_t>(array.shape(0)) != count) {
     throw py::value_error("The array for input " + std::to_string(position) + " must be contiguous and have " +
@@ -41,16 +41,36 @@ BatchedInput make_input(std::size_t position, const py::array& array, std::size_
   input.shape.assign(array.shape() + 1, array.shape() + array.ndim());
   input.bytes = static_cast<std::size_t>(array.nbytes()) / count;
   input.count = count;
+  input.repeat = starts;
   input.data = static_cast<const std::byte*>(array.data());
   input.owner = keep_alive(array);
   return input;
 }
 
-std::vector<BatchedInput> make_inputs(const std::vector<std::pair<std::size_t, py::array>>& arrays, std::size_t count) {
+std::vector<BatchedInput> make_inputs(const std::vector<std::pair<std::size_t, py::array>>& arrays, std::size_t count,
+                                      std::size_t starts) {
   std::vector<BatchedInput> inputs;
   inputs.reserve(arrays.size());
-  for (const auto& [position, array] : arrays) inputs.push_back(make_input(position, array, count));
+  for (const auto& [position, array] : arrays) inputs.push_back(make_input(position, array, count, starts));
   return inputs;
+}
+
+using BatchBounds = std::optional<std::pair<py::array_t<double>, py::array_t<double>>>;
+
+/// The bounds of all problems, [count, n].
+Span<const double> bounds_span(const py::array_t<double>& side, const char* name, std::size_t count, std::size_t n) {
+  if ((side.flags() & py::array::c_style) == 0 || side.ndim() != 2 ||
+      static_cast<std::size_t>(side.shape(0)) != count || static_cast<std::size_t>(side.shape(1)) != n) {
+    throw py::value_error(std::string("The ") + name + " bounds must be contiguous, with " + std::to_string(count) +
+                          " rows of " + std::to_string(n) + " elements.");
+  }
+  return {side.data(), static_cast<std::size_t>(side.size())};
+}
+
+/// The memory of a solver's bounds, to be changed for each problem.
+Span<double> changeable(const std::optional<py::array>& side, const char* name) {
+  if (!side) throw py::value_error(std::string("A solver has no ") + name + " bounds, and the problems have them.");
+  return vector_span<double>(*side, name, {false, true});
 }
 
 /// The rows of a batch as Python arrays.
@@ -187,13 +207,24 @@ void check(const std::vector<PySolver*>& solvers, const std::vector<PyObjective*
 
 py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_tuple, const py::array& x,
                       const std::vector<std::pair<std::size_t, py::array>>& inputs, const Progress& progress,
-                      std::optional<bool> keeps_history) {
+                      std::optional<bool> keeps_history, const BatchBounds& bounds, std::optional<std::size_t> starts) {
   const std::vector<PySolver*> solvers = pointers<PySolver>(solver_tuple, "solvers");
   const std::vector<PyObjective*> objectives = pointers<PyObjective>(objective_tuple, "objectives");
   check(solvers, objectives);
   PyRows rows(x, solvers.front()->problem().x.size(), solvers.front()->problem().constraints.size(),
               keeps_history.value_or(false));
-  const std::vector<BatchedInput> batched = make_inputs(inputs, rows.size());
+  BatchRows memory = rows.rows();
+  memory.starts = starts.value_or(1);
+  if (memory.starts == 0 || rows.size() % memory.starts != 0) {
+    throw py::value_error("The rows of x must be a multiple of starts.");
+  }
+  const std::size_t count = rows.size() / memory.starts;
+  const std::vector<BatchedInput> batched = make_inputs(inputs, count, memory.starts);
+  if (bounds) {
+    const std::size_t n = solvers.front()->problem().x.size();
+    memory.lower = bounds_span(bounds->first, "lower", count, n);
+    memory.upper = bounds_span(bounds->second, "upper", count, n);
+  }
   const BatchCallback callback = [&](std::size_t done) {
     poll_signals();
     if (!progress) return;
@@ -206,10 +237,14 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
   for (std::size_t i = 0; i < solvers.size(); ++i) {
     solvers::Solver& solver = solver_uses.emplace_back(*solvers[i]).core();
     Objective& objective = objective_uses.emplace_back(*objectives[i], solvers[i]->arrays().x).core();
-    workers.push_back({solver, solvers[i]->problem(), objective});
+    Worker worker{solver, solvers[i]->problem(), objective, {}, {}};
+    if (bounds) {
+      worker.lower = changeable(solvers[i]->arrays().lower, "lower");
+      worker.upper = changeable(solvers[i]->arrays().upper, "upper");
+    }
+    workers.push_back(worker);
   }
   BatchOutcome outcome;
-  const BatchRows memory = rows.rows();
   without_gil([&] { outcome = solve_batch(workers, batched, memory, callback); });
   return py::make_tuple(rows.to_python(outcome), outcome.timing);
 }
@@ -219,12 +254,20 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
 void register_batch(py::module_& m) {
   m.attr("drive_batch") = plain_function(
       "drive_batch", &drive_batch,
-      {{{"solvers"}, {"objectives"}, {"x"}, {"inputs"}, {"progress", false}, {"keeps_history", false}}},
+      {{{"solvers"},
+        {"objectives"},
+        {"x"},
+        {"inputs"},
+        {"progress", false},
+        {"keeps_history", false},
+        {"bounds", false},
+        {"starts", false}}},
       R"(Solves one problem for each row of x, which holds the starting points, with one thread for each solver.
 
 All solvers have the same size, and each has its own objective. A solver starts again for every problem, with the same
 options. inputs: pairs (position, array [B, ...]); each problem takes its row of the array as the input at that
-position. progress(done) is called about every 50 ms with the number of problems that are done. An exception that it
+position. bounds: arrays [B, n] of lower and upper bounds, which each solver gets in the memory of its own ones.
+starts: so many problems, one after another, share a row of the inputs and the bounds. progress(done) is called about every 50 ms with the number of problems that are done. An exception that it
 raises comes through, and so does KeyboardInterrupt.
 
 Returns a dict of SciPy's fields, which are arrays with an element or row for each problem, and the summed Timing. With

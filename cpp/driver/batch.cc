@@ -23,7 +23,10 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 struct Stopped {};
 
 /// Row i of a matrix whose rows have `size` elements.
-Span<double> row(Span<double> matrix, std::size_t i, std::size_t size) { return {matrix.data() + i * size, size}; }
+template <typename T>
+Span<T> row(Span<T> matrix, std::size_t i, std::size_t size) {
+  return {matrix.data() + i * size, size};
+}
 
 void copy(Span<const double> source, Span<double> target) { std::copy(source.begin(), source.end(), target.begin()); }
 
@@ -138,7 +141,12 @@ class Pool {
 
   Timing solve(const Worker& worker, std::size_t i, const Callbacks& callbacks) {
     worker.objective.select(i);
-    copy(row(rows_.x, i, worker.solver.size()), worker.problem.x);
+    const std::size_t n = worker.solver.size();
+    copy(row(rows_.x, i, n), worker.problem.x);
+    if (!rows_.lower.empty()) {
+      copy(row(rows_.lower, i / rows_.starts, n), worker.lower);
+      copy(row(rows_.upper, i / rows_.starts, n), worker.upper);
+    }
     worker.solver.restart();
     History unrecorded;
     History& history = rows_.histories.empty() ? unrecorded : rows_.histories[i];

@@ -22,6 +22,8 @@ struct Worker {
   solvers::Solver& solver;
   const solvers::Problem& problem;  ///< The solver's.
   Objective& objective;
+  Span<double> lower{};  ///< The memory of the problem's bounds, if each problem of the batch has its own; else empty.
+  Span<double> upper{};
 };
 
 /// The results of B problems with n variables and m constraints. Row or element i belongs to problem i.
@@ -42,6 +44,9 @@ struct BatchRows {
   Span<std::int64_t> status;      ///< [B], SciPy's codes.
   Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
   Span<History> histories;        ///< [B] or empty; their seconds count from the start of the batch.
+  Span<const double> lower;       ///< [B / starts * n], or empty if all problems have the same bounds.
+  Span<const double> upper;       ///< The same.
+  std::size_t starts = 1;         ///< So many problems, one after another, have the same bounds and inputs.
 };
 
 /// Called about every 50 ms, in the thread that called solve_batch(), with the number of problems that are done. It may

@@ -18,15 +18,16 @@ struct BatchedInput {
   TF_DataType dtype = TF_DOUBLE;
   std::vector<std::int64_t> shape;  ///< Of one value.
   std::size_t bytes = 0;            ///< Of one value.
-  std::size_t count = 0;            ///< Number of problems.
+  std::size_t count = 0;            ///< Number of values.
+  std::size_t repeat = 1;           ///< So many problems, one after another, have the same value.
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;  ///< Keeps `data` alive.
 
   /// The value for one problem. Throws std::out_of_range if there is no such problem.
   const void* value(std::size_t problem) const {
-    if (problem < count) return data + problem * bytes;
+    if (problem / repeat < count) return data + problem / repeat * bytes;
     throw std::out_of_range("Problem " + std::to_string(problem) + " is asked for, and input " +
-                            std::to_string(position) + " has values for " + std::to_string(count) + ".");
+                            std::to_string(position) + " has values for " + std::to_string(count * repeat) + ".");
   }
 };
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+import numpy as np
+
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
@@ -153,6 +155,9 @@ class Minimizer:
         options: Mapping[str, Any] | None = None,
         progress: bool = False,
         history: bool = False,
+        bounds: Any = None,
+        n_starts: int = 1,
+        seed: int | np.random.Generator | None = None,
     ) -> BatchResult:
         """Minimise B independent problems that differ in their start, in some arguments, or in both.
 
@@ -174,13 +179,22 @@ class Minimizer:
         num_threads : int, optional
             Default: as many as `tfminimize.get_num_threads` says, at first all cores.
         tol, options : optional
-            As in `tfminimize.minimize`. Bounds and constraints are the same for all problems. ``maxtime`` limits the
-            whole batch: a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.
+            As in `tfminimize.minimize`. Constraints are the same for all problems. ``maxtime`` limits the whole batch:
+            a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.
         history : bool
             Whether the result has ``history``, a sequence with a dict for each problem; see `tfminimize.minimize`.
             Seconds count from the start of the batch.
         progress : bool
             Whether to show a progress bar.
+        bounds : (low, high) or Bounds, optional
+            Bounds for each problem: arrays that broadcast to ``[B, n]``, with the n elements of x0 one after the other.
+            Default: those of the constructor, for all problems.
+        n_starts : int
+            Solve each problem from so many starts, and return the best solution: the lowest loss of those that
+            converged, or of all if none did. The first is the given start, the others are drawn uniformly within the
+            bounds; or give all of them, as ``x0s`` with two leading dimensions ``[B, n_starts, ...]``.
+        seed : int or numpy.random.Generator, optional
+            For the starts that are drawn.
 
         Returns
         -------
@@ -189,8 +203,9 @@ class Minimizer:
             ``message`` is a list of B, ``multipliers`` (of SLSQP) an array ``[B, m]``. ``x`` and ``jac`` have the
             structure of x0, with leaves ``[B, ...]``; variables keep their values. If ``fun`` raised an exception in a
             problem, ``errors`` maps the problem's index to it; ``x`` is then the start, ``status`` -1, and all else
-            NaN. ``timing`` has the seconds of ``trace`` and ``compile``, those of ``evaluate`` and ``solver`` summed
-            over all threads, and the ``total`` that passed.
+            NaN. With several starts, ``best_start`` ``[B]`` is the number of the start that has led to the solution,
+            and ``nfev_total`` ``[B]`` counts the evaluations from all. ``timing`` has the seconds of ``trace`` and
+            ``compile``, those of ``evaluate`` and ``solver`` summed over all threads, and the ``total`` that passed.
 
         Raises
         ------
@@ -225,6 +240,9 @@ class Minimizer:
             options=options,
             progress=progress,
             history=history,
+            bounds=bounds,
+            n_starts=n_starts,
+            seed=seed,
         )
 
     def _with_data(self, args: Any, data: Any = None) -> Any:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from tfminimize._problem.layout import Layout, Segment
 from tfminimize._problem.parameters import Parameters, as_variable
 
-__all__ = ["Bounds", "PackedBounds", "as_packed", "low_then_high", "pack_bounds", "tensor_bounds"]
+__all__ = ["Bounds", "PackedBounds", "as_packed", "low_then_high", "pack_bounds", "rounded_inwards", "tensor_bounds"]
 
 Float64 = NDArray[np.float64]
 _FORM = (
@@ -139,7 +139,7 @@ def tensor_bounds(bounds: Any, parameters: Parameters) -> tuple[tf.Tensor, tf.Te
     rounded = []
     for pair, segment in zip(sides, parameters.layout.segments, strict=True):
         tensors = tuple(tf.convert_to_tensor(side) for side in pair)
-        rounded.append(_rounded_inwards(*tensors) if segment.dtype == "float32" else tensors)
+        rounded.append(rounded_inwards(*tensors) if segment.dtype == "float32" else tensors)
     lows, highs = zip(*rounded, strict=True)
     return tf.concat(lows, 0), tf.concat(highs, 0)
 
@@ -182,6 +182,7 @@ def _sides(bounds: Any, parameters: Parameters) -> list[tuple[Any, Any]]:
 def _plain_sides(bounds: Any, layout: Layout) -> tuple[Float64, Float64] | None:
     """Two float64 arrays as they are, in a tenth of the time, where that is certain to be meant; else None."""
     segment = layout.segments[0]
+    shapes: tuple[tuple[int, ...], ...]
     if isinstance(bounds, scipy.optimize.Bounds):
         sides, shapes = (bounds.lb, bounds.ub), (segment.shape, (segment.size,))
     elif isinstance(bounds, tuple) and len(bounds) == 2 and segment.size != 2:
@@ -341,7 +342,7 @@ def _checked(sides: list[tuple[Any, Any]], layout: Layout) -> tuple[Float64, Flo
     for s in layout.segments:
         if s.dtype != "float32":
             continue
-        rounded = _rounded_inwards(low[s.flat], high[s.flat])
+        rounded = rounded_inwards(low[s.flat], high[s.flat])
         beyond = np.flatnonzero((rounded[0] == np.inf) | (rounded[1] == -np.inf))
         if beyond.size:
             i = s.start + int(beyond[0])
@@ -447,7 +448,7 @@ def _check(low: Float64, high: Float64, layout: Layout) -> None:
     )
 
 
-def _rounded_inwards(low: Any, high: Any) -> tuple[Any, Any]:
+def rounded_inwards(low: Any, high: Any) -> tuple[Any, Any]:
     """The smallest float32 >= ``low`` and the largest <= ``high``; the nearest float32 if none lies between them."""
     xp: Any = tf if tf.is_tensor(low) else np
     nextafter: Any = tf.math.nextafter if xp is tf else np.nextafter

@@ -106,6 +106,13 @@ class Layout:
             packed[s.packed] = flat[s.flat]
         return packed
 
+    def pack_rows(self, flat: Array, fill: float = 0.0) -> Array:
+        """A packed copy of each row of a flat matrix ``[k, size]``, with ``fill`` in the padding."""
+        packed = np.full((len(flat), self.packed_size), fill)
+        for s in self.segments:
+            packed[:, s.packed] = flat[:, s.flat]
+        return packed
+
     def flatten(self, packed: Array) -> Array:
         """A flat copy of a packed vector, or of each row of ``[k, packed_size]``."""
         flat: Array = packed

@@ -156,15 +156,16 @@ class Parameters:
             _check_finite(value, segment.name)
         return list(values)
 
-    def starts(self, x0s: Any) -> tuple[list[Array], int | None]:
-        """The starts of a batch, leaf by leaf with a leading dimension, and their number.
+    def starts(self, x0s: Any, n_starts: int = 1) -> tuple[list[Array], int | None, bool]:
+        """The starts of a batch, leaf by leaf with a leading dimension, their number, and whether all are given.
 
         None stands for the present values of the variables. For it, and for one start that all problems share, the
-        leading dimension is 1 and the number is None.
+        leading dimension is 1 and the number is None. Leaves with two leading dimensions, the problem and one of
+        ``n_starts``, are joined along these.
         """
         if self.variables and all(as_variable(leaf) is not None for leaf in tf.nest.flatten(x0s) if leaf is not None):
             self.check_same_variables(x0s, "x0s")
-            return [value[np.newaxis] for value in self.start(None)], None
+            return [value[np.newaxis] for value in self.start(None)], None, False
         template = _with_arrays(x0s)
         if not self._has_structure(template):
             raise ValueError(
@@ -176,6 +177,12 @@ class Parameters:
         is_one = all(value.shape == shape for value, shape in zip(values, shapes, strict=True))
         if is_one:
             values = [value[np.newaxis] for value in values]
+        are_all = n_starts > 1 and all(
+            value.ndim == len(shape) + 2 and value.shape[1] == n_starts
+            for value, shape in zip(values, shapes, strict=True)
+        )
+        if are_all:
+            values = [value.reshape(-1, *value.shape[2:]) for value in values]
         for name, value, shape in zip(names, values, shapes, strict=True):
             if value.shape != (len(values[0]) if values[0].ndim else 0, *shape):
                 raise ValueError(
@@ -183,7 +190,7 @@ class Parameters:
                     "the number of problems, or none of them, for a start that all share."
                 )
             _check_finite(value, name)
-        return values, None if is_one else len(values[0])
+        return values, None if is_one else len(values[0]) // (n_starts if are_all else 1), are_all
 
     def check_same_variables(self, x0: Any, name: str = "x0") -> None:
         """Raise ValueError, with ``name`` for ``x0``, unless it is None or holds exactly these variables."""

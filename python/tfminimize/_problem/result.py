@@ -92,14 +92,25 @@ class Histories(Sequence[dict[str, NDArray[Any]]]):
     Parameters
     ----------
     columns : dict of ndarray
-        The rows of all problems, one problem after the other.
-    sizes : ndarray
-        How many rows each problem has.
+        The rows of all problems.
+    begins, ends : ndarray
+        Where the rows of each problem begin and end.
     """
 
-    def __init__(self, columns: dict[str, NDArray[Any]], sizes: NDArray[np.int64]) -> None:
+    def __init__(self, columns: dict[str, NDArray[Any]], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         self._columns = columns
-        self._ends = np.cumsum(sizes)
+        self._begins = begins
+        self._ends = ends
+
+    @classmethod
+    def of(cls, columns: dict[str, NDArray[Any]], sizes: NDArray[np.int64]) -> Histories:
+        """The histories of problems that have so many rows, one problem after the other."""
+        ends = np.cumsum(sizes)
+        return cls(columns, ends - sizes, ends)
+
+    def take(self, places: NDArray[np.int64]) -> Histories:
+        """The histories of these problems."""
+        return Histories(self._columns, self._begins[places], self._ends[places])
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -108,8 +119,7 @@ class Histories(Sequence[dict[str, NDArray[Any]]]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         i = range(len(self))[index]
-        begin, end = self._ends[i - 1] if i else 0, self._ends[i]
-        return {name: column[begin:end] for name, column in self._columns.items()}
+        return {name: column[self._begins[i] : self._ends[i]] for name, column in self._columns.items()}
 
     def __repr__(self) -> str:
         return f"<the histories of {len(self)} problems>"
@@ -137,6 +147,8 @@ class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     multipliers: Float64
     constr_violation: Float64
     errors: dict[int, BaseException]
+    best_start: NDArray[np.int64]
+    nfev_total: NDArray[np.int64]
     history: Histories
     backend: str
     backend_reason: str | None

@@ -13,6 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from tfminimize._problem.layout import Layout
+from tfminimize._problem.methods import check_bounds
 from tfminimize._problem.native_methods import NATIVE_NAMES
 from tfminimize._problem.parameters import as_variable
 from tfminimize._problem.problem import Problem
@@ -20,6 +22,8 @@ from tfminimize._problem.result import BatchResult, Histories
 from tfminimize._solve import native
 from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
+from tfminimize._solve.starts import best_of, bounds_of_all, checked_number, more_starts
+from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 from tfminimize._tf.threads import checked_threads, get_num_threads
 
@@ -89,6 +93,9 @@ def solve_batch(
     options: Mapping[str, Any] | None,
     progress: bool,
     history: bool,
+    bounds: Any = None,
+    n_starts: int = 1,
+    seed: Any = None,
 ) -> BatchResult:
     """Solve one problem for each start and each slice of the batched arguments; the variables stay as they are."""
     begin = time.perf_counter()
@@ -99,30 +106,43 @@ def solve_batch(
         )
     checked = problem.options(options, tol)
     parameters = program.parameters
-    starts, count = parameters.starts(x0s)
-    count = _number_of_problems(count, batched.count)
-    num_threads = min(get_num_threads() if num_threads is None else checked_threads(num_threads), count)
+    layout = parameters.layout
+    n_starts = checked_number(n_starts)
+    starts, count, are_all = parameters.starts(x0s, n_starts)
+    count = _number_of_problems(count, batched.count, n_starts)
+    sides = None
+    if bounds is not None:
+        check_bounds(problem.method, bounds)
+        sides = bounds_of_all(bounds, count, layout)
+    flat = np.concatenate([start.reshape(len(start), -1) for start in starts], axis=1)
+    if not are_all:
+        flat = np.broadcast_to(flat, (count, layout.size))
+        if n_starts > 1:
+            flat = more_starts(flat, n_starts, _flat_bounds(problem, sides, count, layout), layout, seed)
+    total = count * n_starts
+    num_threads = min(get_num_threads() if num_threads is None else checked_threads(num_threads), total)
     problem.check_memory(parameters, checked, num_threads)
     arguments = program.arguments((*_as_tuple(args), *batched.first()))
-    x = np.zeros((count, parameters.layout.packed_size))
-    for s, start in zip(parameters.layout.segments, starts, strict=True):
-        x[:, s.packed] = start.reshape(len(start), s.size)
+    x = layout.pack_rows(flat)
     with contextlib.ExitStack() as stack:
         leases = []
         for _ in range(num_threads):
             leases.append(program.lease(arguments, problem.packed_constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
-        first = len(arguments.tensors) - len(batched.arrays)
+        first = len(arguments.data) - len(batched.arrays)
         fields, timing = _native.drive_batch(
             tuple(
-                native.make_solver(problem.native, w, parameters, problem.packed_bounds, checked) for w in workspaces
+                native.make_solver(problem.native, w, parameters, _solver_bounds(problem, sides, w, layout), checked)
+                for w in workspaces
             ),
             tuple(workspace.objective for workspace in workspaces),
             x,
             [(workspaces[0].position(first + i), array) for i, array in enumerate(batched.arrays)],
-            stack.enter_context(_bar(count)) if progress else None,
+            stack.enter_context(_bar(total)) if progress else None,
             history,
+            None if sides is None else (layout.pack_rows(sides[0], -1.0), layout.pack_rows(sides[1], 1.0)),
+            n_starts,
         )
         for workspace in workspaces:
             workspace.check_sharing_once()
@@ -132,7 +152,9 @@ def solve_batch(
     if problem.packed_constraints is None:
         del fields["multipliers"]
     if history:
-        fields["history"] = Histories(*fields["history"])
+        fields["history"] = Histories.of(*fields["history"])
+    if n_starts > 1:
+        x = _keep_best(fields, x, n_starts)
     fields["jac"] = parameters.report_batch(fields["jac"])
     return BatchResult(
         x=parameters.report_batch(x),
@@ -150,13 +172,46 @@ def solve_batch(
     )
 
 
+def _flat_bounds(problem: Problem, sides: Any, count: int, layout: Layout) -> Any:
+    """The bounds of all problems, flat."""
+    if sides is not None or problem.packed_bounds[0] is None:
+        return sides
+    return tuple(np.broadcast_to(layout.flatten(side), (count, layout.size)) for side in problem.packed_bounds)
+
+
+def _solver_bounds(problem: Problem, sides: Any, workspace: Workspace, layout: Layout) -> Any:
+    """The memory of the bounds of one solver; its own if those of the problems differ."""
+    if sides is None:
+        return problem.packed_bounds
+    return workspace.copied_bounds(*(layout.pack(side[0], pad) for side, pad in zip(sides, (-1.0, 1.0), strict=True)))
+
+
+def _keep_best(fields: dict[str, Any], x: Array, n_starts: int) -> Array:
+    """Keep the best start of each problem in ``fields``, which get ``best_start`` and ``nfev_total``; return its x."""
+    best = best_of(fields["fun"], fields["status"] == 0, n_starts)
+    places = np.arange(len(best)) * n_starts + best
+    total = fields["nfev"].reshape(-1, n_starts).sum(axis=1)
+    errors = {i: fields["errors"][int(p)] for i, p in enumerate(places) if int(p) in fields["errors"]}
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray):
+            fields[name] = value[places]
+    fields["message"] = [fields["message"][p] for p in places]
+    fields.update(errors=errors, best_start=best, nfev_total=total)
+    if "history" in fields:
+        fields["history"] = fields["history"].take(places)
+    kept: Array = x[places]
+    return kept
+
+
 def _as_tuple(args: Any) -> tuple[Any, ...]:
     return args if isinstance(args, tuple) else (args,)
 
 
-def _number_of_problems(starts: int | None, slices: int | None) -> int:
+def _number_of_problems(starts: int | None, slices: int | None, n_starts: int) -> int:
     """The number of problems, on which both must agree; None agrees with any number."""
     if starts is None and slices is None:
+        if n_starts > 1:
+            return 1
         raise ValueError(
             "x0s is a single start and there are no batched_args, so all problems are the same: "
             "give x0s with a leading dimension of the number of problems; for one problem call minimize."
