@@ -58,7 +58,7 @@ def test_input_is_as_it_was_before() -> None:
         (np.broadcast_to(np.zeros(2), (3, 2)), [], "x must be"),
         (np.zeros((3, 2)), [(1, np.zeros((4, 2)))], "input 1 must be contiguous and have 3 rows"),
         (np.zeros((3, 2)), [(1, np.zeros((2, 3)).T)], "input 1 must be contiguous"),
-        (np.zeros((3, 2)), [(1, np.zeros((3, 2), "U1"))], "dtype str32, which is no number"),
+        (np.zeros((3, 2)), [(1, np.zeros((3, 2), "U1"))], "dtype <U1, which is no number"),
         (np.zeros((3, 2)), [(1, np.zeros((3, 2), np.float32))], "input 1 has another dtype"),
         (np.zeros((3, 2)), [(0, np.zeros((3, 2)))], "Input 0 is not a tensor that can be replaced"),
         (np.zeros((3, 2)), [(7, np.zeros((3, 2)))], "Input 7 is not a tensor that can be replaced"),

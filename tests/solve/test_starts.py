@@ -66,8 +66,8 @@ def test_best_of_several_starts() -> None:
     solver = tfm.Minimizer(wells, np.zeros(2), (np.zeros(2),), bounds=[(-9, 9)] * 2)
     start = np.full(2, 8.0)
     alone = solver.minimize_batch(start, batched_args=(CENTERS,))
-    many = solver.minimize_batch(start, batched_args=(CENTERS,), n_starts=60, seed=1, history=True)
-    again = solver.minimize_batch(start, batched_args=(CENTERS,), n_starts=60, seed=1, num_threads=1)
+    many = solver.minimize_batch(start, batched_args=(CENTERS,), n_starts=300, seed=1, history=True)
+    again = solver.minimize_batch(start, batched_args=(CENTERS,), n_starts=300, seed=1, num_threads=1)
     assert (alone.fun > 0.1).all()
     np.testing.assert_allclose(many.x, CENTERS, atol=1e-5)
     assert many.success.all()
@@ -81,7 +81,7 @@ def test_best_of_several_starts() -> None:
 
 def test_one_problem_with_several_starts() -> None:
     solver = tfm.Minimizer(wells, np.full(2, 8.0), (CENTERS[0],), bounds=[(-9, 9)] * 2)
-    best = solver.minimize_batch(n_starts=60, seed=2)
+    best = solver.minimize_batch(n_starts=300, seed=2)
     np.testing.assert_allclose(best.x, CENTERS[:1], atol=1e-5)
 
 
@@ -103,14 +103,14 @@ def test_starts_of_a_structure_and_of_variables() -> None:
     np.testing.assert_allclose(best.x["a"], [[[1.0, 2.0]]], atol=1e-5)
     variable = tf.Variable([5.0, 5.0])
     solver = tfm.Minimizer(lambda a: wells(variable, a), variable, (CENTERS[0],), bounds=(-7, 7))
-    best = solver.minimize_batch(n_starts=60, seed=0)
+    best = solver.minimize_batch(n_starts=300, seed=0)
     np.testing.assert_allclose(best.x, CENTERS[:1], atol=1e-3)
     np.testing.assert_array_equal(variable.numpy(), [5.0, 5.0])
 
 
 def test_start_that_fails_does_not_win() -> None:
     def fun(x: tf.Tensor) -> tf.Tensor:
-        return tf.where(x[0] < 0, -x[0] * np.nan, (x[0] - 1) ** 2)
+        return tf.where(x[0] < 0, tf.constant(np.nan, x.dtype), (x[0] - 1) ** 2)
 
     best = tfm.Minimizer(fun, np.zeros(1)).minimize_batch(np.array([[[-1.0], [3.0], [-2.0]]]), n_starts=3)
     assert (best.success[0], best.best_start[0]) == (True, 1)
