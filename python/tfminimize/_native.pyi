@@ -30,19 +30,6 @@ class Status(enum.Enum):
     UNBOUNDED_BELOW = 10
     DIVERGED = 11
 
-class BfgsStatus(enum.Enum):
-    RUNNING = 0
-    GRADIENT_CONVERGED = 1
-    STEP_CONVERGED = 2
-    MAX_ITERATIONS = 3
-    MAX_TIME = 4
-    PRECISION_LOSS = 5
-    GRADIENT_MISMATCH = 6
-    UNBOUNDED_BELOW = 7
-    NAN = 8
-    INFINITE_START = 9
-    CALLER_STOPPED = 10
-
 class SlsqpStatus(enum.Enum):
     RUNNING = 0
     CONVERGED = 1
@@ -174,73 +161,6 @@ class Lbfgsb(Solver):
     def status(self) -> Status: ...
     @property
     def num_corrections(self) -> int: ...
-
-@final
-class Bfgs(Solver):
-    def __init__(
-        self,
-        x: Vector,
-        gradient: Vector,
-        constraints: Vector | None = None,
-        jacobian: Matrix | None = None,
-        num_equalities: int = 0,
-        *,
-        lower: Vector | None = None,
-        upper: Vector | None = None,
-        offsets: Vector | None = None,
-        num_variables: int = 0,
-        gtol: float = ...,
-        norm: float = ...,
-        xrtol: float = ...,
-        c1: float = ...,
-        c2: float = ...,
-        maxiter: int | None = None,
-        hess_inv0: Matrix | None = None,
-        update: str = "bfgs",
-        initial_scale: bool = False,
-        maxtime: float = ...,
-        precision: float = ...,
-    ) -> None: ...
-    def restart(
-        self,
-        *,
-        gtol: float = ...,
-        norm: float = ...,
-        xrtol: float = ...,
-        c1: float = ...,
-        c2: float = ...,
-        maxiter: int | None = None,
-        hess_inv0: Matrix | None = None,
-        update: str = "bfgs",
-        initial_scale: bool = False,
-        maxtime: float = ...,
-        precision: float = ...,
-    ) -> None: ...
-    def resume(
-        self,
-        *,
-        gtol: float = ...,
-        norm: float = ...,
-        xrtol: float = ...,
-        c1: float = ...,
-        c2: float = ...,
-        maxiter: int | None = None,
-        hess_inv0: Matrix | None = None,
-        update: str = "bfgs",
-        initial_scale: bool = False,
-        maxtime: float = ...,
-        precision: float = ...,
-    ) -> None: ...
-    def warm_start(self, other: Bfgs) -> bool: ...
-    @staticmethod
-    def check_memory(n: int, count: int = 1, beside: float = 0) -> None: ...
-    def inverse_hessian(self) -> Matrix: ...
-    @property
-    def status(self) -> BfgsStatus: ...
-    @property
-    def num_skipped_updates(self) -> int: ...
-    @property
-    def num_resets(self) -> int: ...
 
 @final
 class Slsqp(Solver):

@@ -50,8 +50,7 @@ def bounds_of_all(bounds: Any, count: int, layout: Layout) -> Sides:
         problem, i = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
         raise ValueError(
             f"the bounds of problem {problem} for {layout.name_of(int(i))} are ({low[problem, i]}, "
-            f"{high[problem, i]}), which no value satisfies: give numbers with low <= high, and infinity where there is "
-            "no bound."
+            f"{high[problem, i]}), which no value satisfies: give low <= high, and infinity where there is no bound."
         )
     for s in layout.segments:
         if s.dtype == "float32":
