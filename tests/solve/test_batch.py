@@ -157,6 +157,15 @@ def test_constraints(jit_compile: bool) -> None:
     assert batch.constr_violation.max() < 1e-6
 
 
+@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize("update", ["bfgs", "ssbroyden"])
+def test_bfgs(curves: np.ndarray, update: str, num_threads: int) -> None:
+    solver = tfm.Minimizer(decay, np.ones(4), args=(T, curves[0]), method="BFGS", jit_compile=True)
+    options = {"update": update, "hess_inv0": np.diag([1.0, 0.5, 1.0, 0.1])}
+    batch = solver.minimize_batch(batched_args=curves, num_threads=num_threads, options=options)
+    assert_rows(batch, [solver.minimize(args=(T, y), options=options) for y in curves])
+
+
 def test_slsqp_without_constraints() -> None:
     solver = tfm.Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=0.0, method="SLSQP")
     batch = solver.minimize_batch(batched_args=np.arange(3.0))

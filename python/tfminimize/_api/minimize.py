@@ -66,7 +66,8 @@ def minimize(
         floats as tensors of the dtype of x: new values of the same shape do not retrace. Everything else (Python
         integers, strings, variables, models) is passed as it is; a new value retraces, as with `tf.function`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B and SLSQP are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled function.
+        L-BFGS-B, SLSQP and BFGS are native. Any other of `scipy.optimize.minimize` runs in SciPy, on the compiled
+        function.
         Newton-CG, trust-ncg, trust-krylov and trust-constr get exact products of the Hessian with vectors from
         TensorFlow, trust-exact and dogleg the Hessian, and trust-constr also the Hessians of the constraints. If
         TensorFlow has no second derivatives of a function, Newton-CG takes differences of the gradient, trust-constr
@@ -86,7 +87,7 @@ def minimize(
         order of ``tf.nest.flatten(x0)``; its rows cost nothing in an evaluation. A custom method gets functions of one
         flat NumPy vector, with their Jacobians.
     tol : float, optional
-        Sets ``ftol`` and, for L-BFGS-B, ``gtol``.
+        Sets ``ftol`` and, for L-BFGS-B, ``gtol``; for BFGS ``gtol``.
     callback : callable, optional
         Called after each iteration: ``callback(xk)``, or ``callback(intermediate_result)`` if its parameter has just
         this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
@@ -95,10 +96,15 @@ def minimize(
         the exception before it leaves the solve; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
-        maxiter=100``; as in SciPy. Both: ``maxtime=inf``, seconds of wall clock. A solve that has taken them ends
-        before its next evaluation, or the next batch of a `DatasetLoss`, at the last iterate, like one that reaches
-        ``maxiter``. L-BFGS-B also has ``storage="float64"``: ``"float32"`` keeps its correction pairs in
-        half of the memory, and takes another path than SciPy.
+        maxiter=100``, BFGS: ``gtol=1e-5, norm=inf, xrtol=0, c1=1e-4, c2=0.9, maxiter=None`` (200 for each variable) and
+        ``hess_inv0=None``, a symmetric, positive definite matrix ``[n, n]``; as in SciPy. All: ``maxtime=inf``, seconds
+        of wall clock. A solve that has taken them ends before its next evaluation, or the next batch of a
+        `DatasetLoss`, at the last iterate, like one that reaches ``maxiter``. Some options are our own, and take
+        another path than SciPy. L-BFGS-B: ``storage="float64"``; ``"float32"`` keeps its correction pairs in half of
+        the memory. BFGS: ``update="bfgs"``; ``"dfp"``, the self-scaled ``"ssbfgs"`` (of Al-Baali) and ``"ssbfgs-ol"``
+        (of Oren and Luenberger), and the self-scaled ``"ssbroyden"`` and ``"ssbroyden1"`` (of Al-Baali and Khalfan, A
+        Wide Interval for Efficient Self-Scaling Quasi-Newton Algorithms, 2005); and ``initial_scale=False``, whether
+        the identity is scaled before its first update.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
     history : bool, default False
@@ -117,16 +123,19 @@ def minimize(
         tolerances are the new ones, and the counts go on.
     warm_start : OptimizeResult or State, optional
         Begin at ``x0`` with what another solve by the same method has learned: the pairs of L-BFGS-B; the matrix,
-        multipliers and active set of SLSQP. Data, bounds and constraints may have changed.
+        multipliers and active set of SLSQP; the matrix of BFGS. Data, bounds and constraints may have changed. A matrix
+        that is not positive definite is left out, which ``num_resets`` of the result counts.
 
     Returns
     -------
     tfminimize.OptimizeResult
         A `scipy.optimize.OptimizeResult` with SciPy's fields: ``x, fun, jac, nit, nfev, njev, status, success,
-        message``; L-BFGS-B adds ``hess_inv``, SLSQP ``multipliers``. ``x`` and ``jac`` have the structure of ``x0``
-        (NumPy arrays); for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``. ``hess_inv`` acts
-        on flat vectors. ``multipliers`` has one element for each equality, then one for each inequality, as in SciPy: a
-        constraint with two limits has two, the lower ones first. Four fields are our own: ``constr_violation`` is the
+        message``; L-BFGS-B and BFGS add ``hess_inv``, SLSQP ``multipliers``. ``x`` and ``jac`` have the structure of
+        ``x0`` (NumPy arrays); for variables they are flat vectors in the order of ``tf.nest.flatten(x0)``. ``hess_inv``
+        acts on flat vectors; that of BFGS behaves as an array ``[n, n]``, and beside it are ``num_skipped_updates`` and
+        ``num_resets``: how often an update was left out, or the matrix replaced by a multiple of the identity, to keep
+        it positive definite. ``multipliers`` has one element for each equality, then one for each inequality, as in
+        SciPy: a constraint with two limits has two, the lower ones first. Four fields are our own: ``constr_violation`` is the
         greatest violation of a constraint or bound, ``backend`` says what evaluated the function (``"xla"``: machine
         code, without TensorFlow; ``"tfe"``: TensorFlow), ``backend_reason`` says why, and ``timing`` says how many
         seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate`` and ``solver``.

@@ -39,7 +39,7 @@ class Minimizer:
         Further arguments of ``fun``, which `minimize` may replace. Arrays, tensors and floats of the same shapes and
         dtypes do not retrace; see `tfminimize.minimize`.
     method : str or callable, default "L-BFGS-B"
-        L-BFGS-B and SLSQP are native. Any other runs in SciPy, on the compiled function.
+        L-BFGS-B, SLSQP and BFGS are native. Any other runs in SciPy, on the compiled function.
     bounds, constraints : optional
         As in `tfminimize.minimize`. The ``args`` of a constraint cannot be replaced; to change them between
         solves, let its function read a `tf.Variable`.
