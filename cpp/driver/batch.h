@@ -44,8 +44,8 @@ struct BatchRows {
   Span<std::int64_t> status;      ///< [B], SciPy's codes.
   Span<const char*> message;      ///< [B], null for a problem that ended with an exception.
   Span<History> histories;        ///< [B] or empty; their seconds count from the start of the batch.
-  Span<const double> lower;       ///< [B / starts * n], or empty if all problems have the same bounds.
-  Span<const double> upper;       ///< The same.
+  Span<const double> lower{};     ///< [B / starts * n], or empty if all problems have the same bounds.
+  Span<const double> upper{};     ///< The same.
   std::size_t starts = 1;         ///< So many problems, one after another, have the same bounds and inputs.
 };
 
