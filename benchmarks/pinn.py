@@ -59,10 +59,11 @@ class Problem:
         self.variables = self.network.trainable_variables
         self.generator = np.random.default_rng(0)
         self.points = inner_points(options.points, self.generator)
-        self._grid, self._exact = reference_grid()
+        grid, self._exact = reference_grid()
         self._test_points = inner_points(20_000, np.random.default_rng(1))
         self.residual = tf.function(lambda points: pinn_burgers.residual(self.network, points), jit_compile=True)
-        self._u = tf.function(lambda points: pinn_burgers.solution(self.network, points).value, jit_compile=True)
+        x, t = tf.split(tf.constant(grid), 2, axis=1)
+        self._u = tf.function(lambda: pinn_burgers.solution(self.network, x, t), jit_compile=True)
         points = tf.constant(self.points)
         pinn_burgers.fit_by_adam(lambda: self.loss(points), self.network, options.adam)
         self._start = [variable.numpy() for variable in self.variables]
@@ -87,7 +88,7 @@ class Problem:
         return float(np.mean(np.square(self.residual(tf.constant(self._test_points)))))
 
     def error(self) -> float:
-        return relative_error(self._u(tf.constant(self._grid)).numpy(), self._exact)
+        return relative_error(self._u().numpy(), self._exact)
 
     def batched(self, method: str) -> tfm.Minimizer:
         """Make a solver whose evaluations take a batch of points in each thread."""

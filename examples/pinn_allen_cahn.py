@@ -16,7 +16,7 @@ import scipy.integrate
 import tensorflow as tf
 from burgers import relative_error
 from numpy.typing import NDArray
-from pinn_burgers import fit, make_network, network_jet, parse_options
+from pinn_burgers import derivatives, fit, make_network, parse_options, periodic
 
 DIFFUSION, REACTION = 1e-4, 5.0
 START_WEIGHT = 10.0  # weight of the initial condition in the loss; the equation has weight 1
@@ -47,8 +47,8 @@ def reference_solution(
 
 def residual(network: keras.Sequential, points: tf.Tensor) -> tf.Tensor:
     """Compute the residual of the equation at the points (x, t), [count, 1]."""
-    u = network_jet(network, points)
-    return u.t - DIFFUSION * u.xx - REACTION * (u.value - u.value**3)
+    at = derivatives(lambda x, t: periodic(network, x, t), points)
+    return at.t - DIFFUSION * at.xx - REACTION * (at.u - at.u**3)
 
 
 def main() -> None:
@@ -58,16 +58,16 @@ def main() -> None:
     times = np.linspace(0.0, 1.0, 101)
     x, exact = reference_solution(times)
     x, exact = x[::8], exact[:, ::8]
-    grid = np.stack([array.ravel() for array in np.meshgrid(x, times)], axis=1)
-    at_start = tf.constant(np.stack([x, np.zeros_like(x)], axis=1))
-    wanted = tf.constant(start(x)[:, None])
+    at_start = tf.constant(x[:, None])
+    grid = [tf.constant(array.reshape(-1, 1)) for array in np.meshgrid(x, times)]
 
     def start_misfit() -> tf.Tensor:
-        return START_WEIGHT * tf.reduce_mean((network_jet(network, at_start).value - wanted) ** 2)
+        u = periodic(network, at_start, tf.zeros_like(at_start))
+        return START_WEIGHT * tf.reduce_mean((u - start(x)[:, None]) ** 2)
 
     @tf.function(jit_compile=True)
     def predict() -> tf.Tensor:
-        return network_jet(network, tf.constant(grid)).value
+        return periodic(network, *grid)
 
     def error() -> float:
         return relative_error(predict().numpy(), exact.reshape(-1, 1))

@@ -30,9 +30,9 @@ Points = NDArray[np.float64]
 
 
 class Jet(NamedTuple):
-    """A function of x and t at some points, and its derivatives there, each [count, width]."""
+    """A function of x and t at some points, and its derivatives there, each [count, 1]."""
 
-    value: tf.Tensor
+    u: tf.Tensor
     x: tf.Tensor
     xx: tf.Tensor
     t: tf.Tensor
@@ -47,46 +47,32 @@ def make_network(units: int = 20, layers: int = 3) -> keras.Sequential:
     return keras.Sequential([keras.layers.Input((3,)), *hidden, keras.layers.Dense(1)])
 
 
-def network_jet(network: keras.Sequential, points: tf.Tensor) -> Jet:
-    """Compute N(t, cos πx, sin πx) and its derivatives at the points (x, t), [count, 1] each.
-
-    The chain rule takes them from layer to layer, in one pass. Nested tapes give the same in more than twice the time.
-    """
-    x, t = np.pi * points[:, :1], points[:, 1:]
-    zero, one = tf.zeros_like(t), tf.ones_like(t)
-    jet = Jet(
-        value=tf.concat([t, tf.cos(x), tf.sin(x)], axis=1),
-        x=tf.concat([zero, -np.pi * tf.sin(x), np.pi * tf.cos(x)], axis=1),
-        xx=tf.concat([zero, -(np.pi**2) * tf.cos(x), -(np.pi**2) * tf.sin(x)], axis=1),
-        t=tf.concat([one, zero, zero], axis=1),
-    )
-    for layer in network.layers:
-        jet = Jet(*(part @ layer.kernel for part in jet))
-        value = layer.activation(jet.value + layer.bias)
-        if layer.activation is keras.activations.tanh:
-            slope = 1.0 - value**2  # tanh' = 1 - tanh², tanh'' = -2 tanh tanh'
-            jet = Jet(value, slope * jet.x, slope * (jet.xx - 2.0 * value * jet.x**2), slope * jet.t)
-        else:
-            jet = jet._replace(value=value)
-    return jet
+def periodic(network: keras.Sequential, x: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    """Compute N(t, cos πx, sin πx), which has the period 2 in x, [count, 1]."""
+    return network(tf.concat([t, tf.cos(np.pi * x), tf.sin(np.pi * x)], axis=1))
 
 
-def solution(network: keras.Sequential, points: tf.Tensor) -> Jet:
-    """Compute u and its derivatives at the points."""
-    x, t = np.pi * points[:, :1], points[:, 1:]
-    n = network_jet(network, points)
-    return Jet(
-        value=-tf.sin(x) + t * n.value,
-        x=-np.pi * tf.cos(x) + t * n.x,
-        xx=np.pi**2 * tf.sin(x) + t * n.xx,
-        t=n.value + t * n.t,
-    )
+def solution(network: keras.Sequential, x: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    """Compute u, [count, 1]."""
+    return -tf.sin(np.pi * x) + t * periodic(network, x, t)
+
+
+def derivatives(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], points: tf.Tensor) -> Jet:
+    """Compute a function of x and t and its derivatives at the points (x, t)."""
+    x, t = points[:, :1], points[:, 1:]
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch([x, t])
+            u = function(x, t)
+        u_x, u_t = inner.gradient(u, [x, t])
+    return Jet(u, u_x, outer.gradient(u_x, x), u_t)
 
 
 def residual(network: keras.Sequential, points: tf.Tensor) -> tf.Tensor:
     """Compute the residual of the equation at the points, [count, 1]."""
-    u = solution(network, points)
-    return u.t + u.value * u.x - VISCOSITY * u.xx
+    at = derivatives(lambda x, t: solution(network, x, t), points)
+    return at.t + at.u * at.x - VISCOSITY * at.xx
 
 
 def draw_points(residual: Callable[[Points], tf.Tensor], count: int, generator: np.random.Generator) -> Points:
@@ -183,7 +169,7 @@ def main() -> None:
 
     @tf.function(jit_compile=True)
     def predict() -> tf.Tensor:
-        return solution(network, tf.constant(points)).value
+        return solution(network, *tf.split(tf.constant(points), 2, axis=1))
 
     fit(network, lambda points: residual(network, points), lambda: relative_error(predict().numpy(), exact), options)
 

@@ -1,4 +1,4 @@
-"""What the examples of physics-informed networks compare with, and the derivatives that they use."""
+"""What the examples of physics-informed networks compare with, and that they lower the loss."""
 
 from __future__ import annotations
 
@@ -70,25 +70,17 @@ def test_reference_of_allen_cahn_equation_is_the_solution(example: ModuleType) -
 
 
 @pytest.mark.parametrize("example", ["pinn_burgers"], indirect=True)
-def test_derivatives_of_the_network_are_those_of_tapes(example: ModuleType) -> None:
-    layers = [keras.layers.Dense(width, name, dtype="float64") for width, name in ((7, "tanh"), (5, "tanh"), (1, None))]
-    network = keras.Sequential([keras.layers.Input((3,), dtype="float64"), *layers])
-    points = tf.constant(np.random.default_rng(0).uniform([-1.0, 0.0], [1.0, 1.0], (20, 2)))
-    with tf.GradientTape() as outer:
-        outer.watch(points)
-        with tf.GradientTape() as inner:
-            inner.watch(points)
-            x, t = points[:, :1], points[:, 1:]
-            u = -tf.sin(np.pi * x) + t * network(tf.concat([t, tf.cos(np.pi * x), tf.sin(np.pi * x)], 1))
-        slopes = inner.gradient(u, points)
-        u_x, u_t = slopes[:, :1], slopes[:, 1:]
-    u_xx = outer.gradient(u_x, points)[:, :1]
-
-    jet = example.solution(network, points)
-    for found, expected in zip(jet, (u, u_x, u_xx, u_t), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
-    residual = example.residual(network, points)
-    np.testing.assert_allclose(residual, u_t + u * u_x - example.VISCOSITY * u_xx, rtol=1e-9, atol=1e-11)
+def test_residual_of_a_known_function_is_right(example: ModuleType) -> None:
+    # With N = c, u = -sin(πx) + c t.
+    layer = keras.layers.Dense(
+        1, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.7), dtype="float64"
+    )
+    network = keras.Sequential([keras.layers.Input((3,), dtype="float64"), layer])
+    points = np.random.default_rng(0).uniform([-1.0, 0.0], [1.0, 1.0], (20, 2))
+    sine, cosine = np.sin(np.pi * points[:, :1]), np.cos(np.pi * points[:, :1])
+    transport = (-sine + 0.7 * points[:, 1:]) * -np.pi * cosine
+    expected = 0.7 + transport - example.VISCOSITY * np.pi**2 * sine
+    np.testing.assert_allclose(example.residual(network, tf.constant(points)), expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("example", ["pinn_burgers"], indirect=True)
