@@ -90,7 +90,9 @@ def interface(call: Call, start: Any) -> Any:
 
 def in_scipy(call: Call, start: Any) -> Any:
     """Call `scipy.optimize.minimize` with our method and a function of NumPy arrays."""
-    method = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp}.get(call.method, call.method)
+    method = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp, "BFGS": tfm.scipy.bfgs}.get(
+        call.method, call.method
+    )
 
     def fun(x: Any) -> Any:
         tensor = tf.constant(x)

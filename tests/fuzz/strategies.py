@@ -19,7 +19,7 @@ METHODS = (
     *("L-BFGS-B", "SLSQP", "BFGS", "CG", "TNC", "Nelder-Mead", "Powell", "COBYLA", "COBYQA"),
     *("Newton-CG", "trust-constr", "trust-krylov", "trust-exact"),
 )
-IN_GRAPH = ("L-BFGS-B", "SLSQP")
+IN_GRAPH = ("L-BFGS-B", "SLSQP", "BFGS")
 
 
 class UsersError(Exception):

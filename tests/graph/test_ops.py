@@ -315,6 +315,17 @@ def test_trace_can_end_the_solve() -> None:
     assert losses.numpy()[-1] < 1
 
 
+@pytest.mark.parametrize("problem", [{"bounds": (-1.0, 0.5)}, {"method": "BFGS", "options": {"hess_inv0": np.eye(2)}}])
+def test_autograph_reads_the_package_without_a_warning(problem: Any, caplog: pytest.LogCaptureFixture) -> None:
+    loss = tfm.DatasetLoss(lambda x, a: tf.reduce_sum((x - a) ** 2), np.ones((4, 2)), 2)
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        in_graph(loss, X0, **problem)
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "AutoGraph could not transform" not in caplog.text
+
+
 def test_eager_mode() -> None:
     result = tfm.ops.minimize(rosenbrock, X0)
     assert_same(result, tfm.minimize(rosenbrock, X0))

@@ -135,10 +135,11 @@ def minimize(
         acts on flat vectors; that of BFGS behaves as an array ``[n, n]``, and beside it are ``num_skipped_updates`` and
         ``num_resets``: how often an update was left out, or the matrix replaced by a multiple of the identity, to keep
         it positive definite. ``multipliers`` has one element for each equality, then one for each inequality, as in
-        SciPy: a constraint with two limits has two, the lower ones first. Four fields are our own: ``constr_violation`` is the
-        greatest violation of a constraint or bound, ``backend`` says what evaluated the function (``"xla"``: machine
-        code, without TensorFlow; ``"tfe"``: TensorFlow), ``backend_reason`` says why, and ``timing`` says how many
-        seconds went to ``trace``, ``compile`` (the first evaluation of a new trace), ``evaluate`` and ``solver``.
+        SciPy: a constraint with two limits has two, the lower ones first. Four fields are our own:
+        ``constr_violation`` is the greatest violation of a constraint or bound, ``backend`` says what evaluated the
+        function (``"xla"``: machine code, without TensorFlow; ``"tfe"``: TensorFlow), ``backend_reason`` says why, and
+        ``timing`` says how many seconds went to ``trace``, ``compile`` (the first evaluation of a new trace),
+        ``evaluate`` and ``solver``.
         ``state`` is the whole solver, from which a solve can go on.
     tfminimize.ops.MinimizeResult
         In a `tf.function` or a graph of TensorFlow 1: the call is then `tfminimize.ops.minimize`, which adds an

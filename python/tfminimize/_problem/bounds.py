@@ -173,7 +173,8 @@ def _sides(bounds: Any, parameters: Parameters) -> list[tuple[Any, Any]]:
     if isinstance(bounds, scipy.optimize.Bounds) and len(layout.segments) > 1:
         low, high = _sides_of_leaf(bounds, Segment(parameters.name, (layout.size,), "float64", 0, 0))
         return [(low[s.flat], high[s.flat]) for s in layout.segments]
-    if (plain := _plain_sides(bounds, layout)) is not None:
+    plain = _plain_sides(bounds, layout)
+    if plain is not None:
         return [plain]
     entries = _entries(bounds, parameters)
     return [_sides_of_leaf(entry, segment) for entry, segment in zip(entries, layout.segments, strict=True)]

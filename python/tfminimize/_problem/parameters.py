@@ -319,7 +319,8 @@ def _as_array(leaf: Any, name: str) -> Array:
     if as_variable(leaf) is not None:
         raise ValueError(f"{name} is a variable, but the function was compiled for an array.")
     remedy = "give a number, an array or a tensor of numbers, or a variable"
-    if holds_variables := hasattr(leaf, "trainable_variables"):
+    holds_variables = hasattr(leaf, "trainable_variables")
+    if holds_variables:
         remedy = "to optimise what it holds, give its trainable_variables"
     try:
         array = np.asarray(None if holds_variables else leaf)

@@ -321,7 +321,8 @@ def _tensors(data: Any) -> Any:
             raise ValueError(f"{name} is a single value: give an array whose leading dimension is that of the rows.")
         if tensor.shape.rank is None:
             raise ValueError(f"{name} has no known rank: give a tensor of static shape.")
-        if tensor.shape[0] != (rows := tensors[0].shape[0] if tensors else tensor.shape[0]):
+        rows = tensors[0].shape[0] if tensors else tensor.shape[0]
+        if tensor.shape[0] != rows:
             raise ValueError(
                 f"{name} has {tensor.shape[0]} rows, and item 0 has {rows}: all need the same leading dimension."
             )
