@@ -2,8 +2,8 @@
 
 Only the time inside the solvers counts, not the time of the function, which is the chained Rosenbrock function. SciPy
 runs with its BLAS on one thread and with its default, each in a process of its own. An iteration of ours reads and
-writes half of the inverse Hessian once. "Of bandwidth" is the time of a loop that multiplies as many doubles in place
-by a number, divided by our time. The two take turns in one process, and the best of each counts.
+writes half of the inverse Hessian once. "Of loop" is the time of a loop that multiplies as many doubles in place
+by a number, divided by our time. The two take turns in one process, and the fastest of each counts.
 
     python benchmarks/bfgs.py [--sizes 10,100,...] [--update ssbroyden] [--json]
     python benchmarks/bfgs.py --large     # SciPy with more than 2,000 variables too: minutes, and 6 n² doubles
@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -37,23 +36,41 @@ WARM_UP = 3
 Vector = NDArray[np.float64]
 
 
+class Clock:
+    """The chained Rosenbrock function, and the ends of iterations without the time that it takes."""
+
+    def __init__(self, n: int) -> None:
+        self._gradient = np.empty(n)
+        self._spent = 0.0
+        self._ends: list[float] = []
+
+    def fun(self, x: Vector) -> tuple[float, Vector]:
+        begin = time.perf_counter()
+        f = rosenbrock(x, self._gradient)
+        self._spent += time.perf_counter() - begin
+        return f, self._gradient.copy()
+
+    def end_iteration(self, _: object = None) -> None:
+        self._ends.append(time.perf_counter() - self._spent)
+
+    def seconds(self) -> float:
+        """Return the time of the fastest iteration after the warm-up: what else runs disturbs the others."""
+        return float(np.diff(self._ends)[WARM_UP - 1 :].min())
+
+
 def run_tfminimize(n: int, iterations: int, threads: int, update: str) -> float:
-    """Return the seconds in the solver for one iteration, after a few others."""
+    """Return the seconds of one iteration of ours."""
     from tfminimize import _native
 
     _native.set_num_threads(threads)
-    x, g, memory = _native.aligned_zeros(n), _native.aligned_zeros(n), np.empty(n)
-    objective = _native.HostObjective(lambda x: (rosenbrock(x, memory), memory))
-
-    def seconds(maxiter: int) -> float:
-        x[:] = start(n)
-        solver = _native.Bfgs(x, g, gtol=0, maxiter=maxiter, update=update)
-        timing = _native.drive(solver, objective)
-        if solver.nit != maxiter:
-            raise RuntimeError(f"The solve ended after {solver.nit} of {maxiter} iterations: {solver.message}")
-        return float(timing.solver)
-
-    return (seconds(WARM_UP + iterations) - seconds(WARM_UP)) / iterations
+    x, g = _native.aligned_zeros(n), _native.aligned_zeros(n)
+    x[:] = start(n)
+    clock = Clock(n)
+    solver = _native.Bfgs(x, g, gtol=0, maxiter=WARM_UP + iterations, update=update)
+    _native.drive(solver, _native.HostObjective(clock.fun), clock.end_iteration)
+    if solver.nit != WARM_UP + iterations:
+        raise RuntimeError(f"The solve ended after {solver.nit} iterations: {solver.message}")
+    return clock.seconds()
 
 
 def multiply(parts: list[Vector], pool: ThreadPoolExecutor) -> float:
@@ -67,54 +84,48 @@ def measure_tfminimize(n: int, update: str, repetitions: int) -> dict[str, float
     """Measure our solver and the bandwidth in this process, with one thread and with all, in turn."""
     importlib.import_module("tfminimize")
     threads = len(os.sched_getaffinity(0))
-    iterations = int(np.clip(2e8 / n**2, 3, 30))
+    run_tfminimize(10, 1, threads, update)  # loads all libraries
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run_tfminimize(n, 1, threads, update)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    iterations = int(np.clip(1e9 / n**2, 5, 30))
     triangle = np.ones(n * (n + 1) // 2)
     runs: list[tuple[float, ...]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(repetitions or int(np.clip(1e7 / n**2, 5, 200))):
+        for _ in range(repetitions or 5):
             ours = [run_tfminimize(n, iterations, count, update) for count in (1, threads)]
-            theirs = [multiply(np.array_split(triangle, count), pool) for count in (1, threads)]
-            runs.append((*ours, *theirs))
-    one, many, one_stream, many_stream = map(min, zip(*runs, strict=True))
-    # The solver's x and gradient, and the function's.
-    squares = ((peak - before) * 1024 / 8 - 3 * n) / n**2
+            parts = [np.array_split(triangle, count) for count in (1, threads)]
+            loops = [min(multiply(p, pool) for _ in range(iterations)) for p in parts]
+            runs.append((*ours, *loops))
+    one, many, one_loop, many_loop = map(min, zip(*runs, strict=True))
     return {
         "threads": threads,
         "seconds": one,
         "seconds_all_threads": many,
-        "bandwidth": one_stream / one,
-        "bandwidth_all_threads": many_stream / many,
-        "gigabytes_per_second": 2 * triangle.nbytes / one_stream / 1e9,
-        "gigabytes_per_second_all_threads": 2 * triangle.nbytes / many_stream / 1e9,
-        "squares": squares,
+        "bandwidth": one_loop / one,
+        "bandwidth_all_threads": many_loop / many,
+        "gigabytes_per_second": 2 * triangle.nbytes / one_loop / 1e9,
+        "gigabytes_per_second_all_threads": 2 * triangle.nbytes / many_loop / 1e9,
+        # Without the solver's x and gradient, and the function's gradient.
+        "squares": ((peak - before) * 1024 / 8 - 3 * n) / n**2,
     }
 
 
 def measure_scipy(n: int, repetitions: int) -> dict[str, float]:
-    """Measure the median seconds between two iterations of SciPy, without the function."""
+    """Measure one iteration of SciPy's."""
     import scipy.optimize
 
-    g, spent, ends = np.empty(n), [0.0], []
-
-    def fun(x: Vector) -> tuple[float, Vector]:
-        begin = time.perf_counter()
-        f = rosenbrock(x, g)
-        spent[0] += time.perf_counter() - begin
-        return f, g.copy()
-
-    options = {"gtol": 0, "maxiter": WARM_UP + (repetitions or int(np.clip(3e9 / n**3, 2, 50)))}
+    clock = Clock(n)
+    maxiter = WARM_UP + (repetitions or int(np.clip(3e10 / n**3, 2, 50)))
     scipy.optimize.minimize(
-        fun,
+        clock.fun,
         start(n),
         jac=True,
         method="BFGS",
-        options=options,
-        callback=lambda xk: ends.append(time.perf_counter() - spent[0]),
+        options={"gtol": 0, "maxiter": maxiter},
+        callback=clock.end_iteration,
     )
-    return {"seconds": statistics.median(np.diff(ends[WARM_UP - 1 :]).tolist())}
+    return {"seconds": clock.seconds()}
 
 
 def in_child(solver: str, n: int, update: str, repetitions: int, threads: int = 0) -> dict[str, float]:
@@ -139,16 +150,20 @@ def compare(n: int, update: str, repetitions: int, with_scipy: bool) -> dict[str
     return row
 
 
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:,.0f}"
+
+
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "n": lambda r: f"{r['n']:,}",
-    "ms": lambda r: f"{r['seconds'] * 1e3:.4g}",
-    "all threads": lambda r: f"{r['seconds_all_threads'] * 1e3:.4g}",
-    "SciPy ms": lambda r: f"{r['scipy_seconds'] * 1e3:.4g}" if "ratio" in r else "",
-    "default": lambda r: f"{r['scipy_seconds_default'] * 1e3:.4g}" if "ratio" in r else "",
-    "faster": lambda r: f"{r['ratio']:.1f}" if "ratio" in r else "",
-    "(default)": lambda r: f"{r['ratio_default']:.1f}" if "ratio" in r else "",
+    "ours, ms": lambda r: milliseconds(r["seconds"]),
+    "all threads": lambda r: milliseconds(r["seconds_all_threads"]),
+    "SciPy": lambda r: milliseconds(r["scipy_seconds"]) if "ratio" in r else "",
+    "default": lambda r: milliseconds(r["scipy_seconds_default"]) if "ratio" in r else "",
+    "times faster": lambda r: f"{r['ratio']:,.0f}" if "ratio" in r else "",
+    "all / default": lambda r: f"{r['ratio_default']:,.0f}" if "ratio" in r else "",
     # A small triangle fits the caches, and most of a small solve's memory is the process itself.
-    "of bandwidth": lambda r: f"{r['bandwidth']:.0%}" if r["n"] >= 3_000 else "",
+    "of loop": lambda r: f"{r['bandwidth']:.0%}" if r["n"] >= 3_000 else "",
     "all threads ": lambda r: f"{r['bandwidth_all_threads']:.0%}" if r["n"] >= 3_000 else "",
     "n² doubles": lambda r: f"{r['squares']:.2f}" if r["n"] >= 2_000 else "",
 }
