@@ -48,6 +48,16 @@ def test_slsqp_benchmark_reports_every_problem() -> None:
 
 
 @pytest.mark.weekly  # others like it run for each change
+def test_bfgs_benchmark_reports_every_size() -> None:
+    report = reported_by("bfgs.py", "--sizes", "10,2100", "--repetitions", "1", "--update", "ssbroyden")
+    assert [row["n"] for row in report] == [10, 2100]
+    assert all(row["seconds"] > 0 and row["bandwidth_all_threads"] > 0 for row in report)
+    assert report[0]["ratio"] > 0
+    assert "ratio" not in report[1]
+    assert 0.4 < report[1]["squares"] <= 0.55
+
+
+@pytest.mark.weekly  # others like it run for each change
 def test_leaks_benchmark_reports_constant_memory() -> None:
     report = reported_by("leaks.py", "--small")
     assert [row["count"] for row in report] == [100_000, 100_000, 20]
