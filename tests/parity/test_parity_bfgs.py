@@ -19,6 +19,13 @@ import tfminimize as tfm
 
 pytestmark = pytest.mark.parity
 
+# Here SciPy has defects that we do not have (docs/scipy-parity.md). The function is not finite at a trial point, and
+# SciPy ends with NaN, or makes a detour; ours steps back and goes on.
+MEETS_NON_FINITE = {"BENNETT5LS", "DANWOODLS", "MGH17LS"}
+# SciPy's matrix loses its definiteness, and SciPy ends early.
+LOSES_DEFINITENESS = {"INDEF", "SCURLY10"}
+DEFECTS = MEETS_NON_FINITE | LOSES_DEFINITENESS
+
 Outcome = tuple[int, int, int, float]
 """status, nit, nfev, fun"""
 
@@ -43,7 +50,11 @@ class Comparison(NamedTuple):
     def stable(self) -> list[str]:
         """The problems on which SciPy takes the same path with every kernel."""
         first, *others = self.scipys
-        return [name for name in first if all(other[name][:3] == first[name][:3] for other in others)]
+        return [
+            name
+            for name in first
+            if name not in DEFECTS and all(other[name][:3] == first[name][:3] for other in others)
+        ]
 
     @property
     def equal(self) -> list[str]:
@@ -80,7 +91,13 @@ def test_answer_is_never_worse(comparison: Comparison) -> None:
     for name in comparison.stable:
         ours, scipys = comparison.ours[name][3], [outcomes[name][3] for outcomes in comparison.scipys]
         worst = max(scipys)
-        # SciPy ends some solves at a NaN.
-        if not (math.isnan(worst) or ours <= worst + 1e-8 * max(1.0, abs(worst))):
+        if not ours <= worst + 1e-8 * max(1.0, abs(worst)):
             worse[name] = (ours, scipys)
     assert worse == {}
+
+
+def test_answer_is_better_where_scipy_has_a_defect(comparison: Comparison) -> None:
+    for name in DEFECTS & comparison.ours.keys():
+        ours, scipys = comparison.ours[name][3], comparison.scipys[0][name][3]
+        assert math.isfinite(ours)
+        assert math.isnan(scipys) or ours <= scipys + 1e-8 * max(1.0, abs(scipys))
