@@ -15,9 +15,10 @@ namespace {
 InputTensor array_copy(const py::object& object, const std::string& name) {
   const py::array array = py::array::ensure(object, py::array::c_style);
   const auto dtype = array ? number_dtype(array.dtype()) : std::nullopt;
-  if (!dtype)
+  if (!dtype) {
     throw py::type_error(name + " is an array of dtype " + std::string(py::str(array.dtype())) +
                          ", which is no number.");
+  }
   return xla::aligned_copy(array.data(), *dtype, static_cast<std::size_t>(array.nbytes()));
 }
 
