@@ -1,0 +1,249 @@
+"""A control loop: how long does it wait for its optimiser, and how long at worst?
+
+In each tick, a cart on a line gets a new position, speed and target, and the next n accelerations, each in [-1, 1], are
+chosen so that it comes near to the target with little effort (model predictive control); with a constraint, it also
+must not be faster than 1.5 at the end. These solve it in one process, in turn, each from zero:
+
+- `Minimizer.minimize(args=...)` on machine code;
+- `scipy.optimize.minimize` on `tf.function(jit_compile=True)`, as users write it;
+- if it is installed, NLopt on the same function: LD_LBFGS has no bounds that count as SciPy's do, so both are LD_SLSQP.
+
+The garbage collector runs as in any program. p50 and the like are percentiles of the time of one tick.
+
+    python benchmarks/inner_loop.py [--ticks 10000] [--peer-ticks 300] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits
+
+import tfminimize as tfm
+
+Vector = NDArray[np.float64]
+STEP = 0.25
+SIZES = (2, 5, 10, 20)
+
+
+@dataclass
+class Row:
+    """The ticks of one solver; times in microseconds."""
+
+    n: int
+    constraint: bool
+    solver: str
+    ticks: int
+    p50: float
+    p99: float
+    p999: float
+    longest: float
+    evaluations: float
+    loss: float
+    """The mean over the ticks that all solvers have made."""
+
+
+def motion(u: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute positions and speeds after each of the accelerations u, [n], from (position, speed)."""
+    speed = state[1] + STEP * tf.cumsum(u)
+    return state[0] + STEP * tf.cumsum(speed), speed
+
+
+def cost(u: tf.Tensor, state: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    position, _ = motion(u, state)
+    return tf.reduce_sum((position - target) ** 2) + 0.1 * tf.reduce_sum(u**2 + 0.1 * u**4)
+
+
+def slack(u: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
+    return 1.5**2 - motion(u, state)[1][-1] ** 2
+
+
+def measured(n: int, constraint: bool, solver: str, ticks: list[Any], solve: Callable[..., Any], common: int) -> Row:
+    """Solve all ticks, after some that do not count."""
+    for tick in ticks[:20]:
+        solve(*tick)
+    times, evaluations, losses = [], 0, []
+    for tick in ticks:
+        begin = time.perf_counter()
+        loss, count = solve(*tick)
+        times.append(time.perf_counter() - begin)
+        evaluations += count
+        losses.append(loss)
+    shares = np.percentile(np.array(times) * 1e6, [50, 99, 99.9, 100])
+    return Row(
+        n,
+        constraint,
+        solver,
+        len(ticks),
+        *map(float, shares),
+        evaluations / len(ticks),
+        float(np.mean(losses[:common])),
+    )
+
+
+def ours(n: int, constraint: bool) -> Callable[..., Any]:
+    # A constraint's function reads the state of the tick from a variable: its own args cannot change.
+    state = tf.Variable(np.zeros(2))
+    constraints = {"type": "ineq", "fun": lambda u: slack(u, state)} if constraint else ()
+    solver = tfm.Minimizer(
+        cost,
+        np.zeros(n),
+        (np.zeros(2), np.zeros(())),
+        "SLSQP" if constraint else "L-BFGS-B",
+        bounds=(-1, 1),
+        constraints=constraints,
+        jit_compile=True,
+    )
+
+    def solve(now: Vector, target: Vector) -> tuple[float, int]:
+        if constraint:
+            state.assign(now)
+        result = solver.minimize(args=(now, target))
+        return float(result.fun), result.nfev
+
+    return solve
+
+
+def compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The cost and the slack with their gradients, for callers in Python."""
+
+    def with_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
+        @tf.function(jit_compile=True)
+        def both(u: tf.Tensor, *args: tf.Tensor) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(u)
+                value = fun(u, *args)
+            return value, tape.gradient(value, u)
+
+        def call(u: Vector, *args: Vector) -> tuple[float, Vector]:
+            value, gradient = both(tf.constant(u), *map(tf.constant, args))
+            return float(value), gradient.numpy()
+
+        return call
+
+    return with_gradient(cost), with_gradient(slack)
+
+
+def by_scipy(n: int, constraint: bool) -> Callable[..., Any]:
+    fun, limit = compiled()
+    bounds = [(-1.0, 1.0)] * n
+
+    def solve(now: Vector, target: Vector) -> tuple[float, int]:
+        constraints: Any = ()
+        if constraint:
+            parts = {"fun": lambda u: limit(u, now)[0], "jac": lambda u: limit(u, now)[1]}
+            constraints = {"type": "ineq", **parts}
+        found = scipy.optimize.minimize(
+            fun,
+            np.zeros(n),
+            (now, target),
+            "SLSQP" if constraint else "L-BFGS-B",
+            jac=True,
+            bounds=bounds,
+            constraints=constraints,
+        )
+        return float(found.fun), found.nfev
+
+    return solve
+
+
+def by_nlopt(nlopt: Any, n: int, constraint: bool) -> Callable[..., Any]:
+    fun, limit = compiled()
+
+    def solve(now: Vector, target: Vector) -> tuple[float, int]:
+        def value(u: Vector, gradient: Vector) -> float:
+            f, slope = fun(u, now, target)
+            gradient[:] = slope if gradient.size else gradient
+            return f
+
+        def excess(u: Vector, gradient: Vector) -> float:
+            f, slope = limit(u, now)
+            gradient[:] = -slope if gradient.size else gradient
+            return -f
+
+        problem = nlopt.opt(nlopt.LD_SLSQP, n)
+        problem.set_min_objective(value)
+        problem.set_lower_bounds(-1.0)
+        problem.set_upper_bounds(1.0)
+        problem.set_ftol_rel(1e-6)
+        if constraint:
+            problem.add_inequality_constraint(excess, 1e-8)
+        problem.optimize(np.zeros(n))
+        return problem.last_optimum_value(), problem.get_numevals()
+
+    return solve
+
+
+def benchmark(ticks: int, peer_ticks: int) -> list[Row]:
+    random = np.random.default_rng(0)
+    try:
+        nlopt = importlib.import_module("nlopt")
+    except ModuleNotFoundError:
+        nlopt = None
+    rows = []
+    for n in SIZES:
+        inputs = [(random.uniform([-2, -1], [2, 1]), random.uniform(-2, 2, ())[()]) for _ in range(ticks)]
+        inputs = [(now, np.asarray(target)) for now, target in inputs]
+        few = inputs[:peer_ticks]
+        for constraint in (False, True):
+            rows.append(measured(n, constraint, "tfminimize", inputs, ours(n, constraint), len(few)))
+            rows.append(measured(n, constraint, "SciPy", few, by_scipy(n, constraint), len(few)))
+            if nlopt is not None:
+                rows.append(measured(n, constraint, "NLopt", few, by_nlopt(nlopt, n, constraint), len(few)))
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(title="One tick, in µs", caption="p50 ratio: the peer's p50 over that of tfminimize")
+    for name in ("n", "constraint", "solver", "evaluations", "loss", "p50", "p99", "p99.9", "longest", "p50 ratio"):
+        table.add_column(name, justify="left" if name in ("constraint", "solver") else "right")
+    base = 1.0
+    for row in rows:
+        if row.solver == "tfminimize":
+            base = row.p50
+        ratio = "" if row.solver == "tfminimize" else f"{row.p50 / base:.0f}"
+        times = [f"{t:,.0f}" if t >= 100 else f"{t:.1f}" for t in (row.p50, row.p99, row.p999, row.longest)]
+        table.add_row(
+            str(row.n),
+            "yes" if row.constraint else "no",
+            row.solver,
+            f"{row.evaluations:.1f}",
+            f"{row.loss:.4f}",
+            *times,
+            ratio,
+        )
+    Console(width=100).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ticks", type=int, default=10_000, help="of tfminimize (default %(default)s)")
+    parser.add_argument("--peer-ticks", type=int, default=300, help="of the others (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    with threadpool_limits(1, "blas"):
+        rows = benchmark(arguments.ticks, arguments.peer_ticks)
+    if arguments.json:
+        json.dump([asdict(row) for row in rows], sys.stdout, indent=2)
+    else:
+        show(rows)
+
+
+if __name__ == "__main__":
+    main()
