@@ -97,8 +97,9 @@ def minimize(
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``, BFGS: ``gtol=1e-5, norm=inf, xrtol=0, c1=1e-4, c2=0.9, maxiter=None`` (200 for each variable) and
-        ``hess_inv0=None``, a symmetric, positive definite matrix ``[n, n]``; as in SciPy. All: ``maxtime=inf``, seconds
-        of wall clock. A solve that has taken them ends before its next evaluation, or the next batch of a
+        ``hess_inv0=None``, a symmetric, positive definite matrix ``[n, n]``, or its lower triangle; as in SciPy. All:
+        ``maxtime=inf``, seconds of wall clock. A solve that has taken them ends before its next evaluation, or the next
+        batch of a
         `DatasetLoss`, at the last iterate, like one that reaches ``maxiter``. Some options are our own, and take
         another path than SciPy. L-BFGS-B: ``storage="float64"``; ``"float32"`` keeps its correction pairs in half of
         the memory. BFGS: ``update="bfgs"``; ``"dfp"``, the self-scaled ``"ssbfgs"`` (of Al-Baali) and ``"ssbfgs-ol"``

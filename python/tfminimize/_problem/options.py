@@ -221,18 +221,29 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _inverse_hessian(name: str, value: Any) -> Float64:
-    """A symmetric, positive definite matrix; its size is checked by who knows x."""
+    """A symmetric, positive definite matrix; its size is checked by who knows x.
+
+    A vector holds the rows of its lower triangle, as ``H[np.tril_indices(n)]``.
+    """
     try:
         if isinstance(value, LinearOperator):
             value = value @ np.eye(value.shape[1])
         matrix = np.ascontiguousarray(value.todense() if hasattr(value, "todense") else value, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is a {type(value).__name__}, not a matrix of numbers: {error}") from None
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"{name} has shape {matrix.shape}: give a matrix with a row for each variable.")
+    size = (math.isqrt(8 * matrix.size + 1) - 1) // 2
+    if matrix.ndim == 1 and size * (size + 1) // 2 == matrix.size:
+        packed, matrix = matrix, np.empty((size, size))
+        rows, columns = np.tril_indices(size)
+        matrix[rows, columns] = matrix[columns, rows] = packed
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(
+            f"{name} has shape {matrix.shape}: give a matrix with a row for each variable, or the n(n + 1)/2 elements "
+            "of its lower triangle."
+        )
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} holds a number that is not finite: give an inverse Hessian, or leave it out.")
-    if not np.allclose(matrix, matrix.T):
+    if not np.allclose(matrix, matrix.T, atol=1e-8 * np.abs(matrix).max()):
         i, j = np.unravel_index(np.argmax(np.abs(matrix - matrix.T)), matrix.shape)
         raise ValueError(
             f"{name} is not symmetric: [{i}, {j}] is {matrix[i, j]:.6g} and [{j}, {i}] is {matrix[j, i]:.6g}. Give "
