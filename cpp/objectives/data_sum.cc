@@ -6,8 +6,8 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <utility>
+#include <vector>
 
 #include "solvers/threads.h"
 
@@ -150,15 +150,24 @@ void DataSum::set_input(std::size_t position, const InputTensor& tensor, std::si
   numbered_[function]->set_input(position, tensor);
 }
 
-/// How often a thread looks for its turn before it sleeps: some ten microseconds.
-constexpr int kYields = 50;
+/// Memory for results that wait for their turn.
+constexpr std::size_t kBytesToWait = std::size_t{8} << 20;
 
 /// One evaluation: what its threads share.
 class DataSum::Evaluation {
  public:
   /// `total` is memory for the sum of the gradients; empty for values alone.
-  Evaluation(const DataSum& parent, const Pass& pass, Span<const double> x, Span<double> total)
-      : parent_(parent), batches_(parent.batches_), pass_(pass), x_(x), total_(total), sums_(batches_.num_sums) {}
+  Evaluation(const DataSum& parent, const Pass& pass, Span<const double> x, Span<double> total,
+             std::vector<Waiting>& places)
+      : parent_(parent),
+        batches_(parent.batches_),
+        pass_(pass),
+        x_(x),
+        total_(total),
+        sums_(batches_.num_sums),
+        places_(places) {
+    for (Waiting& place : places_) place.is_taken = false;
+  }
 
   /// The work of one thread, which has a copy of the function of its own.
   void work(std::size_t thread) {
@@ -201,9 +210,28 @@ class DataSum::Evaluation {
     CompiledFunction& function = is_last ? (*pass_.last)[0] : pass_.batch[thread];
     function.select(is_last ? 0 : batch);
     const CompiledFunction::Call call(function, x_);
-    if (!await_turn(batch)) return false;
-    add(call, is_last ? batches_.remainder() : batches_.size, function.num_outputs() - 1);
-    end_turn();
+    return hand_in(call, batch, is_last ? batches_.remainder() : batches_.size, function.num_outputs() - 1);
+  }
+
+  /// Adds a batch if it is its turn, and those after it that have waited for this; else leaves its results in a free
+  /// place, or waits for its turn if there is none. So a thread that the system has stopped does not stop the others.
+  bool hand_in(const CompiledFunction::Call& call, std::size_t batch, std::size_t rows, std::size_t last_output) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    Waiting* place = nullptr;
+    turned_.wait(lock, [&] { return turn_ == batch || error_ || (place = free_place()) != nullptr; });
+    if (error_) return false;
+    if (turn_ != batch) {
+      leave(call, batch, rows, last_output, *place);
+      return true;
+    }
+    add(call, rows, last_output);
+    ++turn_;
+    while (Waiting* next = waiting(turn_)) {
+      add(*next);
+      next->is_taken = false;
+      ++turn_;
+    }
+    turned_.notify_all();
     return true;
   }
 
@@ -212,26 +240,6 @@ class DataSum::Evaluation {
       throw std::runtime_error("The evaluation was cancelled between two batches.");
     }
     if (parent_.deadline_ != kNever && std::chrono::steady_clock::now() >= parent_.deadline_) throw DeadlinePassed();
-  }
-
-  /// False if another thread has failed. Waits awake at first: falling asleep takes longer than a short batch.
-  bool await_turn(std::size_t batch) {
-    for (int i = 0; i < kYields; ++i) {
-      if (turn_ == batch) return true;
-      std::this_thread::yield();
-    }
-    std::unique_lock<std::mutex> lock(mutex_);
-    ++sleeping_;
-    turned_.wait(lock, [&] { return turn_ == batch || error_; });
-    --sleeping_;
-    return turn_ == batch;
-  }
-
-  void end_turn() {
-    ++turn_;
-    if (sleeping_ == 0) return;
-    const std::lock_guard<std::mutex> lock(mutex_);  // one who is about to sleep has seen the turn, or sleeps now
-    turned_.notify_all();
   }
 
   void fail(std::size_t batch, std::exception_ptr error) {
@@ -243,26 +251,64 @@ class DataSum::Evaluation {
     turned_.notify_all();
   }
 
+  Waiting* free_place() const {
+    const auto found = std::find_if(places_.begin(), places_.end(), [](const Waiting& one) { return !one.is_taken; });
+    return found == places_.end() ? nullptr : &*found;
+  }
+
+  /// The results of a batch that wait, or null.
+  Waiting* waiting(std::size_t batch) const {
+    const auto found = std::find_if(places_.begin(), places_.end(),
+                                    [=](const Waiting& one) { return one.is_taken && one.batch == batch; });
+    return found == places_.end() ? nullptr : &*found;
+  }
+
+  double weight(std::size_t rows) const { return batches_.is_mean ? static_cast<double>(rows) : 1; }
+
+  /// Copies the results of a batch to a place.
+  void leave(const CompiledFunction::Call& call, std::size_t batch, std::size_t rows, std::size_t last_output,
+             Waiting& place) const {
+    place.is_taken = true;
+    place.batch = batch;
+    place.rows = rows;
+    place.loss = call.scalar(0);
+    if (place.gradient.size() < total_.size()) place.gradient = solvers::AlignedArray<double>(total_.size());
+    for_each_component([&](std::size_t i, const double* total, std::size_t /*size*/) {
+      call.copy(1 + i, place.gradient.data() + (total - total_.data()));
+    });
+    place.sums.assign(sums_.size(), 0.0);
+    if (!sums_.empty()) call.copy(last_output, place.sums.data());
+  }
+
   /// Adds a batch, whose turn it is.
   void add(const CompiledFunction::Call& call, std::size_t rows, std::size_t last_output) {
-    const double weight = batches_.is_mean ? static_cast<double>(rows) : 1;
-    loss_ += weight * call.scalar(0);
+    loss_ += weight(rows) * call.scalar(0);
     for_each_component([&](std::size_t i, double* total, std::size_t size) {
       if (turn_ == 0) std::fill_n(total, size, 0.0);
-      add(call, i, weight, total);
+      add(call, i, weight(rows), total);
     });
     if (sums_.empty()) return;
-    call.read(last_output, [this](const auto* source) {
-      for (std::size_t j = 0; j < sums_.size(); ++j) sums_[j] += static_cast<double>(source[j]);
+    call.read(last_output, [&](const auto* source) { add(source, sums_.size(), 1, sums_.data()); });
+  }
+
+  /// The same for results that have waited.
+  void add(const Waiting& place) {
+    loss_ += weight(place.rows) * place.loss;
+    for_each_component([&](std::size_t /*i*/, double* total, std::size_t size) {
+      add(place.gradient.data() + (total - total_.data()), size, weight(place.rows), total);
     });
+    add(place.sums.data(), sums_.size(), 1, sums_.data());
   }
 
   /// Adds the gradient by component i to `target`.
   void add(const CompiledFunction::Call& call, std::size_t i, double weight, double* target) const {
     const std::size_t size = parent_.components_.size(i);
-    call.read(1 + i, [=](const auto* source) {
-      for (std::size_t j = 0; j < size; ++j) target[j] += weight * static_cast<double>(source[j]);
-    });
+    call.read(1 + i, [=](const auto* source) { add(source, size, weight, target); });
+  }
+
+  template <typename Number>
+  static void add(const Number* source, std::size_t size, double weight, double* target) {
+    for (std::size_t j = 0; j < size; ++j) target[j] += weight * static_cast<double>(source[j]);
   }
 
   /// Calls change(i, segment of the total, size) for each component, if there is a gradient.
@@ -282,16 +328,15 @@ class DataSum::Evaluation {
   const Span<double> total_;
   std::atomic<std::size_t> next_{0};
 
-  std::atomic<std::size_t> turn_{0};  ///< The batch to be added next.
-  std::atomic<int> sleeping_{0};      ///< Threads that wait for turned_.
-  std::mutex mutex_;                  ///< Guards those that follow.
+  std::mutex mutex_;  ///< Guards all that follows.
   std::condition_variable turned_;
+  std::size_t turn_ = 0;      ///< The batch to be added next.
   std::exception_ptr error_;  ///< Of the first batch that has failed.
   std::size_t failed_ = 0;    ///< That batch.
 
-  // Only the thread whose turn it is touches these, and the total.
   double loss_ = 0;
   std::vector<double> sums_;
+  std::vector<Waiting>& places_;
 };
 
 double DataSum::add_up(Pass& pass, Span<const double> x, Span<double> gradient) {
@@ -301,7 +346,9 @@ double DataSum::add_up(Pass& pass, Span<const double> x, Span<double> gradient) 
   pass.batch.grow(threads);
   is_cancelled_.store(false, std::memory_order_relaxed);
   if (!gradient.empty() && total_.size() < gradient.size()) total_ = solvers::AlignedArray<double>(gradient.size());
-  Evaluation evaluation(*this, pass, x, {total_.data(), gradient.size()});
+  const std::size_t bytes = std::max<std::size_t>((gradient.size() + sums_.size()) * sizeof(double), 1);
+  waiting_.resize(std::min({kBytesToWait / bytes, 4 * threads, batches_.count()}));
+  Evaluation evaluation(*this, pass, x, {total_.data(), gradient.size()}, waiting_);
   const auto work = [](const void* context, std::size_t thread) {
     static_cast<Evaluation*>(const_cast<void*>(context))->work(thread);
   };

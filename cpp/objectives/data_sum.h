@@ -73,10 +73,11 @@ class FunctionCopies {
 ///
 ///     f(x) = Σ f_b(x) + penalty(x),  or  Σ n_b f_b(x) / N + penalty(x) with n_b the rows of batch b
 ///
-/// Each thread calls a copy of the function of a batch, which runs in that thread alone. Whoever has finished batch b
-/// waits until batches 0, ..., b - 1 are in the sums, in float64, and adds his. So the bits do not depend on the number
-/// of threads. Besides the solver's gradient there are the sum and one for each thread, whatever the number of batches.
-/// An evaluation that throws leaves the solver's as it was.
+/// Each thread calls a copy of the function of a batch, which runs in that thread alone. Batches are added in their
+/// order, in float64, so the bits do not depend on the number of threads. Results of a batch whose turn has not come
+/// wait in memory, 8 MB at most, while their thread goes on; if that is full, the thread waits. Besides the solver's
+/// gradient there are the sum, one for each thread and those that wait, whatever the number of batches. An evaluation
+/// that throws leaves the solver's as it was.
 ///
 ///     values:       loss, sums [l]
 ///     derivatives:  loss, gradient 0, gradient 1, ..., sums [l]
@@ -120,6 +121,15 @@ class DataSum final : public Objective {
     std::optional<FunctionCopies> penalty;
     bool has_gradient;
   };
+  /// Memory for the results of a batch until its turn.
+  struct Waiting {
+    bool is_taken = false;
+    std::size_t batch = 0;
+    std::size_t rows = 0;
+    double loss = 0;
+    solvers::AlignedArray<double> gradient;
+    std::vector<double> sums;
+  };
   class Evaluation;
 
   double add_up(Pass& pass, Span<const double> x, Span<double> gradient);
@@ -131,6 +141,7 @@ class DataSum final : public Objective {
   std::vector<Pass> passes_;
   std::vector<FunctionCopies*> numbered_;
   solvers::AlignedArray<double> total_;  ///< Where the gradient is added up; empty until the first evaluation.
+  std::vector<Waiting> waiting_;         ///< For an evaluation.
   std::vector<double> sums_;
   std::atomic<bool> is_cancelled_{false};
   std::chrono::steady_clock::time_point deadline_ = kNever;

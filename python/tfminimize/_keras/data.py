@@ -32,12 +32,15 @@ class TrainingData:
         The first batch.
     is_one_batch : bool
         Whether one batch surely holds all rows.
+    rows : int or None
+        Of arrays; None for a data set.
     """
 
     batches: Any
     batch_size: int | None
     first: tuple[Any, ...]
     is_one_batch: bool
+    rows: int | None = None
 
     @property
     def few(self) -> tuple[Any, ...]:
@@ -116,7 +119,7 @@ def _from_arrays(arrays: tuple[Any, ...], batch_size: int | None) -> TrainingDat
     tensors = tf.nest.map_structure(_tensor, arrays)
     _check(tensors, batch_size)
     first = tensors if is_one_batch else tf.nest.map_structure(lambda leaf: leaf[:batch_size], tensors)
-    return TrainingData(tensors, batch_size, first, is_one_batch)
+    return TrainingData(tensors, batch_size, first, is_one_batch, rows)
 
 
 def _check(batches: Any, batch_size: int | None) -> None:

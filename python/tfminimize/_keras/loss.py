@@ -96,7 +96,10 @@ def dataset_loss(model: keras.Model, measured: Measured, data: TrainingData) -> 
             'losses reduction="sum", or none of them.'
         )
     if not sums or data.is_one_batch:
-        return with_sums(DatasetLoss(BatchLoss(model, measured), data.batches, data.batch_size))
+        is_weighted = "mean_with_sample_weight" in reductions.values() and len(data.first) == 3
+        must_be_one = data.is_one_batch and (sums or is_weighted or measured.statistics)
+        size = data.rows if must_be_one else data.batch_size
+        return with_sums(DatasetLoss(BatchLoss(model, measured), data.batches, size))
     loss = BatchLoss(model, measured, without_regularizers=True)
     return with_sums(DatasetLoss(loss, data.batches, data.batch_size, "sum", lambda: regularization(model)))
 

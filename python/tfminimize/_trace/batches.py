@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import tensorflow as tf
 
 from tfminimize._problem.arguments import Arguments
+from tfminimize._trace.blocks import block_rows
 from tfminimize._trace.dataset_loss import BatchSum, Loss
 
 __all__ = ["WHOLE", "Batches", "Part", "cut"]
@@ -36,6 +37,8 @@ class Batches(NamedTuple):
     num_tensors: int
     """How many of the first tensors in the arguments are data."""
     has_penalty: bool
+    are_blocks: bool = False
+    """Whether the size is our choice, and not the caller's."""
 
     @property
     def parts(self) -> list[Part]:
@@ -55,12 +58,19 @@ class Batches(NamedTuple):
         return [*specs[:first], *data, *specs[end:]]
 
 
-def cut(fun: Loss, arguments: Arguments) -> Batches | None:
-    """How ``fun`` wants its data cut; None if there is one batch, or if they are no tensors."""
-    if not isinstance(fun, BatchSum) or isinstance(arguments.first, tf.data.Dataset) or fun.batch_size is None:
+def cut(fun: Loss, arguments: Arguments, num_parameters: int) -> Batches | None:
+    """How the data of ``fun`` are cut, by its wish or into blocks; None if not at all, or if they are no tensors."""
+    if not isinstance(fun, BatchSum) or isinstance(arguments.first, tf.data.Dataset):
         return None
     leaves = tf.nest.flatten(arguments.first)
     rows = leaves[0].shape[0]
-    if rows is None or rows <= fun.batch_size:
+    if rows is None:
         return None
-    return Batches(rows, fun.batch_size, fun.reduction == "mean", len(leaves), fun.penalty is not None)
+    size = fun.batch_size
+    if size is None:
+        row = [leaf.shape[1:].num_elements() for leaf in leaves]
+        size = None if None in row else block_rows(rows, num_parameters + sum(row))
+    if size is None or rows <= size:
+        return None
+    is_mean, has_penalty = fun.reduction == "mean", fun.penalty is not None
+    return Batches(rows, size, is_mean, len(leaves), has_penalty, are_blocks=fun.batch_size is None)

@@ -15,6 +15,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.batches import WHOLE, Batches, Part, cut
+from tfminimize._trace.blocks import why_at_once
 from tfminimize._trace.checks import check_connected, check_writes
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, batch_loss
 from tfminimize._trace.objective_graph import ObjectiveGraph
@@ -140,9 +141,15 @@ class Trace:
             return graph, functions
 
         jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
-        batches = cut(fun, arguments)
+        batches, at_once = cut(fun, arguments, parameters.layout.size), ""
+        may_be_cut = jit and not whole and not given.functions
+        if batches is not None and batches.are_blocks:
+            if may_be_cut:
+                at_once = why_at_once(fun, parameters, arguments, batches.num_tensors)
+            if at_once or not may_be_cut:
+                batches = None
         made = None
-        if jit and batches is not None and not whole and not given.functions:
+        if may_be_cut and batches is not None:
             made = _made_by_batch(trace, batches)
         self.batches = None if made is None else batches
         if made is None:
@@ -150,7 +157,9 @@ class Trace:
         elif not len(given.matrix):
             _check_parts(made.graphs, parameters)
         reason = made.reason
-        if batches is not None and self.batches is None:
+        if at_once:
+            reason += f"; all rows at once, as {at_once}"
+        if batches is not None and self.batches is None and not batches.are_blocks:
             reason += "; TensorFlow's loop adds up the batches"
             reason += ", as there are constraint functions" if made.programs is not None and given.functions else ""
         self.has_loop = made.programs is None and isinstance(fun, (BatchSum, DatasetLoss))
@@ -203,9 +212,8 @@ def _made_by_batch(trace: TracePart, batches: Batches) -> _Made | None:
     except (xla.NotCompiled, xla.NotCompilable):  # the loss of all data says why
         return None
     graphs = [graph for graph, _ in parts]
-    return _Made(
-        graphs, functions, True, f"{xla.COMPILED}, called batch by batch", programs, time.perf_counter() - begin
-    )
+    calls = f"called for blocks of {batches.size} rows" if batches.are_blocks else "called batch by batch"
+    return _Made(graphs, functions, True, f"{xla.COMPILED}, {calls}", programs, time.perf_counter() - begin)
 
 
 def _made_at_once(trace: TracePart, jit: bool) -> _Made:
