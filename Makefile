@@ -120,6 +120,7 @@ format: $(VENV)/.development
 bench: $(VENV)/.installed
 	$(bin)/python benchmarks/overhead.py
 	$(bin)/python benchmarks/evaluation.py
+	$(bin)/python benchmarks/real_work.py
 	$(bin)/python benchmarks/batch.py
 	$(bin)/python benchmarks/fit.py
 	$(bin)/python benchmarks/fit.py --keras

@@ -123,6 +123,14 @@ def test_pinn_benchmark_reports_every_solver_and_way() -> None:
     assert all(0 < row["evaluation_ms"] < row["ms"] for row in (batches, whole, *scipys))
 
 
+@pytest.mark.weekly
+def test_real_work_benchmark_reports_every_loss() -> None:
+    rows = reported_by("real_work.py", "--quick")
+    assert len(rows) >= 5
+    assert all(min(row["seconds"], row["scipy_seconds"], row["ratio_each"]) > 0 for row in rows)
+    assert any("called for blocks of" in row["reason"] for row in rows)
+
+
 def test_fit_benchmark_reports_every_way() -> None:
     report = reported_by("fit.py", "--small")
     ways = [row["way"] for row in report["rows"]]

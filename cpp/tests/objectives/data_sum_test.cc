@@ -215,6 +215,25 @@ TEST_F(DataSumTest, RunsInSeveralThreads) {
   EXPECT_LE(hooks_.threads.size(), 4);
 }
 
+TEST_F(DataSumTest, SlowBatchDoesNotStopOtherThreads) {
+  solvers::set_num_threads(1);
+  const double f = evaluate(*make(20));
+  const std::vector<double> expected = g();
+  solvers::set_num_threads(2);
+  std::atomic<int> others{0};
+  hooks_.before = [&](double first) {
+    if (first != data_[0]) {
+      ++others;
+      return;
+    }
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (others < 5 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    EXPECT_EQ(others, 5);
+  };
+  EXPECT_EQ(evaluate(*make(20)), f);
+  EXPECT_EQ(g(), expected);
+}
+
 TEST_F(DataSumTest, TwoFunctionsAreValuesAndDerivatives) {
   const auto sum = make(10, true, true, 2);
   const double f = evaluate(*sum);

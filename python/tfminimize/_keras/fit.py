@@ -75,7 +75,7 @@ def fit(
         A data set is finite and yields batches. It is read anew in each evaluation.
     batch_size : int, optional
         How many rows are evaluated at once, which decides how much memory a fit takes, but not what it finds. Default:
-        all rows. A data set has batches of its own.
+        all rows; machine code takes them in blocks, see `DatasetLoss`. A data set has batches of its own.
     epochs : int
         The most iterations. The fit ends earlier when the solver has converged.
     optimizer : tfminimize.LBFGSB, tfminimize.SLSQP or tfminimize.BFGS, optional

@@ -156,7 +156,7 @@ class DatasetLoss:
     It is taken wherever a function is taken. Value and gradient are added up over all batches in float64, in a fixed
     order, so that the optimiser sees the loss of all data at once: a full-batch fit. With ``jit_compile=True`` and
     arrays, the solver calls the machine code of a batch, batch after batch, in as many threads as `set_num_threads`
-    says; the bits do not depend on their number.
+    says; the bits do not depend on their number. Without a ``batch_size`` it cuts many rows into blocks for this.
 
     Parameters
     ----------
@@ -169,7 +169,9 @@ class DatasetLoss:
         read once in each evaluation, and may have another number of batches each time. Batches without rows are left
         out. TensorFlow cannot tell whether a generator ends: one that does not is read for ever.
     batch_size : int, optional
-        The number of rows in a batch of arrays; the last one may have fewer. The default is all N.
+        The number of rows in a batch of arrays; the last one may have fewer. The default is all N; machine code takes
+        them in blocks of up to some 1,000 rows, whose size depends on the shapes alone, if the loss of a few rows adds
+        up from that of their halves. A number of at least N means that ``fun`` gets all rows at once in any case.
     reduction : {"mean", "sum"}
         "mean", where ``fun`` is a mean over the rows of its batch: batches are weighted by their numbers of rows,
         Σ n_b·fun_b / Σ n_b. "sum", where it is a sum: Σ fun_b.
