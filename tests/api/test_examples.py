@@ -127,8 +127,10 @@ def test_pinn_benchmark_reports_every_solver_and_way() -> None:
 def test_real_work_benchmark_reports_every_loss() -> None:
     rows = reported_by("real_work.py", "--quick")
     assert len(rows) >= 5
-    assert all(min(row["seconds"], row["scipy_seconds"], row["ratio_each"]) > 0 for row in rows)
-    assert any("called for blocks of" in row["reason"] for row in rows)
+    assert all(row["ratio"] > 0 and row["evaluation_ratio"] > 0 for row in rows)
+    assert all(
+        row[side]["nfev"] > 0 and row[side]["on"] in ("graph", "jit") for row in rows for side in ("scipy", "ours")
+    )
 
 
 def test_fit_benchmark_reports_every_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -101,5 +102,8 @@ def _points(parameters: Parameters) -> list[list[Any]]:
         return [[]]
     random = np.random.default_rng(0)
     segments = parameters.layout.segments
-    draws = (lambda shape: random.uniform(0.1, 1.0, shape), lambda shape: 0.1 * random.normal(size=shape))
+    draws: list[Callable[[Any], Any]] = [
+        lambda shape: random.uniform(0.1, 1.0, shape),
+        lambda shape: 0.1 * random.normal(size=shape),
+    ]
     return [[tf.constant(draw(s.shape), s.dtype) for s in segments] for draw in draws]

@@ -144,7 +144,7 @@ class Trace:
         batches, at_once = cut(fun, arguments, parameters.layout.size), ""
         may_be_cut = jit and not whole and not given.functions
         if batches is not None and batches.are_blocks:
-            if may_be_cut:
+            if may_be_cut and isinstance(fun, BatchSum):
                 at_once = why_at_once(fun, parameters, arguments, batches.num_tensors)
             if at_once or not may_be_cut:
                 batches = None
