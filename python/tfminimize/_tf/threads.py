@@ -17,7 +17,7 @@ def set_num_threads(num_threads: int | None) -> None:
     """Set the number of threads in which the solvers work, in the whole process, from now on.
 
     L-BFGS-B works on the vectors of problems with 100,000 variables or more in several threads of a pool, between two
-    evaluations, and so do batches and blocks of a `DatasetLoss` with machine code. If several solves run at once, one of
+    evaluations, and so do batches and blocks of a `DatasetLoss` as machine code. If several solves run at once, one of
     them uses the pool, and the others work in their own threads. A batch of problems solves so many at once, unless it
     is told otherwise. The results have the same bits with any number of threads. TensorFlow's threads are others; see
     `tf.config.threading`.
