@@ -93,6 +93,13 @@ def test_bits_do_not_depend_on_threads_and_the_fit_is_that_of_all_rows(reduction
     )
 
 
+def test_args_besides_the_data() -> None:
+    loss = tfm.DatasetLoss(lambda p, scale, x, y: error(p, x * scale, y), (X, Y))
+    result = tfm.minimize(loss, START, args=(np.full(20, 0.5),), jit_compile=True, options=LITTLE)
+    assert BLOCKS in result.backend_reason
+    assert_same(result, tfm.minimize(lambda p: error(p, 0.5 * X, Y), START, options=LITTLE))
+
+
 def test_variables_and_sums_in_float32() -> None:
     p = {name: tf.Variable(value, dtype=tf.float32) for name, value in START.items()}
 

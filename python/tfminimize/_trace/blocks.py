@@ -72,7 +72,8 @@ def why_at_once(fun: BatchSum, parameters: Parameters, arguments: Arguments, num
     """
     graph = ObjectiveGraph(fun, parameters, arguments, jit=False, takes_sums=True, part="batch")
     values = tf.function(graph.values, autograph=False)
-    data, rest = arguments.tensors[:num_tensors], arguments.tensors[num_tensors:]
+    tensors = list(map(tf.convert_to_tensor, arguments.tensors))
+    data, rest = tensors[:num_tensors], tensors[num_tensors:]
     chosen = np.linspace(0, data[0].shape[0] - 1, SAMPLE).astype(int)
 
     def value(x: list[Any], rows: Any) -> float:
