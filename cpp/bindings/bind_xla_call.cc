@@ -5,6 +5,8 @@
 #include "bindings/call.h"
 #include "bindings/gil.h"
 #include "bindings/tensorflow.h"
+#include "objectives/aligned_tensor.h"
+#include "tfe/host_tensor.h"
 #include "xla/function.h"
 #include "xla/xla_capsule.h"
 
@@ -19,7 +21,7 @@ InputTensor array_copy(const py::object& object, const std::string& name) {
     throw py::type_error(name + " is an array of dtype " + std::string(py::str(array.dtype())) +
                          ", which is no number.");
   }
-  return xla::aligned_copy(array.data(), *dtype, static_cast<std::size_t>(array.nbytes()));
+  return aligned_copy(array.data(), *dtype, static_cast<std::size_t>(array.nbytes()));
 }
 
 class PyXlaCall final : public PyCall {
@@ -41,7 +43,7 @@ class PyXlaCall final : public PyCall {
     tfe::TensorHandle handle = tensor_handle(tensor, name);
     TFE_Context* pointer = parse_context(context);
     const GilReleased no_gil;  // the computation of the tensor may need it
-    return xla::host_tensor(bound_tensorflow().api, pointer, std::move(handle));
+    return tfe::host_tensor(bound_tensorflow().api, pointer, std::move(handle));
   }
 
   bool is_tensorflows() const override { return false; }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "ops/attributes.h"
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
+#include "ops/machine_code.h"
 #include "ops/recompilation.h"
 #include "ops/solve_history.h"
 #include "solvers/aligned_array.h"
@@ -29,7 +31,9 @@
 #include "solvers/slsqp/slsqp.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/refcount.h"
+#include "tensorflow/core/platform/tstring.h"
 
 namespace tfminimize {
 namespace {
@@ -120,10 +124,12 @@ std::unique_ptr<tensorflow::CancellationManager> make_cancellation(const OpKerne
 /// One solve, with the memory that the solver works on.
 class Solve {
  public:
-  Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables, bool is_first)
+  Solve(OpKernelContext& context, const Attributes& attributes, const Callables& callables, MachineCode& machine_code,
+        bool is_first)
       : context_(context),
         attributes_(attributes),
-        looks_for_compilations_(is_first && attributes.jit_compile),
+        machine_code_(machine_code),
+        is_first_(is_first),
         start_(start()),
         lower_(bound("lower")),
         upper_(bound("upper")),
@@ -132,7 +138,8 @@ class Solve {
         constraints_(Doubles::zeros(to_size(attributes.num_constraints))),
         jacobian_(Doubles::zeros(jacobian_size())),
         cancellation_(make_cancellation(context)),
-        inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
+        inputs_(context, start_.size(), list_input(context, "captures"), attributes.variables),
+        machine_arguments_(context, start_.size(), list_input(context, "captures"), attributes.variables) {
     for (const Callable& function : callables) {
       functions_.push_back(std::make_unique<LibraryFunction>(context, function.handle, *cancellation_, function.name));
     }
@@ -163,7 +170,9 @@ class Solve {
     set_solution(*solver);
     set_history(record);
     set_trace();
-    if (looks_for_compilations_) look_for_compilations(timing, solver->nfev(), problem, *objective);
+    set_scalar<tensorflow::tstring>(context_, "backend", is_machine_code_ ? "xla" : "tensorflow");
+    set_scalar<tensorflow::tstring>(context_, "backend_reason", backend_reason_);
+    if (is_first_ && attributes_.jit_compile && !is_machine_code_) look_for_compilations(timing, solver->nfev(), problem, *objective);
   }
 
  private:
@@ -265,10 +274,15 @@ class Solve {
     const std::size_t m = constraints_.size();
     std::vector<FunctionLibrary::Shapes> shapes{{{}, {n}}};
     if (attributes_.is_constrained()) shapes = {{{}, {m}}, {{}, {m}, {n}, {m, n}}};
+    const std::vector<MachineProgram> programs = machine_programs(shapes);
     std::vector<MakeFunction> make;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
-      make.emplace_back([this, i, &shapes](Components& components, std::vector<Output> outputs) {
-        return std::make_unique<FunctionLibrary>(*functions_[i], inputs_, shapes[i], components, std::move(outputs));
+      make.emplace_back([this, i, &shapes, &programs](Components& components, std::vector<Output> outputs)
+                            -> std::unique_ptr<CompiledFunction> {
+        if (!is_machine_code_) {
+          return std::make_unique<FunctionLibrary>(*functions_[i], inputs_, shapes[i], components, std::move(outputs));
+        }
+        return std::make_unique<MachineFunction>(programs[i], machine_arguments_, components, std::move(outputs));
       });
     }
     std::vector<ConstraintRow> rows;
@@ -276,6 +290,23 @@ class Solve {
     const Component whole{0, {static_cast<std::int64_t>(n)}, TF_DOUBLE, nullptr};
     return std::make_unique<FunctionObjective>(std::vector<Component>{whole}, FunctionOutputs{TF_DOUBLE, TF_DOUBLE, m},
                                                make, std::move(rows));
+  }
+
+  /// The functions as machine code; none if TensorFlow must call them. Sets the backend.
+  std::vector<MachineProgram> machine_programs(const std::vector<FunctionLibrary::Shapes>& shapes) {
+    backend_reason_ = "jit_compile is not True, so TensorFlow runs the function";
+    if (!attributes_.jit_compile) return {};
+    try {
+      const auto& library = *context_.function_library()->GetFunctionLibraryDefinition();
+      std::vector<MachineProgram> programs = machine_code_.programs(library, machine_arguments_, shapes);
+      backend_reason_ = "XLA compiled the function to machine code";
+      is_machine_code_ = true;
+      return programs;
+    } catch (const std::runtime_error& error) {
+      backend_reason_ = error.what();
+      if (is_first_) VLOG(1) << context_.op_kernel().name() << ": TensorFlow runs the function: " << backend_reason_;
+      return {};
+    }
   }
 
   /// Must be called last, since it overwrites x and all results.
@@ -323,7 +354,10 @@ class Solve {
 
   OpKernelContext& context_;
   const Attributes& attributes_;
-  bool looks_for_compilations_;
+  MachineCode& machine_code_;
+  bool is_first_;
+  bool is_machine_code_ = false;
+  std::string backend_reason_;
   Span<const double> start_;
   Span<const double> lower_;
   Span<const double> upper_;
@@ -333,6 +367,7 @@ class Solve {
   Doubles jacobian_;
   std::unique_ptr<tensorflow::CancellationManager> cancellation_;  ///< Of the calls.
   FunctionInputs inputs_;
+  MachineArguments machine_arguments_;
   std::vector<std::unique_ptr<LibraryFunction>> functions_;
   std::unique_ptr<SolveHistory> history_;
 };
@@ -399,6 +434,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   explicit MinimizeOp(OpKernelConstruction* context) : AsyncOpKernel(context) {
     try {
       attributes_ = std::make_unique<Attributes>(*context);
+      machine_code_ = std::make_unique<MachineCode>(attributes_->functions);
     } catch (const StatusError& error) {
       context->SetStatus(error.status());
     }
@@ -422,7 +458,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     const Nested nested;
     try {
       nested.check_depth();
-      Solve(context, *attributes_, functions(context), is_first_.exchange(false)).run();
+      Solve(context, *attributes_, functions(context), *machine_code_, is_first_.exchange(false)).run();
       return absl::OkStatus();
     } catch (const StatusError& error) {
       return error.status();
@@ -454,6 +490,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   }
 
   std::unique_ptr<const Attributes> attributes_;
+  std::unique_ptr<MachineCode> machine_code_;
   std::atomic<bool> is_first_{true};  ///< Whether no solve has begun yet.
   std::mutex mutex_;
   std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;

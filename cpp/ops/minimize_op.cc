@@ -71,6 +71,7 @@ absl::Status infer_shapes(InferenceContext* c, const Attributes& attributes) {
     TF_RETURN_IF_ERROR(c->Concatenate(c->Vector(rows), one, &one));
     c->set_output(output++, one);
   }
+  for (int i = 0; i < 2; ++i) c->set_output(output++, c->Scalar());  // backend, backend_reason
   return absl::OkStatus();
 }
 
@@ -108,6 +109,8 @@ REGISTER_OP("TfminimizeMinimize")
     .Output("multipliers: float64")
     .Output("history: float64")
     .Output("trace: Ttrace")
+    .Output("backend: string")
+    .Output("backend_reason: string")
     .Attr("functions: list(func) >= 1")
     .Attr("method: {'l-bfgs-b', 'slsqp', 'bfgs'} = 'l-bfgs-b'")
     .Attr("maxcor: int = 10")
@@ -164,6 +167,8 @@ history: The record of the start and of each iteration, of shape [6, nit + 1]: t
   projected gradient (of the Lagrangian, with constraints), the length of the step, the evaluations and the seconds so
   far, and the greatest violation of a constraint.
 trace: What the trace function returned, stacked along a new first axis.
+backend: What evaluated the functions: "xla", machine code without TensorFlow, or "tensorflow".
+backend_reason: Why.
 functions: For L-BFGS-B and BFGS one function, which returns the value [] and the gradient [n]. For SLSQP two: the first returns
   the value [] and the constraints [m], the second the value [], the constraints [m], the gradient [n] and the Jacobian
   of the constraints [m, n]. Everything is float64.
@@ -183,7 +188,8 @@ variables: The captures that are handles of the variables in x, in the order of 
 variable_dtypes: The dtypes of these variables.
 variable_shapes: Their shapes.
 precision: The dtype with the fewest digits among those that x is rounded to and that the functions compute in.
-jit_compile: Whether the body of each function is one call of a function that XLA compiles.
+jit_compile: Whether the body of each function is one call of a function that XLA compiles. The operation then calls
+  machine code, if it can be had.
 trace_functions: At most one function. It is called after each iteration with x [n], the value [], the gradient [n], the
   state, and the captures. It returns a bool, whether to end the solve; the state for its next call; and what to trace.
 trace_shapes: The shapes of what is traced.

@@ -7,31 +7,6 @@
 
 namespace tfminimize::xla {
 
-InputTensor aligned_copy(const void* data, TF_DataType dtype, std::size_t bytes) {
-  const auto buffer = std::make_shared<solvers::AlignedArray<unsigned char>>(bytes);
-  if (bytes > 0) std::memcpy(buffer->data(), data, bytes);
-  return {std::shared_ptr<const void>(buffer, buffer->data()), dtype, bytes};
-}
-
-InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor) {
-  const tfe::TfStatus status(api);
-  const char* device = api.tensor_handle_backing_device_name(tensor.get(), status.get());
-  status.check();
-  const TF_DataType dtype = api.tensor_handle_data_type(tensor.get());
-  if (tfe::host_device_name(api, context) == device) {
-    const std::size_t bytes = api.tensor_handle_device_memory_size(tensor.get(), status.get());
-    status.check();
-    const void* data = api.tensor_handle_device_pointer(tensor.get(), status.get());
-    status.check();
-    if (!solvers::is_aligned(data)) return aligned_copy(data, dtype, bytes);
-    const std::shared_ptr<TFE_TensorHandle> owner = std::move(tensor);
-    return {std::shared_ptr<const void>(owner, data), dtype, bytes};
-  }
-  const tfe::TfTensor on_host(api.tensor_handle_resolve(tensor.get(), status.get()), api.delete_tensor);
-  status.check();
-  return aligned_copy(api.tensor_data(on_host.get()), dtype, api.tensor_byte_size(on_host.get()));
-}
-
 Function::Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
                    std::vector<Output> outputs)
     : CompiledFunction(components, std::move(inputs), std::move(outputs)), program_(std::move(program)) {

@@ -9,19 +9,12 @@
 #include "objectives/components.h"
 #include "solvers/aligned_array.h"
 #include "solvers/span.h"
-#include "tfe/tfe_api.h"
 #include "xla/xla_program.h"
 
 namespace tfminimize::xla {
 
-/// A copy of these bytes, aligned.
-InputTensor aligned_copy(const void* data, TF_DataType dtype, std::size_t bytes);
-
-/// The memory of a tensor on the host: its own, or a copy if it is on another device or not aligned.
-InputTensor host_tensor(const tfe::TfeApi& api, TFE_Context* context, tfe::TensorHandle tensor);
-
 /// A program of XLA, which the solver calls without TensorFlow. It reads x and writes results of doubles in place.
-class Function final : public CompiledFunction {
+class Function : public CompiledFunction {
  public:
   /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that do not
   /// fit the program.
@@ -34,6 +27,13 @@ class Function final : public CompiledFunction {
   void select(std::size_t problem) override;
   void end_batch() override;
 
+ protected:
+  /// Throws std::runtime_error with XLA's message.
+  void run(Span<const double> x) override {
+    if (x.data() != x_) set_x(x);
+    call_->run();
+  }
+
  private:
   using Bytes = solvers::AlignedArray<unsigned char>;
 
@@ -43,11 +43,6 @@ class Function final : public CompiledFunction {
     Bytes copy;
   };
 
-  /// Throws std::runtime_error with XLA's message.
-  void run(Span<const double> x) override {
-    if (x.data() != x_) set_x(x);
-    call_->run();
-  }
   /// If a result is not of doubles, or its target is not aligned, the program writes it to memory of this object.
   void set_target(std::size_t index, double* target) override;
   void input_changed(std::size_t position) override { pass(position); }

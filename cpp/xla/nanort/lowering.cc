@@ -1,7 +1,6 @@
 #include "xla/nanort/lowering.h"
 
 #include <stdexcept>
-#include <utility>
 
 #include "tensorflow/compiler/tf2xla/xla_compiler.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
@@ -10,23 +9,11 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "xla/client/client_library.h"
 #include "xla/client/local_client.h"
+#include "xla/nanort/messages.h"
 #include "xla/service/platform_util.h"
 
 namespace tfminimize::xla {
 namespace {
-
-void check(const absl::Status& status) {
-  if (!status.ok()) throw std::runtime_error(std::string(status.message()));
-}
-
-template <typename Message>
-Message parse(std::string_view text) {
-  Message message;
-  if (!message.ParseFromArray(text.data(), static_cast<int>(text.size()))) {
-    throw std::runtime_error("TensorFlow could not read its own message");
-  }
-  return message;
-}
 
 tensorflow::XlaArgument describe(const LoweringArgument& argument) {
   tensorflow::XlaArgument described;
@@ -48,8 +35,7 @@ tensorflow::XlaArgument describe(const LoweringArgument& argument) {
 
 }  // namespace
 
-std::string lower(const std::string& function, std::string_view library,
-                  const std::vector<LoweringArgument>& arguments) {
+Lowered lower(const std::string& function, std::string_view library, const std::vector<LoweringArgument>& arguments) {
   const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(),
                                                           parse<tensorflow::FunctionDefLibrary>(library));
   absl::StatusOr<stream_executor::Platform*> platform = ::xla::PlatformUtil::GetPlatform("Host");
@@ -72,11 +58,16 @@ std::string lower(const std::string& function, std::string_view library,
   for (const LoweringArgument& argument : arguments) described.push_back(describe(argument));
   tensorflow::XlaCompilationResult result;
   check(compiler.CompileFunction({}, name, described, &result));
-  std::string module;
-  if (!result.computation->proto().SerializeToString(&module)) {
+  Lowered lowered;
+  if (!result.computation->proto().SerializeToString(&lowered.module)) {
     throw std::runtime_error("the program is larger than 2 GB");
   }
-  return module;
+  for (const tensorflow::XlaOutputDescription& output : result.outputs) {
+    const auto sizes = output.shape.dim_sizes();
+    lowered.shapes.emplace_back(sizes.begin(), sizes.end());
+  }
+  lowered.writes_to_variables = !result.resource_updates.empty();
+  return lowered;
 }
 
 }  // namespace tfminimize::xla

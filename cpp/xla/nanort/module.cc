@@ -23,7 +23,7 @@ py::bytes lower_function(const std::string& function, const py::bytes& library,
   {
     const std::string_view view = library;
     const bindings::GilReleased no_gil;
-    module = lower(function, view, arguments);
+    module = lower(function, view, arguments).module;
   }
   return module;
 }

@@ -61,6 +61,10 @@ class MinimizeResult(NamedTuple):
         The record of the start and of each iteration, as `tfminimize.minimize` returns it with ``history=True``:
         ``fun``, ``gradient_norm``, ``step``, ``seconds`` and ``constr_violation``, float64, and ``nfev``, int64. It has
         one element less if SLSQP's last iteration found no step.
+    backend : tf.Tensor, string, shape ()
+        What evaluated the function: ``"xla"``, machine code without TensorFlow, or ``"tensorflow"``.
+    backend_reason : tf.Tensor, string, shape ()
+        Why: a sentence.
     """
 
     x: Any
@@ -74,6 +78,8 @@ class MinimizeResult(NamedTuple):
     constr_violation: tf.Tensor
     multipliers: tf.Tensor | None
     history: dict[str, tf.Tensor]
+    backend: tf.Tensor
+    backend_reason: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -290,6 +296,8 @@ def _result(outputs: Any, parameters: Parameters, method: str) -> MinimizeResult
         constr_violation=tf.stop_gradient(outputs.constr_violation),
         multipliers=outputs.multipliers if method == "slsqp" else None,
         history=_history(outputs.history),
+        backend=outputs.backend,
+        backend_reason=outputs.backend_reason,
     )
 
 
