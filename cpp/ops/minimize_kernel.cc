@@ -428,10 +428,11 @@ class Nested {
   }
 };
 
-/// Runs each solve in one thread of TensorFlow from start to end, without waiting for other threads.
-class MinimizeOp : public tensorflow::AsyncOpKernel {
+/// Runs each solve in the thread that calls it, without waiting for other threads. TensorFlow starts other kernels in
+/// other threads, since it knows that this one takes long.
+class MinimizeOp : public tensorflow::OpKernel {
  public:
-  explicit MinimizeOp(OpKernelConstruction* context) : AsyncOpKernel(context) {
+  explicit MinimizeOp(OpKernelConstruction* context) : OpKernel(context) {
     try {
       attributes_ = std::make_unique<Attributes>(*context);
       machine_code_ = std::make_unique<MachineCode>(attributes_->functions);
@@ -440,18 +441,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
     }
   }
 
-  void ComputeAsync(OpKernelContext* context, DoneCallback done) override {
-    auto solve = [this, context, done = std::move(done)] {
-      context->SetStatus(this->solve(*context));
-      done();
-    };
-    // The calling thread may have other kernels to start.
-    if (context->run_all_kernels_inline() || context->runner() == nullptr) {
-      solve();
-    } else {
-      (*context->runner())(std::move(solve));
-    }
-  }
+  void Compute(OpKernelContext* context) override { context->SetStatus(solve(*context)); }
 
  private:
   absl::Status solve(OpKernelContext& context) {
