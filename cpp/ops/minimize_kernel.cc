@@ -428,11 +428,11 @@ class Nested {
   }
 };
 
-/// Runs each solve in the thread that calls it, without waiting for other threads. TensorFlow starts other kernels in
-/// other threads, since it knows that this one takes long.
-class MinimizeOp : public tensorflow::OpKernel {
+/// Runs each solve in one thread of TensorFlow from start to end, without waiting for other threads. Solves that take
+/// long leave the calling thread, which may have other kernels to start.
+class MinimizeOp : public tensorflow::AsyncOpKernel {
  public:
-  explicit MinimizeOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit MinimizeOp(OpKernelConstruction* context) : AsyncOpKernel(context) {
     try {
       attributes_ = std::make_unique<Attributes>(*context);
       machine_code_ = std::make_unique<MachineCode>(attributes_->functions);
@@ -441,7 +441,18 @@ class MinimizeOp : public tensorflow::OpKernel {
     }
   }
 
-  void Compute(OpKernelContext* context) override { context->SetStatus(solve(*context)); }
+  void ComputeAsync(OpKernelContext* context, DoneCallback done) override {
+    auto solve = [this, context, done = std::move(done)] {
+      const double seconds = seconds_of([&] { context->SetStatus(this->solve(*context)); });
+      is_short_.store(seconds < kShort);
+      done();
+    };
+    if (context->run_all_kernels_inline() || context->runner() == nullptr || is_short_.load()) {
+      solve();
+    } else {
+      (*context->runner())(std::move(solve));
+    }
+  }
 
  private:
   absl::Status solve(OpKernelContext& context) {
@@ -481,6 +492,9 @@ class MinimizeOp : public tensorflow::OpKernel {
 
   std::unique_ptr<const Attributes> attributes_;
   std::unique_ptr<MachineCode> machine_code_;
+  static constexpr double kShort = 1e-4;  ///< Seconds; to wake another thread takes 10 to 50 µs.
+
+  std::atomic<bool> is_short_{false};  ///< Whether the last solve was short.
   std::atomic<bool> is_first_{true};  ///< Whether no solve has begun yet.
   std::mutex mutex_;
   std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;
