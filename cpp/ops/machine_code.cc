@@ -80,8 +80,8 @@ Tensor value_of(tensorflow::Var& variable) {
 
 }  // namespace
 
-MachineArguments::MachineArguments(tensorflow::OpKernelContext& context, std::size_t size,
-                                   std::vector<Tensor> captures, const std::vector<VariableComponent>& variables)
+MachineArguments::MachineArguments(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
+                                   const std::vector<VariableComponent>& variables)
     : context_(context), arguments_(captures.size() + 1) {
   arguments_[0].dtype = tensorflow::DT_DOUBLE;
   arguments_[0].shape.AddDim(static_cast<std::int64_t>(size));
@@ -134,9 +134,7 @@ xla::LoweringArgument MachineArguments::describe(std::size_t index, bool with_va
 
 void MachineArguments::add_to_key(std::size_t index, bool with_value, std::string& key) const {
   const Argument& argument = arguments_[index];
-  const auto add = [&key](std::int64_t number) {
-    key.append(reinterpret_cast<const char*>(&number), sizeof(number));
-  };
+  const auto add = [&key](std::int64_t number) { key.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
   add(argument.dtype);
   add(argument.shape.dims());
   for (int axis = 0; axis < argument.shape.dims(); ++axis) add(argument.shape.dim_size(axis));
@@ -178,8 +176,8 @@ MachineFunction::MachineFunction(const MachineProgram& program, const MachineArg
                                  Components& components, std::vector<Output> outputs)
     : Function(program.program, components, inputs_of(program, arguments), std::move(outputs)), arguments_(arguments) {}
 
-std::vector<MachineProgram> MachineCode::programs(const FunctionLibraryDefinition& library,
-                                                  MachineArguments& arguments, const std::vector<Shapes>& results) {
+std::vector<MachineProgram> MachineCode::programs(const FunctionLibraryDefinition& library, MachineArguments& arguments,
+                                                  const std::vector<Shapes>& results) {
   constexpr std::size_t kMaxAttempts = 8;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (prepared_.empty() && reason_.empty()) {
@@ -225,10 +223,9 @@ void MachineCode::prepare(const FunctionLibraryDefinition& library, const std::v
     }
     tensorflow::FunctionDefLibrary functions = library.ReachableDefinitions(*definition).ToProto();
     auto& own = *functions.mutable_function();
-    own.erase(std::remove_if(own.begin(), own.end(),
-                             [&](const FunctionDef& one) {
-                               return one.signature().name() == definition->signature().name();
-                             }),
+    own.erase(std::remove_if(
+                  own.begin(), own.end(),
+                  [&](const FunctionDef& one) { return one.signature().name() == definition->signature().name(); }),
               own.end());
     FunctionDef function = *definition;
     Prepared prepared{functions_[i].name(), {}, keep_used_arguments(function), {}};
@@ -255,8 +252,7 @@ std::vector<MachineProgram> MachineCode::compile(const MachineArguments& argumen
       described.push_back(arguments.describe(argument, function.is_constant[k]));
       if (described.back().constant.empty()) program.arguments.push_back(argument);
     }
-    program.program =
-        xla_compiler().compile(function.name, function.library, described, without_empty(results[i]));
+    program.program = xla_compiler().compile(function.name, function.library, described, without_empty(results[i]));
     programs.push_back(std::move(program));
   }
   return programs;

@@ -20,8 +20,8 @@
 
 namespace tfminimize {
 
-/// The arguments of the functions of one solve, as machine code takes them: x, and the captures. A variable is passed by
-/// its value: that at the start of the solve, or a part of x.
+/// The arguments of the functions of one solve, as machine code takes them: x, and the captures. A variable is passed
+/// by its value: that at the start of the solve, or a part of x.
 class MachineArguments {
  public:
   /// x has `size` elements. `context` must outlive the object.

@@ -21,6 +21,7 @@
 #include "ops/function_library.h"
 #include "ops/instantiate.h"
 #include "ops/machine_code.h"
+#include "ops/nested.h"
 #include "ops/recompilation.h"
 #include "ops/solve_history.h"
 #include "solvers/aligned_array.h"
@@ -172,7 +173,8 @@ class Solve {
     set_trace();
     set_scalar<tensorflow::tstring>(context_, "backend", is_machine_code_ ? "xla" : "tensorflow");
     set_scalar<tensorflow::tstring>(context_, "backend_reason", backend_reason_);
-    if (is_first_ && attributes_.jit_compile && !is_machine_code_) look_for_compilations(timing, solver->nfev(), problem, *objective);
+    if (is_first_ && attributes_.jit_compile && !is_machine_code_)
+      look_for_compilations(timing, solver->nfev(), problem, *objective);
   }
 
  private:
@@ -277,8 +279,8 @@ class Solve {
     const std::vector<MachineProgram> programs = machine_programs(shapes);
     std::vector<MakeFunction> make;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
-      make.emplace_back([this, i, &shapes, &programs](Components& components, std::vector<Output> outputs)
-                            -> std::unique_ptr<CompiledFunction> {
+      make.emplace_back([this, i, &shapes, &programs](
+                            Components& components, std::vector<Output> outputs) -> std::unique_ptr<CompiledFunction> {
         if (!is_machine_code_) {
           return std::make_unique<FunctionLibrary>(*functions_[i], inputs_, shapes[i], components, std::move(outputs));
         }
@@ -405,29 +407,6 @@ class Instantiated {
   Callables functions_;
 };
 
-/// Counts the solves of a thread that run inside one another. A function that solves itself would go on until the stack
-/// overflows.
-class Nested {
- public:
-  Nested() { ++depth(); }
-  ~Nested() { --depth(); }
-  Nested(const Nested&) = delete;
-  Nested& operator=(const Nested&) = delete;
-
-  void check_depth() const {
-    constexpr int kMaxDepth = 32;
-    if (depth() > kMaxDepth) {
-      fail("functions solve inside one another, nested ", kMaxDepth, " deep: one calls itself.");
-    }
-  }
-
- private:
-  static int& depth() {
-    thread_local int depth = 0;
-    return depth;
-  }
-};
-
 /// Runs each solve in one thread of TensorFlow from start to end, without waiting for other threads. Solves that take
 /// long leave the calling thread, which may have other kernels to start.
 class MinimizeOp : public tensorflow::AsyncOpKernel {
@@ -495,7 +474,7 @@ class MinimizeOp : public tensorflow::AsyncOpKernel {
   static constexpr double kShort = 1e-4;  ///< Seconds; to wake another thread takes 10 to 50 µs.
 
   std::atomic<bool> is_short_{false};  ///< Whether the last solve was short.
-  std::atomic<bool> is_first_{true};  ///< Whether no solve has begun yet.
+  std::atomic<bool> is_first_{true};   ///< Whether no solve has begun yet.
   std::mutex mutex_;
   std::map<const FunctionLibraryRuntime*, Instantiated> instantiated_;
 };

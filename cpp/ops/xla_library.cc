@@ -14,9 +14,7 @@ struct Loaded {
   std::string error;
 };
 
-Loaded failed(const std::string& reason) {
-  return {nullptr, "tfminimize's _xla could not be loaded (" + reason + ")"};
-}
+Loaded failed(const std::string& reason) { return {nullptr, "tfminimize's _xla could not be loaded (" + reason + ")"}; }
 
 /// The path of a file in the folder of this library.
 std::string path_beside(const char* file) {

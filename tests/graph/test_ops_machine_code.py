@@ -125,11 +125,11 @@ def test_function_that_writes_to_a_variable_runs_in_tensorflow() -> None:
 def test_trace_function_and_gradient_see_what_machine_code_found() -> None:
     v, other = tf.Variable(X0), tf.Variable(3.0, dtype=tf.float64)
 
+    @tf.function(jit_compile=True)
     def loss() -> tf.Tensor:
         return tf.reduce_sum((v - other) ** 4)
 
-    optimizer = tfm.LBFGSB(jit_compile=True)
-    traced = tfm.math.minimize(loss, 5, optimizer, trace_fn=lambda step: (step.loss, step.parameters[0]))
+    traced = tfm.math.minimize(loss, 5, tfm.LBFGSB(), trace_fn=lambda step: (step.loss, step.parameters[0]))
     np.testing.assert_allclose(traced[0], np.sum((np.asarray(traced[1]) - 3.0) ** 4, axis=1), rtol=1e-12)
 
     a = tf.constant([1.0, -2.0], tf.float64)

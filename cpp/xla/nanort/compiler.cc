@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -39,9 +41,8 @@ template <typename... Parts>
 
 /// Operations that count as stateful, but only call functions, or check values, which XLA leaves out.
 bool is_stateless(const std::string& op) {
-  static const auto* const ops =
-      new std::set<std::string>{"Assert",      "Case",  "CheckNumerics", "CheckNumericsV2", "If",
-                                "Placeholder", "While", "StatefulPartitionedCall"};
+  static const auto* const ops = new std::set<std::string>{
+      "Assert", "Case", "CheckNumerics", "CheckNumericsV2", "If", "Placeholder", "While", "StatefulPartitionedCall"};
   return ops->count(op) > 0;
 }
 
@@ -69,20 +70,51 @@ void check_effects(const tensorflow::FunctionDefLibrary& library) {
   }
 }
 
+/// The functions that a function calls, by its operations or their attributes.
+std::vector<std::string> called_functions(const tensorflow::FunctionDef& function) {
+  std::vector<std::string> names;
+  for (const tensorflow::NodeDef& node : function.node_def()) {
+    names.push_back(node.op());
+    for (const auto& [key, value] : node.attr()) {
+      if (value.has_func()) names.push_back(value.func().name());
+      for (const tensorflow::NameAttrList& one : value.list().func()) names.push_back(one.name());
+    }
+  }
+  return names;
+}
+
+/// Refuses functions that call themselves, for which XLA goes on until the stack overflows. Functions that call no
+/// others but those that are done are done.
+void check_recursion(const tensorflow::FunctionDefLibrary& library) {
+  std::map<std::string, std::vector<std::string>> waiting;
+  for (const tensorflow::FunctionDef& function : library.function()) {
+    waiting[function.signature().name()] = called_functions(function);
+  }
+  for (std::size_t before = 0; waiting.size() != before;) {
+    before = waiting.size();
+    for (auto function = waiting.begin(); function != waiting.end();) {
+      const std::vector<std::string>& calls = function->second;
+      const bool is_done =
+          std::none_of(calls.begin(), calls.end(), [&](const std::string& name) { return waiting.count(name) > 0; });
+      function = is_done ? waiting.erase(function) : std::next(function);
+    }
+  }
+  if (!waiting.empty()) refuse("XLA cannot compile it: function ", waiting.begin()->first, " calls itself");
+}
+
 /// Finds the arguments whose values XLA must know, as TensorFlow does before it compiles a function.
 std::vector<bool> find_constants(const std::string& function, const tensorflow::FunctionDefLibrary& library) {
   tensorflow::XlaOpRegistry::RegisterCompilationKernels();
   const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(), library);
   const tensorflow::FunctionDef* definition = definitions.Find(function);
   if (definition == nullptr) refuse("there is no function ", function);
-  tensorflow::ProcessFunctionLibraryRuntime runtime(nullptr, tensorflow::Env::Default(), nullptr,
-                                                    TF_GRAPH_DEF_VERSION, &definitions, {});
+  tensorflow::ProcessFunctionLibraryRuntime runtime(nullptr, tensorflow::Env::Default(), nullptr, TF_GRAPH_DEF_VERSION,
+                                                    &definitions, {});
   std::unique_ptr<tensorflow::FunctionBody> body;
   check(tensorflow::FunctionDefToBodyHelper(*definition, {}, &definitions, &body));
   std::vector<bool> constants(body->arg_types.size());
   check(tensorflow::BackwardsConstAnalysis(
-      *body->graph, &constants, nullptr,
-      runtime.GetFLR(tensorflow::ProcessFunctionLibraryRuntime::kDefaultFLRDevice)));
+      *body->graph, &constants, nullptr, runtime.GetFLR(tensorflow::ProcessFunctionLibraryRuntime::kDefaultFLRDevice)));
   return constants;
 }
 
@@ -99,6 +131,7 @@ auto compiled(const Compile& compile) {
 std::vector<bool> constant_arguments(const std::string& function, std::string_view library) {
   const auto functions = parse<tensorflow::FunctionDefLibrary>(library);
   check_effects(functions);
+  check_recursion(functions);
   return compiled([&] { return find_constants(function, functions); });
 }
 

@@ -12,7 +12,7 @@ namespace tfminimize::xla {
 
 /// A function of TensorFlow as a program of XLA.
 struct Lowered {
-  std::string module;                             ///< A serialized xla::HloModuleProto.
+  std::string module;                            ///< A serialized xla::HloModuleProto.
   std::vector<std::vector<std::size_t>> shapes;  ///< Of the results.
   bool writes_to_variables = false;
 };
