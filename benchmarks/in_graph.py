@@ -7,7 +7,7 @@ turn. Every function is traced and compiled before the clock starts. The times a
 
 With "XLA", tfminimize compiles the loss and its gradient, and TensorFlow Probability compiles the whole solve.
 
-To call a `tf.function` from Python takes longer than some of these solves; the row "empty function" is such a call that does
+To call a `tf.function` from Python takes longer than some of these solves; the row "empty function" is a call that does
 nothing. So the graph also solves 10 times in a loop ("in a loop"), which gives the time of a solve without the call.
 """
 

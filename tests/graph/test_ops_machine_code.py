@@ -1,4 +1,4 @@
-"""`ops.minimize` with ``jit_compile=True``: machine code where XLA can, and TensorFlow with a reason where it cannot."""
+"""`ops.minimize` with ``jit_compile=True``: machine code, or TensorFlow with a reason."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def test_trace_function_and_gradient_see_what_machine_code_found() -> None:
     def loss() -> tf.Tensor:
         return tf.reduce_sum((v - other) ** 4)
 
-    traced = tfm.math.minimize(loss, 5, tfm.LBFGSB(), trace_fn=lambda step: (step.loss, step.parameters[0]))
+    traced = tfm.math.minimize(
+        loss, 5, tfm.LBFGSB(), trainable_variables=[v], trace_fn=lambda step: (step.loss, step.parameters[0])
+    )
     np.testing.assert_allclose(traced[0], np.sum((np.asarray(traced[1]) - 3.0) ** 4, axis=1), rtol=1e-12)
 
     a = tf.constant([1.0, -2.0], tf.float64)
