@@ -26,6 +26,11 @@ class UserCallback:
     ----------
     stopped : bool
         Whether the callback has raised `StopIteration`.
+
+    Raises
+    ------
+    ValueError
+        If the callback can be called in neither way.
     """
 
     def __init__(self, callback: Callable[..., Any]) -> None:
@@ -33,6 +38,8 @@ class UserCallback:
         self.stopped = False
         self._callback = callback
         self._takes_result = takes_result(callback)
+        if not self._takes_result:
+            _check_takes_x(callback)
 
     def __call__(self, x: Any, fun: float, source: Any = None, **fields: Any) -> bool:
         """Call the callback with x, a copy, and the loss there; return whether the solve is to end.
@@ -89,3 +96,18 @@ def takes_result(callback: Callable[..., Any]) -> bool:
         return set(inspect.signature(callback).parameters) == {"intermediate_result"}
     except (TypeError, ValueError):  # some built-in functions have no signature
         return False
+
+
+def _check_takes_x(callback: Callable[..., Any]) -> None:
+    """Raise ValueError if the callback cannot be called with x alone."""
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ValueError(
+            f"callback has the parameters {signature}, but it is called with x alone ({error}): give a function of xk, "
+            "or of intermediate_result."
+        ) from None
