@@ -83,7 +83,10 @@ def test_new_inputs() -> None:
     with pytest.raises(ValueError, match="function is 2, and there are 2"):
         function.set_input(2, tf.constant(5.0, tf.float64), 2)
     with pytest.raises(TypeError):
-        function.set_input(1, POINTS)
+        function.set_input(1, POINTS.tolist())
+    function.set_input(1, POINTS)  # a NumPy array is copied
+    np.testing.assert_allclose(function.evaluate(x, g), expected(x, POINTS, 5.0)[0], rtol=1e-14)
+    function.set_input(1, -POINTS)
     np.testing.assert_allclose(function.evaluate(x, g), expected(x, -POINTS, 5.0)[0], rtol=1e-14)
 
 
@@ -127,7 +130,7 @@ def test_one_user_at_a_time() -> None:
         ({"rows": 0}, ValueError, "rows and batch_size must be at least 1"),
         ({"batch_size": 0}, ValueError, "rows and batch_size must be at least 1"),
         ({"data": []}, ValueError, "has 1 inputs that are None, and there are 0 tensors of data"),
-        ({"data": [POINTS]}, TypeError, r"data\[0\]"),
+        ({"data": [POINTS.tolist()]}, TypeError, r"data\[0\]"),
         ({"rows": 7}, ValueError, r"data\[0\] does not have 7 rows"),
         ({"last": []}, ValueError, "do not fit batches of 4 of 11 rows"),
         ({"batch_size": 11}, ValueError, "do not fit batches of 11 of 11 rows"),
