@@ -7,7 +7,7 @@ turn. Every function is traced and compiled before the clock starts. The times a
 
 With "XLA", tfminimize compiles the loss and its gradient, and TensorFlow Probability compiles the whole solve.
 
-To call a `tf.function` from Python takes longer than some of these solves; the row "empty function" is a call that does
+To call a `tf.function` from Python takes longer than some of these solves; the row "empty" is a call that does
 nothing. So the graph also solves 10 times in a loop ("in a loop"), which gives the time of a solve without the call.
 """
 
@@ -118,7 +118,7 @@ WAYS = {
     "in a loop": in_loop,
     "outside": outside,
     "tfp": by_tfp,
-    "empty function": by_nothing,
+    "empty": by_nothing,
 }
 MODES = {"graph": False, "XLA": True}
 
