@@ -141,6 +141,7 @@ def test_page_about_graphs_runs_from_top_to_bottom() -> None:
     result = names["result"]
     assert result.success
     np.testing.assert_allclose(result.x, [0.72, 0.14, 0.0], atol=1e-6)
+    assert names["compiled"].backend == b"xla"
     np.testing.assert_allclose(names["nearest"].numpy() @ [1.0, 2.0, 2.0], 1.0, atol=1e-6)
     np.testing.assert_allclose([names["slope"], names["offset"]], [2.0, 1.0], atol=1e-3)
     np.testing.assert_allclose(names["fun"], names["loss_at_the_solution"], atol=1e-6)
