@@ -20,7 +20,7 @@ __all__ = ["block_rows", "why_at_once"]
 FEWEST, MOST = 256, 1024
 """Rows of a block. Fewer, and the calls of the program's parts cost more than their work; with more, the intermediate
 values of most losses leave the cache of a core. From 512 to 1024 rows, the time for a row was within 15 % of the best
-of all powers of two, for networks of 3 to 8 layers with 20 to 100 units and for a regression, in float32 and float64."""
+of all powers of two, for networks of 3 to 8 layers with 20 to 100 units and a regression, in float32 and float64."""
 
 BLOCKS = 16
 """How many blocks there are at least, if they have enough rows: work for so many threads."""
