@@ -133,6 +133,14 @@ def test_real_work_benchmark_reports_every_loss() -> None:
     )
 
 
+@pytest.mark.weekly  # others like it run for each change
+def test_inner_loop_benchmark_reports_every_solver() -> None:
+    rows = reported_by("inner_loop.py", "--ticks", "20", "--peer-ticks", "3")
+    assert {(row["n"], row["constraint"]) for row in rows} == {(n, c) for n in (2, 5, 10, 20) for c in (False, True)}
+    assert {row["solver"] for row in rows} >= {"tfminimize", "SciPy"}
+    assert all(0 < row["p50"] <= row["p99"] <= row["p999"] <= row["longest"] for row in rows)
+
+
 def test_fit_benchmark_reports_every_way() -> None:
     report = reported_by("fit.py", "--small")
     ways = [row["way"] for row in report["rows"]]
