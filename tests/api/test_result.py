@@ -62,6 +62,23 @@ def test_hess_inv_is_scipys_operator_with_the_pairs_in_order_of_age() -> None:
     np.testing.assert_array_equal(result.hess_inv.todense(), dense)
 
 
+def test_matrix_of_bfgs_can_be_changed_in_place_as_an_array() -> None:
+    result = tfm.minimize(rosenbrock, X0, method="BFGS")
+    found, kept = result.hess_inv, np.array(result.hess_inv)
+    np.multiply(found, 2.0, out=found)
+    np.testing.assert_array_equal(found, 2.0 * kept)
+    found[0, :] = 7.0
+    np.testing.assert_array_equal(found[0], np.full(4, 7.0))
+    result.hess_inv += kept
+    np.testing.assert_array_equal(result.hess_inv[1:], 3.0 * kept[1:])
+    np.testing.assert_array_equal(result.hess_inv[0], 7.0 + kept[0])
+
+
+def test_truth_of_the_matrix_of_bfgs_is_an_error_as_of_an_array() -> None:
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(tfm.minimize(rosenbrock, X0, method="BFGS", options={"maxiter": 1}).hess_inv)
+
+
 def test_hess_inv_knows_nothing_of_padding() -> None:
     variables = [tf.Variable(X0), tf.Variable(X0[:3])]
     result = tfm.minimize(lambda: rosenbrock(variables[0]) + rosenbrock(variables[1]), variables)

@@ -45,3 +45,9 @@ def test_matrix_of_any_scale_must_be_symmetric_and_definite(scale: float) -> Non
 def test_what_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="hess_inv0 has shape"):
         bfgs_options({"hess_inv0": np.ones(shape)})
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_matrix_is_refused(dtype: type) -> None:
+    with pytest.raises(ValueError, match=f"not a matrix of real numbers: its dtype is {np.dtype(dtype)}"):
+        bfgs_options({"hess_inv0": MATRIX.astype(dtype)})

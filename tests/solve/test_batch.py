@@ -285,6 +285,17 @@ def test_options_and_limits() -> None:
     assert set(batch.message) == {solver.minimize(starts[0], options={"maxiter": 2}).message}
 
 
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
+def test_result_is_printed(method: str) -> None:
+    problem = tfm.testing.rosenbrock(4)
+    starts = np.stack([np.ones(4), *np.random.default_rng(0).normal(size=(30, 4))])  # the first is the solution
+    batch = tfm.Minimizer(problem.fun, problem.x0, method=method).minimize_batch(starts, options={"maxiter": 2})
+    printed = repr(batch)
+    assert max(map(len, printed.splitlines())) <= 100
+    assert f"1 of: {batch.message[0]}" in printed
+    assert f"30 of: {batch.message[1]}" in printed
+
+
 def test_backend_and_timing() -> None:
     for jit_compile in (False, True):
         solver = tfm.Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=0.0, jit_compile=jit_compile)

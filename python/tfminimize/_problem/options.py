@@ -228,9 +228,12 @@ def _inverse_hessian(name: str, value: Any) -> Float64:
     try:
         if isinstance(value, LinearOperator):
             value = value @ np.eye(value.shape[1])
-        matrix = np.ascontiguousarray(value.todense() if hasattr(value, "todense") else value, np.float64)
+        given = np.asarray(value.todense() if hasattr(value, "todense") else value)
+        if np.iscomplexobj(given):
+            raise TypeError(f"its dtype is {given.dtype}")
+        matrix = np.ascontiguousarray(given, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is a {type(value).__name__}, not a matrix of numbers: {error}") from None
+        raise ValueError(f"{name} is a {type(value).__name__}, not a matrix of real numbers: {error}") from None
     size = (math.isqrt(8 * matrix.size + 1) - 1) // 2
     if matrix.ndim == 1 and size * (size + 1) // 2 == matrix.size:
         packed, matrix = matrix, np.empty((size, size))

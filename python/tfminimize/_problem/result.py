@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import operator
 from collections.abc import Callable, Sequence
@@ -154,6 +155,14 @@ class BatchResult(scipy.optimize.OptimizeResult):  # type: ignore[misc]
     backend_reason: str | None
     timing: dict[str, float]
 
+    def __repr__(self) -> str:
+        """As SciPy's, with each message once; SciPy cannot print an empty dict."""
+        shown = {name: value for name, value in self.items() if name != "errors" or value}
+        if "message" in shown:
+            counts = collections.Counter(shown["message"])
+            shown["message"] = "\n".join(f"{count} of: {message}" for message, count in counts.most_common())
+        return repr(scipy.optimize.OptimizeResult(shown))
+
 
 class InverseHessian(LbfgsInvHessProduct):  # type: ignore[misc]
     """SciPy's limited-memory inverse Hessian; it takes its pairs from the solver when it is first used.
@@ -246,10 +255,18 @@ class InverseHessianMatrix(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         arrays = [np.asarray(i) if isinstance(i, InverseHessianMatrix) else i for i in inputs]
+        if "out" in kwargs:  # as in `matrix += 1`
+            kwargs["out"] = tuple(np.asarray(o) if isinstance(o, InverseHessianMatrix) else o for o in kwargs["out"])
         return getattr(ufunc, method)(*arrays, **kwargs)
 
     def __getitem__(self, index: Any) -> Any:
         return self._matrix[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._matrix[index] = value
+
+    def __bool__(self) -> bool:
+        return bool(self._matrix)  # an error, as of any array of several elements
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -55,8 +55,8 @@ class Conditions:
             )
         if self.components != here.components:
             raise ValueError(
-                f"the state is of {_listed(self.components)}, but x0 has {_listed(here.components)}: the shapes and "
-                "dtypes must be those of the solve that the state comes from."
+                f"the state is of x0 with {_listed(self.components)}, but x0 has {_listed(here.components)}: the shapes "
+                "and dtypes must be those of the solve that the state comes from."
             )
 
     def check_same(self, here: Conditions) -> None:
@@ -346,7 +346,8 @@ def _contents(file: Any, name: str) -> _Contents | None:
 def _listed(components: tuple[tuple[tuple[int, ...], str], ...]) -> str:
     shown = ", ".join(f"{dtype} of shape {shape}" for shape, dtype in components[:3])
     more = f" and {len(components) - 3} more" if len(components) > 3 else ""
-    return f"x0 with {len(components)} leaves ({shown}{more})"
+    leaves = "leaf" if len(components) == 1 else "leaves"
+    return f"{len(components)} {leaves} ({shown}{more})"
 
 
 def _dtype(precision: float) -> str:
