@@ -113,6 +113,38 @@ def test_loop_gets_a_pass_for_each_row(jit: bool) -> None:
     np.testing.assert_allclose(tfm.hessian(fun, X, jit_compile=jit), differences(fun, X), rtol=1e-6, atol=1e-8)
 
 
+def branch_of_tf_cond(x: tf.Tensor) -> tf.Tensor:
+    return tf.cond(x[0] > 0.0, lambda: tf.reduce_sum(tf.sinh(x) ** 2), lambda: tf.reduce_prod(tf.cos(x)))
+
+
+def branch_of_python(x: tf.Tensor) -> tf.Tensor:
+    if tf.reduce_sum(x) > 0.0:
+        return tf.reduce_sum(x**3) ** 2
+    return tf.reduce_prod(x + 3.0)
+
+
+def branch_of_tf_switch_case(x: tf.Tensor) -> tf.Tensor:
+    branches = [lambda: tf.reduce_sum(tf.sinh(x) ** 2), lambda: tf.reduce_prod(x + 3.0)]
+    return tf.switch_case(tf.cast(x[1] > 0.0, tf.int32), branches)
+
+
+@pytest.mark.parametrize("fun", [branch_of_tf_cond, branch_of_python, branch_of_tf_switch_case])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_branch_gets_a_pass_for_each_row(fun: Callable[..., tf.Tensor], sign: float) -> None:
+    np.testing.assert_allclose(tfm.hessian(fun, sign * X), differences(fun, sign * X), rtol=1e-6, atol=1e-7)
+
+
+def test_method_that_takes_the_hessian_minimizes_a_function_with_a_branch() -> None:
+    def huber(x: tf.Tensor) -> tf.Tensor:
+        distance = tf.reduce_sum((x - 1.0) ** 2)
+        if distance > 1.0:
+            return 2.0 * tf.sqrt(distance) - 1.0
+        return distance
+
+    result = tfm.minimize(huber, np.array([0.2, 0.1, 0.3]), method="trust-exact")
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-6)
+
+
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_blocks_of_rows_are_joined(monkeypatch: pytest.MonkeyPatch, rows: int, jit: bool) -> None:

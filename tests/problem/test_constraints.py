@@ -374,6 +374,11 @@ def without_second_derivative(x: tf.Tensor, count: int) -> tf.Tensor:
     return tf.tile(square(x)[:1], [count])
 
 
+def test_many_rows_of_a_branch_have_a_jacobian_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    tfm.minimize(bowl, BOWL_X0, method="SLSQP", constraints={"type": "ineq", "fun": branch, "args": (30,)})
+    assert not caplog.records
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 6, 30])
 @pytest.mark.parametrize("fun", [loop, branch, by_hand, without_second_derivative])

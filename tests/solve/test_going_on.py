@@ -291,7 +291,7 @@ def test_callback_is_told_once_of_the_end() -> None:
         ({"method": "BFGS"}, "comes from L-BFGS-B, but this solve uses BFGS"),
         ({"x0": np.zeros(4)}, r"float64 of shape \(5,\)\), but x0 has .*float64 of shape \(4,\)"),
         ({"x0": np.zeros(5, np.float32)}, r"float64 of shape .*float32 of shape"),
-        ({"x0": [tf.zeros(2), tf.zeros(3)], "fun": lambda x: rosenbrock(tf.concat(x, 0))}, "1 leaves .* 2 leaves"),
+        ({"x0": [tf.zeros(2), tf.zeros(3)], "fun": lambda x: rosenbrock(tf.concat(x, 0))}, "1 leaf .* 2 leaves"),
         ({"options": {"maxcor": 7}}, "maxcor = 10, but this solve has 7"),
         ({"bounds": [(0.0, None)] * 5}, "no bounds, but this solve has bounds"),
         ({"fun": lambda x: tf.cast(rosenbrock(x), "float32")}, "functions in float64, but these have float32"),

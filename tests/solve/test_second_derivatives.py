@@ -140,6 +140,30 @@ def test_trust_constr_has_the_hessians_of_constraints(jit: bool, bounds: Any) ->
     assert "approximates" not in ours.backend_reason
 
 
+@pytest.mark.parametrize("method", ["trust-ncg", "trust-krylov", "trust-exact", "trust-constr"])
+@pytest.mark.parametrize("start", [0.01, 3.0])
+def test_step_to_where_the_loss_is_nan_makes_the_region_smaller(method: str, start: float) -> None:
+    def barrier(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(x - tf.math.log(x))
+
+    assert tf.math.is_nan(barrier(tf.constant([-1.0])))
+    result = tfm.minimize(barrier, np.array([start, 0.1, 5.0]), method=method)
+    assert result.success
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [1.0, [1.0, 2.0]])
+def test_constant_constraint_has_a_hessian_of_zeros(value: Any) -> None:
+    constraints = [
+        NonlinearConstraint(lambda x: tf.constant(value, tf.float64), 0.0, np.inf),
+        NonlinearConstraint(lambda x: tf.reduce_sum(x**2), 1.0, 1.0),
+    ]
+    with pytest.warns(UserWarning, match="its derivatives are taken as zero"):
+        result = tfm.minimize(bowl, X0, method="trust-constr", constraints=constraints)
+    np.testing.assert_allclose(result.x @ result.x, 1.0, atol=1e-6)
+    assert "approximates" not in result.backend_reason
+
+
 def test_hessians_of_constraints_take_new_arguments_without_a_trace() -> None:
     traces: list[Any] = []
 

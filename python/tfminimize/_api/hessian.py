@@ -53,9 +53,9 @@ def hessian(fun: Callable[..., Any], x: Any, args: Any = (), jit_compile: bool |
     -----
     One vectorised pass computes k rows: the gradient is differentiated along k vectors at once [1]_. It takes k times
     the memory that this takes for one vector, so k is the greatest number, up to n, for which that is at most 64 MiB;
-    larger blocks are no faster. A function with loops (`tf.while_loop`), which TensorFlow vectorises badly, gets a pass
-    for each row. As in `tfminimize.minimize`, what was traced is kept, so that a second call with the same ``fun`` does
-    not trace.
+    larger blocks are no faster. A function with loops or branches (`tf.while_loop`, `tf.cond`, an ``if`` on a tensor),
+    which TensorFlow vectorises badly or not at all, gets a pass for each row. As in `tfminimize.minimize`, what was
+    traced is kept, so that a second call with the same ``fun`` does not trace.
 
     References
     ----------

@@ -7,6 +7,7 @@ from typing import Any
 from tfminimize._problem.constraints import has_constraints
 
 __all__ = [
+    "TRUST_REGION",
     "WITHOUT_GRADIENT",
     "WITH_CONSTRAINTS",
     "WITH_HESSIAN",
@@ -23,6 +24,8 @@ WITH_PRODUCTS = ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr")
 """They multiply the Hessian by vectors."""
 WITH_HESSIAN = ("dogleg", "trust-exact")
 """They factorise the Hessian."""
+TRUST_REGION = ("trust-ncg", "trust-krylov", "trust-exact", "trust-constr", "dogleg")
+"""They make a region smaller after a bad step, with derivatives."""
 _CAN_APPROXIMATE = ("newton-cg", "trust-constr")
 """These do without second derivatives if there are none."""
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")

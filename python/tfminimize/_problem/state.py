@@ -55,8 +55,8 @@ class Conditions:
             )
         if self.components != here.components:
             raise ValueError(
-                f"the state is of x0 with {_listed(self.components)}, but x0 has {_listed(here.components)}: the shapes "
-                "and dtypes must be those of the solve that the state comes from."
+                f"the state is of x0 with {_listed(self.components)}, but x0 has {_listed(here.components)}: the "
+                "shapes and dtypes must be those of the solve that the state comes from."
             )
 
     def check_same(self, here: Conditions) -> None:

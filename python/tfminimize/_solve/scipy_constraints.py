@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tfminimize._problem.constraints import ConstraintFunction, Constraints, Limits
 from tfminimize._solve.program import Program
 from tfminimize._solve.scipy_calls import Evaluation, Products
+from tfminimize._trace.checks import NotConnectedError
 
 __all__ = ["constraint_hessians", "in_scipy"]
 
@@ -23,7 +24,7 @@ Hess = Callable[[Float64, Float64], Any]
 
 
 def in_scipy(
-    constraints: Constraints, evaluation: Evaluation, method: Any, products: Mapping[int, Products]
+    constraints: Constraints, evaluation: Evaluation, method: Any, products: Mapping[int, Products | None]
 ) -> list[Any]:
     """The constraints for SciPy, in the order given.
 
@@ -35,7 +36,7 @@ def in_scipy(
     method : str or callable
         A custom method gets each constraint in the form in which the user gave it, a built-in one never a dict, which
         has no Hessian.
-    products : mapping of int to Products
+    products : mapping of int to Products or None
         The Hessians of vᵀc for constraint functions by their numbers; see `constraint_hessians`.
     """
     shapes = evaluation.lease.shapes
@@ -55,13 +56,15 @@ def in_scipy(
 
 def constraint_hessians(
     program: Program, functions: Sequence[ConstraintFunction], shapes: Sequence[tuple[int, ...]]
-) -> dict[int, Products]:
-    """The Hessians of vᵀc for each constraint function c that has one, by its number."""
-    found = {}
+) -> dict[int, Products | None]:
+    """The Hessians of vᵀc for each constraint function c that has one, by its number; None for a constant."""
+    found: dict[int, Products | None] = {}
     for i, (function, shape) in enumerate(zip(functions, shapes, strict=True)):
         v = np.zeros(math.prod(shape))
         try:
             found[i] = Products(program.weighted(function), (v, *function.arguments.args))
+        except NotConnectedError:
+            found[i] = None
         except LookupError:  # SciPy approximates this one
             continue
     return found
@@ -88,8 +91,10 @@ def _nonlinear(limits: Limits, evaluation: Evaluation, place: slice, method: Any
     return scipy.optimize.NonlinearConstraint(fun, limits.low, limits.high, jac, keep_feasible=keep_feasible, **options)
 
 
-def _hess(products: Products) -> Hess:
+def _hess(products: Products | None) -> Hess:
     def hess(x: Float64, v: Float64) -> Any:
+        if products is None:
+            return np.zeros((len(x), len(x)))
         at, weights = np.array(x), tf.constant(v, tf.float64)
 
         def times(p: Float64) -> Float64:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.methods import WITHOUT_GRADIENT
+from tfminimize._problem.methods import TRUST_REGION, WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
@@ -156,7 +156,7 @@ def minimize(
         # float32, and would shrink too early.
         x0 = x0.astype(np.float32)
     has_gradient = method not in WITHOUT_GRADIENT
-    watched = _Watched(loss_and_gradient, has_gradient)
+    watched = _Watched(loss_and_gradient, has_gradient, method in TRUST_REGION)
     try:
         found = scipy.optimize.minimize(
             watched.loss_and_gradient if has_gradient else watched.loss,
@@ -190,13 +190,15 @@ class _Ended(Exception):
 class _Watched:
     """The loss for SciPy's methods, which ends them when it becomes a number that they cannot handle.
 
-    They would report an infinite loss as a minimum, or fail in an assertion of their own.
+    They would report an infinite loss as a minimum, or fail in an assertion of their own. A NaN is infinite for methods
+    with a trust region: they make the region smaller after an infinite loss, and repeat a step for ever after a NaN.
     """
 
     first_loss = np.nan
 
-    def __init__(self, loss_and_gradient: LossAndGradient, has_gradient: bool) -> None:
+    def __init__(self, loss_and_gradient: LossAndGradient, has_gradient: bool, nan_is_infinite: bool) -> None:
         self._loss_and_gradient = loss_and_gradient
+        self._nan_is_infinite = nan_is_infinite
         self._has_gradient = has_gradient
         self._count = 0
 
@@ -214,6 +216,8 @@ class _Watched:
         elif loss == -np.inf:
             message = "The function reached minus infinity; it has no minimum, or needs bounds."
             raise self._end(x, loss, gradient, message)
+        elif self._nan_is_infinite and np.isnan(loss):
+            loss = np.float64(np.inf)
         return loss, gradient
 
     def _end(self, x: Float64, loss: float, gradient: Float64, message: str) -> _Ended:

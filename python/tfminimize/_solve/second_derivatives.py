@@ -26,7 +26,7 @@ class SecondDerivatives:
     ----------
     hessp, hess : callable or None
         The product of the Hessian with a vector, and the Hessian itself; of flat vectors.
-    of_constraints : dict of int to Products
+    of_constraints : dict of int to Products or None
         See `scipy_constraints.constraint_hessians`.
     reason : str
         What is approximated, for `backend_reason`.
@@ -35,7 +35,7 @@ class SecondDerivatives:
     def __init__(self, program: Program, problem: Problem, args: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         self.hessp: Callable[..., Any] | None = None
         self.hess: Callable[..., Any] | None = None
-        self.of_constraints: dict[int, Products] = {}
+        self.of_constraints: dict[int, Products | None] = {}
         self.reason = ""
         self.timers: list[Products] = []
         try:
@@ -66,7 +66,7 @@ class SecondDerivatives:
         constraints = problem.packed_constraints
         if constraints is not None and problem.method == "trust-constr":
             self.of_constraints = constraint_hessians(program, constraints.functions, shapes)
-            self.timers += self.of_constraints.values()
+            self.timers += filter(None, self.of_constraints.values())
             approximated += [f.name for i, f in enumerate(constraints.functions) if i not in self.of_constraints]
         if approximated:
             self.reason = f"; SciPy approximates the second derivatives of {', '.join(approximated)}"

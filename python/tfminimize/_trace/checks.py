@@ -12,6 +12,7 @@ from tfminimize._tf.effects import GraphEffects, is_read_only
 from tfminimize._tf.warning import warn
 
 __all__ = [
+    "NotConnectedError",
     "about_datasets",
     "check_connected",
     "check_writes",
@@ -94,6 +95,10 @@ def dense(gradient: Any, source: Any, name: str, rows: tuple[int, ...] = ()) -> 
     return tf.ensure_shape(gradient, shape)
 
 
+class NotConnectedError(ValueError):
+    """A function does not depend on any of its variables in a way that TensorFlow can differentiate."""
+
+
 def check_connected(
     gradients: Sequence[Any],
     names: Sequence[str],
@@ -101,11 +106,11 @@ def check_connected(
     *,
     may_be_unused: bool = False,
 ) -> None:
-    """Raise ValueError if all gradients are None; warn about each one that is, by the name of its source."""
+    """Raise NotConnectedError if all gradients are None; warn about each one that is, by the name of its source."""
     missing = [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
     if len(missing) == len(gradients):
         them = "them" if len(missing) > 1 else "it"
-        raise ValueError(
+        raise NotConnectedError(
             f"{subject} on {' or '.join(missing) or 'a variable'} in a way that TensorFlow can differentiate: compute "
             f"it from {them} with TensorFlow operations, without .numpy() or integer casts.{about_datasets()}"
         )

@@ -1,4 +1,4 @@
-"""What the operations in the graph that is being traced take: memory, and loops that cannot be vectorised."""
+"""What the operations in the graph that is being traced take: memory, and what TensorFlow vectorises badly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfminimize._tf.effects import GraphEffects
 
-__all__ = ["Cost", "cost_of_operations", "count_operations"]
+__all__ = ["CONTROL_FLOW", "Cost", "cost_of_operations", "count_operations"]
 
-_LOOPS = frozenset({"For", "StatelessWhile", "While"})
+CONTROL_FLOW = frozenset({"Case", "For", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While"})
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 
 
@@ -19,14 +19,14 @@ class Cost(NamedTuple):
 
     num_bytes: int = 0
     """The size of all that they return, as far as the shapes are known."""
-    has_loops: bool = False
+    has_control_flow: bool = False
     has_python_functions: bool = False
 
     def largest(self, other: Cost) -> Cost:
         """The cost of two parts that run one after the other."""
         return Cost(
             max(self.num_bytes, other.num_bytes),
-            self.has_loops or other.has_loops,
+            self.has_control_flow or other.has_control_flow,
             self.has_python_functions or other.has_python_functions,
         )
 
@@ -46,4 +46,4 @@ def cost_of_operations(begin: int, begin_of_size: int) -> Cost:
     effects = GraphEffects([op.node_def for op in operations[begin:]], graph.as_graph_def().library)
     outputs = [output for op in operations[begin_of_size:] for output in op.outputs]
     sizes = [(output.shape.num_elements() or 0) * output.dtype.size for output in outputs]
-    return Cost(sum(sizes), effects.has(_LOOPS), effects.has(_PYTHON))
+    return Cost(sum(sizes), effects.has(CONTROL_FLOW), effects.has(_PYTHON))

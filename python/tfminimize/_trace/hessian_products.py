@@ -54,8 +54,8 @@ def rows_at_once(fun: Loss, parameters: Parameters, arguments: Arguments, jit: b
     """How many rows of the Hessian one pass computes; ``arguments`` are those of a product with one vector.
 
     A pass that is vectorised over k rows holds k times what the operations return that differentiate the gradient along
-    one vector. It takes so many rows that this is at most `ROOM`. Functions with loops, which TensorFlow vectorises
-    badly, and those that call Python get a pass for each row.
+    one vector. It takes so many rows that this is at most `ROOM`. Functions with loops or branches, which TensorFlow
+    vectorises badly or not at all, and those that call Python get a pass for each row.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def rows_at_once(fun: Loss, parameters: Parameters, arguments: Arguments, jit: b
     with private.recording():
         tf.function(graph.hessian_products, autograph=False).get_concrete_function(*specs)
     cost = graph.cost
-    if cost.has_loops or cost.has_python_functions:
+    if cost.has_control_flow or cost.has_python_functions:
         return 1
     return max(1, min(parameters.layout.size, ROOM // max(1, cost.num_bytes)))
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfminimize._tf.effects import GraphEffects
+from tfminimize._trace.cost import CONTROL_FLOW
+
 __all__ = ["jacobian"]
 
 MAX_UNROLLED = 4
@@ -47,7 +50,7 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
         return [None] * len(sources)
     if rows <= MAX_UNROLLED:
         return _unrolled(tape, value, sources)
-    if rows >= MIN_RATIO * columns and not _has_loops(value):
+    if rows >= MIN_RATIO * columns and not _has_control_flow(value):
         try:
             return _forward(tape, value, sources)
         except (LookupError, NotImplementedError, TypeError, ValueError):
@@ -55,10 +58,13 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
     return _reverse(tape, value, sources)
 
 
-def _has_loops(value: tf.Tensor) -> bool:
-    """Whether the graph has a loop: TensorFlow cannot vectorise the derivative of its gradient."""
+def _has_control_flow(value: tf.Tensor) -> bool:
+    """Whether the graph has a loop or a branch: TensorFlow cannot vectorise the derivative of its gradient."""
     graph = getattr(value, "graph", None)
-    return graph is not None and any(op.type in ("While", "StatelessWhile") for op in graph.get_operations())
+    if graph is None:
+        return False
+    definition = graph.as_graph_def()
+    return GraphEffects(definition.node, definition.library).has(CONTROL_FLOW)
 
 
 def _unrolled(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) -> list[tf.Tensor | None]:
