@@ -173,8 +173,9 @@ class Solve {
     set_trace();
     set_scalar<tensorflow::tstring>(context_, "backend", is_machine_code_ ? "xla" : "tensorflow");
     set_scalar<tensorflow::tstring>(context_, "backend_reason", backend_reason_);
-    if (is_first_ && attributes_.jit_compile && !is_machine_code_)
+    if (is_first_ && attributes_.jit_compile && !is_machine_code_) {
       look_for_compilations(timing, solver->nfev(), problem, *objective);
+    }
   }
 
  private:
