@@ -45,8 +45,9 @@ def test_bounds_of_a_batch_broadcast() -> None:
     upper = np.array([[0.0], [1.0], [2.0], [3.0]])
     batch = solver.minimize_batch(batched_args=(CENTERS,), bounds=(None, upper))
     np.testing.assert_allclose(batch.x, np.minimum(CENTERS, upper), atol=1e-6)
-    batch = solver.minimize_batch(batched_args=(CENTERS,), bounds=tfm.Bounds(-0.5, np.array([0.25, 1.0])))
-    np.testing.assert_allclose(batch.x, np.clip(CENTERS, -0.5, [0.25, 1.0]), atol=1e-6)
+    for for_all in (tfm.Bounds(-0.5, np.array([0.25, 1.0])), [(-0.5, 0.25), (-0.5, 1.0)]):
+        batch = solver.minimize_batch(batched_args=(CENTERS,), bounds=for_all)
+        np.testing.assert_allclose(batch.x, np.clip(CENTERS, -0.5, [0.25, 1.0]), atol=1e-6)
 
 
 def test_bounds_of_float32_and_of_several_leaves() -> None:
@@ -127,10 +128,11 @@ def test_start_that_fails_does_not_win() -> None:
         ({"n_starts": 3}, r"n_starts is 3, but x0\[0\] has no two finite bounds"),
         ({"n_starts": 3, "bounds": (0, [1.0, np.inf])}, r"x0\[1\] has no two finite bounds"),
         ({"bounds": (np.zeros((3, 2)), 1)}, r"the lower bounds cannot be broadcast to \(4, 2\)"),
-        ({"bounds": (0, "a")}, "the upper bounds cannot be broadcast"),
-        ({"bounds": np.zeros((3, 2))}, "bounds is a ndarray: for a batch give"),
+        ({"bounds": (np.zeros((4, 1)), "a")}, "the upper bounds cannot be broadcast"),
+        ({"bounds": np.zeros((3, 2))}, "the bounds for x0 have 3 entries"),
         ({"bounds": (np.array([[0.0], [0], [2], [0]]), 1)}, r"problem 2 for x0\[0\] are \(2.0, 1.0\)"),
-        ({"bounds": (np.nan, 1)}, "problem 0 for .* which no value satisfies"),
+        ({"bounds": (np.full((4, 1), np.nan), 1)}, "problem 0 for .* which no value satisfies"),
+        ({"bounds": (np.nan, 1)}, "use None where there is no bound, not NaN"),
         ({"x0s": np.zeros((4, 3, 2)), "n_starts": 2}, r"x0s has shape \(4, 3, 2\)"),
     ],
 )

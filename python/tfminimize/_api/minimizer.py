@@ -186,9 +186,9 @@ class Minimizer:
             Seconds count from the start of the batch.
         progress : bool
             Whether to show a progress bar.
-        bounds : (low, high) or Bounds, optional
-            Bounds for each problem: arrays that broadcast to ``[B, n]``, with the n elements of x0 one after the other.
-            Default: those of the constructor, for all problems.
+        bounds : optional
+            Other bounds than the constructor's: for all problems, in the forms of these; or ``(low, high)`` or Bounds
+            with arrays that broadcast to ``[B, n]``, a row for each problem with the n elements of x0 in order.
         n_starts : int
             Solve each problem from so many starts, and return the best solution: the lowest loss of those that
             converged, or of all if none did. The first is the given start, the others are drawn uniformly within the

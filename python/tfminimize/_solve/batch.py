@@ -113,7 +113,7 @@ def solve_batch(
     sides = None
     if bounds is not None:
         check_bounds(problem.method, bounds)
-        sides = bounds_of_all(bounds, count, layout)
+        sides = bounds_of_all(bounds, count, parameters)
     flat = np.concatenate([start.reshape(len(start), -1) for start in starts], axis=1)
     if not are_all:
         flat = np.broadcast_to(flat, (count, layout.size))

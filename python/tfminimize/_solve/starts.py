@@ -9,8 +9,9 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from tfminimize._problem.bounds import rounded_inwards
+from tfminimize._problem.bounds import as_packed, rounded_inwards
 from tfminimize._problem.layout import Layout
+from tfminimize._problem.parameters import Parameters
 
 __all__ = ["best_of", "bounds_of_all", "checked_number", "more_starts"]
 
@@ -26,24 +27,24 @@ def checked_number(n_starts: Any) -> int:
     return int(n_starts)
 
 
-def bounds_of_all(bounds: Any, count: int, layout: Layout) -> Sides:
+def bounds_of_all(bounds: Any, count: int, parameters: Parameters) -> Sides:
     """The bounds of ``count`` problems as two flat matrices ``[count, n]``.
+
+    They are those of one problem, in every form of `Bounds`, or have a side with a row for each problem.
 
     Raises
     ------
     ValueError
         If a side does not broadcast to that shape, or a bound is NaN, crossed, or such that no value satisfies it.
     """
-    if isinstance(bounds, scipy.optimize.Bounds):
-        bounds = bounds.lb, bounds.ub
-    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
-        raise ValueError(
-            f"bounds is a {type(bounds).__name__}: for a batch give (low, high) or Bounds, with arrays that broadcast "
-            f"to {(count, layout.size)}, a row for each problem."
-        )
+    layout = parameters.layout
+    given = (bounds.lb, bounds.ub) if isinstance(bounds, scipy.optimize.Bounds) else bounds
+    if not (isinstance(given, (tuple, list)) and len(given) == 2 and any(_has_rows(s, count, layout) for s in given)):
+        low, high = as_packed(bounds, parameters).flat(layout)
+        return np.tile(low, (count, 1)), np.tile(high, (count, 1))
     low, high = (
         _side(side, infinity, word, count, layout)
-        for side, infinity, word in zip(bounds, (-np.inf, np.inf), ("lower", "upper"), strict=True)
+        for side, infinity, word in zip(given, (-np.inf, np.inf), ("lower", "upper"), strict=True)
     )
     wrong = ~(low <= high) | (low == np.inf) | (high == -np.inf)
     if wrong.any():
@@ -56,6 +57,12 @@ def bounds_of_all(bounds: Any, count: int, layout: Layout) -> Sides:
         if s.dtype == "float32":
             low[:, s.flat], high[:, s.flat] = rounded_inwards(low[:, s.flat], high[:, s.flat])
     return low, high
+
+
+def _has_rows(side: Any, count: int, layout: Layout) -> bool:
+    """Whether a side has one row for each problem, rather than the shape of x0."""
+    shape = getattr(side, "shape", ())
+    return len(shape) > 1 and tuple(shape) not in [s.shape for s in layout.segments]
 
 
 def _side(side: Any, infinity: float, word: str, count: int, layout: Layout) -> Float64:
