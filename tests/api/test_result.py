@@ -79,6 +79,16 @@ def test_truth_of_the_matrix_of_bfgs_is_an_error_as_of_an_array() -> None:
         bool(tfm.minimize(rosenbrock, X0, method="BFGS", options={"maxiter": 1}).hess_inv)
 
 
+def test_matrix_of_bfgs_is_a_linear_operator_too() -> None:
+    matrix = tfm.minimize(rosenbrock, X0, method="BFGS").hess_inv
+    operator = aslinearoperator(matrix)
+    for vector in np.eye(len(X0)):
+        np.testing.assert_array_equal(operator @ vector, np.asarray(matrix) @ vector)
+        np.testing.assert_array_equal(operator.T @ vector, np.asarray(matrix) @ vector)
+    np.testing.assert_array_equal(matrix.todense(), matrix)
+    assert tfm.minimize(rosenbrock, X0, method="BFGS", options={"hess_inv0": operator}).success
+
+
 def test_hess_inv_knows_nothing_of_padding() -> None:
     variables = [tf.Variable(X0), tf.Variable(X0[:3])]
     result = tfm.minimize(lambda: rosenbrock(variables[0]) + rosenbrock(variables[1]), variables)

@@ -268,6 +268,17 @@ class InverseHessianMatrix(np.lib.mixins.NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         return bool(self._matrix)  # an error, as of any array of several elements
 
+    def matvec(self, x: Any) -> Any:
+        """The product with a vector, for `scipy.sparse.linalg.aslinearoperator`."""
+        return self._matrix @ x
+
+    rmatvec = matvec
+
+    def todense(self) -> Float64:
+        """A copy as an array, as `scipy.sparse.linalg.LinearOperator` of L-BFGS-B's result gives one."""
+        copy: Float64 = self._matrix.copy()
+        return copy
+
     def __len__(self) -> int:
         return self.shape[0]
 
