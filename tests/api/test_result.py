@@ -11,6 +11,7 @@ import scipy.optimize
 import tensorflow as tf
 from problems import bowl_at_3, rosenbrock
 from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
+from scipy.sparse.linalg import aslinearoperator
 
 import tfminimize as tfm
 
