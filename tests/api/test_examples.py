@@ -32,6 +32,7 @@ def test_overhead_benchmark_reports_every_size_and_mode() -> None:
     assert report["machine"]["build"]["tensorflow"] == report["machine"]["tensorflow"]
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_solver_benchmark_reports_every_size_with_and_without_bounds() -> None:
     report = reported_by("solver.py", "--sizes", "10", "--repetitions", "3")
     assert [(row["n"], row["bounds"]) for row in report] == [(10, False), (10, True)]
@@ -143,6 +144,7 @@ def test_inner_loop_benchmark_reports_every_solver() -> None:
     assert all(0 < row["p50"] <= row["p99"] <= row["p999"] <= row["longest"] for row in rows)
 
 
+@pytest.mark.weekly  # others like it run for each change
 def test_fit_benchmark_reports_every_way() -> None:
     report = reported_by("fit.py", "--small")
     ways = [row["way"] for row in report["rows"]]
