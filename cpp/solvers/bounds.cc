@@ -1,8 +1,8 @@
 #include "solvers/bounds.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <cstdint>
+#include <cstring>
 #include <stdexcept>
 
 namespace tfminimize::solvers {
@@ -22,29 +22,37 @@ void project(Span<double> x, Span<const double> lower, Span<const double> upper)
 
 namespace {
 
-/// max |value(i)| of i < n, if no value is NaN. Each of four lanes waits for its own comparison only.
+/// The bits of |value|. They are in the order of the numbers, and those of NaN are greater than all others.
+std::uint64_t magnitude_bits(double value) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & ~(std::uint64_t{1} << 63);
+}
+
+/// max |value(i)| of i < n, or NaN if a value is. Each of four lanes waits for its own comparison only.
 template <typename Value>
 double largest_magnitude(std::size_t n, const Value& value) {
   constexpr std::size_t kLanes = 4;
-  double largest[kLanes] = {};
+  std::uint64_t largest[kLanes] = {};
   std::size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (std::size_t k = 0; k < kLanes; ++k) largest[k] = std::max(largest[k], std::abs(value(i + k)));
+    for (std::size_t k = 0; k < kLanes; ++k) largest[k] = std::max(largest[k], magnitude_bits(value(i + k)));
   }
-  for (; i < n; ++i) largest[0] = std::max(largest[0], std::abs(value(i)));
-  return std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
+  for (; i < n; ++i) largest[0] = std::max(largest[0], magnitude_bits(value(i)));
+  const std::uint64_t bits = std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
+  double result = 0;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
 }
 
 }  // namespace
 
 double projected_gradient_norm(Span<const double> x, Span<const double> g, Span<const double> lower,
                                Span<const double> upper) {
-  bool has_nan = false;
-  for (const double value : g) has_nan |= value != value;
-  if (has_nan) return std::numeric_limits<double>::quiet_NaN();
   if (lower.empty()) return largest_magnitude(g.size(), [&](std::size_t i) { return g[i]; });
   return largest_magnitude(g.size(), [&](std::size_t i) {
-    return g[i] < 0 ? std::max(x[i] - upper[i], g[i]) : std::min(x[i] - lower[i], g[i]);
+    // The first argument stays if it is NaN.
+    return g[i] < 0 ? std::max(g[i], x[i] - upper[i]) : std::min(g[i], x[i] - lower[i]);
   });
 }
 
