@@ -213,8 +213,8 @@ class DataSum::Evaluation {
     return hand_in(call, batch, is_last ? batches_.remainder() : batches_.size, function.num_outputs() - 1);
   }
 
-  /// Adds a batch if it is its turn, and those after it that have waited for this; else leaves its results in a free
-  /// place, or waits for its turn if there is none. So a thread that the system has stopped does not stop the others.
+  /// Adds a batch if it is its turn, and then those that were waiting for it. Otherwise leaves its results in a free
+  /// place or, if all are taken, waits for its turn. So a thread that the system pauses does not hold up the others.
   bool hand_in(const CompiledFunction::Call& call, std::size_t batch, std::size_t rows, std::size_t last_output) {
     std::unique_lock<std::mutex> lock(mutex_);
     Waiting* place = nullptr;

@@ -16,7 +16,7 @@
 
 namespace tfminimize::solvers {
 
-/// A matrix that somebody else owns, row by row; without data, there is none.
+/// A matrix, row by row, in memory that somebody else owns. If `data` is null, there is no matrix.
 struct DenseMatrix {
   std::shared_ptr<const double> data;
   std::size_t rows = 0;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "solvers/bounds.h"
 #include "solvers/gradient_check.h"
 
 namespace tfminimize::solvers {
@@ -91,11 +92,7 @@ Request Bfgs::State::begin_next() {
   return begin_line_search();
 }
 
-double Bfgs::State::max_norm() const {
-  double largest = 0;
-  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(gradient[i]));
-  return largest;
-}
+double Bfgs::State::max_norm() const { return projected_gradient_norm({x, n}, {gradient, n}, {}, {}); }
 
 double Bfgs::State::stopping_norm() const {
   if (options.norm == kInfinity) return max_norm();

@@ -25,7 +25,7 @@ enum class BfgsUpdate {
 
 inline constexpr BfgsUpdate kLastBfgsUpdate = BfgsUpdate::kSsbroydenSr1;
 
-/// The update with the name that the option has, such as "ssbroyden"; nothing if there is none.
+/// The update of this name, such as "ssbroyden"; nothing for any other text.
 std::optional<BfgsUpdate> bfgs_update_named(std::string_view name);
 
 /// H₊ = h·H + uu·uuᵀ + us·(usᵀ + suᵀ) + ss·ssᵀ

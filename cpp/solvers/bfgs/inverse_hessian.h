@@ -30,7 +30,7 @@ class InverseHessian {
 
   /// H = scale·I
   void set_identity(double scale);
-  /// dense: [n * n], of which it reads the lower triangle.
+  /// dense: [n * n]; only its lower triangle is read.
   void set(Span<const double> dense);
   /// Takes over another one of the same size.
   void take(const InverseHessian& other);

@@ -27,7 +27,7 @@ WITH_HESSIAN = ("dogleg", "trust-exact")
 TRUST_REGION = ("trust-ncg", "trust-krylov", "trust-exact", "trust-constr", "dogleg")
 """They make a region smaller after a bad step, with derivatives."""
 _CAN_APPROXIMATE = ("newton-cg", "trust-constr")
-"""These do without second derivatives if there are none."""
+"""These also work without second derivatives."""
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")
 WITH_CONSTRAINTS = ("cobyla", "cobyqa", "slsqp", "trust-constr")
 _KNOWN = (*WITHOUT_GRADIENT, *_WITH_GRADIENT, *WITH_PRODUCTS, *WITH_HESSIAN)
