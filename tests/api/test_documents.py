@@ -43,7 +43,7 @@ def run_page(page: str, section: str | None = None) -> dict[str, Any]:
 
 
 def test_every_page_with_python_is_run() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = [page.relative_to(ROOT).as_posix() for page in pages if BLOCK.search(page.read_text(encoding="utf-8"))]
     assert found == PAGES_THAT_RUN
 
