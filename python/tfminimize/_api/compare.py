@@ -28,6 +28,7 @@ from tfminimize._problem.methods import WITHOUT_GRADIENT, method_name
 from tfminimize._problem.options import OWN_OPTIONS
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
+from tfminimize._scipy.patched import unpatched
 from tfminimize._trace.dataset_loss import batch_loss, split_data
 from tfminimize._trace.user_function import follows_jit
 
@@ -209,17 +210,18 @@ def compare(
         those_of_scipy = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
 
     def by_scipy() -> OptimizeResult:
-        return scipy.optimize.minimize(
-            loss_and_gradient if has_gradient else lambda x: loss_and_gradient(x)[0],
-            flat_start,
-            jac=has_gradient,
-            **second_derivatives,
-            method=method,
-            bounds=flat_bounds,
-            constraints=flat_constraints,
-            tol=tol,
-            options=those_of_scipy,
-        )
+        with unpatched():
+            return scipy.optimize.minimize(
+                loss_and_gradient if has_gradient else lambda x: loss_and_gradient(x)[0],
+                flat_start,
+                jac=has_gradient,
+                **second_derivatives,
+                method=method,
+                bounds=flat_bounds,
+                constraints=flat_constraints,
+                tol=tol,
+                options=those_of_scipy,
+            )
 
     def by_us() -> OptimizeResult:
         return minimizer.minimize(None if parameters.variables else x0, tol=tol, options=options)
