@@ -3,7 +3,7 @@
 # make test-fast   the fast Python tests           make test-weekly   Python tests of more problems of the same kinds
 # make bench   runs the benchmarks              make tsan    the C++ tests of threads under ThreadSanitizer
 # make format  formats C++ and Python          make fuzz    calls and graphs of any kind, for SECONDS
-# make clean   removes what the others made
+# make docs    builds the site, docs/_build/html   make clean   removes what the others made
 #
 # Everything happens in .venv, which the first target that needs it creates.
 
@@ -36,7 +36,7 @@ has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - 
 # Python tests in a process for each core; a file stays in one process, which makes once what its tests share.
 pytest := $(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-weekly test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench clean
+.PHONY: demo test test-fast test-weekly test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench docs clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -132,8 +132,13 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/interface.py
 	$(bin)/python benchmarks/in_graph.py
 
+# Runs the examples of the gallery; a warning is an error.
+docs: $(VENV)/.development
+	$(bin)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html."
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # TensorFlow is large: it is installed once, and the package is built against that very copy, without build isolation.
 $(VENV)/.requirements: pyproject.toml

@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES_THAT_RUN = [
     "README.md",
+    "docs/choose-a-method.md",
     "docs/going-on.md",
     "docs/in-graph.md",
+    "docs/index.md",
     "docs/keras.md",
     "docs/large-data.md",
     "docs/migration.md",
@@ -46,6 +48,11 @@ def test_every_page_with_python_is_run() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = [page.relative_to(ROOT).as_posix() for page in pages if BLOCK.search(page.read_text(encoding="utf-8"))]
     assert found == PAGES_THAT_RUN
+
+
+@pytest.mark.parametrize("page", ["docs/index.md", "docs/choose-a-method.md"])
+def test_page_without_figures_to_check_runs(page: str) -> None:
+    assert run_page(page)["result"].success
 
 
 def test_readme_runs_from_top_to_bottom(
