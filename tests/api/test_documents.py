@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.stats
 
 pytestmark = pytest.mark.slow
 
@@ -194,3 +195,16 @@ def test_migration_from_tensorflow_probability_with_bijectors() -> None:
     assert names["result"].success
     np.testing.assert_allclose(names["shape"], names["shape_of_math_minimize"], rtol=1e-3)
     np.testing.assert_allclose(names["shape"] / names["rate"], np.mean(names["data"]), rtol=1e-4)
+
+
+def test_migration_of_a_package_with_models_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_page("docs/migration.md", "A package with models of its own")
+    for result in (names["best"], names["without_signal"]):
+        assert result.success
+    assert names["without_signal"].x[0] == 0.0
+    assert names["best"].fun < names["without_signal"].fun
+    assert names["free"].success.all()
+    assert names["fixed"].success.all()
+    significance, chance = (float(line.split(": ")[1]) for line in capsys.readouterr().out.splitlines())
+    # Wilks' theorem for one parameter that cannot be negative: half of a chi-squared distribution.
+    assert chance == pytest.approx(scipy.stats.norm.sf(significance), abs=0.02)
