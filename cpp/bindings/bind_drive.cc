@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,7 +44,7 @@ History* as_record(const py::object& history) {
 }
 
 Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
-                    const py::object& history, const Callback& on_begin) {
+                    const py::object& history, const Callback& on_begin, const Callback& on_poll) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
@@ -65,6 +66,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   callbacks.poll = [&] {
     watch.forget();
     poll_signals();
+    if (on_poll) call(*on_poll);
   };
   History* const record = as_record(history);
   Timing timing;
@@ -83,8 +85,11 @@ void register_drive(py::module_& m) {
       .def_readonly("evaluations", &Timing::evaluations);
   py::class_<History>(m, "History", py::is_final(),
                       "The time that a solve takes and, if it keeps rows, the record of its iterations.")
-      .def(py::init(&make_history), py::arg("keeps_rows"), py::arg("seconds") = 0.0, py::arg("columns") = py::dict(),
-           "Goes on with a solve that has taken so many seconds, and with its record.")
+      .def(
+          py::init(&make_history), py::arg("keeps_rows"), py::arg("seconds") = 0.0, py::arg("columns") = py::dict(),
+          py::arg("keeps_latest") = false,
+          "Goes on with a solve that has taken so many seconds, and with its record. keeps_latest: record the last row "
+          "also if it keeps no rows.")
       .def(
           "columns",
           [](const History& history) {
@@ -92,6 +97,12 @@ void register_drive(py::module_& m) {
           },
           "A dict of arrays: fun, gradient_norm, step, nfev, seconds and constr_violation.")
       .def_readonly("keeps_rows", &History::keeps_rows)
+      .def_property_readonly(
+          "gradient_norm",
+          [](const History& history) {
+            return history.rows.empty() ? std::numeric_limits<double>::quiet_NaN() : history.rows.back().gradient_norm;
+          },
+          "That of the last row; NaN if there is none.")
       .def_readonly("seconds", &History::seconds, "What the solve has taken so far.");
   m.attr("drive") = plain_function("drive", &drive_python,
                                    {{{"solver"},
@@ -99,11 +110,13 @@ void register_drive(py::module_& m) {
                                      {"on_iteration", false},
                                      {"on_start", false},
                                      {"history", false},
-                                     {"on_begin", false}}},
+                                     {"on_begin", false},
+                                     {"on_poll", false}}},
                                    R"(Solves to the end, without holding the GIL.
 
 on_iteration() is called after every iteration; a true value stops the solve. on_begin() is called before the first
-evaluation of every iteration, and of this solve. on_start() is called once, after the first evaluation. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
+evaluation of every iteration, and of this solve. on_start() is called once, after the first evaluation. on_poll() is
+called about every 50 ms, between two evaluations. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
 the objective come through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
 If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops

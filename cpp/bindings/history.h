@@ -36,9 +36,11 @@ inline py::dict columns(Span<const History> histories) {
 
 /// A record that goes on from these columns, which may be empty. Throws py::value_error if they are not those of a
 /// record.
-inline std::unique_ptr<History> make_history(bool keeps_rows, double seconds, const py::dict& columns) {
+inline std::unique_ptr<History> make_history(bool keeps_rows, double seconds, const py::dict& columns,
+                                             bool keeps_latest) {
   auto history = std::make_unique<History>();
   history->keeps_rows = keeps_rows;
+  history->keeps_latest = keeps_latest;
   history->seconds = seconds;
   if (!keeps_rows || columns.empty()) return history;
   if (!columns.contains("fun")) throw py::value_error("The history has no fun.");

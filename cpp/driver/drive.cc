@@ -137,8 +137,8 @@ class Loop {
   }
 
   void add_row(double gradient_norm, double step) {
-    history_->rows.push_back({solver_.fun(), gradient_norm, step, solver_.nfev(),
-                              earlier_ + stopwatch_.seconds_at_mark(), solver_.constr_violation()});
+    history_->add({solver_.fun(), gradient_norm, step, solver_.nfev(), earlier_ + stopwatch_.seconds_at_mark(),
+                   solver_.constr_violation()});
   }
 
   void note_seconds() {
@@ -153,7 +153,7 @@ class Loop {
   Buffers buffers_;
   const double earlier_;  ///< Seconds of the solve before this.
   Stopwatch stopwatch_;
-  const bool records_ = history_ != nullptr && history_->keeps_rows;
+  const bool records_ = history_ != nullptr && history_->records();
   bool awaits_start_ = records_ && solver_.nfev() == 0;  ///< The start is to be recorded.
   const bool is_joint_ = objective_.is_joint();
   const bool is_always_both_ = !solver_.takes_values_alone();

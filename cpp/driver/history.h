@@ -19,8 +19,15 @@ struct History {
   };
 
   bool keeps_rows = false;
-  double seconds = 0;     ///< That the solve has taken so far; also what happened before it, if that counts.
-  std::vector<Row> rows;  ///< If it keeps them: the start, and each completed iteration.
+  bool keeps_latest = false;  ///< If it keeps no rows: the last one, without those before.
+  double seconds = 0;         ///< That the solve has taken so far; also what happened before it, if that counts.
+  std::vector<Row> rows;      ///< If it keeps them: the start, and each completed iteration.
+
+  bool records() const { return keeps_rows || keeps_latest; }
+  void add(const Row& row) {
+    if (!keeps_rows) rows.clear();
+    rows.push_back(row);
+  }
 };
 
 /// Calls visit(name, member) for each column of the rows.

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
 
 # isort: split
-from tfminimize import math, ops, scipy, testing
+from tfminimize import math, ops, plot, scipy, testing
 from tfminimize._api.checkpoint import Checkpoint
 from tfminimize._api.compare import Comparison, compare
 from tfminimize._api.hessian import hessian
 from tfminimize._api.minimize import clear_cache, minimize
 from tfminimize._api.minimizer import Minimizer
+from tfminimize._api.tensorboard import TensorBoard
 from tfminimize._graph.optimizers import BFGS, LBFGSB, SLSQP
 from tfminimize._problem.bounds import Bounds
 from tfminimize._problem.result import BatchResult, OptimizeResult
@@ -51,6 +52,7 @@ __all__ = [
     "OptimizeResult",
     "ScipyOptimizerInterface",
     "State",
+    "TensorBoard",
     "__version__",
     "build_info",
     "clear_cache",
@@ -61,6 +63,7 @@ __all__ = [
     "math",
     "minimize",
     "ops",
+    "plot",
     "scipy",
     "set_num_threads",
     "testing",

@@ -398,9 +398,17 @@ class Timing:
 
 @final
 class History:
-    def __init__(self, keeps_rows: bool, seconds: float = 0.0, columns: dict[str, NDArray[Any]] = ...) -> None: ...
+    def __init__(
+        self,
+        keeps_rows: bool,
+        seconds: float = 0.0,
+        columns: dict[str, NDArray[Any]] = ...,
+        keeps_latest: bool = False,
+    ) -> None: ...
     @property
     def keeps_rows(self) -> bool: ...
+    @property
+    def gradient_norm(self) -> float: ...
     @property
     def seconds(self) -> float: ...
     def columns(self) -> dict[str, NDArray[Any]]: ...
@@ -412,6 +420,7 @@ def drive(
     on_start: Callable[[], object] | None = None,
     history: History | None = None,
     on_begin: Callable[[], object] | None = None,
+    on_poll: Callable[[], object] | None = None,
 ) -> Timing: ...
 def drive_batch(
     solvers: tuple[Solver, ...],

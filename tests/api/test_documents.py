@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 import keras
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.optimize
@@ -26,6 +29,7 @@ PAGES_THAT_RUN = [
     "docs/large-data.md",
     "docs/migration.md",
     "docs/pinn.md",
+    "docs/plots.md",
     "docs/second-derivatives.md",
     "docs/serving.md",
     "docs/user-guide.md",
@@ -60,7 +64,9 @@ def test_readme_runs_from_top_to_bottom(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
     names = run_page("README.md")
+    plt.close("all")
     assert names["result"].backend == "xla"
     np.testing.assert_allclose(names["result"].x, [2.0, -4.0, 6.0], atol=0.5)
     assert names["batch"].success.all()
@@ -134,6 +140,24 @@ def test_page_on_physics_informed_networks_runs_from_top_to_bottom() -> None:
     assert names["result"].backend == "xla"
     assert names["result"].nit == 100
     assert names["error"] < 1e-5
+
+
+def test_page_on_plots_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    level = logging.getLogger("tfminimize").level
+    try:
+        names = run_page("docs/plots.md")
+    finally:
+        logging.getLogger("tfminimize").setLevel(level)
+        plt.close("all")
+    assert names["result"].success
+    assert names["ax"].get_xlabel() == "epoch"
+    assert (tmp_path / "gradients.png").exists()
+    assert list((tmp_path / "logs" / "rosenbrock").iterdir())
+    assert "L-BFGS-B: 2 parameters, backend tfe" in caplog.messages[-2]
 
 
 def test_serving_page_runs_from_top_to_bottom() -> None:

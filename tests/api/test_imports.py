@@ -26,6 +26,20 @@ def test_import_leaves_the_random_numbers_of_numpy_and_python(before: str) -> No
     run_program(PROGRAM.format(before=before))
 
 
+def test_import_loads_no_package_that_few_users_need() -> None:
+    # Keras loads all of these, if they are installed.
+    run_program("""
+        import sys
+        import tensorflow
+        packages = "matplotlib", "rich", "sklearn", "tensorboard"
+        for name in [n for n in sys.modules if n.split(".")[0] in packages]:
+            del sys.modules[name]
+        import tfminimize
+        loaded = {n.split(".")[0] for n in sys.modules}
+        assert not loaded & set(packages), loaded & set(packages)
+    """)
+
+
 def test_first_solve_leaves_the_random_numbers_of_numpy_and_python() -> None:
     solves = [f"tfminimize.minimize(lambda x: (x - 1.0) ** 2, 0.0, jit_compile={jit})" for jit in (False, True)]
     run_program(PROGRAM.format(before="").replace("import tfminimize\n", "\n".join(["import tfminimize", *solves, ""])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from typing import Any
 
@@ -94,6 +95,57 @@ def test_history_of_float32_variables() -> None:
     result = tfm.minimize(lambda: rosenbrock(variable), variable, history=True)
     assert len(result.history["fun"]) == result.nit + 1
     assert result.history["fun"][-1] == result.fun
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
+def test_history_of_x_has_the_start_and_every_iterate(method: str, jit: bool) -> None:
+    seen: list[Any] = [START]
+    result = solve(method, jit, history="x", callback=seen.append)
+    np.testing.assert_array_equal(result.history["x"], seen)
+    assert list(result.history) == [*KEYS, "x"]
+    np.testing.assert_array_equal(solve(method, jit, history="x").history["x"], seen)
+    assert (result.nit, result.nfev, result.fun) == operator.attrgetter("nit", "nfev", "fun")(solve(method, jit))
+
+
+def test_history_of_x_begins_within_the_bounds() -> None:
+    result = tfm.minimize(rosenbrock, [3.0, 3.0], bounds=(-1, 2), history="x")
+    assert list(result.history["x"][0]) == [2, 2]
+
+
+def test_history_of_x_is_flat() -> None:
+    variables = [tf.Variable([[7.0], [8.0]]), tf.Variable(9.0, dtype=tf.float64)]
+    result = tfm.minimize(
+        lambda: tf.reduce_sum(variables[0] ** 2) + tf.cast(variables[1], "float32") ** 2, variables, history="x"
+    )
+    assert list(result.history["x"][0]) == [7, 8, 9]
+    np.testing.assert_array_equal(result.history["x"][-1], result.x)
+    assert result.history["x"].shape == (result.nit + 1, 3)
+
+
+def test_history_of_x_needs_the_whole_solve() -> None:
+    state = solve("BFGS", options={"maxiter": 3}).state
+    with pytest.raises(ValueError, match="history='x' keeps the iterates of a solve from its start"):
+        solve("BFGS", history="x", state=state)
+    with pytest.raises(ValueError, match="history is 'all': give True, False, or 'x'"):
+        solve("BFGS", history="all")
+
+
+def test_state_of_a_solve_with_history_of_x_goes_on() -> None:
+    state = solve("BFGS", options={"maxiter": 3}, history="x").state
+    assert len(solve("BFGS", history=True, state=state).history["fun"]) == solve("BFGS").nit + 1
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
+def test_intermediate_result_has_the_values_of_the_record(method: str) -> None:
+    seen: list[Any] = []
+    history = solve(method, history=True, callback=lambda intermediate_result: seen.append(intermediate_result)).history
+    alone: list[Any] = []
+    solve(method, callback=lambda intermediate_result: alone.append(intermediate_result))
+    for results in (seen, alone):
+        np.testing.assert_array_equal([r.gradient_norm for r in results], history["gradient_norm"][1:])
+        np.testing.assert_array_equal([r.nfev for r in results], history["nfev"][1:])
+        assert [r.nit for r in results] == list(range(1, len(results) + 1))
 
 
 def test_method_of_scipy_has_no_history() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfminimize._problem.callback import UserCallback
+from tfminimize._problem.callback import UserCallback, tell_end
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
 from tfminimize._tf.warning import warn
@@ -82,6 +82,12 @@ class Checkpoint:
 
     def on_end(self, state: State, error: BaseException | None) -> None:
         """Save the last state, and wait until it is on the disk."""
+        try:
+            self._save_last(state, error)
+        finally:
+            tell_end(self._callback, lambda: state, error)
+
+    def _save_last(self, state: State, error: BaseException | None) -> None:
         self._since = 0
         if self._thread is not None:
             self._thread.join()
@@ -93,9 +99,6 @@ class Checkpoint:
             warn(f"The state could not be saved to {self._path}: {self._error}", RuntimeWarning)
             self._error = None
         self._raise_error()
-        on_end = getattr(self._callback, "on_end", None)
-        if callable(on_end):
-            on_end(state, error)
 
     def _save(self, state: State) -> None:
         try:

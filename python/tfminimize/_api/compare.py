@@ -7,13 +7,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rich.box
-import rich.console
-import rich.padding
-import rich.table
 import scipy.optimize
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -31,6 +27,10 @@ from tfminimize._problem.violation import violation
 from tfminimize._scipy.patched import unpatched
 from tfminimize._trace.dataset_loss import batch_loss, split_data
 from tfminimize._trace.user_function import follows_jit
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.table
 
 __all__ = ["Comparison", "compare", "table"]
 
@@ -140,6 +140,8 @@ class Comparison:
         }
 
     def __str__(self) -> str:
+        import rich.console
+
         console = rich.console.Console(file=io.StringIO(), width=WIDTH)
         console.print(table([self]))
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -273,10 +275,16 @@ def compare(
 
 def table(comparisons: Iterable[Comparison]) -> rich.console.Group:
     """Return tables for the terminal with SciPy's figures, ours, and how many times faster we are."""
+    import rich.console
+    import rich.padding
+
     return rich.console.Group(*(rich.padding.Padding(_table(c), (0, 0, 1, 0)) for c in comparisons))
 
 
 def _table(c: Comparison) -> rich.table.Table:
+    import rich.box
+    import rich.table
+
     compiled = ", XLA" if c.jit_compile else ""
     gap = 0 if c.constrained else 1  # makes room for one more column
     shown = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -39,10 +39,11 @@ def minimize(
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
     *,
-    history: bool = False,
+    history: bool | Literal["x"] = False,
     state: State | None = None,
     warm_start: State | OptimizeResult | None = None,
     assign_each_iteration: bool = False,
+    progress: bool = False,
     **unsupported: Any,
 ) -> OptimizeResult | operation.MinimizeResult:
     """Minimise a TensorFlow function of one or more arrays or variables.
@@ -91,9 +92,11 @@ def minimize(
     callback : callable, optional
         Called after each iteration: ``callback(xk)``, or ``callback(intermediate_result)`` if its parameter has just
         this name. x is a copy, in the form of ``result.x``. `StopIteration` ends the solve with status 99.
-        With a native method ``intermediate_result.state`` is a `State`, and the callback may have two methods:
-        ``on_iteration_begin()`` is called before each iteration, and ``on_end(state, error)`` once at the end, or with
-        the exception before it leaves the solve; see `Checkpoint`.
+        A method ``on_end(error)`` of the callback is called once at the end, with None or with the exception before it
+        leaves the solve; see `TensorBoard`. With a native method ``intermediate_result`` has ``nit``, ``nfev`` and
+        ``gradient_norm`` too, and a `State` as ``state``, and the callback may have two more methods:
+        ``on_iteration_begin()`` is called before each iteration, and ``on_end(state, error)`` in the place of
+        ``on_end(error)``; see `Checkpoint`.
     options : dict, optional
         L-BFGS-B: ``maxcor=10, ftol=2.2e-9, gtol=1e-5, maxfun=15000, maxiter=15000, maxls=20``, SLSQP: ``ftol=1e-6,
         maxiter=100``, BFGS: ``gtol=1e-5, norm=inf, xrtol=0, c1=1e-4, c2=0.9, maxiter=None`` (200 for each variable) and
@@ -108,15 +111,20 @@ def minimize(
         the identity is scaled before its first update.
     jit_compile : bool, optional
         None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
-    history : bool, default False
+    history : bool or "x", default False
         Whether the result has a ``history``: a dict of arrays with an element for the start and one for each iteration:
         ``fun``, the loss; ``gradient_norm``, the max norm of the gradient projected into the bounds (SLSQP: of the
         Lagrangian, at the start of the loss; NaN if an iteration did not need the gradient); ``step``, the Euclidean
         norm of the step; ``nfev``, evaluations so far; ``seconds`` since the start; and ``constr_violation``, the
-        greatest violation of a constraint.
+        greatest violation of a constraint. With ``"x"`` it also has ``x``, an array with a row for each of them: the
+        flat vector, which takes 8 bytes for each variable.
     assign_each_iteration : bool, default False
         Whether the variables hold the iterate while the callback runs, for example to evaluate a validation loss there.
         If the solve fails, they get their values from before it.
+    progress : bool, default False
+        Whether to show iteration, loss, gradient norm, evaluations per second and time while the solve runs: in a line
+        that changes on a terminal, else in a line now and then. With a method that runs in SciPy the loss is that of
+        the last evaluation.
     state : State, optional
         Go on from here, with the same bits as a solve that was not interrupted: ``result.state`` of a solve that was
         ended by a limit, a tolerance or a callback, or a state that was saved on the way. ``x0`` says only what the
@@ -193,6 +201,8 @@ def minimize(
                 "a callback cannot be called from inside a graph: remove it, and read the losses of all iterations "
                 "from result.history; or call minimize outside of tf.function."
             )
+        if progress:
+            raise ValueError("progress=True is for solves outside of a graph: read result.history at the end.")
         if assign_each_iteration:
             raise ValueError("assign_each_iteration=True is for callbacks, which cannot be called from inside a graph.")
         if state is not None or warm_start is not None:
@@ -215,6 +225,7 @@ def minimize(
         warm_start=warm_start,
         history=history,
         assign_each_iteration=assign_each_iteration,
+        progress=progress,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -97,10 +97,11 @@ class Minimizer:
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
-        history: bool = False,
+        history: bool | Literal["x"] = False,
         state: State | None = None,
         warm_start: State | OptimizeResult | None = None,
         assign_each_iteration: bool = False,
+        progress: bool = False,
     ) -> OptimizeResult:
         """Minimise from ``x0``.
 
@@ -116,7 +117,7 @@ class Minimizer:
         bounds : optional
             Other bounds for this solve, in the forms of the constructor's, which are the default. Nothing is traced or
             compiled anew.
-        tol, callback, options, history, state, warm_start, assign_each_iteration : optional
+        tol, callback, options, history, state, warm_start, assign_each_iteration, progress : optional
             As in `tfminimize.minimize`.
 
         Returns
@@ -142,6 +143,7 @@ class Minimizer:
             warm_start=warm_start,
             history=history,
             assign_each_iteration=assign_each_iteration,
+            progress=progress,
         )
 
     def minimize_batch(

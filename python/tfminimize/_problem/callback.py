@@ -11,7 +11,7 @@ import numpy as np
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
 
-__all__ = ["UserCallback", "begin_of", "check_callback", "has_on_end", "takes_result", "tell_end"]
+__all__ = ["UserCallback", "begin_of", "check_callback", "takes_result", "tell_end", "wants_state_at_end"]
 
 
 class UserCallback:
@@ -26,6 +26,8 @@ class UserCallback:
     ----------
     stopped : bool
         Whether the callback has raised `StopIteration`.
+    takes_result : bool
+        Whether it gets an ``intermediate_result``.
 
     Raises
     ------
@@ -37,8 +39,8 @@ class UserCallback:
         check_callback(callback)
         self.stopped = False
         self._callback = callback
-        self._takes_result = takes_result(callback)
-        if not self._takes_result:
+        self.takes_result = takes_result(callback)
+        if not self.takes_result:
             _check_takes_x(callback)
 
     def __call__(self, x: Any, fun: float, source: Any = None, **fields: Any) -> bool:
@@ -46,7 +48,7 @@ class UserCallback:
 
         The state, if the callback asks for it, comes from ``source``. A result has further ``fields`` too.
         """
-        if not self._takes_result:
+        if not self.takes_result:
             return self._call(x)
         intermediate_result = OptimizeResult(x=x, fun=np.float64(fun), **fields)
         if source is not None:
@@ -55,7 +57,7 @@ class UserCallback:
 
     def pass_on(self, intermediate_result: OptimizeResult) -> bool:
         """Call the callback with what another one has got; return whether the solve is to end."""
-        if self._takes_result:
+        if self.takes_result:
             return self._call(intermediate_result=intermediate_result)
         return self._call(intermediate_result.x)
 
@@ -68,13 +70,19 @@ class UserCallback:
 
 
 def tell_end(callback: Any, state: Callable[[], State], error: BaseException | None) -> None:
-    """Call ``callback.on_end(state(), error)``, if it has such a method."""
-    if has_on_end(callback):
+    """Call ``callback.on_end(state(), error)`` or ``callback.on_end(error)``, if it has such a method."""
+    if wants_state_at_end(callback):
         callback.on_end(state(), error)
+    elif _has_on_end(callback):
+        callback.on_end(error)
 
 
-def has_on_end(callback: Any) -> bool:
-    """Whether the callback wants to know how the solve ends."""
+def wants_state_at_end(callback: Any) -> bool:
+    """Whether the callback has a method ``on_end`` that takes a state."""
+    return _has_on_end(callback) and _parameters(callback.on_end) != {"error"}
+
+
+def _has_on_end(callback: Any) -> bool:
     return callable(getattr(callback, "on_end", None))
 
 
@@ -92,10 +100,15 @@ def check_callback(callback: Any) -> None:
 
 def takes_result(callback: Callable[..., Any]) -> bool:
     """Whether the only parameter is called ``intermediate_result``."""
+    return _parameters(callback) == {"intermediate_result"}
+
+
+def _parameters(function: Callable[..., Any]) -> set[str]:
+    """The names of the parameters; none for built-in functions without a signature."""
     try:
-        return set(inspect.signature(callback).parameters) == {"intermediate_result"}
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return False
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return set()
 
 
 def _check_takes_x(callback: Callable[..., Any]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import check_bounds
@@ -23,6 +22,7 @@ from tfminimize._solve import native
 from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
 from tfminimize._solve.starts import best_of, bounds_of_all, checked_number, more_starts
+from tfminimize._solve.watch import LOG
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 from tfminimize._tf.threads import checked_threads, get_num_threads
@@ -130,6 +130,9 @@ def solve_batch(
             leases.append(program.lease(arguments, problem.packed_constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
+        backend = workspaces[0].backend
+        text = "%s: %d problems of %d parameters, backend %s (%s)"
+        LOG.info(text, problem.native.name, total, layout.size, backend.name, backend.reason)
         first = len(arguments.data) - len(batched.arrays)
         fields, timing = _native.drive_batch(
             tuple(
@@ -149,6 +152,8 @@ def solve_batch(
         if leases[0].is_first and workspaces[0].backend.compiles:
             workspaces[0].evaluate()  # perhaps other threads solved all the problems
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
+    succeeded, seconds = np.count_nonzero(fields["status"] == 0), time.perf_counter() - begin
+    LOG.info("%s: %d of %d successful after %.3g s", problem.native.name, succeeded, total, seconds)
     if problem.packed_constraints is None:
         del fields["multipliers"]
     if history:
@@ -248,6 +253,8 @@ def _batched_array(name: str, leaf: Any) -> Array:
 @contextlib.contextmanager
 def _bar(count: int) -> Iterator[Callable[[int], None]]:
     """Shows a progress bar, and yields the function that moves it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
     with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=count)
         yield lambda done: bar.update(task, completed=done)

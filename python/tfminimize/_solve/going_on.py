@@ -134,11 +134,11 @@ class Begin(NamedTuple):
     state: State | None = None
     warm_start: State | None = None
 
-    def record(self, keeps_rows: bool) -> _native.History:
+    def record(self, keeps_rows: bool, keeps_latest: bool = False) -> _native.History:
         """The record of the solve, which goes on with that of the state."""
         if self.state is None:
-            return _native.History(keeps_rows)
-        return _native.History(keeps_rows, self.state.seconds, self.state.history)
+            return _native.History(keeps_rows, keeps_latest=keeps_latest)
+        return _native.History(keeps_rows, self.state.seconds, self.state.history, keeps_latest)
 
     def apply(self, solver: Any, circumstances: Circumstances) -> None:
         """Let a solver that has not begun begin with it."""

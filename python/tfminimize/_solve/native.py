@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._solve.going_on import AT_THE_START, Begin, Circumstances, Source
 from tfminimize._solve.program import Lease
+from tfminimize._solve.progress import Sight
 from tfminimize._solve.recompilation import warn_if_compiled_anew
+from tfminimize._solve.watch import Watch
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 
@@ -92,9 +94,10 @@ def solve(
     callback: Callable[..., Any] | None,
     *,
     begin: Begin = AT_THE_START,
-    history: bool = False,
+    history: bool | Literal["x"] = False,
+    watch: Watch | None = None,
 ) -> OptimizeResult:
-    """Minimise from the x in the workspace, or go on from a state.
+    """Minimise from the x in the workspace, or go on from a state. ``watch`` looks on.
 
     With a loss `with_sums`, the result has ``sums``, and so has each ``intermediate_result``.
     """
@@ -103,23 +106,43 @@ def solve(
     circumstances = method, workspace.layout, bounds, options, workspace.precision, workspace.linear
     if begin is not AT_THE_START:
         begin.apply(solver, Circumstances(*circumstances))
-    record = begin.record(history)
-    user_callback = on_iteration = on_begin = None
-    if callback is not None:
-        user_callback, on_begin = UserCallback(callback), begin_of(callback)
+    user_callback = None if callback is None else UserCallback(callback)
+    shows_fields = user_callback is not None and user_callback.takes_result
+    record = begin.record(bool(history), keeps_latest=shows_fields or watch is not None)
+    iterates: list[Any] = []
 
-        def on_iteration() -> bool:
-            present = Source(solver, circumstances, record)
-            sums = {"sums": workspace.sums} if workspace.has_sums else {}
-            try:
-                return user_callback(parameters.report(workspace.x), solver.fun, present, **sums)
-            finally:
-                present.close()
+    def sight() -> Sight:
+        return Sight(solver.nit, solver.nfev, solver.fun, record.gradient_norm)
 
-    on_start = None if workspace.is_checked else workspace.check_sharing_once
+    def keep_x() -> None:
+        layout = workspace.layout
+        iterates.append(layout.rounded(layout.flatten(workspace.x)))
+
+    def call_back() -> bool:
+        present = Source(solver, circumstances, record)
+        fields: dict[str, Any] = {}
+        if shows_fields:
+            fields = {"nit": solver.nit, "nfev": solver.nfev, "gradient_norm": np.float64(record.gradient_norm)}
+        if workspace.has_sums:
+            fields["sums"] = workspace.sums
+        try:
+            return user_callback(parameters.report(workspace.x), solver.fun, present, **fields)  # type: ignore[misc]
+        finally:
+            present.close()
+
+    on_start = _together(
+        keep_x if history == "x" else None, None if workspace.is_checked else workspace.check_sharing_once
+    )
+    on_iteration = _together(
+        keep_x if history == "x" else None,
+        (lambda: watch.see_iteration(sight())) if watch is not None and watch.sees_iterations else None,
+        None if user_callback is None else call_back,
+    )
+    progress = None if watch is None else watch.progress
+    on_poll = None if progress is None else (lambda: progress.see(sight()))
     source = Source(solver, circumstances, record)
     try:
-        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record, on_begin)
+        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record, begin_of(callback), on_poll)
     except BaseException as error:
         tell_end(callback, source.state, error)
         raise
@@ -150,9 +173,23 @@ def solve(
     )
     if history:
         result.history = record.columns()
+        if history == "x":
+            result.history["x"] = np.array(iterates)
     if workspace.has_sums:
         result.sums = workspace.sums
     result.keep(source)
     if lease.is_first:
         warn_if_compiled_anew(workspace, timing.evaluate - compiling, timing.evaluations - 1)
     return result
+
+
+def _together(*calls: Callable[[], Any] | None) -> Callable[[], Any] | None:
+    """A function that makes all these calls and returns what the last one does; None if there are none."""
+    there = [call for call in calls if call is not None]
+    if len(there) < 2:
+        return there[0] if there else None
+
+    def call_all() -> Any:
+        return [call() for call in there][-1]
+
+    return call_all

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -15,11 +17,13 @@ from tfminimize._problem.callback import takes_result
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Lease, Program
+from tfminimize._solve.progress import Sight
+from tfminimize._solve.watch import Watch
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 from tfminimize._trace.hessian_products import with_directions
 
-__all__ = ["Evaluation", "Hessian", "Products", "Timed", "adapted_callback"]
+__all__ = ["Evaluation", "Hessian", "Products", "Timed", "adapted_callback", "watched"]
 
 Float64 = NDArray[np.float64]
 
@@ -85,6 +89,7 @@ class Evaluation(Timed):
         self._has_gradient = has_gradient
         self._x: Float64 | None = None
         self._loss = np.nan
+        self.on_evaluation: Callable[[], None] | None = None
 
     def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
         self._go_to(x)
@@ -113,6 +118,17 @@ class Evaluation(Timed):
             self._x = None
             self._loss = self.evaluate(x)
             self._x = np.array(x)
+            if self.on_evaluation is not None:
+                self.on_evaluation()
+
+    def sight(self, nit: int, bounds: scipy.optimize.Bounds | None) -> Sight:
+        """What can be seen at the last x, after so many iterations."""
+        if not self._has_gradient or self._x is None:
+            return Sight(nit, self.count, self._loss, np.nan)
+        step = -self.lease.workspace.layout.flatten(self.lease.workspace.gradient)
+        if bounds is not None:
+            step = np.clip(self._x + step, bounds.lb, bounds.ub) - self._x
+        return Sight(nit, self.count, self._loss, float(np.abs(step).max()))
 
     def _call(self, workspace: Workspace) -> float:
         if self._has_gradient:
@@ -223,3 +239,30 @@ def adapted_callback(callback: Callable[..., Any], method: Any, parameters: Para
         return callback(intermediate_result=OptimizeResult(intermediate_result, x=x)) if wants_result else callback(x)
 
     return adapted
+
+
+_INTERVAL = 0.05
+"""Seconds between two looks at a solve."""
+
+
+def watched(
+    callback: Callable[..., Any] | None, evaluation: Evaluation, watch: Watch, bounds: scipy.optimize.Bounds | None
+) -> Callable[..., Any]:
+    """Let ``watch`` see the evaluations; return a callback that counts iterations and calls the user's."""
+    nit, due = 0, 0.0
+
+    def look() -> None:
+        nonlocal due
+        if watch.progress is not None and (now := time.perf_counter()) >= due:
+            due = now + _INTERVAL
+            watch.progress.see(evaluation.sight(nit, bounds))
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal nit
+        nit += 1
+        if watch.sees_iterations:
+            watch.see_iteration(evaluation.sight(nit, bounds))
+        return None if callback is None else callback(*args, **kwargs)
+
+    evaluation.on_evaluation = look
+    return count if callback is None else functools.wraps(callback)(count)  # SciPy reads the signature

@@ -20,9 +20,10 @@ from tfminimize._problem.violation import add_violation
 from tfminimize._solve import native
 from tfminimize._solve.program import Lease, Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
-from tfminimize._solve.scipy_calls import Evaluation, adapted_callback
+from tfminimize._solve.scipy_calls import Evaluation, adapted_callback, watched
 from tfminimize._solve.scipy_constraints import in_scipy
 from tfminimize._solve.second_derivatives import SecondDerivatives
+from tfminimize._solve.watch import Watch
 from tfminimize._tf.warning import warn
 from tfminimize._trace.hessian_products import difference_product
 
@@ -41,8 +42,9 @@ def solve(
     tol: float | None,
     callback: Callable[..., Any] | None,
     options: Mapping[str, Any],
+    watch: Watch | None = None,
 ) -> OptimizeResult:
-    """Minimise in SciPy from the x in the workspace."""
+    """Minimise in SciPy from the x in the workspace; ``watch`` looks on."""
     parameters = program.parameters
     layout = parameters.layout
     evaluation = Evaluation(lease, problem.method not in WITHOUT_GRADIENT)
@@ -50,6 +52,9 @@ def solve(
     if problem.packed_bounds[0] is not None:
         keep_feasible = np.ravel(problem.keep_feasible)  # a bool, or one for each element
         bounds = scipy.optimize.Bounds(*map(layout.flatten, problem.packed_bounds), keep_feasible)
+
+    if watch is not None and watch.looks:
+        callback = watched(callback, evaluation, watch, bounds)
 
     def descend(x: Float64) -> float:
         lease.workspace.start(layout.views(layout.pack(x)))

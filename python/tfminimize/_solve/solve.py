@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.callback import check_callback, has_on_end, tell_end
+from tfminimize._problem.callback import check_callback, tell_end, wants_state_at_end
 from tfminimize._problem.native_methods import NATIVE_NAMES
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
+from tfminimize._problem.state import State
 from tfminimize._solve import native, scipy_methods
 from tfminimize._solve.going_on import AT_THE_START, checked_begin
 from tfminimize._solve.program import Program
+from tfminimize._solve.watch import Watch
 
 __all__ = ["solve"]
 
@@ -38,8 +40,9 @@ def solve(
     values: Sequence[NDArray[Any]] | None = None,
     state: Any = None,
     warm_start: Any = None,
-    history: bool = False,
+    history: bool | Literal["x"] = False,
     assign_each_iteration: bool = False,
+    progress: bool = False,
 ) -> OptimizeResult:
     """One solve from ``x0``, or from the present values of the variables, which are assigned at the end.
 
@@ -50,6 +53,11 @@ def solve(
     check_callback(callback)
     _check_wishes(problem, parameters, callback, history=history, assign_each_iteration=assign_each_iteration)
     begin = AT_THE_START
+    if history == "x" and state is not None:
+        raise ValueError(
+            "history='x' keeps the iterates of a solve from its start, and a state has none: leave out state, or use "
+            "history=True."
+        )
     if state is not None or warm_start is not None:
         begin = checked_begin(state, warm_start, problem.native is not None, problem.method)
     if parameters.layout.size >= MANY:
@@ -60,6 +68,7 @@ def solve(
     called, start = callback, None
     if assign_each_iteration:
         called, start = _assigning(callback or _ignore, parameters), np.concatenate([np.ravel(v) for v in values])
+    watch = Watch.of(progress, problem, checked, lease)
     try:
         lease.workspace.start(values)
         del values  # copies of variables
@@ -67,34 +76,51 @@ def solve(
             bounds, method = problem.packed_bounds, problem.native
             if problem.has_own_bounds:
                 bounds = lease.workspace.copied_bounds(*bounds)
-            result = native.solve(method, lease, parameters, bounds, checked, called, begin=begin, history=history)
+            result = native.solve(
+                method, lease, parameters, bounds, checked, called, begin=begin, history=history, watch=watch
+            )
         else:
-            result = scipy_methods.solve(program, lease, problem, args, tol=tol, callback=called, options=checked)
-    except BaseException:
+            result = scipy_methods.solve(
+                program, lease, problem, args, tol=tol, callback=called, options=checked, watch=watch
+            )
+    except BaseException as error:
+        if watch is not None:
+            watch.end(None, error)
+        if problem.native is None:  # a native solve has told it
+            tell_end(callback, State, error)
         if start is not None:
             parameters.assign(start)
         raise
     finally:
         lease.release()
     parameters.assign(result.x)
+    if watch is not None:
+        watch.end(result)
     if callback is not None:
         tell_end(callback, lambda: result.state, None)
     return result
 
 
 def _check_wishes(
-    problem: Problem, parameters: Parameters, callback: Callback | None, *, history: bool, assign_each_iteration: bool
+    problem: Problem,
+    parameters: Parameters,
+    callback: Callback | None,
+    *,
+    history: bool | str,
+    assign_each_iteration: bool,
 ) -> None:
     """Raise ValueError for what this method, or these parameters, cannot have."""
-    if problem.native is None and has_on_end(callback):
+    if problem.native is None and wants_state_at_end(callback):
         raise ValueError(
-            f"callback has a method on_end, which gets a state, and method {problem.method!r} runs in SciPy and has "
+            f"callback has a method on_end that gets a state, and method {problem.method!r} runs in SciPy and has "
             f"none: use {NATIVE_NAMES}."
         )
+    if not isinstance(history, (bool, np.bool_)) and history != "x":
+        raise ValueError(f"history is {history!r}: give True, False, or 'x' to keep the iterates too.")
     if history and problem.native is None:
         raise ValueError(
-            f"history=True is for {NATIVE_NAMES}, and method {problem.method!r} runs in SciPy: leave it out, and "
-            "collect what you need in a callback."
+            f"history={history!r} is for {NATIVE_NAMES}, and method {problem.method!r} runs in SciPy: leave it out, "
+            "and collect what you need in a callback."
         )
     if assign_each_iteration and not parameters.variables:
         raise ValueError(

@@ -1,0 +1,1 @@
+"""Plots with matplotlib, which is imported when a plot is made."""
