@@ -23,8 +23,8 @@ ASAN_TESTS ?= $(filter-out %/test_quadratic_program.py,$(wildcard tests/native/*
   $(patsubst %,tests/%.py,api/test_minimize api/test_minimizer api/test_faults solve/test_slsqp solve/test_threads) \
   tests/native/test_quadratic_program.py::test_solver_that_has_been_used_gives_the_same_answers
 
-# TensorFlow's start-up notes would hide what is said here.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow's notes, such as that there is no GPU, would hide what is said here. Those of its start ignore the level.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 bin := $(VENV)/bin
 cmake := $(bin)/cmake

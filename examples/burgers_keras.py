@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 
+import _quiet  # noqa: F401  before TensorFlow
 import keras
 import numpy as np
 import tensorflow as tf

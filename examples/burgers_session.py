@@ -13,6 +13,7 @@ import itertools
 import time
 from typing import Any
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import tensorflow.compat.v1 as tf
 from burgers import KNOWN_WEIGHT, VISCOSITY, inner_points, known_points, reference_grid, relative_error

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import scipy.optimize
 import tensorflow as tf

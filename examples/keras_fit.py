@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _quiet  # noqa: F401  before TensorFlow
 import keras
 import numpy as np
 from sklearn.datasets import load_digits

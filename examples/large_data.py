@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import tensorflow as tf
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import _quiet  # noqa: F401  before TensorFlow
 import tensorflow as tf
 
 import tfminimize as tfm

@@ -10,6 +10,7 @@ The initial condition, which has a kink at x = 1, is a second term of the loss.
 
 from __future__ import annotations
 
+import _quiet  # noqa: F401  before TensorFlow
 import keras
 import numpy as np
 import scipy.integrate

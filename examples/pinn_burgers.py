@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import _quiet  # noqa: F401  before TensorFlow
 import keras
 import numpy as np
 import tensorflow as tf

@@ -7,6 +7,7 @@ It also returns SciPy's result, which the old interface did not.
 
 from __future__ import annotations
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import tensorflow as tf
 

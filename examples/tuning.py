@@ -7,6 +7,7 @@ differentiates the fitted coefficients through the inner minimisation.
 
 from __future__ import annotations
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import tensorflow as tf
 

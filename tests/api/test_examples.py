@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,18 @@ def reported_by(benchmark: str, *options: str) -> Any:
 
 
 @pytest.mark.weekly  # `make demo` runs them for each change
-@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/[!_]*.py")), ids=lambda path: path.stem)
 def test_example_runs(example: Path) -> None:
     assert run_python(example)
+
+
+def test_examples_do_not_print_the_start_up_lines_of_tensorflow() -> None:
+    program = "import _quiet, sys, tensorflow as tf; tf.constant(1.0) + 1.0; print('told', file=sys.stderr)"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "examples", env=environment, stderr=subprocess.PIPE, check=True
+    )
+    assert done.stderr == b"told\n"
 
 
 def test_overhead_benchmark_reports_every_size_and_mode() -> None:
