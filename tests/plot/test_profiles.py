@@ -130,6 +130,7 @@ def test_profiles_of_failures_only_are_flat(metric: str) -> None:
         ({"a": [], "b": []}, "results\\['a'\\] has no problems"),
         ({"a": [recorded([1.0])], "b": [recorded([1.0])] * 2}, "'a' has 1 problems and 'b' has 2"),
         ({"a": recorded([1.0])}, "results\\['a'\\] is a OptimizeResult: give a sequence"),
+        ({"a": iter([1.0])}, "results\\['a'\\] is a list_iterator: give a sequence"),
         ({"a": ["fast"]}, "results\\['a'\\]\\[0\\] is a str"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import rich
 import rich.console
 import rich.live
+import scipy.optimize
 import tensorflow as tf
 from problems import rosenbrock
 
@@ -23,7 +24,7 @@ from tfminimize._solve import progress as module
 START = np.array([-1.2, 1.0])
 LINE = re.compile(
     r"iteration (?P<nit>\d+)(/(?P<limit>\d+))?, loss (?P<fun>[-\d.e]+)(, gradient (?P<norm>[-\d.e+]+))?, "
-    r"(?P<rate>[\d.]+[kMG]?) evaluations/s, [\d.]+ s"
+    r"(?P<rate>[\d.]+[kMG]?) evaluations/s, [\d.]+ m?s"
 )
 METHODS = ["L-BFGS-B", "SLSQP", "BFGS"]
 
@@ -157,6 +158,28 @@ def test_output_that_is_gone_ends_the_solve(output: io.StringIO, method: str, mo
         tfm.minimize(slow, np.tile(START, 50), method=method, options=options, progress=True)
 
 
+def test_result_of_a_method_of_the_user_may_lack_counts(output: io.StringIO, caplog: pytest.LogCaptureFixture) -> None:
+    def method(fun: Any, x0: Any, *args: Any, **kwargs: Any) -> Any:
+        return scipy.optimize.OptimizeResult(x=x0, success=True)
+
+    with caplog.at_level(logging.INFO, "tfminimize"):
+        tfm.minimize(rosenbrock, START, method=method, progress=True)
+    assert output.getvalue().startswith("iteration 0, loss nan")
+    assert "? iterations, ? evaluations" in caplog.messages[-1]
+
+
+def test_rate_leaves_out_the_evaluations_before_a_state(output: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    progress = module.Progress(nfev=1_000_000)
+    now[0] = 2.0
+    progress.see(module.Sight(5, 1_000_200, 1.0, 1.0))
+    progress.end(None, "")
+    first, second, _ = output.getvalue().split("\n", 2)
+    assert ", 100 evaluations/s" in first
+    assert ", 100 evaluations/s" in second
+
+
 def test_progress_of_a_minimizer_and_of_variables(output: io.StringIO) -> None:
     variable = tf.Variable(START)
     result = tfm.Minimizer(lambda: rosenbrock(variable), variable).minimize(progress=True)
@@ -184,7 +207,7 @@ class TestLog:
         begin, end = caplog.messages
         assert begin == f"BFGS: 2 parameters, backend xla ({result.backend_reason})"
         assert end.startswith(f"BFGS: {result.nit} iterations, {result.nfev} evaluations, ")
-        assert end.endswith(f"loss {result.fun:.9g}, success: {result.message}")
+        assert end.endswith(f"loss {result.fun}, success: {result.message}")
         assert {record.name for record in caplog.records} == {"tfminimize"}
 
     @pytest.mark.parametrize("method", [*METHODS, "CG", "TNC"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def fit(
     names = as_list(metrics)
     if not histories or not names:
         raise ValueError("there is nothing to draw: give a history of Keras, and metrics.")
+    if isinstance(validation_freq, numbers.Integral) and validation_freq < 1:
+        raise ValueError(f"validation_freq is {validation_freq!r}: give a number of epochs, 1 or greater, or a list.")
     texts = checked_labels(labels, len(histories))
     for i, history in enumerate(histories):
         _check(history, names, f"history {i + 1}" if len(histories) > 1 else "history")
@@ -82,7 +85,7 @@ def fit(
 def _points(history: Any, name: str, values: Any, freq: Any) -> tuple[Any, Any]:
     """The number of epochs after which there is a value, from 1 on, and the values."""
     epochs = np.asarray(history.epoch, np.float64) + 1
-    epochs = epochs[epochs % freq == 0 if isinstance(freq, int) else np.isin(epochs, freq)]
+    epochs = epochs[epochs % freq == 0 if isinstance(freq, numbers.Integral) else np.isin(epochs, freq)]
     y = np.asarray(values, np.float64)
     if len(y) != len(epochs):
         raise ValueError(

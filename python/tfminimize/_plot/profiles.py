@@ -188,7 +188,8 @@ def _checked(results: Any) -> Mapping[str, Any]:
         )
     counts = {}
     for solver, given in results.items():
-        if isinstance(given, (str, Mapping)) and not isinstance(given, BatchResult):
+        is_other = isinstance(given, (str, Mapping)) or not hasattr(given, "__len__")
+        if is_other and not isinstance(given, BatchResult):
             raise ValueError(f"results[{solver!r}] is a {type(given).__name__}: give a sequence, one for each problem.")
         counts[solver] = len(given.nfev if isinstance(given, BatchResult) else given)
     (one, count), *others = counts.items()

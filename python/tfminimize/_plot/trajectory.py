@@ -158,6 +158,9 @@ def _iterates(result: Any, name: str) -> Float64:
 
 def _area(points: Float64) -> tuple[tuple[float, float], tuple[float, float]]:
     """What both axes show: the points, with a margin; neither is much longer than the other."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        raise ValueError("no iterate is finite: give limits to draw the loss.")
     low, high = points.min(axis=0), points.max(axis=0)
     extent = high - low
     extent = np.maximum(extent, max(extent.max() / 4, 1e-3 * np.abs(points).max(), 1e-12))

@@ -108,7 +108,8 @@ def solve(
         begin.apply(solver, Circumstances(*circumstances))
     user_callback = None if callback is None else UserCallback(callback)
     shows_fields = user_callback is not None and user_callback.takes_result
-    record = begin.record(bool(history), keeps_latest=shows_fields or watch is not None)
+    progress = None if watch is None else watch.progress
+    record = begin.record(bool(history), keeps_latest=shows_fields or progress is not None)
     iterates: list[Any] = []
 
     def sight() -> Sight:
@@ -138,7 +139,6 @@ def solve(
         (lambda: watch.see_iteration(sight())) if watch is not None and watch.sees_iterations else None,
         None if user_callback is None else call_back,
     )
-    progress = None if watch is None else watch.progress
     on_poll = None if progress is None else (lambda: progress.see(sight()))
     source = Source(solver, circumstances, record)
     try:

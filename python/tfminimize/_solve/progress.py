@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,17 +42,20 @@ class Progress:
     ----------
     maxiter : int or None
         The limit of the iterations, if it is known.
+    nfev : int
+        The evaluations before.
     """
 
-    def __init__(self, maxiter: Any = None) -> None:
+    def __init__(self, maxiter: Any = None, nfev: int = 0) -> None:
         import rich  # not needed without progress
 
         self._console = rich.get_console()
         self._limit = f"/{maxiter}" if isinstance(maxiter, int) and maxiter < 10**6 else ""
-        self._sight = Sight(0, 0, math.nan, math.nan)
+        self._sight = Sight(0, nfev, math.nan, math.nan)
+        self._first_nfev = nfev
         self._begin = time.perf_counter()
         self._rate = 0.0
-        self._mark = 0.0, 0
+        self._mark = 0.0, nfev
         self._next = _FIRST
         self._live = self._start_live()
 
@@ -67,13 +72,13 @@ class Progress:
             self._next = elapsed + min(elapsed, _LONGEST_WAIT)
             self._print(self._line())
 
-    def end(self, sight: Sight | None, message: str) -> None:
+    def end(self, result: Mapping[str, Any] | None, message: str) -> None:
         """Show the last line: what the solve has come to, or how far it had come when it failed, and why it ended."""
-        if sight is not None:
-            gradient_norm = self._sight.gradient_norm if math.isnan(sight.gradient_norm) else sight.gradient_norm
-            self._sight = sight._replace(gradient_norm=gradient_norm)
+        if result is not None:
+            last = {name: result[name] for name in Sight._fields if isinstance(result.get(name), Real)}
+            self._sight = self._sight._replace(**last)
         elapsed = max(time.perf_counter() - self._begin, 1e-9)
-        self._rate = self._sight.nfev / elapsed
+        self._rate = (self._sight.nfev - self._first_nfev) / elapsed
         if self._live is not None:
             self._live.stop()
         else:
@@ -106,8 +111,7 @@ class Progress:
 
     def _line(self) -> str:
         sight, elapsed = self._sight, time.perf_counter() - self._begin
-        parts = [f"iteration {sight.nit}{self._limit}"] if sight.nit >= 0 else []
-        parts.append(f"loss {sight.fun:.6g}")
+        parts = [f"iteration {sight.nit}{self._limit}", f"loss {sight.fun:.6g}"]
         if not math.isnan(sight.gradient_norm):
             parts.append(f"gradient {sight.gradient_norm:.1e}")
         parts += [f"{_short(self._rate)} evaluations/s", _duration(elapsed)]
@@ -131,9 +135,15 @@ def _short(rate: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """A time, such as 0.12 s, 12 s or 1:02:03."""
+    """A time.
+
+    Examples
+    --------
+    >>> [_duration(seconds) for seconds in (0.00123, 1.234, 12.34, 123.4, 12345.0)]
+    ['1.23 ms', '1.2 s', '12.3 s', '2:03 min', '3:25:45']
+    """
     if seconds < 60:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1e3:.3g} ms"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"

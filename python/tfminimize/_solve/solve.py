@@ -68,8 +68,9 @@ def solve(
     called, start = callback, None
     if assign_each_iteration:
         called, start = _assigning(callback or _ignore, parameters), np.concatenate([np.ravel(v) for v in values])
-    watch = Watch.of(progress, problem, checked, lease)
+    watch = None
     try:
+        watch = Watch.of(progress, problem, checked, lease, 0 if state is None else state.nfev)
         lease.workspace.start(values)
         del values  # copies of variables
         if problem.native is not None:
@@ -94,10 +95,12 @@ def solve(
     finally:
         lease.release()
     parameters.assign(result.x)
-    if watch is not None:
-        watch.end(result)
-    if callback is not None:
-        tell_end(callback, lambda: result.state, None)
+    try:
+        if watch is not None:
+            watch.end(result)
+    finally:
+        if callback is not None:
+            tell_end(callback, lambda: result.state, None)
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -37,15 +36,15 @@ class Watch:
         self._begin = time.perf_counter()
 
     @classmethod
-    def of(cls, progress: bool, problem: Problem, options: Mapping[str, Any], lease: Lease) -> Watch | None:
-        """The watch of a solve that begins; None if nobody looks."""
+    def of(cls, progress: bool, problem: Problem, options: Mapping[str, Any], lease: Lease, nfev: int) -> Watch | None:
+        """The watch of a solve that begins, after ``nfev`` evaluations before it; None if nobody looks."""
         if not progress and not LOG.isEnabledFor(logging.INFO):
             return None
         method, size = problem.native.name if problem.native else str(problem.method), lease.workspace.layout.size
         maxiter = options.get("maxiter")
         if maxiter is None and problem.native is NATIVE_METHODS["bfgs"]:
             maxiter = 200 * size
-        watch = cls(method, Progress(maxiter) if progress else None)
+        watch = cls(method, Progress(maxiter, nfev) if progress else None)
         backend = lease.workspace.backend.name
         LOG.info("%s: %d parameters, backend %s (%s)", method, size, backend, lease.workspace.reason)
         return watch
@@ -64,11 +63,10 @@ class Watch:
         seconds = time.perf_counter() - self._begin
         if result is None:
             LOG.info("%s: ended by %s after %.3g s", self._method, type(error).__name__, seconds)
-        else:
-            text = "%s: %s iterations, %d evaluations, %.3g s, loss %.9g, %s: %s"
-            outcome = "success" if result.success else "no success"
-            counts = result.get("nit", "?"), result.nfev
-            LOG.info(text, self._method, *counts, seconds, result.fun, outcome, result.message)
+        else:  # that of a method of the user's may lack anything
+            outcome = "success" if result.get("success") else "no success"
+            nit, nfev, fun, message = (result.get(name, "?") for name in ("nit", "nfev", "fun", "message"))
+            text = "%s: %s iterations, %s evaluations, %.3g s, loss %s, %s: %s"
+            LOG.info(text, self._method, nit, nfev, seconds, fun, outcome, message)
         if self.progress is not None:
-            sight = None if result is None else Sight(result.get("nit", -1), result.nfev, float(result.fun), math.nan)
-            self.progress.end(sight, type(error).__name__ if result is None else str(result.message))
+            self.progress.end(result, type(error).__name__ if result is None else str(result.get("message", "")))
