@@ -107,8 +107,6 @@ def trajectory(
     values = _evaluate(fun, parameters, args, constraints, *_grid(area, sides))
     ax = axes_for(ax)
     looks = [style(len(ax.lines) + i) for i in range(len(paths))]
-    _draw_loss(ax, values)
-    _draw_infeasible(ax, values, area, sides)
     edges = {"markeredgecolor": "white", "markeredgewidth": 0.7, "markersize": 6.5, "markevery": 1}
     lines = zip(paths, texts, looks, strict=True)
     draw(ax, [Line(path[:, 0], path[:, 1], text, {**look, **edges}) for path, text, look in lines])
@@ -116,6 +114,8 @@ def trajectory(
         end: dict[str, Any] = {"color": look["color"], "linestyle": "none", "zorder": 3}
         ax.plot(*path[0], marker="o", markersize=9, markerfacecolor="white", markeredgewidth=2, **end)
         ax.plot(*path[-1], marker="*", markersize=15, markeredgecolor="white", **end)
+    _draw_loss(ax, values)
+    _draw_infeasible(ax, values, area, sides)
     ax.set(xlim=area[0], ylim=area[1])
     x, y = _names(parameters)
     ax.set_xlabel(x)

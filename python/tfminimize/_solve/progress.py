@@ -124,7 +124,7 @@ def _short(rate: float) -> str:
     Examples
     --------
     >>> [_short(rate) for rate in (0.123, 12.34, 999.9, 12345.0, 1.2e7)]
-    ['0.12', '12', '1.0k', '12k', '12M']
+    ['0.12', '12', '1.00k', '12k', '12M']
     """
     for unit in ("", "k", "M", "G"):
         if rate < 999.5 or unit == "G":
