@@ -28,7 +28,7 @@ def written(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.weekly)], ids=["graph", "machine code"])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_scalars_are_those_of_the_record(method: str, jit: bool, tmp_path: Path) -> None:
     board = tfm.TensorBoard(tmp_path)

@@ -97,7 +97,7 @@ def test_history_of_float32_variables() -> None:
     assert result.history["fun"][-1] == result.fun
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.weekly)], ids=["graph", "machine code"])
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
 def test_history_of_x_has_the_start_and_every_iterate(method: str, jit: bool) -> None:
     seen: list[Any] = [START]

@@ -54,7 +54,7 @@ def slow(x: Any) -> tf.Tensor:
     return rosenbrock(x) + 0.0 * tf.reduce_sum(busy)
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["graph", "machine code"])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.weekly)], ids=["graph", "machine code"])
 @pytest.mark.parametrize("method", METHODS)
 def test_last_line_is_the_result(output: io.StringIO, method: str, jit: bool) -> None:
     result = tfm.minimize(rosenbrock, START, method=method, jit_compile=jit, progress=True)
