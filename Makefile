@@ -129,6 +129,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/slsqp.py
 	$(bin)/python benchmarks/pinn.py
 	$(bin)/python benchmarks/bfgs.py
+	$(bin)/python benchmarks/scipy_hands.py
 	$(bin)/python benchmarks/interface.py
 	$(bin)/python benchmarks/in_graph.py
 

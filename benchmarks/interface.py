@@ -6,6 +6,7 @@ optimised variables and fetches the loss and the packed gradient. The problems:
 - Rosenbrock's function of n float64 variables from (-1.2, 1, -1.2, 1, ...). Nearly all the time is overhead.
 - A physics-informed network for Burgers' equation in float32, with the options that such programs use. Nearly all the
   time goes into TensorFlow's kernels.
+- Both with a ``loss_callback`` that gets the loss and a matrix of weights in each evaluation, as programs print them.
 - If GPflow is installed, Gaussian process regression on 200 points without a session: `tfm.minimize` compared with
   `gpflow.optimizers.Scipy`.
 
@@ -32,8 +33,8 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,15 +69,23 @@ class OneRunAnEvaluation:
     def _unpack(self, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         return [part.reshape(shape) for part, shape in zip(np.split(x, self._ends), self._shapes, strict=True)]
 
-    def minimize(self, session: tf.Session, feed_dict: Mapping[Any, Any]) -> OptimizeResult:
+    def minimize(
+        self,
+        session: tf.Session,
+        feed_dict: Mapping[Any, Any],
+        fetches: Sequence[Any] = (),
+        loss_callback: Callable[..., Any] | None = None,
+    ) -> OptimizeResult:
         seconds = 0.0
 
         def loss_and_gradient(x: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
             nonlocal seconds
             fed = dict(zip(self._variables, self._unpack(x), strict=True))
             begin = time.perf_counter()
-            loss, gradient = session.run(self._fetches, {**feed_dict, **fed})
+            loss, gradient, *fetched = session.run([*self._fetches, *fetches], {**feed_dict, **fed})
             seconds += time.perf_counter() - begin
+            if loss_callback is not None:
+                loss_callback(*fetched)
             return loss, gradient.astype(np.float64)
 
         x0 = np.concatenate([value.ravel() for value in session.run(self._variables)]).astype(np.float64)
@@ -97,6 +106,11 @@ class Problem:
     """Makes the loss, and a function that makes the data for a number of points."""
     points: int
     options: dict[str, Any]
+    is_watched: bool = False
+    """Whether a ``loss_callback`` gets the loss and a layer of weights in each evaluation."""
+
+    def watched(self) -> Problem:
+        return replace(self, name=f"{self.name}, with loss_callback", is_watched=True)
 
 
 def rosenbrock(n: int) -> Problem:
@@ -192,9 +206,12 @@ def compare(problem: Problem, repetitions: int) -> dict[str, Any]:
         old = OneRunAnEvaluation(loss, problem.options)
         new = tfm.ScipyOptimizerInterface(loss, options=problem.options)
         designs = {
-            "other": Solves(lambda data: old.minimize(session, data), lambda: session.run(initialize)),
-            "tfminimize": Solves(lambda data: new.minimize(session, data), lambda: session.run(initialize)),
+            "other": Solves(lambda data: old.minimize(session, data, **watch), lambda: session.run(initialize)),
+            "tfminimize": Solves(lambda data: new.minimize(session, data, **watch), lambda: session.run(initialize)),
         }
+        watch: dict[str, Any] = {}
+        if problem.is_watched:
+            watch = {"fetches": [loss, tf.trainable_variables()[0]], "loss_callback": lambda loss, weights: None}
         data = make_data(problem.points)
         for _ in range(repetitions + 1):
             for design in designs.values():
@@ -293,9 +310,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.small:
-        sizes = [(rosenbrock(4), 1), (burgers([2, 5, 1], 50, 5), 1)]
+        network = burgers([2, 5, 1], 50, 5)
+        sizes = [(rosenbrock(4), 1), (network, 1), (network.watched(), 1)]
     else:
-        sizes = [(rosenbrock(100), 15), (burgers([2, *[20] * 8, 1], 10_000, 100), 3)]
+        sizes = [
+            (rosenbrock(100), 15),
+            (rosenbrock(100).watched(), 15),
+            (burgers([2, *[20] * 3, 1], 100, 100).watched(), 5),
+            (burgers([2, *[20] * 8, 1], 10_000, 100), 3),
+        ]
     with threadpool_limits(arguments.blas_threads or None, "blas"):
         compare(rosenbrock(2), 1)  # loads and warms up what both designs need
         rows = [compare(problem, arguments.repetitions or repetitions) for problem, repetitions in sizes]

@@ -44,7 +44,8 @@ History* as_record(const py::object& history) {
 }
 
 Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on_iteration, const Callback& on_start,
-                    const py::object& history, const Callback& on_begin, const Callback& on_poll) {
+                    const py::object& history, const Callback& on_begin, const Callback& on_poll,
+                    const Callback& on_evaluation) {
   objective.check_rows(solver.problem().constraints.size(), solver.problem().offsets);
   const SolverUse solver_use(solver);
   const ObjectiveUse use(objective, solver.arrays().x);
@@ -62,6 +63,7 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   Callbacks callbacks;
   if (on_start) callbacks.on_start = [&](double /*f*/) { call(*on_start); };
   if (on_begin) callbacks.on_begin = [&] { call(*on_begin); };
+  if (on_evaluation) callbacks.on_evaluation = [&] { call(*on_evaluation); };
   if (on_iteration) callbacks.on_iteration = [&] { return call(*on_iteration); };
   callbacks.poll = [&] {
     watch.forget();
@@ -111,12 +113,15 @@ void register_drive(py::module_& m) {
                                      {"on_start", false},
                                      {"history", false},
                                      {"on_begin", false},
-                                     {"on_poll", false}}},
+                                     {"on_poll", false},
+                                     {"on_evaluation", false}}},
                                    R"(Solves to the end, without holding the GIL.
 
 on_iteration() is called after every iteration; a true value stops the solve. on_begin() is called before the first
 evaluation of every iteration, and of this solve. on_start() is called once, after the first evaluation. on_poll() is
-called about every 50 ms, between two evaluations. Timing.first is the time of that evaluation; Timing.evaluate includes it. Exceptions from the callbacks and
+called about every 50 ms, between two evaluations. on_evaluation() is called after each evaluation of values, but not
+after one of derivatives alone. Timing.first is the time of the first evaluation; Timing.evaluate includes it.
+Exceptions from the callbacks and
 the objective come through, and so does KeyboardInterrupt; the objective can then be driven again with a new solver.
 
 If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,8 @@ namespace tfminimize::bindings {
 namespace {
 
 using Calls = std::vector<std::shared_ptr<PyCall>>;
+/// TensorFlow's number of the dtype, NumPy's dtype, and the shape.
+using ArraySpec = std::tuple<int, py::dtype, std::vector<std::int64_t>>;
 
 std::vector<MakeFunction> makers(const py::capsule& context, const Calls& calls) {
   std::vector<MakeFunction> result;
@@ -34,8 +37,12 @@ std::vector<MakeFunction> makers(const py::capsule& context, const Calls& calls)
 class PyFunctionObjective final : public PyObjective {
  public:
   PyFunctionObjective(const py::capsule& context, const Calls& calls, const std::vector<Component>& components,
-                      const FunctionOutputs& outputs, const std::vector<ConstraintRow>& rows)
-      : context_(context), core_(components, outputs, makers(context, calls), rows), call_(calls.front()) {}
+                      const FunctionOutputs& outputs, const std::vector<ConstraintRow>& rows,
+                      std::vector<py::dtype> dtypes)
+      : context_(context),
+        dtypes_(std::move(dtypes)),
+        core_(components, outputs, makers(context, calls), rows),
+        call_(calls.front()) {}
 
   bool can_be_cancelled() const override { return call_->is_tensorflows(); }
 
@@ -59,6 +66,20 @@ class PyFunctionObjective final : public PyObjective {
   py::array_t<double> sums() const {
     const Span<const double> sums = core_.sums();
     return py::array_t<double>(static_cast<py::ssize_t>(sums.size()), sums.data());
+  }
+
+  py::list arrays() const {
+    py::list result;
+    for (const HostArray& array : core_.arrays()) {
+      const py::dtype& dtype = dtypes_[result.size()];
+      const py::array copy(dtype, array.shape, array.data);
+      if (static_cast<std::size_t>(copy.nbytes()) != array.bytes) {
+        throw py::value_error("Array " + std::to_string(result.size()) + " has " + std::to_string(array.bytes) +
+                              " bytes, and its shape and dtype need " + std::to_string(copy.nbytes()) + ".");
+      }
+      result.append(copy);
+    }
+    return result;
   }
 
   py::tuple dispatch() {
@@ -115,6 +136,7 @@ class PyFunctionObjective final : public PyObjective {
   }
 
   py::capsule context_;
+  std::vector<py::dtype> dtypes_;  ///< Of the arrays.
   FunctionObjective core_;
   std::shared_ptr<PyCall> call_;
 };
@@ -140,29 +162,41 @@ void register_function_objective(py::module_& m) {
   register_row(m);
   const auto make = [](const py::capsule& context, const Calls& calls, const std::vector<Component>& components,
                        const std::vector<ConstraintRow>& rows, std::size_t num_values, std::size_t num_sums,
-                       const std::string& loss_dtype, const std::string& values_dtype) {
+                       const std::string& loss_dtype, const std::string& values_dtype,
+                       const std::vector<ArraySpec>& arrays) {
     if (calls.empty()) throw py::value_error("calls is empty; it must hold one function, or two.");
-    const FunctionOutputs outputs{parse_dtype(loss_dtype, "loss_dtype"), parse_dtype(values_dtype, "values_dtype"),
-                                  num_values, num_sums};
-    return std::make_unique<PyFunctionObjective>(context, calls, components, outputs, rows);
+    FunctionOutputs outputs{parse_dtype(loss_dtype, "loss_dtype"), parse_dtype(values_dtype, "values_dtype"),
+                            num_values, num_sums};
+    std::vector<py::dtype> dtypes;
+    for (const auto& [tensor_dtype, dtype, shape] : arrays) {
+      const std::string name = "array " + std::to_string(dtypes.size());
+      outputs.arrays.push_back({name, static_cast<TF_DataType>(tensor_dtype), 0, true, shape});
+      dtypes.push_back(dtype);
+    }
+    return std::make_unique<PyFunctionObjective>(context, calls, components, outputs, rows, std::move(dtypes));
   };
   py::class_<PyFunctionObjective, PyObjective> binding(
       m, "FunctionObjective", py::is_final(), R"(Compiled functions of the components of x: values and derivatives.
 
-values:       loss (a scalar), the values behind the constraints (a vector [num_values]), the sums (float64 [num_sums])
-derivatives:  loss, values, one gradient for each component, one Jacobian of the values for each component, sums
+values:       loss (a scalar), the values behind the constraints (a vector [num_values]), the sums (float64 [num_sums]),
+              arrays
+derivatives:  loss, values, one gradient for each component, one Jacobian of the values for each component, sums, arrays
 
 Gradients and Jacobians have the dtype of their component; a Jacobian has num_values rows, each as long as the
 component. If num_values is 0, the functions return no values and no Jacobians, and the second function alone is enough.
-If num_sums is 0, they return no sums.
+If num_sums is 0, they return no sums. Each array is described by TensorFlow's number of its dtype, NumPy's dtype and
+the shape, which counts for machine code only.
 Constraints without a row are never written. Functions of _xla.compile() read x, and write float64 gradients, in
 place.)");
   binding
       .def(py::init(make), py::arg("context"), py::arg("calls"), py::arg("components"),
            py::arg("rows") = std::vector<ConstraintRow>(), py::kw_only(), py::arg("num_values") = 0,
-           py::arg("num_sums") = 0, py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64")
+           py::arg("num_sums") = 0, py::arg("loss_dtype") = "float64", py::arg("values_dtype") = "float64",
+           py::arg("arrays") = std::vector<ArraySpec>())
       .def_property_readonly("sums", &PyFunctionObjective::sums,
                              "A copy of the sums of the last evaluation: read it in a callback, or between solves.")
+      .def("arrays", &PyFunctionObjective::arrays,
+           "Copies of the arrays of the last evaluation of values: call it in on_evaluation.")
       .def_property_readonly("dispatch", &PyFunctionObjective::dispatch,
                              "How each function is called: 'function' or 'partitioned_call', whichever was faster so "
                              "far, or 'machine_code'.")

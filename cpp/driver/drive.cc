@@ -93,10 +93,12 @@ class Loop {
     both_ = is_always_both_ || (is_joint_ && solver_.expects_derivatives());
     const Span<const double> x = problem_.x;
     stopwatch_.evaluate([&] { f_ = both_ ? objective_.evaluate(x, buffers_) : objective_.values(x, buffers_); });
-    if (!is_first_) return;
-    is_first_ = false;
-    limit(stopwatch_.deadline());
-    if (callbacks_.on_start) stopwatch_.call_back([this] { callbacks_.on_start(f_); });
+    if (is_first_) {
+      is_first_ = false;
+      limit(stopwatch_.deadline());
+      if (callbacks_.on_start) stopwatch_.call_back([this] { callbacks_.on_start(f_); });
+    }
+    if (callbacks_.on_evaluation) stopwatch_.call_back(callbacks_.on_evaluation);
   }
 
   void differentiate() {

@@ -15,6 +15,7 @@ namespace tfminimize {
 struct Callbacks {
   std::function<void(double f)> on_start;  ///< After the first evaluation, before the solver moves x.
   std::function<void()> on_begin;          ///< Before the first evaluation of every iteration, and of this solve.
+  std::function<void()> on_evaluation;     ///< After every evaluation of values, before the solver moves x.
   std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
   InterruptPoll poll;
   /// Whether on_iteration() reads derivatives. If so, they are evaluated for it even if the solver has not asked for

@@ -29,10 +29,20 @@ struct InputTensor {
 /// What one result of a function must be.
 struct Output {
   std::string name;
-  TF_DataType dtype = TF_DOUBLE;  ///< TF_DOUBLE or TF_FLOAT.
+  TF_DataType dtype = TF_DOUBLE;  ///< TF_DOUBLE or TF_FLOAT, unless it is an array.
   std::size_t size = 0;           ///< Elements.
+  /// Whether the caller of arrays() alone reads it: it may have any dtype, and its size does not count.
+  bool is_array = false;
+  std::vector<std::int64_t> shape{};  ///< Of an array; used by functions whose results have no shape.
 
   std::size_t bytes() const { return size * (dtype == TF_FLOAT ? sizeof(float) : sizeof(double)); }
+};
+
+/// A result of any dtype on the host, in C order.
+struct HostArray {
+  const void* data = nullptr;
+  std::size_t bytes = 0;
+  std::vector<std::int64_t> shape;
 };
 
 /// A compiled function and its inputs. Derived classes know how to call it.
@@ -65,6 +75,9 @@ class CompiledFunction {
   void check_input(std::size_t position, const InputTensor& tensor) const;
 
   std::size_t num_outputs() const { return outputs_.size(); }
+
+  /// The results of the last run that are arrays, in their order; valid until the next run.
+  virtual std::vector<HostArray> arrays() { return {}; }
 
   /// How the function is called, in one word.
   virtual const char* way() const = 0;

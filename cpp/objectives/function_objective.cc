@@ -16,13 +16,15 @@ std::vector<Output> first_outputs(const FunctionOutputs& outputs) {
   return result;
 }
 
-std::vector<Output> with_sums(std::vector<Output> result, const FunctionOutputs& outputs) {
+/// These outputs and those that both functions end with.
+std::vector<Output> with_rest(std::vector<Output> result, const FunctionOutputs& outputs) {
   if (outputs.num_sums > 0) result.push_back({"vector of sums", TF_DOUBLE, outputs.num_sums});
+  result.insert(result.end(), outputs.arrays.begin(), outputs.arrays.end());
   return result;
 }
 
 std::vector<Output> outputs_of_values(const FunctionOutputs& outputs) {
-  return with_sums(first_outputs(outputs), outputs);
+  return with_rest(first_outputs(outputs), outputs);
 }
 
 std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components) {
@@ -30,7 +32,7 @@ std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const
   for (std::size_t i = 0; i < components.count(); ++i) {
     result.push_back({"gradient of component " + std::to_string(i), components.dtype(i), components.size(i)});
   }
-  if (outputs.num_values == 0) return with_sums(std::move(result), outputs);
+  if (outputs.num_values == 0) return with_rest(std::move(result), outputs);
   for (std::size_t i = 0; i < components.count(); ++i) {
     std::size_t size = 0;
     if (__builtin_mul_overflow(outputs.num_values, components.size(i), &size)) {
@@ -39,7 +41,7 @@ std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const
     }
     result.push_back({"Jacobian by component " + std::to_string(i), components.dtype(i), size});
   }
-  return with_sums(std::move(result), outputs);
+  return with_rest(std::move(result), outputs);
 }
 
 }  // namespace
@@ -51,7 +53,8 @@ FunctionObjective::FunctionObjective(std::vector<Component> components, const Fu
       first_gradient_(outputs.num_values > 0 ? 2 : 1),
       has_values_(outputs.num_values > 0),
       has_more_(outputs.num_values > 0 || outputs.num_sums > 0),
-      sums_(outputs.num_sums) {
+      sums_(outputs.num_sums),
+      num_arrays_(outputs.arrays.size()) {
   if (make.empty() || make.size() > 2) {
     throw std::invalid_argument(std::to_string(make.size()) + " functions are given: there must be one or two.");
   }
@@ -75,7 +78,11 @@ void FunctionObjective::prepare(Span<const double> x, const Buffers& to) {
 void FunctionObjective::write_more_values(const CompiledFunction& function, const CompiledFunction::Call& call,
                                           Span<double> c) {
   if (has_values_) rows_.write_constraints(call, 1, c);
-  if (!sums_.empty()) call.copy(function.num_outputs() - 1, sums_.data());
+  write_sums(function, call);
+}
+
+void FunctionObjective::write_sums(const CompiledFunction& function, const CompiledFunction::Call& call) {
+  if (!sums_.empty()) call.copy(function.num_outputs() - num_arrays_ - 1, sums_.data());
 }
 
 void FunctionObjective::write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const {
@@ -89,6 +96,7 @@ void FunctionObjective::write_derivatives(const CompiledFunction::Call& call, co
 double FunctionObjective::evaluate(Span<const double> x, const Buffers& to) {
   rows_.check_constraints(to.constraints.size());
   prepare(x, to);
+  latest_ = derivatives_;
   const CompiledFunction::Call call(*derivatives_, x);
   if (has_more_) write_more_values(*derivatives_, call, to.constraints);
   write_derivatives(call, to);
@@ -103,6 +111,7 @@ double FunctionObjective::values(Span<const double> x, const Buffers& to) {
   if (&function == derivatives_) {
     for (std::size_t i = 0; i < components_.count(); ++i) function.place(first_gradient_ + i, nullptr);
   }
+  latest_ = &function;
   const CompiledFunction::Call call(function, x);
   if (has_more_) write_more_values(function, call, to.constraints);
   return call.scalar(0);
@@ -112,7 +121,7 @@ void FunctionObjective::derivatives(Span<const double> x, const Buffers& to) {
   prepare(x, to);
   const CompiledFunction::Call call(*derivatives_, x);
   write_derivatives(call, to);
-  if (!sums_.empty()) call.copy(derivatives_->num_outputs() - 1, sums_.data());
+  write_sums(*derivatives_, call);
 }
 
 void FunctionObjective::begin_batch(const std::vector<BatchedInput>& inputs) {

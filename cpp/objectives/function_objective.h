@@ -20,18 +20,19 @@ struct FunctionOutputs {
   TF_DataType values_dtype = TF_DOUBLE;
   std::size_t num_values = 0;  ///< k
   std::size_t num_sums = 0;    ///< l
+  std::vector<Output> arrays{};
 };
 
 /// An objective that calls compiled functions of the components of x:
 ///
-///     values:       loss, v [k], sums [l]
+///     values:       loss, v [k], sums [l], arrays
 ///     derivatives:  loss, v [k], gradient 0, gradient 1, ..., Jacobian of v by component 0, by component 1, ...,
-///                   sums [l]
+///                   sums [l], arrays
 ///
 /// The loss is a scalar, and the constraints follow from the values v. Gradients and Jacobians have the dtype of their
 /// component; a Jacobian has k rows, each as long as the component. If k is 0, there are no v and no Jacobians. The
 /// second function alone is enough: it then gives the values too. The sums are doubles that the solver does not need;
-/// without any, l is 0.
+/// without any, l is 0. The arrays are for the caller of arrays().
 class FunctionObjective final : public Objective {
  public:
   /// `make` makes the functions: values and derivatives, or only the latter. Throws std::invalid_argument for
@@ -60,6 +61,9 @@ class FunctionObjective final : public Objective {
   /// What the last evaluation has returned as sums; zeros before the first.
   Span<const double> sums() const { return {sums_.data(), sums_.size()}; }
 
+  /// The arrays of the last evaluation of values, until the next evaluation; none before the first.
+  std::vector<HostArray> arrays() const { return latest_ == nullptr ? std::vector<HostArray>() : latest_->arrays(); }
+
   /// Replaces all rows. Throws std::invalid_argument for rows that do not fit, and then changes nothing.
   void set_rows(std::vector<ConstraintRow> rows) { rows_.set(std::move(rows)); }
 
@@ -80,6 +84,7 @@ class FunctionObjective final : public Objective {
  private:
   void prepare(Span<const double> x, const Buffers& to);
   void write_more_values(const CompiledFunction& function, const CompiledFunction::Call& call, Span<double> c);
+  void write_sums(const CompiledFunction& function, const CompiledFunction::Call& call);
   void write_derivatives(const CompiledFunction::Call& call, const Buffers& to) const;
 
   Components components_;
@@ -89,7 +94,9 @@ class FunctionObjective final : public Objective {
   bool has_more_;               ///< Whether there are v or sums.
   std::vector<double> sums_;
   std::vector<std::unique_ptr<CompiledFunction>> functions_;
+  std::size_t num_arrays_;
   CompiledFunction* derivatives_ = nullptr;
+  CompiledFunction* latest_ = nullptr;  ///< The function that has given the last values.
 };
 
 }  // namespace tfminimize

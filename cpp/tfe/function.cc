@@ -112,7 +112,8 @@ void Function::run(Span<const double> x) {
     call();
     if (!checked_) check_handles();
     checked_ = true;
-    for (std::size_t i = 0; i < results_.size(); ++i) results_[i] = find_result(i);
+    for (std::size_t i = 0; i < results_.size(); ++i) results_[i] = outputs()[i].is_array ? nullptr : find_result(i);
+    keep_arrays();
   } catch (TensorFlowError& error) {
     release();
     error.set_origin(origin_);
@@ -121,6 +122,28 @@ void Function::run(Span<const double> x) {
     release();
     throw;
   }
+}
+
+void Function::keep_arrays() {
+  on_host_.clear();
+  arrays_.clear();
+  for (std::size_t i = 0; i < handles_.size(); ++i) {
+    if (outputs()[i].is_array) arrays_.push_back(std::move(handles_[i]));
+  }
+}
+
+std::vector<HostArray> Function::arrays() {
+  std::vector<HostArray> result;
+  on_host_.clear();
+  for (const TensorHandle& handle : arrays_) {
+    TfTensor tensor(api_.tensor_handle_resolve(handle.get(), status_.get()), api_.delete_tensor);
+    status_.check();
+    HostArray array{api_.tensor_data(tensor.get()), api_.tensor_byte_size(tensor.get()), {}};
+    for (int i = 0; i < api_.num_dims(tensor.get()); ++i) array.shape.push_back(api_.dim(tensor.get(), i));
+    result.push_back(std::move(array));
+    on_host_.push_back(std::move(tensor));
+  }
+  return result;
 }
 
 void Function::release() {

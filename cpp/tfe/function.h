@@ -60,6 +60,7 @@ class Function final : public CompiledFunction {
   /// Makes the same calls to TensorFlow as an evaluation, but reads no results.
   double repeat(Span<const double> x, std::int64_t count) override;
 
+  std::vector<HostArray> arrays() override;
   void set_owner(const std::shared_ptr<const void>& owner) override { owner_ = owner; }
   void cancel() override;
   void begin_batch(const std::vector<BatchedInput>& inputs) override;
@@ -86,6 +87,7 @@ class Function final : public CompiledFunction {
   void check_count(std::size_t found) const;
   void check_handles() const;
   const void* find_result(std::size_t index);
+  void keep_arrays();
 
   const TfeApi& api_;
   TFE_Context* context_;
@@ -103,6 +105,8 @@ class Function final : public CompiledFunction {
   std::vector<TFE_TensorHandle*> arguments_;
   std::vector<TensorHandle> handles_;  ///< Of the results.
   std::vector<TfTensor> copies_;       ///< Results that were copied from another device.
+  std::vector<TensorHandle> arrays_;   ///< The results that are arrays, until the next run.
+  std::vector<TfTensor> on_host_;      ///< The same, once somebody has asked for them.
   std::shared_ptr<const void> owner_;
   bool checked_ = false;
 };

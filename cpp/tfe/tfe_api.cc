@@ -100,6 +100,8 @@ TfeApi TfeApi::load(const std::string& libtensorflow_cc) {
   library.find(api.message, "TF_Message");
   library.find(api.tensor_data, "TF_TensorData");
   library.find(api.tensor_byte_size, "TF_TensorByteSize");
+  library.find(api.num_dims, "TF_NumDims");
+  library.find(api.dim, "TF_Dim");
   library.find(api.allocate_tensor, "TF_AllocateTensor");
   library.find(api.delete_tensor, "TF_DeleteTensor");
   library.find(api.new_buffer, "TF_NewBuffer");

@@ -26,6 +26,8 @@ struct TfeApi {
   decltype(&TF_Message) message;
   decltype(&TF_TensorData) tensor_data;
   decltype(&TF_TensorByteSize) tensor_byte_size;
+  decltype(&TF_NumDims) num_dims;
+  decltype(&TF_Dim) dim;
   decltype(&TF_AllocateTensor) allocate_tensor;
   decltype(&TF_DeleteTensor) delete_tensor;
   decltype(&TF_NewBuffer) new_buffer;

@@ -46,6 +46,7 @@ void Function::check_outputs() const {
   }
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Output& output = outputs()[i];
+    if (output.is_array) continue;
     if (results[i].dtype != name_of(output.dtype)) {
       throw std::invalid_argument("The " + output.name + " is " + results[i].dtype + ", and " + name_of(output.dtype) +
                                   " was expected.");
@@ -74,13 +75,22 @@ void Function::set_x(Span<const double> x) {
 void Function::set_target(std::size_t index, double* target) {
   const Output& output = outputs()[index];
   void* memory = target;
-  if (target == nullptr || output.dtype != TF_DOUBLE || !solvers::is_aligned(target)) {
-    if (own_[index].size() == 0) own_[index] = Bytes::zeros(output.bytes());
+  if (output.is_array || target == nullptr || output.dtype != TF_DOUBLE || !solvers::is_aligned(target)) {
+    if (own_[index].size() == 0) own_[index] = Bytes::zeros(program_->results()[index].bytes);
     memory = own_[index].data();
   }
   call_->set_result(index, memory);
   results_[index] = memory;
   targets_[index] = target;
+}
+
+std::vector<HostArray> Function::arrays() {
+  std::vector<HostArray> result;
+  for (std::size_t i = 0; i < outputs().size(); ++i) {
+    const Output& output = outputs()[i];
+    if (output.is_array) result.push_back({results_[i], program_->results()[i].bytes, output.shape});
+  }
+  return result;
 }
 
 /// Uses `call` from now on, with the same memory.

@@ -23,6 +23,7 @@ class Function : public CompiledFunction {
 
   const char* way() const override { return "machine_code"; }
 
+  std::vector<HostArray> arrays() override;
   void begin_batch(const std::vector<BatchedInput>& inputs) override;
   void select(std::size_t problem) override;
   void end_batch() override;

@@ -352,9 +352,11 @@ class FunctionObjective(Objective):
         num_sums: int = 0,
         loss_dtype: str = "float64",
         values_dtype: str = "float64",
+        arrays: Sequence[tuple[int, np.dtype[Any], Sequence[int]]] = (),
     ) -> None: ...
     @property
     def sums(self) -> NDArray[np.float64]: ...
+    def arrays(self) -> list[NDArray[Any]]: ...
     @property
     def dispatch(self) -> tuple[Literal["function", "partitioned_call", "machine_code"], ...]: ...
     def set_input(self, position: int, tensor: Any, function: int | None = None) -> None: ...
@@ -421,6 +423,7 @@ def drive(
     history: History | None = None,
     on_begin: Callable[[], object] | None = None,
     on_poll: Callable[[], object] | None = None,
+    on_evaluation: Callable[[], object] | None = None,
 ) -> Timing: ...
 def drive_batch(
     solvers: tuple[Solver, ...],

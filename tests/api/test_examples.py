@@ -82,12 +82,21 @@ def test_leaks_benchmark_reports_constant_memory() -> None:
 @pytest.mark.weekly  # others like it run for each change
 def test_interface_benchmark_reports_every_problem() -> None:
     report = reported_by("interface.py", "--small")
-    assert [row["problem"] for row in report[:2]] == ["Rosenbrock, n = 4", "Burgers, 1 x 5, 50 points"]
+    network = "Burgers, 1 x 5, 50 points"
+    assert [row["problem"] for row in report[:3]] == ["Rosenbrock, n = 4", network, f"{network}, with loss_callback"]
     assert {row["backend"] for row in report} == {"tfe"}
     for row in report:
         assert row["other"]["fun"] == pytest.approx(row["tfminimize"]["fun"], rel=1e-3)
         assert row["ratio"] > 0
         assert 0 < row["tfminimize"]["outside"] < 1
+
+
+@pytest.mark.weekly  # others like it run for each change
+def test_benchmark_of_scipys_hands_reports_every_problem() -> None:
+    report = reported_by("scipy_hands.py", "--small")
+    assert [row["problem"].split(",")[0] for row in report[:3]] == ["set-up"] * 3
+    assert all(row["ratio"] > 0 for row in report if "ratio" in row)
+    assert all("is not installed" in row["problem"] for row in report if "ratio" not in row)
 
 
 @pytest.mark.weekly  # others like it run for each change

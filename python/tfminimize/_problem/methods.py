@@ -7,7 +7,7 @@ from typing import Any
 from tfminimize._problem.constraints import has_constraints
 
 __all__ = [
-    "TRUST_REGION",
+    "NAN_IS_INFINITE",
     "WITHOUT_GRADIENT",
     "WITH_CONSTRAINTS",
     "WITH_HESSIAN",
@@ -24,8 +24,11 @@ WITH_PRODUCTS = ("newton-cg", "trust-ncg", "trust-krylov", "trust-constr")
 """They multiply the Hessian by vectors."""
 WITH_HESSIAN = ("dogleg", "trust-exact")
 """They factorise the Hessian."""
-TRUST_REGION = ("trust-ncg", "trust-krylov", "trust-exact", "trust-constr", "dogleg")
-"""They make a region smaller after a bad step, with derivatives."""
+NAN_IS_INFINITE = (
+    *("trust-ncg", "trust-krylov", "trust-exact", "trust-constr", "dogleg"),
+    *("newton-cg", "cg", "powell", "nelder-mead"),
+)
+"""They step back from an infinite loss, but after a NaN they repeat a step for ever, or go on to an x of NaN."""
 _CAN_APPROXIMATE = ("newton-cg", "trust-constr")
 """These also work without second derivatives."""
 _WITH_BOUNDS = ("nelder-mead", "powell", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "trust-constr")

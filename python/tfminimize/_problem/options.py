@@ -20,6 +20,7 @@ __all__ = [
     "bfgs_options",
     "check_matrix_size",
     "lbfgsb_options",
+    "scipy_options",
     "slsqp_options",
 ]
 
@@ -63,15 +64,29 @@ BFGS_DEFAULTS: Mapping[str, Any] = {
 }
 """SciPy's defaults of BFGS, and those of our own options. Without ``maxiter``, 200 iterations for each variable."""
 
+_PARAMETERS = {
+    "args": "args is a parameter of its own",
+    "bounds": "bounds is a parameter of its own",
+    "callback": "callback is a parameter of its own",
+    "constraints": "constraints is a parameter of its own",
+    "fun": "it is the function to minimise",
+    "hess": "the second derivatives come from TensorFlow",
+    "hessp": "the second derivatives come from TensorFlow",
+    "jac": "the gradient comes from TensorFlow",
+    "x0": "it is the start",
+}
+"""The names that SciPy's methods use for parameters, so no option can have them."""
+
 _MEANINGLESS = {
+    **_PARAMETERS,
     "eps": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "finite_diff_rel_step": "it is a step of finite differences, and the gradient comes from TensorFlow",
     "workers": "it parallelises finite differences, and the gradient comes from TensorFlow",
     "return_all": "a callback sees all iterates",
     "disp": "nothing is printed; use callback to see the progress",
     "iprint": "nothing is printed; use callback to see the progress",
-    "jac": "the gradient comes from TensorFlow",
     "hess": "no Hessian is used",
+    "hessp": "no Hessian is used",
 }
 
 
@@ -127,6 +142,33 @@ def bfgs_options(options: Mapping[str, Any] | None = None, tol: float | None = N
     return checked
 
 
+def scipy_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The options of a method that runs in SciPy, which checks the rest itself.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no option.
+
+    Examples
+    --------
+    >>> scipy_options({"maxiter": 5})
+    {'maxiter': 5}
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}: give a dict such as {{'maxiter': 100}}.")
+    for name in options:
+        if name in _PARAMETERS:
+            raise _meaningless(name, _PARAMETERS)
+    return options
+
+
+def _meaningless(name: str, reasons: Mapping[str, str]) -> ValueError:
+    return ValueError(f"the option {name!r} has no meaning here: {reasons[name]}. Remove it.")
+
+
 def check_matrix_size(name: str, matrix: Float64 | None, size: int) -> None:
     """Raise ValueError if a square matrix, unless it is None, has not a row for each of ``size`` elements of x."""
     if matrix is not None and len(matrix) != size:
@@ -151,7 +193,7 @@ def _checked(
         raise ValueError(f"options is {options!r}: give a dict such as {{'maxiter': 100}}.")
     for name, value in options.items():
         if name in _MEANINGLESS:
-            raise ValueError(f"the option {name!r} has no meaning here: {_MEANINGLESS[name]}. Remove it.")
+            raise _meaningless(name, _MEANINGLESS)
         if name not in defaults:
             raise ValueError(f"{method} has no option {name!r}: it knows {', '.join(defaults)}.")
         is_default = value is None and defaults[name] is None

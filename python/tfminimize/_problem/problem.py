@@ -10,7 +10,7 @@ from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
 from tfminimize._problem.constraints import Constraints, has_constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
-from tfminimize._problem.options import check_matrix_size
+from tfminimize._problem.options import check_matrix_size, scipy_options
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.binding import _native
 
@@ -50,7 +50,8 @@ class Problem:
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:
         """The checked options of one solve."""
         if self.native is None:
-            return {} if options is None else options
+            # A callable method has options of its own.
+            return scipy_options(options) if isinstance(self.method, str) else options or {}
         if options is None and tol is None:
             return self.native.defaults
         checked = self.native.options(options, tol)

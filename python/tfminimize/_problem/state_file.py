@@ -76,9 +76,11 @@ def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, Array]) 
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise type(error)(error.errno, error.strerror, str(target)) from None
         raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:

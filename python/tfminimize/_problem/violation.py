@@ -53,4 +53,7 @@ def _excess(constraint: Any, x: Float64) -> list[Any]:
 
 
 def _beyond(values: Any, limits: Any) -> list[Any]:
-    return [] if limits is None else [limits.lb - values, values - limits.ub]
+    if limits is None:
+        return []
+    with np.errstate(invalid="ignore"):  # infinity - infinity
+        return [limits.lb - values, values - limits.ub]

@@ -12,12 +12,13 @@ from scipy.sparse import issparse
 
 from tfminimize._problem.constraints import with_same_sizes
 from tfminimize._scipy import private
+from tfminimize._scipy.differences import forward_differences
 from tfminimize._scipy.functions import FreeVariables
 
 __all__ = ["ArrayConstraint", "ConstraintRows", "finite_differences", "read_constraints"]
 
 Float64 = NDArray[np.float64]
-Differences = Callable[..., Any]
+Differences = Callable[[Callable[..., Any], Float64, Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,21 @@ class ConstraintRows:
         return rows
 
 
-def finite_differences(
-    jac: Any, eps: Any, relative_step: Any, bounds: tuple[Any, Any]
-) -> Callable[[Callable[..., Any], Float64, Sequence[Any]], Any]:
+def finite_differences(jac: Any, options: Mapping[str, Any], bounds: tuple[Any, Any]) -> Differences:
     """The Jacobian by SciPy's differences: with its relative steps if ``jac`` names them, else the absolute ``eps``."""
-    step = (
-        {"method": jac, "rel_step": relative_step} if isinstance(jac, str) else {"method": "2-point", "abs_step": eps}
-    )
-    return lambda fun, x, args: private.numdiff.approx_derivative(fun, x, args=args, bounds=bounds, **step)
+    forward = forward_differences(jac if isinstance(jac, str) else None, options, bounds)
+
+    def differentiate(fun: Callable[..., Any], x: Float64, args: Sequence[Any]) -> Any:
+        if forward is None:
+            step = {"method": jac, "rel_step": options["finite_diff_rel_step"]}
+            return private.numdiff.approx_derivative(fun, x, args=args, bounds=bounds, **step)
+
+        def values(x: Float64) -> Any:
+            return np.atleast_1d(fun(x, *args)).ravel()
+
+        return forward.derivative(values, x, values(x.copy()))
+
+    return differentiate
 
 
 def _values(constraint: ArrayConstraint, x: Float64) -> Float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._problem.callback import UserCallback
+from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize._problem.result import STOPPED, InverseHessian, OptimizeResult
-from tfminimize._scipy.functions import known_as, sorted_options, split, with_least
+from tfminimize._scipy.functions import known_as, one_pair_each, sorted_options, split, with_least
 from tfminimize._scipy.native import (
     ArrayFunctions,
     HostSolve,
@@ -82,13 +84,13 @@ def lbfgsb(
     >>> result.x.round(4)
     array([1., 1.])
     """
-    if constraints is not None and len(np.atleast_1d(constraints)):
+    if has_constraints(constraints) and len(np.atleast_1d(constraints)):
         raise ValueError("lbfgsb cannot handle constraints: use tfminimize.scipy.slsqp, or remove them.")
     warn_of_hessian("lbfgsb", hess, hessp)
     settings, differences = _settings(options)
     functions = read_functions(fun, x0, args, jac, bounds)
     user_callback = None if callback is None else UserCallback(callback)
-    if functions.is_fixed and not functions.has_derivatives:
+    if not functions.has_derivatives and functions.is_fixed:
         return all_fixed(functions, functions.rows(differences), 0.0, 2)
 
     def solve(functions: ArrayFunctions, shown: Shown) -> OptimizeResult:
@@ -129,6 +131,7 @@ def fmin_l_bfgs_b(
     approx_grad : bool, default False
         Take forward differences with the step ``epsilon``.
     bounds : sequence of (low, high), optional
+        One pair for each element of x.
     m : int, default 10
         The number of correction pairs.
     factr : float, default 1e7
@@ -162,7 +165,7 @@ def fmin_l_bfgs_b(
         x0,
         args,
         jac=None if approx_grad else fprime,
-        bounds=bounds,
+        bounds=one_pair_each(bounds, x0),
         callback=callback,
         maxcor=m,
         ftol=factr * np.finfo(float).eps,
@@ -182,6 +185,11 @@ def fmin_l_bfgs_b(
         "warnflag": 2 if halted else result.status,
     }
     return result.x, result.fun, information
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(size: int) -> Layout:
+    return Layout([("x", (size,), "float64")])
 
 
 def _settings(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -211,7 +219,7 @@ def _solve(run: HostSolve, settings: Mapping[str, Any]) -> OptimizeResult:
         result.update(status=1, message=_TOO_MANY_EVALUATIONS)
     elif status == 2 and function.nfev > maxfun:
         result.update(status=1)
-    layout = Layout([("x", run.x.shape, "float64")])
+    layout = _layout(run.x.size)
     # L-BFGS-B never leaves the bounds.
     result.update(constr_violation=np.float64(0), hess_inv=InverseHessian(lambda question: question(solver), layout))
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._scipy import private
 from tfminimize._scipy.constraints import ArrayConstraint, ConstraintRows, finite_differences, read_constraints
+from tfminimize._scipy.differences import forward_differences
+from tfminimize._scipy.evaluation import Evaluation, LossAndGradient, joined
 from tfminimize._scipy.functions import FreeVariables, read_bounds, split
 from tfminimize._tf.binding import _native
 from tfminimize._tf.warning import warn
@@ -29,7 +32,7 @@ FIXED = "All independent variables were fixed by bounds."
 """SciPy's message if nothing is left to optimise."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ArrayFunctions:
     """A loss and constraints on NumPy arrays, with a start within the bounds."""
 
@@ -45,7 +48,7 @@ class ArrayFunctions:
         """Whether no finite differences are needed, which cannot move elements that the bounds fix."""
         return callable(self.jac) and all(c.jac is not None for c in self.constraints)
 
-    @property
+    @functools.cached_property
     def free(self) -> NDArray[np.bool_]:
         """Which elements the bounds leave free."""
         return np.ones(self.x.size, np.bool_) if self.bounds is None else self.bounds[0] < self.bounds[1]
@@ -71,10 +74,29 @@ class ArrayFunctions:
             [c.on(variables) for c in self.constraints],
         )
 
+    def evaluation(self, differences: Mapping[str, Any]) -> Evaluation:
+        """The loss and its gradient, evaluated at the start."""
+        if callable(self.jac):
+            return LossAndGradient(*joined(self.fun, self.jac), self.x, self.args)
+        workers = differences["workers"]
+        forward = forward_differences(self.jac, differences, self.limits)
+        if forward is not None and workers is None:
+            return LossAndGradient(self.fun, forward, self.x, self.args)
+        evaluation: Evaluation = private.optimize._prepare_scalar_function(
+            self.fun,
+            self.x,
+            jac=self.jac,
+            args=self.args,
+            bounds=self.limits,
+            epsilon=differences["eps"],
+            finite_diff_rel_step=differences["finite_diff_rel_step"],
+            **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not have it
+        )
+        return evaluation
+
     def rows(self, differences: Mapping[str, Any]) -> ConstraintRows:
         """The constraints as rows; each constraint is called once at the start."""
-        steps = finite_differences(self.jac, differences["eps"], differences["finite_diff_rel_step"], self.limits)
-        return ConstraintRows(self.constraints, self.x, steps)
+        return ConstraintRows(self.constraints, self.x, finite_differences(self.jac, differences, self.limits))
 
 
 def read_functions(
@@ -92,7 +114,7 @@ def read_functions(
     lower, upper = read_bounds(bounds, x)
     if lower is None or upper is None:
         return ArrayFunctions(fun, x, args, jac, None, read)
-    return ArrayFunctions(fun, np.clip(x, lower, upper), args, jac, (lower, upper), read)
+    return ArrayFunctions(fun, x.clip(lower, upper), args, jac, (lower, upper), read)
 
 
 def warn_of_hessian(name: str, hess: Any, hessp: Any) -> None:
@@ -151,7 +173,7 @@ def all_fixed(functions: ArrayFunctions, rows: ConstraintRows, ftol: float, not_
 
 
 class HostSolve:
-    """One solve: its memory, and SciPy's wrappers that evaluate and count, already evaluated at the start.
+    """One solve: its memory and its functions, already evaluated at the start.
 
     Parameters
     ----------
@@ -167,8 +189,7 @@ class HostSolve:
         ``lower`` and ``upper``, for the solver.
     x, gradient : ndarray, shape (n,)
         The solver's vectors.
-    function : object
-        SciPy's wrapper of the loss and its gradient.
+    function : Evaluation
     rows : ConstraintRows
     """
 
@@ -181,17 +202,7 @@ class HostSolve:
     ) -> None:
         begin = time.perf_counter()
         self.rows = functions.rows(differences)
-        workers = differences["workers"]
-        self.function = private.optimize._prepare_scalar_function(
-            functions.fun,
-            functions.x,
-            jac=functions.jac,
-            args=functions.args,
-            bounds=functions.limits,
-            epsilon=differences["eps"],
-            finite_diff_rel_step=differences["finite_diff_rel_step"],
-            **({} if workers is None else {"workers": workers}),  # SciPy 1.15 does not have it
-        )
+        self.function = functions.evaluation(differences)
         self._first = time.perf_counter() - begin
         lower, upper = functions.bounds or (None, None)
         self.bounds: dict[str, Any] = {"lower": lower, "upper": upper}

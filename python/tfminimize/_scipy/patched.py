@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import importlib
 import inspect
 import threading
@@ -104,7 +105,7 @@ def _restore() -> None:
 
 def _chosen(original: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
     """SciPy's solver outside of our blocks, and ours within them."""
-    parameters = inspect.signature(original).parameters
+    parameters = _parameters(original)
     (loose,) = (name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD)
 
     def minimize(*args: Any, **kwargs: Any) -> Any:
@@ -120,6 +121,11 @@ def _chosen(original: Callable[..., Any], method: Callable[..., Any]) -> Callabl
         return method(function, x0, **given)
 
     return minimize
+
+
+@functools.lru_cache(maxsize=16)  # reading a signature takes as long as a small solve
+def _parameters(original: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(original).parameters
 
 
 def _unwrapped(callback: Callable[..., Any]) -> Callable[..., Any]:

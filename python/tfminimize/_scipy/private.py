@@ -10,8 +10,8 @@ __all__ = ["SOLVERS", "constraints", "lbfgsb", "minimize", "numdiff", "optimize"
 constraints = PrivateModule("scipy.optimize._constraints", "old_bound_to_new")
 _SOLVER_NAMES = "_minimize_bfgs", "_minimize_lbfgsb", "_minimize_slsqp"
 minimize = PrivateModule("scipy.optimize._minimize", "standardize_constraints", *_SOLVER_NAMES)
-# SciPy's finite differences.
-numdiff = PrivateModule("scipy.optimize._numdiff", "approx_derivative")
+# SciPy's finite differences, and how it keeps their steps within the bounds.
+numdiff = PrivateModule("scipy.optimize._numdiff", "_adjust_scheme_to_bounds", "approx_derivative")
 # SciPy's own evaluation: finite differences, a cache for the last x, and the counts for nfev and njev.
 optimize = PrivateModule("scipy.optimize._optimize", "MemoizeJac", "_minimize_bfgs", "_prepare_scalar_function")
 lbfgsb = PrivateModule("scipy.optimize._lbfgsb_py", "_minimize_lbfgsb")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tfminimize._problem.callback import UserCallback
 from tfminimize._problem.options import SLSQP_DEFAULTS, slsqp_options
 from tfminimize._problem.result import OptimizeResult
-from tfminimize._scipy.functions import known_as, sorted_options, with_least
+from tfminimize._scipy.functions import known_as, one_pair_each, sorted_options, with_least
 from tfminimize._scipy.native import (
     ArrayFunctions,
     HostSolve,
@@ -142,6 +142,7 @@ def fmin_slsqp(
     f_eqcons, f_ieqcons : callable, optional
         Further constraints of both kinds, as one function that returns an array.
     bounds : Bounds or sequence of (low, high), optional
+        A sequence has one pair for each element of x.
     fprime : callable, optional
         The gradient, ``fprime(x, *args)``. None: forward differences with the step ``epsilon``.
     fprime_eqcons, fprime_ieqcons : callable, optional
@@ -196,7 +197,7 @@ def fmin_slsqp(
         x0,
         args,
         jac=fprime,
-        bounds=bounds,
+        bounds=one_pair_each(bounds, x0),
         constraints=constraints,
         callback=callback,
         maxiter=iter,

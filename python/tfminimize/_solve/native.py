@@ -96,10 +96,12 @@ def solve(
     begin: Begin = AT_THE_START,
     history: bool | Literal["x"] = False,
     watch: Watch | None = None,
+    on_fetched: Callable[[list[Any]], object] | None = None,
 ) -> OptimizeResult:
     """Minimise from the x in the workspace, or go on from a state. ``watch`` looks on.
 
-    With a loss `with_sums`, the result has ``sums``, and so has each ``intermediate_result``.
+    With a loss `with_sums`, the result has ``sums``, and so has each ``intermediate_result``. ``on_fetched`` gets
+    `Workspace.fetched` of each evaluation of the loss.
     """
     workspace = lease.workspace
     solver = make_solver(method, workspace, parameters, bounds, options)
@@ -140,9 +142,12 @@ def solve(
         None if user_callback is None else call_back,
     )
     on_poll = None if progress is None else (lambda: progress.see(sight()))
+    on_evaluation = None if on_fetched is None else lambda: on_fetched(workspace.fetched())
     source = Source(solver, circumstances, record)
     try:
-        timing = _native.drive(solver, workspace.objective, on_iteration, on_start, record, begin_of(callback), on_poll)
+        timing = _native.drive(
+            *(solver, workspace.objective, on_iteration, on_start, record, begin_of(callback), on_poll, on_evaluation)
+        )
     except BaseException as error:
         tell_end(callback, source.state, error)
         raise

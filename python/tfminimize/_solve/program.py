@@ -13,6 +13,7 @@ from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
 from tfminimize._trace.dataset_loss import BatchSum, Loss, batch_loss
 from tfminimize._trace.hessian_products import ProductTrace, rows_at_once, weighted_sum
+from tfminimize._trace.objective_graph import Fetches
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import Trace
 from tfminimize._trace.user_function import check_context, follows_jit
@@ -74,10 +75,13 @@ class Lease:
 class Program:
     """The traces of one function, one for each kind of ``args`` and constraints, each with its free workspaces.
 
-    Safe to use from several threads: a function is traced once, and no two solves share a workspace.
+    Safe to use from several threads: a function is traced once, and no two solves share a workspace. With ``fetches``
+    each evaluation computes these tensors too; see `Workspace.fetched`.
     """
 
-    def __init__(self, fun: Loss, parameters: Parameters, jit_compile: bool | None) -> None:
+    def __init__(
+        self, fun: Loss, parameters: Parameters, jit_compile: bool | None, fetches: Fetches | None = None
+    ) -> None:
         if not (callable(fun) or isinstance(fun, BatchSum)):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
         if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
@@ -86,6 +90,7 @@ class Program:
         self.parameters = parameters
         self._fun = fun
         self._jit_compile = jit_compile
+        self._fetches = fetches
         self._pools: Recent[_Pool] = Recent(MAX_TRACES)
         self._rows_at_once: Recent[int] = Recent(MAX_TRACES)
         self._weighted: Recent[Program] = Recent(MAX_TRACES)
@@ -163,7 +168,9 @@ class Program:
         key = (arguments.key, None if constraints is None else constraints.key, products, whole)
 
         def pool() -> _Pool:
-            kind = ProductTrace if products else Trace
-            return _Pool(kind(self._fun, self.parameters, arguments, self._jit_compile, constraints, whole=whole))
+            given = self._fun, self.parameters, arguments, self._jit_compile, constraints
+            if products:
+                return _Pool(ProductTrace(*given, whole=whole))
+            return _Pool(Trace(*given, whole=whole, fetches=self._fetches))
 
         return self._pools.get(key, pool)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.methods import TRUST_REGION, WITHOUT_GRADIENT
+from tfminimize._problem.methods import NAN_IS_INFINITE, WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS
+from tfminimize._problem.options import scipy_options
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.violation import add_violation
@@ -149,7 +150,7 @@ def minimize(
             **kwargs,
         )
         return OptimizeResult(found)
-    options = dict(options or {})
+    options = dict(scipy_options(options))
     given = options
     is_coarse = precision > np.finfo(np.float64).eps
     if is_coarse and method == "tnc":
@@ -161,8 +162,10 @@ def minimize(
         # float32, and would shrink too early.
         x0 = x0.astype(np.float32)
     has_gradient = method not in WITHOUT_GRADIENT
-    watched = _Watched(loss_and_gradient, has_gradient, method in TRUST_REGION)
+    watched = _Watched(loss_and_gradient, has_gradient, method in NAN_IS_INFINITE)
     try:
+        if has_gradient:
+            watched.check_start(x0, constraints)
         found = scipy.optimize.minimize(
             watched.loss_and_gradient if has_gradient else watched.loss,
             x0,
@@ -195,11 +198,12 @@ class _Ended(Exception):
 class _Watched:
     """The loss for SciPy's methods, which ends them when it becomes a number that they cannot handle.
 
-    They would report an infinite loss as a minimum, or fail in an assertion of their own. A NaN is infinite for methods
-    with a trust region: they make the region smaller after an infinite loss, and repeat a step for ever after a NaN.
+    They would report an infinite loss as a minimum, or fail in an assertion of their own. A NaN is infinite for the
+    methods `NAN_IS_INFINITE`.
     """
 
     first_loss = np.nan
+    _best: tuple[Float64, float, Float64] | None = None
 
     def __init__(self, loss_and_gradient: LossAndGradient, has_gradient: bool, nan_is_infinite: bool) -> None:
         self._loss_and_gradient = loss_and_gradient
@@ -207,12 +211,29 @@ class _Watched:
         self._has_gradient = has_gradient
         self._count = 0
 
+    def check_start(self, x: Float64, constraints: Any) -> None:
+        """End the solve if a constraint is not finite at the start: SciPy's linear algebra would fail."""
+        for i, constraint in enumerate(constraints):
+            if isinstance(constraint, scipy.optimize.LinearConstraint):
+                continue
+            is_dict = isinstance(constraint, Mapping)
+            fun, jac = (constraint["fun"], constraint["jac"]) if is_dict else (constraint.fun, constraint.jac)
+            if not (np.isfinite(fun(x)).all() and np.isfinite(jac(x)).all()):
+                loss, gradient = self.loss_and_gradient(x)
+                message = f"Constraint {i} or its Jacobian is not finite at the start; choose another x0."
+                raise self._end(x, loss, gradient, message)
+
     def loss(self, x: Float64, *args: Any) -> float:
         return self.loss_and_gradient(x)[0]
 
     def loss_and_gradient(self, x: Float64, *args: Any) -> tuple[float, Float64]:
+        if self._best is not None and not np.isfinite(x).all():
+            message = "The method went to an x that is not finite; this is the best x before."
+            raise self._end(*self._best, message)
         loss, gradient = self._loss_and_gradient(x)
         self._count += 1
+        if self._best is None or loss < self._best[1]:
+            self._best = np.array(x, np.float64), loss, gradient
         if self._count == 1:
             self.first_loss = loss
             if not np.isfinite(loss) or (self._has_gradient and not np.isfinite(gradient).all()):

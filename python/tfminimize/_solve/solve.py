@@ -43,10 +43,12 @@ def solve(
     history: bool | Literal["x"] = False,
     assign_each_iteration: bool = False,
     progress: bool = False,
+    on_fetched: Callable[[list[Any]], object] | None = None,
 ) -> OptimizeResult:
     """One solve from ``x0``, or from the present values of the variables, which are assigned at the end.
 
-    A solve of variables can start from other ``values``.
+    A solve of variables can start from other ``values``. ``on_fetched``, for native methods only, gets what the program
+    fetches in each evaluation of the loss.
     """
     parameters = program.parameters
     checked = problem.options(options, tol)
@@ -78,7 +80,11 @@ def solve(
             if problem.has_own_bounds:
                 bounds = lease.workspace.copied_bounds(*bounds)
             result = native.solve(
-                method, lease, parameters, bounds, checked, called, begin=begin, history=history, watch=watch
+                *(method, lease, parameters, bounds, checked, called),
+                begin=begin,
+                history=history,
+                watch=watch,
+                on_fetched=on_fetched,
             )
         else:
             result = scipy_methods.solve(

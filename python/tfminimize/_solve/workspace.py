@@ -77,6 +77,7 @@ class Workspace:
         self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
         self.has_sums = trace.num_sums > 0
+        self._has_arrays = bool(trace.fetched)
         self._batches = trace.batches
         self._functions = trace.functions
         self._tensors = list(tensors)
@@ -121,6 +122,13 @@ class Workspace:
         """The sums of the last evaluation, a copy; empty unless the loss is one `with_sums`."""
         return self.objective.sums
 
+    def fetched(self) -> list[Any]:
+        """The tensors that the last evaluation has fetched, as a session would return them: arrays, NumPy scalars."""
+        if not self._has_arrays:
+            return []
+        arrays = self.objective.arrays()  # type: ignore[union-attr]
+        return [array if array.ndim else array[()] for array in arrays]
+
     def _objective(
         self, trace: Trace, components: Sequence[_native.Component]
     ) -> _native.FunctionObjective | _native.DataSum:
@@ -135,6 +143,7 @@ class Workspace:
                 num_sums=trace.num_sums,
                 loss_dtype=trace.loss_dtype,
                 values_dtype=trace.values_dtype,
+                arrays=list(map(_array, trace.fetched)),
             )
         parts = batches.parts
         each = len(calls) // len(parts)
@@ -259,6 +268,12 @@ class Workspace:
                     f"TensorFlow {tf.__version__} has copied the memory given for {segment.name} instead of sharing "
                     "it: please report this with the loss and the output of `python -m tfminimize info`."
                 )
+
+
+def _array(spec: tf.TensorSpec) -> tuple[int, np.dtype[Any], list[int]]:
+    """How the extension returns a fetched tensor. Machine code is made only if the shape is static."""
+    shape = spec.shape.as_list() if spec.shape.is_fully_defined() else []
+    return spec.dtype.as_datatype_enum, np.dtype(spec.dtype.as_numpy_dtype), shape
 
 
 def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:

@@ -28,7 +28,7 @@ from tfminimize._tf.private import (
     summary_ops,
 )
 
-__all__ = ["CallPlan", "call_plan", "keeper"]
+__all__ = ["CallPlan", "call_plan", "effect", "keeper"]
 
 
 class CallPlan(NamedTuple):
@@ -315,6 +315,19 @@ def keeper(concrete: Any) -> str | None:
     or not it depends on x.
     """
     return next((f"'{node.name}' ({node.op})" for node in private.operations(concrete) if _may_keep(node)), None)
+
+
+def effect(concrete: Any) -> str | None:
+    """An operation in a function, or in one that it calls, that does more than read; None without one.
+
+    A function without any computes the same in one call as in two.
+    """
+    return next((f"'{node.name}' ({node.op})" for node in private.operations(concrete) if _does_more(node)), None)
+
+
+def _does_more(node: Any) -> bool:
+    definition = private.op_def(node.op)
+    return definition is not None and definition.is_stateful and node.op not in _READS | _CHECKS | _CALLS
 
 
 def _may_keep(node: Any) -> bool:

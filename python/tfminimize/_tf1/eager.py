@@ -17,7 +17,8 @@ from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._tf import private
-from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem
+from tfminimize._tf.dispatch import effect
+from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem, why_not_fetched
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import check_context, inside_trace
 
@@ -59,6 +60,7 @@ class EagerFormulation:
         self.variables = self.parameters.variables
         self.program = Program(loss, self.parameters, None)
         self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
+        self._fetching: Recent[tuple[Program | str, Sequence[Any]]] = Recent(1)
 
     def start(self, session: Any, feed_dict: Any, fetches: Sequence[Any], run_kwargs: Mapping[str, Any]) -> EagerRun:
         """One solve, with its arguments checked."""
@@ -84,41 +86,70 @@ class EagerFormulation:
         traced, _ = self._traced.get(tuple(map(id, fetches)), lambda: (self._trace(fetches), fetches))
         return traced
 
+    def fetching(self, fetches: Sequence[Any]) -> Program | str:
+        """The program that computes these fetches too; or why there is none, a sentence."""
+        if not fetches:
+            return self.program
+        found, _ = self._fetching.get(tuple(map(id, fetches)), lambda: (self._program(fetches), fetches))
+        return found
+
+    def _program(self, fetches: Sequence[Any]) -> Program | str:
+        tensors = _tensors(fetches)
+        with private.recording():
+            concrete = tf.function(tensors, autograph=False).get_concrete_function()
+        operation = effect(concrete)
+        if operation is not None:
+            return (
+                f"the fetches have an effect or a state, in operation {operation}, so they are computed once each time"
+            )
+        return why_not_fetched(concrete.outputs) or Program(self._loss, self.parameters, None, tensors)
+
     def _trace(self, fetches: Sequence[Any]) -> TracedProblem:
-        called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
-        called = [inside_trace(fetch, False) for fetch in called]
         return TracedProblem(
             self.parameters,
             (),
             lambda: None,
             self._loss,
             [(name, fun) for name, _, fun in self.constraints],
-            lambda: [tf.convert_to_tensor(fetch()) for fetch in called],
+            _tensors(fetches),
         )
 
 
 class EagerRun:
     """One solve of an `EagerFormulation`."""
 
-    backend_reason: str | None = None
-
     def __init__(self, formulation: EagerFormulation, fetches: Sequence[Any]) -> None:
         self._formulation = formulation
         self._fetches = fetches
         self.can_be_native = True
+        self.backend_reason: str | None = None
 
     def initial(self) -> Float64:
         """The present values of the variables, flat."""
         return np.concatenate([np.asarray(v, np.float64).ravel() for v in self._formulation.parameters.start(None)])
 
+    def can_fetch(self) -> bool:
+        """Whether the compiled functions can compute the fetches too."""
+        found = self._formulation.fetching(self._fetches)
+        self.backend_reason = found if isinstance(found, str) else None
+        return not isinstance(found, str)
+
     def solve(
-        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
+        self,
+        method: Any,
+        bounds: PackedBounds,
+        tol: Any,
+        options: Any,
+        callback: Callable[..., Any] | None,
+        on_fetched: Callable[[list[Any]], object] | None,
     ) -> OptimizeResult:
         """Solve on the compiled function, without Python between two evaluations."""
         formulation = self._formulation
+        program = formulation.program if on_fetched is None else formulation.fetching(self._fetches)
+        assert isinstance(program, Program)
         constraints = [NamedConstraint(*constraint) for constraint in formulation.constraints]
         problem = Problem(formulation.parameters, method, bounds, constraints)
-        return solve(formulation.program, problem, None, (), tol=tol, callback=callback, options=options)
+        return solve(program, problem, None, (), tol=tol, callback=callback, options=options, on_fetched=on_fetched)
 
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""
@@ -139,6 +170,13 @@ class EagerRun:
     def assign(self, x: Float64) -> None:
         """Give the variables their final values."""
         self._formulation.parameters.assign(x)
+
+
+def _tensors(fetches: Sequence[Any]) -> Callable[[], list[tf.Tensor]]:
+    """A function to trace, which returns the values of the fetches."""
+    called = [fetch if as_variable(fetch) is None else _reader(fetch) for fetch in fetches]
+    called = [inside_trace(fetch, False, "a fetch") for fetch in called]
+    return lambda: [tf.convert_to_tensor(fetch()) for fetch in called]
 
 
 def _reader(variable: Any) -> Callable[[], Any]:

@@ -29,10 +29,22 @@ class Run(Protocol):
     def initial(self) -> Float64:
         """The present values of the variables, flat."""
 
+    def can_fetch(self) -> bool:
+        """Whether the compiled functions can compute the fetches too; if not, `backend_reason` says why."""
+
     def solve(
-        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
+        self,
+        method: Any,
+        bounds: PackedBounds,
+        tol: Any,
+        options: Any,
+        callback: Callable[..., Any] | None,
+        on_fetched: Callable[[list[Any]], object] | None,
     ) -> OptimizeResult:
-        """Solve on the compiled functions, without Python between two evaluations."""
+        """Solve on the compiled functions, without Python between two evaluations.
+
+        ``on_fetched``, if there is one, gets the values of all fetches in each evaluation of the loss.
+        """
 
     def functions(self) -> FlatFunctions:
         """The functions for a solver in Python."""

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,18 @@ from tfminimize._trace.flat import FLAT, join, join_columns, split
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import StandIns, replace
 
-__all__ = ["FlatFunctions", "TracedFunctions", "TracedProblem"]
+__all__ = ["FlatFunctions", "TracedFunctions", "TracedProblem", "why_not_fetched"]
 
 Float64 = NDArray[np.float64]
+
+
+def why_not_fetched(tensors: Iterable[Any]) -> str | None:
+    """Why compiled functions cannot return these tensors to NumPy, a sentence; None if they can."""
+    for tensor in tensors:
+        dtype = tensor.dtype.base_dtype
+        if not (dtype.is_bool or dtype.is_integer or dtype.is_floating or dtype.is_complex):
+            return f"fetch '{tensor.name}' is a {dtype.name}, and only numbers leave a compiled function"
+    return None
 
 
 class FlatFunctions:

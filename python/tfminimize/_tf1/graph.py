@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._tf import private
 from tfminimize._tf.effects import GraphEffects
-from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem
+from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem, why_not_fetched
 from tfminimize._tf1.lifting import LiftedGraph, NotLiftable, ancestors, check_placeholders
 from tfminimize._tf1.session import SessionFunctions
 from tfminimize._tf1.tensors import GraphTensors, stand_in, variable_op
@@ -164,6 +165,8 @@ class Lifted:
         The variables that are read but not optimised. Only these functions use their stand-ins.
     program : Program
         The loss, ready to be compiled for the native solvers.
+    why_not_fetched : str or None
+        Why compiled functions cannot compute the fetches.
     constraints : list of dict
         The constraints, likewise. Each trace calls them after the loss, which passes on the fed values.
     """
@@ -203,9 +206,19 @@ class Lifted:
             self._graph.feed(values)
             return self._loss()
 
+        self._loss_of_fed = _unconverted(loss_of_fed)
         with private.eagerly():
-            self.program = Program(_unconverted(loss_of_fed), formulation.parameters, None)
+            self.program = Program(self._loss_of_fed, formulation.parameters, None)
+        self.why_not_fetched = why_not_fetched(fetches)
         self._traced: Recent[TracedProblem] = Recent(1)
+
+    @functools.cached_property
+    def fetching(self) -> Program:
+        """The program that computes the fetches too, if they can be fetched."""
+        return Program(self._loss_of_fed, self._formulation.parameters, None, self._fetched)
+
+    def _fetched(self) -> list[tf.Tensor]:
+        return [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)]
 
     def assign_others(self, values: Sequence[Any]) -> None:
         """Give the variables that are not optimised the values that they have in a session."""
@@ -224,7 +237,7 @@ class Lifted:
                 lambda *values: self._graph.feed(values),
                 self._loss,
                 [(name, fun) for name, _, fun in self._constraints],
-                lambda: [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)],
+                self._fetched,
             ),
         )
 
@@ -309,8 +322,20 @@ class GraphRun:
         """The values of the variables in the session, flat."""
         return np.concatenate([np.asarray(value, np.float64).ravel() for value in self._initial])
 
+    def can_fetch(self) -> bool:
+        """Whether the compiled functions can compute the fetches too."""
+        if self._lifted is not None:
+            self.backend_reason = self._lifted.why_not_fetched
+        return self.backend_reason is None
+
     def solve(
-        self, method: Any, bounds: PackedBounds, tol: Any, options: Any, callback: Callable[..., Any] | None
+        self,
+        method: Any,
+        bounds: PackedBounds,
+        tol: Any,
+        options: Any,
+        callback: Callable[..., Any] | None,
+        on_fetched: Callable[[list[Any]], object] | None,
     ) -> OptimizeResult:
         """Solve on the lifted graph, without Python between two evaluations."""
         assert self._lifted is not None
@@ -318,7 +343,7 @@ class GraphRun:
             problem = Problem(self._formulation.parameters, method, bounds, self._lifted.constraints)
             args = tuple(self._tensors())
             return solve(
-                self._lifted.program,
+                self._lifted.fetching if on_fetched is not None and self._fetches else self._lifted.program,
                 problem,
                 None,
                 args,
@@ -326,6 +351,7 @@ class GraphRun:
                 callback=callback,
                 options=options,
                 values=self._initial,
+                on_fetched=on_fetched,
             )
 
     def functions(self) -> FlatFunctions:

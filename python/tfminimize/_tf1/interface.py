@@ -337,9 +337,11 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
 
     Notes
     -----
-    With a ``loss_callback`` each evaluation goes through Python. A graph is evaluated through the session if its
+    The fetches for a ``loss_callback`` are computed together with the loss, and only the callback is Python. Each
+    evaluation goes through Python if a fetch is a string, or a function that has an effect or a state (random numbers,
+    `tf.print`, `tf.py_function`), or if the method is not native. A graph is evaluated through the session if its
     operations have a state other than variables (random numbers, iterators, `tf.py_function`), or if it has control
-    flow of TensorFlow 1.
+    flow of TensorFlow 1. ``result.backend_reason`` says so.
 
     Examples
     --------
@@ -436,8 +438,11 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     ) -> OptimizeResult:
         method, kwargs = split_method(self.optimizer_kwargs, self._DEFAULT_METHOD)
         name = methods.method_name(method, self._formulation.constraints)
-        is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and loss_callback is None
-        if not (is_plain and run.can_be_native and set(kwargs) <= {"tol", "options"}):
+        is_plain = type(self)._minimize is ScipyOptimizerInterface._minimize and set(kwargs) <= {"tol", "options"}
+        is_compiled = is_plain and run.can_be_native
+        if is_compiled and loss_callback is not None:
+            is_compiled = _is_native(name) and run.can_fetch()
+        if not is_compiled:
             return super()._run(run, bounds, step_callback, loss_callback)
         options = kwargs.get("options")
         if _is_native(name):
@@ -446,7 +451,11 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
         if step_callback is not None:
             in_context = run.callback(step_callback)
             callback = lambda xk: in_context(xk)  # noqa: E731  SciPy looks at the names of parameters
-        return run.solve(name, bounds, kwargs.get("tol"), options, callback)
+        on_fetched = None
+        if loss_callback is not None:
+            evaluated = run.callback(loss_callback)
+            on_fetched = lambda values: evaluated(*run.fetched(values))  # noqa: E731
+        return run.solve(name, bounds, kwargs.get("tol"), options, callback, on_fetched)
 
     def _report(self, result: OptimizeResult) -> None:
         if "message" not in result:

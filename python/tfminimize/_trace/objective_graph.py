@@ -17,7 +17,9 @@ from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
 
-__all__ = ["ObjectiveGraph"]
+__all__ = ["Fetches", "ObjectiveGraph"]
+
+Fetches = Callable[[], Sequence[tf.Tensor]]
 
 
 class ObjectiveGraph:
@@ -47,6 +49,8 @@ class ObjectiveGraph:
         Whether the caller takes the sums of a loss `with_sums`.
     part : {"whole", "batch", "penalty"}
         What to build of a `BatchSum`; see `Part`.
+    fetches : callable or None
+        Returns tensors to compute besides.
 
     Attributes
     ----------
@@ -57,6 +61,8 @@ class ObjectiveGraph:
         The least precise of x, the loss and the constraints.
     num_sums : int
         How many sums over batches there are besides the loss; see `with_sums`.
+    fetched : list of tf.TensorSpec
+        The tensors of ``fetches``.
     uses : list of bool
         Whether the loss depends on each component of x.
     reads_dataset : bool
@@ -78,8 +84,10 @@ class ObjectiveGraph:
         takes_derivatives: bool = True,
         takes_sums: bool = False,
         part: str = "whole",
+        fetches: Fetches | None = None,
     ) -> None:
         self._parameters = parameters
+        self._fetches = fetches or list
         self._data = fun.data if isinstance(fun, DatasetLoss) else None
         if isinstance(fun, DatasetLoss):
             fun = fun.without_data
@@ -102,12 +110,13 @@ class ObjectiveGraph:
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
         self.num_sums = 0
+        self.fetched: list[tf.TensorSpec] = []
         self.cost = Cost()
 
     def values(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return the loss, a scalar, and, with constraint functions, all their values v as one vector ``[k]``.
 
-        The sums of a loss `with_sums` are the last output, one vector.
+        Then follow the sums of a loss `with_sums`, one vector, and the fetches.
         """
         sources, args, constraint_args = self._divided(inputs)
 
@@ -116,12 +125,13 @@ class ObjectiveGraph:
             return [loss, *sums]
 
         outputs = self._total(term, args, [tf.TensorShape([])])
-        return [*outputs[:1], *self._joined(self._vectors(sources, constraint_args)), *outputs[1:]]
+        vectors = self._vectors(sources, constraint_args)
+        return [*outputs[:1], *self._joined(vectors), *outputs[1:], *self._fetch()]
 
     def derivatives(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return `values`, the gradients by the components of x, and the Jacobians of v, each ``[k, *shape]``.
 
-        The sums of a loss `with_sums` are the last output.
+        Then follow the sums of a loss `with_sums`, and the fetches.
         """
         (sources, args, constraint_args), names = self._divided(inputs), self._parameters.layout.names
         self.uses = [False] * len(sources)
@@ -146,7 +156,7 @@ class ObjectiveGraph:
             rows = [(vector.shape[0],) for vector in vectors]
             for *parts, source, name in zip(*jacobians, sources, names, strict=True):
                 outputs.append(tf.concat([dense(p, source, name, k) for p, k in zip(parts, rows, strict=True)], 0))
-        return [*outputs, *totals[1 + len(sources) :]]
+        return [*outputs, *totals[1 + len(sources) :], *self._fetch()]
 
     def hessian_products(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         """Return the loss, its slopes along k vectors, its gradients, and the Hessian times each vector.
@@ -203,6 +213,11 @@ class ObjectiveGraph:
         self.shapes = ((count,),)
         self.values_dtype = slopes.dtype.name
         return [loss, slopes, *(tf.cast(t, source.dtype) for t, source in zip(totals, [*sources] * 2, strict=True))]
+
+    def _fetch(self) -> list[tf.Tensor]:
+        tensors = list(self._fetches())
+        self.fetched = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+        return tensors
 
     def _divided(self, inputs: Sequence[tf.Tensor]) -> tuple[list[Any], tuple[Any, ...], list[tuple[Any, ...]]]:
         """The tensors to differentiate by, the arguments of the loss, and those of each constraint function."""

@@ -18,7 +18,7 @@ from tfminimize._trace.batches import WHOLE, Batches, Part, cut
 from tfminimize._trace.blocks import why_at_once
 from tfminimize._trace.checks import check_connected, check_writes
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, batch_loss
-from tfminimize._trace.objective_graph import ObjectiveGraph
+from tfminimize._trace.objective_graph import Fetches, ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
 
@@ -72,6 +72,8 @@ class Trace:
         None for a method without constraints.
     whole : bool
         Whether the functions must be those of all data, not of a batch.
+    fetches : callable or None
+        Returns numeric tensors that the functions compute besides; they are then those of all data too.
 
     Raises
     ------
@@ -94,7 +96,9 @@ class Trace:
     num_values : int
         How many values these have in all.
     num_sums : int
-        How many sums the functions return as their last output, with a loss `with_sums`.
+        How many sums the functions return, with a loss `with_sums`.
+    fetched : list of tf.TensorSpec
+        What the functions return last.
     loss_dtype, values_dtype : str
     dtype : str
         The least precise of x, the loss and the constraints.
@@ -111,6 +115,7 @@ class Trace:
         constraints: Constraints | None = None,
         *,
         whole: bool = False,
+        fetches: Fetches | None = None,
     ) -> None:
         begin = time.perf_counter()
         given = Constraints((), parameters) if constraints is None else constraints
@@ -129,6 +134,7 @@ class Trace:
                 takes_derivatives=given.takes_derivatives,
                 takes_sums=True,
                 part=part.kind,
+                fetches=fetches,
             )
             traced = self._traced(graph, constraints)
             compiles = jit and not graph.reads_dataset
@@ -142,7 +148,7 @@ class Trace:
 
         jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
         batches, at_once = cut(fun, arguments, parameters.layout.size), ""
-        may_be_cut = jit and not whole and not given.functions
+        may_be_cut = jit and not whole and not given.functions and fetches is None
         if batches is not None and batches.are_blocks:
             if may_be_cut and isinstance(fun, BatchSum):
                 at_once = why_at_once(fun, parameters, arguments, batches.num_tensors)
@@ -173,6 +179,7 @@ class Trace:
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
         self.num_sums = graph.num_sums
+        self.fetched = graph.fetched
         self.loss_dtype = graph.loss_dtype
         self.values_dtype = graph.values_dtype
         self.dtype = parameters.layout.least_precise([one.dtype for one in made.graphs])
@@ -224,6 +231,8 @@ def _made_at_once(trace: TracePart, jit: bool) -> _Made:
     if graph.reads_dataset:
         reason = "TensorFlow reads the tf.data.Dataset, and XLA compiles the loss of a batch"
         return _Made([graph], functions, False, reason)
+    if not all(one.shape.is_fully_defined() for one in graph.fetched):
+        return _Made([graph], functions, True, "a fetch has no static shape, so TensorFlow calls what XLA compiles")
     begin = time.perf_counter()
     try:
         programs = xla.compile_functions(functions)
