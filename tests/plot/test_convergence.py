@@ -134,6 +134,7 @@ def test_problems_of_a_batch_have_one_look_and_one_label(result: tfm.OptimizeRes
         assert [text.get_text() for text in ax.get_legend().get_texts()] == ["batch", "one"]
 
 
+@pytest.mark.slow
 def test_history_of_an_operation_in_a_graph_is_drawn() -> None:
     found = tf.function(lambda: tfm.ops.minimize(rosenbrock, START))()
     (line,) = tfm.plot.convergence(found).lines
