@@ -73,7 +73,7 @@ class Epochs:
     last : int
         There are no epochs from this one on.
     measure : callable
-        Takes the sums of the last evaluation, and returns the metrics as a dict.
+        Takes the iterate and the sums of the last evaluation, assigns them, and returns the metrics as a dict.
     is_last : callable
         Takes the loss; returns whether the solve is to end for its sake.
 
@@ -95,7 +95,7 @@ class Epochs:
         *,
         epoch: int,
         last: int,
-        measure: Callable[[Any], dict[str, Any]],
+        measure: Callable[[Any, Any], dict[str, Any]],
         is_last: Callable[[float], bool],
         validation: ValidationData | None,
         validation_freq: Any,
@@ -121,7 +121,7 @@ class Epochs:
     def __call__(self, intermediate_result: OptimizeResult) -> None:
         """End the epoch at the iterate."""
         loss = float(intermediate_result.fun)
-        logs = {**self._measure(intermediate_result.get("sums", NOTHING)), "loss": loss}
+        logs = {**self._measure(intermediate_result.x, intermediate_result.get("sums", NOTHING)), "loss": loss}
         self._callbacks.on_train_batch_end(0, dict(logs))
         if self._validation is not None and private.should_validate(self._model, self.epoch, self._validation_freq):
             logs |= self._validate(self._validation)

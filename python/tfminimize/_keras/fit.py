@@ -188,7 +188,7 @@ class _Solver:
         fun, self._args = split_data(loss, ())
         self._program = Program(fun, parameters, bool(model.jit_compile) if jit_compile is None else jit_compile)
         trace = self._program.trace(self._program.arguments(self._args), self._problem.packed_constraints)
-        self.measured.trace()
+        self.measured.trace(parameters)
         self.precision = float(np.finfo(trace.dtype).eps)
 
     def solve(self, run: Epochs, maxiter: int, state: State | None, precision: Precision) -> OptimizeResult:
@@ -206,7 +206,6 @@ class _Solver:
             options={**self._options, "maxiter": maxiter},
             state=state,
             history=True,
-            assign_each_iteration=True,
         )
         result.pop("sums", None)
         if state is not None and run.logs is None and self.measured.statistics:
@@ -232,7 +231,7 @@ class _Solver:
         try:
             lease.workspace.start([x[s.flat].reshape(s.shape).astype(s.dtype) for s in parameters.layout.segments])
             fun = lease.workspace.evaluate()
-            self.measured.take(lease.workspace.sums)
+            self.measured.take(x, lease.workspace.sums)
             return fun, parameters.report(lease.workspace.gradient)
         finally:
             lease.release()
