@@ -149,8 +149,9 @@ def test_pinn_benchmark_reports_every_solver_and_way() -> None:
 
 @pytest.mark.weekly
 def test_real_work_benchmark_reports_every_loss() -> None:
-    rows = reported_by("real_work.py", "--quick")
-    assert len(rows) >= 5
+    rows = reported_by("real_work.py", "--quick", "--limits")
+    assert len(rows) >= 7
+    assert all(row["limits"]["flops"] > 0 and row["limits"]["products"] > 0 for row in rows)
     assert all(row["ratio"] > 0 and row["evaluation_ratio"] > 0 for row in rows)
     assert all(
         row[side]["nfev"] > 0 and row[side]["on"] in ("graph", "jit") for row in rows for side in ("scipy", "ours")
