@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_models import assert_same, exact, regression, rows, weights_of
 
 import tfminimize as tfm
+from tfminimize._keras import metrics
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +104,9 @@ def test_every_epoch_that_begins_ends_if_the_solver_converges(method: Any) -> No
     assert events.seen[-1] == "end"
 
 
-def test_weights_in_a_callback_are_those_of_the_epoch() -> None:
+@pytest.mark.parametrize("few", [metrics._FEW, 0], ids=["in one call", "one by one"])
+def test_weights_in_a_callback_are_those_of_the_epoch(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_FEW", few)
     model = compiled()
     x, y = rows()
     losses = []
