@@ -227,9 +227,9 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
   }
   const BatchCallback callback = [&](std::size_t done) {
     poll_signals();
-    if (!progress) return;
     const GilHeld gil;
-    (*progress)(done);
+    for (PyObjective* objective : objectives) objective->attend();
+    if (progress) (*progress)(done);
   };
   std::list<SolverUse> solver_uses;
   std::list<ObjectiveUse> objective_uses;

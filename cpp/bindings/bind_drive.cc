@@ -69,6 +69,8 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
     watch.forget();
     poll_signals();
     if (on_poll) call(*on_poll);
+    const GilHeld gil;
+    objective.attend();
   };
   History* const record = as_record(history);
   Timing timing;

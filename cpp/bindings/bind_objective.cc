@@ -29,6 +29,7 @@ void evaluate_once(PyObjective& objective, const py::array& x, const Evaluate& e
     std::rethrow_exception(error);
   });
   objective.expected_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  objective.attend();
 }
 
 Span<const double> x_span(const py::array& x) { return vector_span<double>(x, "x", {true, false}); }

@@ -5,6 +5,7 @@ namespace py = pybind11;
 namespace tfminimize::bindings {
 
 void register_arrays(py::module_& m);
+void register_background(py::module_& m);
 void register_batch(py::module_& m);
 void register_bfgs(py::module_& m);
 void register_call(py::module_& m);
@@ -12,6 +13,7 @@ void register_component(py::module_& m);
 void register_data_sum(py::module_& m);
 void register_drive(py::module_& m);
 void register_dual_active_set_qp(py::module_& m);
+void register_fastest(py::module_& m);
 void register_function_call(py::module_& m);
 void register_function_objective(py::module_& m);
 void register_host_objective(py::module_& m);
@@ -42,7 +44,9 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::bindings::register_xla_call(m);
   tfminimize::bindings::register_function_objective(m);
   tfminimize::bindings::register_data_sum(m);
+  tfminimize::bindings::register_fastest(m);
   tfminimize::bindings::register_drive(m);
   tfminimize::bindings::register_batch(m);
   tfminimize::bindings::register_threads(m);
+  tfminimize::bindings::register_background(m);
 }

@@ -29,6 +29,9 @@ class PyObjective {
   /// itself: those whose offset is NaN, or all if there are no offsets.
   virtual void check_rows(std::size_t m, Span<const double> offsets) const = 0;
 
+  /// Called between two evaluations, with the GIL held, in the thread that drives a solve: it may run Python.
+  virtual void attend() {}
+
   /// Whether the solver's maxtime ends an evaluation, by cancel().
   bool ends_at_deadline = false;
 

@@ -8,7 +8,7 @@
 namespace tfminimize::xla {
 
 Function::Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
-                   std::vector<Output> outputs)
+                   std::vector<Output> outputs, bool use_thread_pool)
     : CompiledFunction(components, std::move(inputs), std::move(outputs)), program_(std::move(program)) {
   if (!program_) throw std::invalid_argument("There is no program.");
   if (this->inputs().size() != program_->parameters().size()) {
@@ -17,7 +17,7 @@ Function::Function(std::shared_ptr<XlaProgram> program, Components& components, 
   }
   check_outputs();
   check_inputs();
-  call_ = program_->call(true);
+  call_ = program_->call(use_thread_pool);
   for (std::size_t i = 0; i < this->inputs().size(); ++i) pass(i);
   for (std::size_t i = 0; i < this->outputs().size(); ++i) {
     own_.emplace_back();

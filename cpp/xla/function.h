@@ -16,10 +16,10 @@ namespace tfminimize::xla {
 /// A program of XLA, which the solver calls without TensorFlow. It reads x and writes results of doubles in place.
 class Function : public CompiledFunction {
  public:
-  /// Inputs in the order of the program's parameters. Throws std::invalid_argument for inputs and outputs that do not
-  /// fit the program.
+  /// Inputs in the order of the program's parameters. For `use_thread_pool` see XlaProgram::call(). Throws
+  /// std::invalid_argument for inputs and outputs that do not fit the program.
   Function(std::shared_ptr<XlaProgram> program, Components& components, std::vector<Input> inputs,
-           std::vector<Output> outputs);
+           std::vector<Output> outputs, bool use_thread_pool = true);
 
   const char* way() const override { return "machine_code"; }
 

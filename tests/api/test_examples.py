@@ -129,7 +129,9 @@ def test_in_graph_benchmark_reports_every_way_and_mode() -> None:
 @pytest.mark.weekly  # others like it run for each change
 def test_evaluation_benchmark_reports_every_way() -> None:
     (row,) = reported_by("evaluation.py", "--small")
-    assert all(row[way] > 0 for way in ("xla", "tfe-jit", "graph", "python", "ratio"))
+    assert all(
+        row[way] > 0 for way in ("xla", "tfe-jit", "graph", "auto", "python", "ratio", "auto_ratio", "first_ratio")
+    )
 
 
 @pytest.mark.weekly  # others like it run for each change

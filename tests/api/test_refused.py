@@ -198,7 +198,7 @@ def test_unusable_method_is_an_error(kwargs: Any, sentence: str) -> None:
 
 @pytest.mark.parametrize("value", ["xla", 1, []])
 def test_jit_compile_that_is_no_bool_is_an_error(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"jit_compile is .*: give True, False, or None"):
+    with pytest.raises(ValueError, match=r"jit_compile is .*: give True, False, 'auto' for the faster one, or None"):
         tfm.minimize(rosenbrock, X0, jit_compile=value)
 
 

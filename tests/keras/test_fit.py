@@ -24,6 +24,7 @@ from keras_models import (
 )
 
 import tfminimize as tfm
+from tfminimize._keras import private
 
 pytestmark = pytest.mark.slow
 
@@ -408,6 +409,30 @@ def test_xla_compiles_where_the_model_says_so() -> None:
         backends.append(history.result.backend)
         assert_as_evaluated(model, history, x, y)
     assert backends == ["xla", "tfe", "tfe", "xla"]
+
+
+def test_fit_takes_the_faster_way_unless_the_model_says_otherwise() -> None:
+    x, y = rows()
+    layers = [keras.Input(x.shape[1:]), keras.layers.Dense(1)]
+    for model, given, is_auto in (
+        (keras.Sequential(layers), {}, True),
+        (tfm.keras.Sequential(layers), {}, True),
+        (tfm.keras.Sequential(layers), {"jit_compile": "auto"}, True),
+        (tfm.keras.Sequential(layers), {"jit_compile": False}, False),
+        (tfm.keras.Sequential(layers), {"jit_compile": True}, False),
+    ):
+        model.compile(loss="mse", **given)
+        history = tfm.keras.fit(model, x, y, epochs=3, verbose=0)
+        assert history.result.backend_reason.startswith("jit_compile is 'auto'") == is_auto
+
+
+def test_model_that_is_loaded_remembers_jit_compile(tmp_path: Any) -> None:
+    x, _ = rows()
+    for jit in ("auto", False):
+        model = tfm.keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])
+        model.compile(tfm.LBFGSB(), loss="mse", jit_compile=jit)
+        model.save(tmp_path / "model.keras")
+        assert private.jit_compile(keras.models.load_model(tmp_path / "model.keras")) == jit
 
 
 def test_progress_bar_is_that_of_keras(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def evaluate(loss: Any, x0: Any, args: Any = ()) -> tuple[float, Any, Any, str]:
     workspace = program.lease(program.arguments(args)).workspace
     workspace.start(parameters.start(x0))
     value = workspace.evaluate()
-    return value, parameters.layout.flatten(workspace.gradient), workspace.sums, workspace.reason
+    return value, parameters.layout.flatten(workspace.gradient), workspace.sums, workspace.present_backend().reason
 
 
 def at_once(loss: Any, x0: Any) -> tuple[float, Any]:

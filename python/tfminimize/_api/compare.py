@@ -26,7 +26,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
 from tfminimize._scipy.patched import unpatched
 from tfminimize._trace.dataset_loss import batch_loss, split_data
-from tfminimize._trace.user_function import follows_jit
+from tfminimize._trace.user_function import check_jit, follows_jit
 
 if TYPE_CHECKING:
     import rich.console
@@ -195,6 +195,7 @@ def compare(
     >>> comparison.same_status, comparison.our_violation < 1e-6, comparison.scipy_violation < 1e-6
     (True, True, True)
     """
+    check_jit(jit_compile, "a comparison gives the same function to both sides")
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}: give 1 or more.")
     name = name or str(getattr(fun, "__name__", type(fun).__name__))

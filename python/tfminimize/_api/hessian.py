@@ -12,7 +12,7 @@ from tfminimize._api.minimize import program_for
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.scipy_calls import Hessian
 from tfminimize._trace.dataset_loss import split_data
-from tfminimize._trace.user_function import check_context
+from tfminimize._trace.user_function import check_context, check_jit
 
 __all__ = ["hessian"]
 
@@ -78,6 +78,7 @@ def hessian(fun: Callable[..., Any], x: Any, args: Any = (), jit_compile: bool |
     if not callable(fun):
         raise ValueError(f"fun is {fun!r}: give a function that returns a scalar.")
     check_context()
+    check_jit(jit_compile, "a single Hessian is too little work to find out what is faster")
     parameters = Parameters(x, "x", may_be_unused=True)
     values = parameters.start(x)
     fun, args = split_data(fun, args)

@@ -17,7 +17,7 @@ from tfminimize._solve.solve import solve
 from tfminimize._trace import called_loss
 from tfminimize._trace.dataset_loss import split_data
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.user_function import check_context
+from tfminimize._trace.user_function import JitCompile, check_context
 
 __all__ = ["clear_cache", "minimize", "program_for"]
 
@@ -37,7 +37,7 @@ def minimize(
     tol: float | None = None,
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    jit_compile: bool | None = None,
+    jit_compile: JitCompile = None,
     *,
     history: bool | Literal["x"] = False,
     state: State | None = None,
@@ -109,8 +109,10 @@ def minimize(
         (of Oren and Luenberger), and the self-scaled ``"ssbroyden"`` and ``"ssbroyden1"`` (of Al-Baali and Khalfan, A
         Wide Interval for Efficient Self-Scaling Quasi-Newton Algorithms, 2005); and ``initial_scale=False``, whether
         the identity is scaled before its first update.
-    jit_compile : bool, optional
-        None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+    jit_compile : bool or "auto", optional
+        None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it. "auto" begins
+        with TensorFlow's graph, has XLA compile the function in the background, times both, and goes on with the
+        faster one; `backend_reason` has the times. Two runs may then differ in the last bits.
     history : bool or "x", default False
         Whether the result has a ``history``: a dict of arrays with an element for the start and one for each iteration:
         ``fun``, the loss; ``gradient_norm``, the max norm of the gradient projected into the bounds (SLSQP: of the
@@ -240,7 +242,7 @@ def clear_cache() -> None:
     called_loss.clear()
 
 
-def program_for(fun: Callable[..., Any], parameters: Parameters, jit_compile: bool | None) -> Program:
+def program_for(fun: Callable[..., Any], parameters: Parameters, jit_compile: JitCompile) -> Program:
     """Return the program from the cache, or a new one; an unhashable ``fun`` is compiled each time."""
     key = (fun, parameters.key(), jit_compile)
     try:

@@ -15,7 +15,7 @@ from tfminimize._solve.batch import BatchedArguments, solve_batch
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._trace.dataset_loss import DatasetLoss, split_data
-from tfminimize._trace.user_function import check_context
+from tfminimize._trace.user_function import JitCompile, check_context
 
 __all__ = ["Minimizer"]
 
@@ -43,8 +43,8 @@ class Minimizer:
     bounds, constraints : optional
         As in `tfminimize.minimize`. The ``args`` of a constraint cannot be replaced; to change them between
         solves, let its function read a `tf.Variable`.
-    jit_compile : bool, optional
-        None follows ``fun``: XLA if it is a ``tf.function(jit_compile=True)``. True and False force it.
+    jit_compile : bool or "auto", optional
+        As in `tfminimize.minimize`. With "auto", what one solve has found out serves the next ones.
 
     Raises
     ------
@@ -70,7 +70,7 @@ class Minimizer:
         *,
         bounds: Any = None,
         constraints: Any = (),
-        jit_compile: bool | None = None,
+        jit_compile: JitCompile = None,
     ) -> None:
         check_context()
         parameters = Parameters(x0)

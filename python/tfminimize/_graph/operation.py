@@ -22,7 +22,7 @@ from tfminimize._tf import binding, private
 from tfminimize._tf.xla import is_required
 from tfminimize._trace.dataset_loss import batch_loss
 from tfminimize._trace.flat import join, split
-from tfminimize._trace.user_function import follows_jit
+from tfminimize._trace.user_function import JitCompile, check_jit, follows_jit
 
 __all__ = ["MinimizeResult", "Solve", "minimize", "traced_minimize"]
 
@@ -95,7 +95,7 @@ class Solve:
     constraints: Any = ()
     tol: float | None = None
     options: Mapping[str, Any] | None = None
-    jit_compile: bool | None = None
+    jit_compile: JitCompile = None
     trace: TraceFunction | None = None
     name: str = "minimize"
 
@@ -109,7 +109,7 @@ def minimize(
     constraints: Any = (),
     tol: float | None = None,
     options: Mapping[str, Any] | None = None,
-    jit_compile: bool | None = None,
+    jit_compile: JitCompile = None,
     name: str = "minimize",
 ) -> MinimizeResult:
     """Add an operation that minimises a TensorFlow function to the current graph, or run it at once in eager mode.
@@ -168,6 +168,7 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
         return MinimizeResult(*found[0]), list(found[1])
     if not callable(given.fun):
         raise ValueError(f"fun is {given.fun!r}: give a function that returns the loss.")
+    check_jit(given.jit_compile, "the operation of a graph does not time its functions")
     if is_required():
         raise ValueError(
             "XLA cannot compile a solve inside a function: remove jit_compile=True from the function around it, and "

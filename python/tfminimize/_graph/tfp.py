@@ -14,7 +14,7 @@ from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._problem.parameters import Parameters, as_variable
 from tfminimize._trace.checks import check_connected, dense, scalar
-from tfminimize._trace.user_function import inside_trace, takes
+from tfminimize._trace.user_function import check_jit, inside_trace, takes
 
 __all__ = ["MinimizeTraceableQuantities", "minimize"]
 
@@ -197,6 +197,7 @@ def minimize(
     """
     if not callable(loss_fn):
         raise ValueError(f"loss_fn is {loss_fn!r}: give a function without arguments that returns the loss.")
+    check_jit(jit_compile, "the steps are compiled once, as a part of a graph")
     steps = _number_of_steps(num_steps)
     trace = _trace_function(trace_fn)
     variables = None if trainable_variables is None else _checked(trainable_variables)

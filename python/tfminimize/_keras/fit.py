@@ -25,7 +25,7 @@ from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._tf.warning import warn
 from tfminimize._trace.dataset_loss import split_data
-from tfminimize._trace.user_function import check_context
+from tfminimize._trace.user_function import JitCompile, check_context
 
 __all__ = ["fit"]
 
@@ -58,7 +58,7 @@ def fit(
     sample_weight: Any = None,
     class_weight: Any = None,
     initial_epoch: int = 0,
-    jit_compile: bool | None = None,
+    jit_compile: JitCompile = None,
     state: State | None = None,
 ) -> keras.callbacks.History:
     """Fit a compiled Keras model to all of its data at once, by L-BFGS-B, SLSQP or BFGS.
@@ -87,12 +87,15 @@ def fit(
         As in Keras.
     sample_weight, class_weight, initial_epoch : optional
         As in Keras.
-    jit_compile : bool, optional
-        Whether XLA compiles the model. Default: what ``model.compile(jit_compile=...)`` says; False without it.
+    jit_compile : bool or "auto", optional
+        Whether XLA compiles the model. "auto" times both and goes on with the faster one, as in `tfminimize.minimize`;
+        two fits may then differ in the last bits. Default: True if ``model.compile`` got that, else "auto". A
+        `tfminimize.keras.Model` or ``Sequential`` also remembers False; Keras's own models do not tell it from their
+        default. False if `tf.config.experimental.enable_op_determinism` was called.
     state : State, optional
-        Go on from here, with the same bits as a fit that was not interrupted: ``history.result.state`` of another fit,
-        or what a `tfminimize.Checkpoint` has saved. The present weights do not matter then. Epochs go on from
-        ``initial_epoch`` plus the iterations of the state.
+        Go on from here, with the same bits as a fit that was not interrupted, unless ``jit_compile`` is "auto":
+        ``history.result.state`` of another fit, or what a `tfminimize.Checkpoint` has saved. The present weights do not
+        matter then. Epochs go on from ``initial_epoch`` plus the iterations of the state.
 
     Returns
     -------
@@ -173,7 +176,7 @@ class _Solver:
     """The loss of a model over its data, compiled, and the solver for it."""
 
     def __init__(
-        self, model: keras.Model, data: TrainingData, optimizer: NativeOptimizer, jit_compile: bool | None
+        self, model: keras.Model, data: TrainingData, optimizer: NativeOptimizer, jit_compile: JitCompile
     ) -> None:
         checks.build(model, data)
         checks.check_weights(model)
@@ -186,7 +189,7 @@ class _Solver:
         self._problem = Problem(parameters, optimizer.method, optimizer.bounds, optimizer.constraints)
         self._problem.check_memory(parameters, self._problem.options(self._options, None))
         fun, self._args = split_data(loss, ())
-        self._program = Program(fun, parameters, bool(model.jit_compile) if jit_compile is None else jit_compile)
+        self._program = Program(fun, parameters, private.jit_compile(model) if jit_compile is None else jit_compile)
         trace = self._program.trace(self._program.arguments(self._args), self._problem.packed_constraints)
         self.measured.trace(parameters)
         self.precision = float(np.finfo(trace.dtype).eps)

@@ -14,6 +14,9 @@ __all__ = ["Model", "Sequential"]
 
 _serializable = keras.saving.register_keras_serializable("tfminimize")
 
+_JIT_COMPILE = 6
+"""Its place among the arguments of `keras.Model.compile`, after the optimizer."""
+
 for _kind in NativeOptimizer.__subclasses__():
     _serializable(_kind)
 
@@ -25,8 +28,10 @@ class _Fitted:
         """Configure the model, as in Keras; ``optimizer`` may also be `tfminimize.LBFGSB`, `SLSQP` or `BFGS`."""
         is_native = isinstance(optimizer, NativeOptimizer)
         super().compile(None if is_native else optimizer, *args, **kwargs)  # type: ignore[misc]
+        self._given_jit_compile = kwargs.get("jit_compile", args[_JIT_COMPILE] if len(args) > _JIT_COMPILE else "auto")
         if is_native:
             self.optimizer = optimizer
+            self._compile_config.config["jit_compile"] = self._given_jit_compile  # type: ignore[attr-defined]
             self._compile_config.config["optimizer"] = optimizer  # type: ignore[attr-defined]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

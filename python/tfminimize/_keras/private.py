@@ -13,11 +13,14 @@ import keras
 import tensorflow as tf
 
 from tfminimize._tf.lazy import PrivateModule
+from tfminimize._tf.private import framework_config
+from tfminimize._trace.user_function import JitCompile
 
 __all__ = [
     "arrays_of",
     "batches_of",
     "functional",
+    "jit_compile",
     "layers_of",
     "loss_tracker",
     "print_message",
@@ -36,6 +39,17 @@ _functional = PrivateModule("keras.src.models.functional", "Functional")
 def functional() -> Any:
     """The class of models that are made from inputs and outputs."""
     return _functional.Functional
+
+
+def jit_compile(model: keras.Model) -> JitCompile:
+    """Whether XLA compiles a model: what it was compiled with, else "auto", unless two fits must have the same bits.
+
+    Keras decides its own "auto" in ``compile``, without XLA on a CPU, and does not keep what it was given; a model of
+    `tfminimize` does.
+    """
+    compiles = bool(model.jit_compile)
+    has_decided = compiles or getattr(model, "_given_jit_compile", "auto") is False
+    return compiles if has_decided or framework_config.is_op_determinism_enabled() else "auto"
 
 
 def print_message(message: str) -> None:

@@ -130,7 +130,7 @@ def solve_batch(
             leases.append(program.lease(arguments, problem.packed_constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
-        backend = workspaces[0].backend
+        backend = workspaces[0].present_backend()
         text = "%s: %d problems of %d parameters, backend %s (%s)"
         LOG.info(text, problem.native.name, total, layout.size, backend.name, backend.reason)
         first = len(arguments.data) - len(batched.arrays)
@@ -149,7 +149,7 @@ def solve_batch(
         )
         for workspace in workspaces:
             workspace.check_sharing_once()
-        if leases[0].is_first and workspaces[0].backend.compiles:
+        if leases[0].is_first and workspaces[0].compiles:
             workspaces[0].evaluate()  # perhaps other threads solved all the problems
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
     succeeded, seconds = np.count_nonzero(fields["status"] == 0), time.perf_counter() - begin
@@ -161,14 +161,15 @@ def solve_batch(
     if n_starts > 1:
         x = _keep_best(fields, x, n_starts)
     fields["jac"] = parameters.report_batch(fields["jac"])
+    backend = workspaces[0].present_backend()
     return BatchResult(
         x=parameters.report_batch(x),
         **fields,
         success=fields["status"] == 0,
-        backend=workspaces[0].backend.name,
-        backend_reason=workspaces[0].backend.reason,
+        backend=backend.name,
+        backend_reason=backend.reason,
         timing={
-            "trace": leases[0].trace_seconds,
+            "trace": leases[0].trace_seconds + workspaces[0].taken_trace_seconds(),
             "compile": leases[0].compile_seconds,
             "evaluate": timing.evaluate,
             "solver": timing.solver,

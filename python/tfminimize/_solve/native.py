@@ -155,6 +155,7 @@ def solve(
     # TensorFlow compiles a function when it runs for the first time.
     compiling = timing.first if lease.is_first else 0.0
     source.outcome = status, message, fun, nit, nfev, njev, constr_violation = solver.outcome
+    backend = workspace.present_backend()
     result = OptimizeResult(
         x=parameters.report(workspace.x),
         fun=np.float64(fun),
@@ -164,10 +165,10 @@ def solve(
         status=status,
         success=status == 0,
         message=STOPPED_BY_CALLBACK if user_callback is not None and user_callback.stopped else message,
-        backend=workspace.backend.name,
-        backend_reason=workspace.reason,
+        backend=backend.name,
+        backend_reason=backend.reason,
         timing={
-            "trace": lease.trace_seconds,
+            "trace": lease.trace_seconds + workspace.taken_trace_seconds(),
             "compile": lease.compile_seconds + compiling,
             "evaluate": timing.evaluate - compiling,
             "solver": timing.solver,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.constraints import ConstraintFunction, Constraints, hashable, plain_rows
+from tfminimize._problem.constraints import ConstraintFunction, Constraints, Rows, hashable, plain_rows
 from tfminimize._problem.parameters import Parameters
+from tfminimize._solve.ways import Ways
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
 from tfminimize._trace.dataset_loss import BatchSum, Loss, batch_loss
@@ -16,7 +17,7 @@ from tfminimize._trace.hessian_products import ProductTrace, rows_at_once, weigh
 from tfminimize._trace.objective_graph import Fetches
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import Trace
-from tfminimize._trace.user_function import check_context, follows_jit
+from tfminimize._trace.user_function import JitCompile, check_context, check_jit, follows_jit
 
 __all__ = ["Lease", "Program"]
 
@@ -33,8 +34,9 @@ SMALLEST = 1 << 13
 class _Pool:
     """A trace and the workspaces made for it. Appending to and popping from a list are atomic."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, ways: Ways | None = None) -> None:
         self.trace = trace
+        self.ways = ways
         self.free: list[Workspace] = []
         self.is_fresh = True
         """Whether no solve has used the trace yet."""
@@ -80,16 +82,16 @@ class Program:
     """
 
     def __init__(
-        self, fun: Loss, parameters: Parameters, jit_compile: bool | None, fetches: Fetches | None = None
+        self, fun: Loss, parameters: Parameters, jit_compile: JitCompile, fetches: Fetches | None = None
     ) -> None:
         if not (callable(fun) or isinstance(fun, BatchSum)):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss.")
-        if jit_compile is not None and not isinstance(jit_compile, (bool, np.bool_)):
-            raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, or None to follow the function.")
+        check_jit(jit_compile)
         require()
         self.parameters = parameters
         self._fun = fun
-        self._jit_compile = jit_compile
+        self._is_auto = isinstance(jit_compile, str)
+        self._jit_compile = None if isinstance(jit_compile, str) else jit_compile
         self._fetches = fetches
         self._pools: Recent[_Pool] = Recent(MAX_TRACES)
         self._rows_at_once: Recent[int] = Recent(MAX_TRACES)
@@ -132,15 +134,22 @@ class Program:
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = Workspace(pool.trace, self.parameters, [*arguments.tensors, *more])
+            workspace = Workspace(pool.trace, self.parameters, [*arguments.tensors, *more], pool.ways)
+            if pool.ways is not None:
+                workspace.begin([*arguments.tensors, *more], in_batch=whole)
         else:
             workspace.let_go()
-            workspace.set_arguments([*arguments.data, *more])
+            workspace.begin([*arguments.data, *more], in_batch=whole)
+        self._set_rows(workspace, rows, constraints, products)
+        return Lease(pool, workspace)
+
+    def _set_rows(
+        self, workspace: Workspace, rows: Rows | None, constraints: Constraints | None, products: int
+    ) -> None:
         if constraints is not None and rows is not None:
             workspace.set_rows(rows, constraints.matrix)
         elif products:
             workspace.set_rows(plain_rows(products), np.zeros((0, self.parameters.layout.size)))
-        return Lease(pool, workspace)
 
     def rows_at_once(self, arguments: Arguments) -> int:
         """How many rows of the Hessian to compute at once; see `hessian_products.rows_at_once`."""
@@ -153,13 +162,17 @@ class Program:
         has_x = not self.parameters.variables
 
         def program() -> Program:
-            return Program(weighted_sum(function, has_x, self._jit), self.parameters, self._jit)
+            jit: JitCompile = "auto" if self._is_auto else self._jit
+            return Program(weighted_sum(function, has_x, self._jit), self.parameters, jit)
 
         return self._weighted.get(hashable(function.fun), program)
 
     @property
     def _jit(self) -> bool:
-        return follows_jit(batch_loss(self._fun)) if self._jit_compile is None else bool(self._jit_compile)
+        """Whether XLA compiles what is traced first."""
+        if self._is_auto or self._jit_compile is not None:
+            return bool(self._jit_compile)
+        return follows_jit(batch_loss(self._fun))
 
     def _pool(
         self, arguments: Arguments, constraints: Constraints | None, products: int = 0, whole: bool = False
@@ -167,10 +180,22 @@ class Program:
         whole = bool(products) or (whole and isinstance(self._fun, BatchSum))  # any other function is whole
         key = (arguments.key, None if constraints is None else constraints.key, products, whole)
 
+        kind = ProductTrace if products else Trace
+        given = self._fun, self.parameters, arguments
+        options: dict[str, Any] = {"whole": whole} if products else {"whole": whole, "fetches": self._fetches}
+
         def pool() -> _Pool:
-            given = self._fun, self.parameters, arguments, self._jit_compile, constraints
-            if products:
-                return _Pool(ProductTrace(*given, whole=whole))
-            return _Pool(Trace(*given, whole=whole, fetches=self._fetches))
+            if not self._is_auto:
+                return _Pool(kind(*given, self._jit_compile, constraints, **options))
+            graph = kind(*given, False, constraints, **options)
+            tensors = [*arguments.tensors, *([] if constraints is None else constraints.tensors)]
+
+            def warm_up(trace: Trace) -> None:
+                workspace = Workspace(trace, self.parameters, tensors)
+                rows = None if constraints is None else constraints.rows(trace.shapes)
+                self._set_rows(workspace, rows, constraints, products)
+                workspace.evaluate()
+
+            return _Pool(graph, Ways(graph, lambda: kind.in_steps(*given, True, constraints, **options), warm_up))
 
         return self._pools.get(key, pool)

@@ -34,7 +34,7 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
     count : int
         The number of these evaluations.
     """
-    if not workspace.backend.compiles or seconds < _SHORT * max(count, 1):
+    if not workspace.compiles or seconds < _SHORT * max(count, 1):
         return
     x, gradient = workspace.x.copy(), workspace.gradient.copy()
     again = beside = 0.0

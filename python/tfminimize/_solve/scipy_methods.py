@@ -96,10 +96,11 @@ def solve(
             result[name] = parameters.report(layout.pack(value))
     if lease.is_first:
         warn_if_compiled_anew(lease.workspace, evaluation.seconds, evaluation.count - 1)
-    result.backend, result.backend_reason = lease.workspace.backend.name, lease.workspace.reason + second.reason
+    backend = lease.workspace.present_backend()
+    result.backend, result.backend_reason = backend.name, backend.reason + second.reason
     timers = [evaluation, *second.timers]
     result.timing = {
-        "trace": sum((timer.trace_seconds for timer in timers), 0.0),
+        "trace": sum((timer.trace_seconds + timer.lease.workspace.taken_trace_seconds() for timer in timers), 0.0),
         "compile": sum((timer.compile_seconds for timer in timers), 0.0),
         "evaluate": sum(timer.seconds for timer in timers),
         "solver": seconds - sum(timer.seconds + timer.first_seconds for timer in timers),

@@ -45,8 +45,8 @@ class Watch:
         if maxiter is None and problem.native is NATIVE_METHODS["bfgs"]:
             maxiter = 200 * size
         watch = cls(method, Progress(maxiter, nfev) if progress else None)
-        backend = lease.workspace.backend.name
-        LOG.info("%s: %d parameters, backend %s (%s)", method, size, backend, lease.workspace.reason)
+        backend = lease.workspace.present_backend()
+        LOG.info("%s: %d parameters, backend %s (%s)", method, size, backend.name, backend.reason)
         return watch
 
     @property

@@ -11,13 +11,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
-from tfminimize._problem.layout import Segment
 from tfminimize._problem.parameters import Parameters
-from tfminimize._tf import private
+from tfminimize._solve.bound_trace import BoundTrace
+from tfminimize._solve.ways import Ways
 from tfminimize._tf.binding import _native
-from tfminimize._tf.xla import CompiledProgram
-from tfminimize._trace.stand_ins import destroy, scratch_handle
-from tfminimize._trace.trace import Trace, TracedFunction
+from tfminimize._trace.trace import Backend, Trace
 
 __all__ = ["Workspace"]
 
@@ -28,14 +26,10 @@ Float64 = NDArray[np.float64]
 class Workspace:
     """The memory for one solve at a time, and an objective that evaluates a trace in it.
 
-    In variable use TensorFlow's functions read *scratch variables* and never touch the user's. The buffer of a scratch
-    variable is a segment of x itself, so it moves with x; if that is impossible (see `stand_ins`), the functions assign
-    to it before they read it. Machine code reads x itself, and takes the values that other variables had when the solve
-    began.
+    With several ways to evaluate it, the objective takes the fastest. All are bound to the same memory.
 
     Attributes
     ----------
-    backend : Backend
     x, gradient : ndarray, shape (packed_size,)
         64-byte aligned.
     constraints : ndarray, shape (m,), or None
@@ -47,7 +41,7 @@ class Workspace:
     num_equalities : int
     precision : float
         The rounding unit of the functions' values.
-    objective : _native.FunctionObjective or _native.DataSum
+    objective : _native.FunctionObjective, _native.DataSum or _native.Fastest
     linear : (ndarray, Rows) or None
         A of the linear constraints, and all rows.
     kept_solver : object
@@ -60,9 +54,11 @@ class Workspace:
         Whether the functions also return sums; see `with_sums`.
     """
 
-    def __init__(self, trace: Trace, parameters: Parameters, tensors: Sequence[tf.Tensor]) -> None:
-        self.backend = backend = trace.backend
+    def __init__(
+        self, trace: Trace, parameters: Parameters, data: Sequence[tf.Tensor | Array], ways: Ways | None = None
+    ) -> None:
         self.precision = float(np.finfo(trace.dtype).eps)
+        self._parameters = parameters
         self.layout = layout = parameters.layout
         self.x: Array = _native.aligned_zeros(layout.packed_size)
         self.gradient: Array = _native.aligned_zeros(layout.packed_size)
@@ -70,6 +66,7 @@ class Workspace:
         self.jacobian: Float64 | None = None
         self.offsets: Float64 | None = None
         self.num_equalities = 0
+        self._rows: Sequence[_native.Row] | None = None
         self._rows_key: Hashable = None
         self.linear: tuple[Float64, Rows] | None = None
         self._views = layout.views(self.x)
@@ -78,31 +75,67 @@ class Workspace:
         self.is_checked = False
         self.has_sums = trace.num_sums > 0
         self._has_arrays = bool(trace.fetched)
-        self._batches = trace.batches
-        self._functions = trace.functions
-        self._tensors = list(tensors)
-        self._scratch: dict[int, tf.Tensor] = {}
-        self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
-        components = []
-        for i, segment in enumerate(layout.segments):
-            staging = None
-            if parameters.variables and backend.name == "tfe":
-                device = parameters.variables[i].device
-                self._scratch[i] = scratch_handle(device, segment)
-                weakref.finalize(self, destroy, self._scratch[i]).atexit = False
-                if i not in backend.by_value:
-                    if segment.dtype == "float32":
-                        staging = _native.aligned_zeros(segment.size, "float32")
-                    buffer = self.x[segment.packed] if staging is None else staging
-                    self._shared.append((self._scratch[i], buffer, segment))
-            components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
-        for handle, buffer, segment in self._shared:
-            _share(handle, buffer, segment)
-        self.check_sharing()
         self._bounds: tuple[Float64, Float64] | None = None
-        self.objective = self._objective(trace, components)
-        self.objective.ends_at_deadline = trace.has_loop
-        self._calls_batches = trace.batches is not None
+        self._ways = ways
+        self._in_batch = False
+        self._data = data
+        self._first = BoundTrace(trace, parameters, self.x, data)
+        self._first.check_sharing()
+        self._bound: list[BoundTrace | None] = [self._first]
+        self._used = [self._first]
+        self._fastest = None if ways is None else self._race(ways)
+        self.objective = self._first.objective if self._fastest is None else self._fastest
+
+    def _race(self, ways: Ways) -> _native.Fastest:
+        """An objective that takes the fastest way. It holds nothing of ours: the garbage collector would not see it."""
+        this = weakref.ref(self)
+
+        def attend() -> None:
+            workspace = this()
+            if workspace is not None:
+                workspace.catch_up()
+
+        fastest = _native.Fastest(ways.race, self.precision**0.5, attend)
+        fastest.add(self._first.objective, self._first.position(0))
+        fastest.ends_at_deadline = ways.graph.has_loop
+        return fastest
+
+    def catch_up(self) -> None:
+        """Go on with making other ways, and bind those that have come since. It may be called during a solve."""
+        if self._ways is None or self._fastest is None:
+            return
+        self._ways.attend()
+        for i in range(len(self._bound), len(self._ways.ways)):
+            way = self._ways.ways[i]
+            try:
+                bound = BoundTrace(way.trace, self._parameters, self.x, self._data, way.use_thread_pool)
+                if self._rows is not None:
+                    bound.objective.set_rows(self._rows)
+            except Exception as error:  # it goes on without
+                self._ways.refuse(i, error)
+                self._bound.append(None)
+                self._fastest.add(None)
+            else:
+                self._bound.append(bound)
+                self._used.append(bound)
+                self._fastest.add(bound.objective, bound.position(0))
+            self.is_checked = False
+
+    def begin(self, data: Sequence[tf.Tensor | Array], *, in_batch: bool = False) -> None:
+        """Before a solve, choose the ways that it may need, and `set_arguments`."""
+        self._in_batch = in_batch
+        if self._ways is not None and self._fastest is not None:
+            self.catch_up()
+            needed = self._ways.race.needed(in_batch)
+            self._fastest.use(needed)
+            self._used = [bound for i, bound in enumerate(self._bound) if needed >> i & 1 and bound is not None]
+        self.set_arguments(data)
+
+    def set_arguments(self, data: Sequence[tf.Tensor | Array]) -> None:
+        """From now on, pass these data of ``args``; machine code also gets the present values of variables."""
+        self._data = data
+        for bound in self._used:
+            bound.set_arguments(data)
 
     @property
     def size(self) -> int:
@@ -110,12 +143,22 @@ class Workspace:
         return 2 * self.x.size + (0 if self.jacobian is None else self.jacobian.size)
 
     @property
-    def reason(self) -> str:
-        """Why the functions run in this backend, and how many threads call those of a batch."""
-        if not self._calls_batches:
-            return self.backend.reason
-        count = self.objective.num_threads  # type: ignore[union-attr]
-        return f"{self.backend.reason} in {count} thread{'s' if count > 1 else ''}"
+    def compiles(self) -> bool:
+        """Whether TensorFlow has XLA compile what it evaluates first, or a part of it."""
+        return self._first.backend.compiles
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known which way is the fastest."""
+        return self._ways is None or self._ways.is_settled(self._in_batch)
+
+    def present_backend(self) -> Backend:
+        """How its functions are evaluated now: of several ways, by the one that is the fastest so far."""
+        return self._first.present_backend() if self._ways is None else self._ways.backend(self._in_batch)
+
+    def taken_trace_seconds(self) -> float:
+        """The time that tracing again has taken since the last call."""
+        return 0.0 if self._ways is None else self._ways.taken_trace_seconds()
 
     @property
     def sums(self) -> Float64:
@@ -128,68 +171,6 @@ class Workspace:
             return []
         arrays = self.objective.arrays()  # type: ignore[union-attr]
         return [array if array.ndim else array[()] for array in arrays]
-
-    def _objective(
-        self, trace: Trace, components: Sequence[_native.Component]
-    ) -> _native.FunctionObjective | _native.DataSum:
-        calls = [self._call(function) for function in trace.functions]
-        batches = trace.batches
-        if batches is None:
-            return _native.FunctionObjective(
-                private.context_capsule(),
-                calls,
-                components,
-                num_values=trace.num_values,
-                num_sums=trace.num_sums,
-                loss_dtype=trace.loss_dtype,
-                values_dtype=trace.values_dtype,
-                arrays=list(map(_array, trace.fetched)),
-            )
-        parts = batches.parts
-        each = len(calls) // len(parts)
-        by_part = [calls[i * each : (i + 1) * each] for i in range(len(parts))]
-        return _native.DataSum(
-            private.context_capsule(),
-            batch=by_part[0],
-            last=by_part[1] if batches.rows % batches.size else [],
-            penalty=by_part[-1] if batches.has_penalty else [],
-            components=components,
-            data=self._tensors[: batches.num_tensors],
-            rows=batches.rows,
-            batch_size=batches.size,
-            is_mean=batches.is_mean,
-            num_sums=trace.num_sums,
-        )
-
-    def _call(self, function: TracedFunction) -> _native.Call:
-        """A traced function with its inputs: indices of components, and tensors."""
-        captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
-        tensors: list[tf.Tensor | None] = list(self._tensors)
-        if self._batches is not None:
-            tensors[: self._batches.num_tensors] = [None] * self._batches.num_tensors
-        inputs = [*self.backend.by_value, *tensors, *captured]
-        call = function.call
-        if isinstance(call, CompiledProgram):
-            return _native.XlaCall(call.program, inputs)
-        names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
-        options = {name: getattr(call, name) for name in (*names, "make_error")}
-        return _native.FunctionCall(call.name, inputs, **options)
-
-    def set_arguments(self, data: Sequence[tf.Tensor | Array]) -> None:
-        """From now on, pass these data of ``args``; machine code also gets the present values of variables."""
-        is_machine_code = self.backend.name == "xla"
-        for i, value in enumerate(data):
-            if isinstance(value, np.ndarray):  # its elements may be others than last time
-                self.objective.set_input(self.position(i), value if is_machine_code else tf.constant(value))
-                self._tensors[i] = None
-            elif value is not self._tensors[i]:
-                self.objective.set_input(self.position(i), value)
-                self._tensors[i] = value
-        if is_machine_code:
-            for i, function in enumerate(self._functions):
-                for position, captured in enumerate(function.captured_inputs, self.position(len(data))):
-                    if captured.dtype == tf.resource and id(captured) not in function.handles:
-                        self.objective.set_input(position, private.resource_value(captured), i)
 
     def evaluate(self) -> float:
         """Evaluate the functions and their derivatives at x."""
@@ -217,20 +198,15 @@ class Workspace:
         self.num_equalities = rows.num_equalities
         places = np.flatnonzero(~rows.is_linear)
         columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
-        self.objective.set_rows([_native.Row(*row) for row in zip(*columns, strict=True)])
+        self._rows = [_native.Row(*row) for row in zip(*columns, strict=True)]
+        for bound in self._bound:
+            if bound is not None:
+                bound.objective.set_rows(self._rows)
         return _native.aligned_matrix(len(rows), self.layout.packed_size), np.full(len(rows), np.nan)
 
     def position(self, index: int) -> int:
-        """The position of a tensor of ``args`` among the inputs of the functions."""
-        return len(self.backend.by_value) + index
-
-    def _input(self, captured: tf.Tensor, component: int | None) -> Any:
-        """The input to pass for a captured tensor."""
-        if self.backend.name == "tfe":
-            return captured if component is None else self._scratch.get(component, captured)
-        if component is not None:
-            return component
-        return private.resource_value(captured) if captured.dtype == tf.resource else captured
+        """The position of a tensor of ``args`` among the inputs of the objective."""
+        return self._first.position(index) if self._ways is None else index
 
     def let_go(self) -> None:
         """Have the state of the last solve copied, if anybody may still ask for it."""
@@ -258,39 +234,7 @@ class Workspace:
             self.is_checked = True
 
     def check_sharing(self) -> None:
-        """Raise RuntimeError unless every scratch variable still shares the memory of x.
-
-        TensorFlow does not promise this: some operations move a variable to new memory.
-        """
-        for handle, buffer, segment in self._shared:
-            if segment.size and not _is_shared(handle, buffer, segment):
-                raise RuntimeError(
-                    f"TensorFlow {tf.__version__} has copied the memory given for {segment.name} instead of sharing "
-                    "it: please report this with the loss and the output of `python -m tfminimize info`."
-                )
-
-
-def _array(spec: tf.TensorSpec) -> tuple[int, np.dtype[Any], list[int]]:
-    """How the extension returns a fetched tensor. Machine code is made only if the shape is static."""
-    shape = spec.shape.as_list() if spec.shape.is_fully_defined() else []
-    return spec.dtype.as_datatype_enum, np.dtype(spec.dtype.as_numpy_dtype), shape
-
-
-def _share(handle: tf.Tensor, buffer: Array, segment: Segment) -> None:
-    """Make the buffer's memory the value of a resource."""
-    with tf.init_scope(), tf.device("CPU:0"):
-        tensor = tf.experimental.dlpack.from_dlpack(buffer.reshape(segment.shape).__dlpack__())
-        tf.raw_ops.AssignVariableOp(resource=handle, value=tensor)
-
-
-def _is_shared(handle: tf.Tensor, buffer: Array, segment: Segment) -> bool:
-    kept = buffer[-1]
-    try:
-        for mark in (1.0, 0.0):
-            buffer[-1] = mark
-            value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=segment.dtype).numpy()
-            if np.asarray(value).ravel()[-1] != mark:
-                return False
-        return True
-    finally:
-        buffer[-1] = kept
+        """Raise RuntimeError unless every scratch variable still shares the memory of x."""
+        for bound in self._bound:
+            if bound is not None:
+                bound.check_sharing()

@@ -72,6 +72,8 @@ control_flow_util = PrivateModule("tensorflow.python.ops.control_flow_util", "Gr
 # function, names for resources that nobody shares, the device of functions, eager execution inside of a graph, and
 # whether a function is being traced.
 eager_context = PrivateModule("tensorflow.python.eager.context", "anonymous_name", "context", "eager_mode")
+# Know whether two runs must have the same bits.
+framework_config = PrivateModule("tensorflow.python.framework.config", "is_op_determinism_enabled")
 # The graph of a function from a GraphDef that comes from one.
 func_graph = PrivateModule("tensorflow.python.framework.func_graph", "FuncGraph")
 importer = PrivateModule("tensorflow.python.framework.importer", "import_graph_def_for_function")

@@ -12,7 +12,16 @@ import tensorflow as tf
 from tfminimize._tf import binding, private
 from tfminimize._tf.effects import is_read_only
 
-__all__ = ["COMPILED", "CompiledProgram", "NotCompilable", "NotCompiled", "compile_functions", "is_required", "tried"]
+__all__ = [
+    "COMPILED",
+    "CompiledProgram",
+    "NotCompilable",
+    "NotCompiled",
+    "check_alike",
+    "compile_functions",
+    "is_required",
+    "tried",
+]
 
 COMPILED = "XLA compiled the function to machine code"
 """The reason if XLA compiled it."""
@@ -150,6 +159,20 @@ def _check_effects(concrete: Any) -> None:
             raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps its own state")
 
 
+def check_alike(concrete: Any) -> None:
+    """Refuse a function that does something else, or fails in another way, if XLA compiles it.
+
+    Raises
+    ------
+    NotCompiled
+        With a sentence that gives the reason.
+    """
+    _check_effects(concrete)
+    for node in private.operations(concrete):
+        if node.op in _CHECKS:
+            raise NotCompiled(f"XLA would leave out the check '{node.name}' ({node.op})")
+
+
 def _check_lists(concrete: Any) -> None:
     """Refuse lists that grow: XLA does not have them, and computes wrong values or ends the process."""
     for node in private.operations(concrete):
@@ -157,17 +180,11 @@ def _check_lists(concrete: Any) -> None:
             raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
 
 
-_STATELESS = {
-    "Assert",
-    "Case",
-    "CheckNumerics",
-    "CheckNumericsV2",
-    "If",
-    "Placeholder",
-    "StatefulPartitionedCall",
-    "While",
-}
-"""Operations that count as stateful, but only call functions, or check values, which XLA leaves out."""
+_CHECKS = {"Assert", "CheckNumerics", "CheckNumericsV2"}
+"""Operations that check values, which XLA leaves out."""
+
+_STATELESS = _CHECKS | {"Case", "If", "Placeholder", "StatefulPartitionedCall", "While"}
+"""Operations that count as stateful, but only call functions or check values."""
 
 
 def _keeps_state(op: str) -> bool:

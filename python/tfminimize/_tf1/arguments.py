@@ -13,6 +13,7 @@ from tfminimize._tf.warning import warn
 from tfminimize._tf1.eager import EagerFormulation
 from tfminimize._tf1.formulation import Formulation
 from tfminimize._tf1.graph import GraphFormulation
+from tfminimize._trace.user_function import JitCompile
 
 __all__ = [
     "bounds_by_variable",
@@ -26,9 +27,11 @@ __all__ = [
 _WITHOUT_EFFECT = ("disp", "iprint", "eps")
 
 
-def formulate(loss: Any, variables: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> Formulation:
+def formulate(
+    loss: Any, variables: Any, equalities: Sequence[Any], inequalities: Sequence[Any], jit_compile: JitCompile
+) -> Formulation:
     """A loss with its variables and constraints, in a TensorFlow 1 graph or in TensorFlow 2."""
-    given = loss, variables, equalities, inequalities
+    given = loss, variables, equalities, inequalities, jit_compile
     if isinstance(loss, tf.Variable) or tf.is_tensor(loss):
         graph = None if tf.executing_eagerly() and not tf.is_symbolic_tensor(loss) else getattr(loss, "graph", None)
         if graph is None:

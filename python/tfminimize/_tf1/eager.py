@@ -20,7 +20,7 @@ from tfminimize._tf import private
 from tfminimize._tf.dispatch import effect
 from tfminimize._tf1.functions import FlatFunctions, TracedFunctions, TracedProblem, why_not_fetched
 from tfminimize._trace.recent import Recent
-from tfminimize._trace.user_function import check_context, inside_trace
+from tfminimize._trace.user_function import JitCompile, check_context, inside_trace
 
 __all__ = ["EagerFormulation"]
 
@@ -40,7 +40,12 @@ class EagerFormulation:
     """
 
     def __init__(
-        self, loss: Callable[[], Any], var_list: Any, equalities: Sequence[Any], inequalities: Sequence[Any]
+        self,
+        loss: Callable[[], Any],
+        var_list: Any,
+        equalities: Sequence[Any],
+        inequalities: Sequence[Any],
+        jit_compile: JitCompile = None,
     ) -> None:
         check_context()
         self._loss = loss
@@ -58,7 +63,8 @@ class EagerFormulation:
                 raise ValueError(f"var_list holds {variable!r}, not a variable: give tf.Variable or Keras ones.")
         self.parameters = Parameters(variables, "var_list", may_be_unused=True)
         self.variables = self.parameters.variables
-        self.program = Program(loss, self.parameters, None)
+        self._jit_compile = jit_compile
+        self.program = Program(loss, self.parameters, jit_compile)
         self._traced: Recent[tuple[TracedProblem, Sequence[Any]]] = Recent(1)
         self._fetching: Recent[tuple[Program | str, Sequence[Any]]] = Recent(1)
 
@@ -102,7 +108,7 @@ class EagerFormulation:
             return (
                 f"the fetches have an effect or a state, in operation {operation}, so they are computed once each time"
             )
-        return why_not_fetched(concrete.outputs) or Program(self._loss, self.parameters, None, tensors)
+        return why_not_fetched(concrete.outputs) or Program(self._loss, self.parameters, self._jit_compile, tensors)
 
     def _trace(self, fetches: Sequence[Any]) -> TracedProblem:
         return TracedProblem(

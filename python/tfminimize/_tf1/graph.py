@@ -25,6 +25,7 @@ from tfminimize._tf1.session import SessionFunctions
 from tfminimize._tf1.tensors import GraphTensors, stand_in, variable_op
 from tfminimize._trace.checks import scalar, writes_error
 from tfminimize._trace.recent import Recent
+from tfminimize._trace.user_function import JitCompile
 
 __all__ = ["GraphFormulation"]
 
@@ -34,8 +35,16 @@ Float64 = NDArray[np.float64]
 class GraphFormulation(GraphTensors):
     """A loss and constraints that are tensors of a graph, which is lifted out of its session if possible."""
 
-    def __init__(self, loss: Any, var_list: Any, equalities: Sequence[Any], inequalities: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        loss: Any,
+        var_list: Any,
+        equalities: Sequence[Any],
+        inequalities: Sequence[Any],
+        jit_compile: JitCompile = None,
+    ) -> None:
         super().__init__(loss, var_list, equalities, inequalities)
+        self._jit_compile = jit_compile
         self._lock = threading.RLock()
         self._lifted: dict[Any, list[Lifted]] = {}
         self._not_liftable: dict[Any, str] = {}
@@ -77,7 +86,7 @@ class GraphFormulation(GraphTensors):
                 raise NotLiftable(self._not_liftable[key])
             free = self._lifted.setdefault(key, [])
             try:
-                lifted = free.pop() if free else Lifted(self, key, fed, fetches)
+                lifted = free.pop() if free else Lifted(self, key, fed, fetches, self._jit_compile)
             except NotLiftable as error:
                 self._check_effects({tensor.name for tensor in fed})
                 self._not_liftable[key] = str(error)
@@ -171,7 +180,9 @@ class Lifted:
         The constraints, likewise. Each trace calls them after the loss, which passes on the fed values.
     """
 
-    def __init__(self, formulation: GraphTensors, key: Any, fed: Sequence[Any], fetches: Sequence[Any]) -> None:
+    def __init__(
+        self, formulation: GraphTensors, key: Any, fed: Sequence[Any], fetches: Sequence[Any], jit_compile: JitCompile
+    ) -> None:
         self.key = key
         for fetch in fetches:
             if isinstance(fetch, tf.Operation):
@@ -208,14 +219,15 @@ class Lifted:
 
         self._loss_of_fed = _unconverted(loss_of_fed)
         with private.eagerly():
-            self.program = Program(self._loss_of_fed, formulation.parameters, None)
+            self.program = Program(self._loss_of_fed, formulation.parameters, jit_compile)
+        self._jit_compile = jit_compile
         self.why_not_fetched = why_not_fetched(fetches)
         self._traced: Recent[TracedProblem] = Recent(1)
 
     @functools.cached_property
     def fetching(self) -> Program:
         """The program that computes the fetches too, if they can be fetched."""
-        return Program(self._loss_of_fed, self._formulation.parameters, None, self._fetched)
+        return Program(self._loss_of_fed, self._formulation.parameters, self._jit_compile, self._fetched)
 
     def _fetched(self) -> list[tf.Tensor]:
         return [tf.identity(tensor) for tensor in self._graph.tensors(self._fetches)]

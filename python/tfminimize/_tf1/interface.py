@@ -33,6 +33,7 @@ from tfminimize._tf1.arguments import (
 from tfminimize._tf1.formulation import Run
 from tfminimize._tf1.functions import FlatFunctions
 from tfminimize._tf1.internals import Internals
+from tfminimize._trace.user_function import JitCompile, check_jit
 
 __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
 
@@ -96,6 +97,8 @@ class ExternalOptimizerInterface(Internals):
     array([1., 1.], dtype=float32)
     """
 
+    _jit_compile: JitCompile = None
+
     def __init__(
         self,
         loss: Any,
@@ -111,7 +114,7 @@ class ExternalOptimizerInterface(Internals):
         variables = None if var_list is None else listed(var_list, "var_list")
         if variables is not None and not variables:
             raise ValueError("var_list is empty: give at least one variable, or leave it out.")
-        self._formulation = formulate(loss, variables, *constraints)
+        self._formulation = formulate(loss, variables, *constraints, self._jit_compile)
         self._loss = getattr(self._formulation, "loss", loss)  # the tensor, if it was given by name
         read = [constraint for _, _, constraint in self._formulation.constraints]
         self._equalities, self._inequalities = read[: len(constraints[0])], read[len(constraints[0]) :]
@@ -148,8 +151,8 @@ class ExternalOptimizerInterface(Internals):
         Returns
         -------
         scipy.optimize.OptimizeResult
-            ``x``, the flat vector, and the method's other fields. ``backend`` says what evaluated the loss: ``"tfe"``,
-            a compiled function; or ``"session"``, if the graph cannot be lifted out of its session; then
+            ``x``, the flat vector, and the method's other fields. ``backend`` says what evaluated the loss: ``"tfe"``
+            or ``"xla"``, a compiled function; or ``"session"``, if the graph cannot be lifted out of its session; then
             ``backend_reason`` names the operation that prevents it. ``timing`` is in seconds, as in
             `tfminimize.minimize`.
 
@@ -252,6 +255,8 @@ class ExternalOptimizerInterface(Internals):
         result.backend = functions.backend
         if run.backend_reason is not None:
             result.backend_reason = run.backend_reason
+        elif self._jit_compile:
+            result.backend_reason = "Python asks for each evaluation, so TensorFlow runs the function without XLA"
         result.timing = {
             "trace": functions.trace_seconds,
             "compile": 0.0,
@@ -331,6 +336,9 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     ----------
     loss, var_list, equalities, inequalities, var_to_bounds
         As in `ExternalOptimizerInterface`.
+    jit_compile : bool or "auto", optional
+        As in `tfminimize.minimize`: whether XLA compiles the loss and its gradient, also those of a graph that is
+        lifted. Default: no, unless the loss is a ``tf.function(jit_compile=True)``.
     **optimizer_kwargs
         ``method``, ``options`` and ``tol`` of `scipy.optimize.minimize`. The methods that are not native run in SciPy,
         with second derivatives from TensorFlow where they take them.
@@ -373,6 +381,21 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     """
 
     _DEFAULT_METHOD = "L-BFGS-B"
+
+    def __init__(
+        self,
+        loss: Any,
+        var_list: Any = None,
+        equalities: Any = None,
+        inequalities: Any = None,
+        var_to_bounds: Any = None,
+        *,
+        jit_compile: JitCompile = None,
+        **optimizer_kwargs: Any,
+    ) -> None:
+        check_jit(jit_compile)
+        self._jit_compile = jit_compile
+        super().__init__(loss, var_list, equalities, inequalities, var_to_bounds, **optimizer_kwargs)
 
     def _minimize(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -17,12 +19,13 @@ from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.batches import WHOLE, Batches, Part, cut
 from tfminimize._trace.blocks import why_at_once
 from tfminimize._trace.checks import check_connected, check_writes
+from tfminimize._trace.cost import CONTROL_FLOW
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, batch_loss
 from tfminimize._trace.objective_graph import Fetches, ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
 
-__all__ = ["Backend", "Trace", "TracedFunction"]
+__all__ = ["Backend", "Steps", "Trace", "TracedFunction"]
 
 
 class Backend(NamedTuple):
@@ -52,6 +55,25 @@ class TracedFunction(NamedTuple):
     captured_inputs: list[tf.Tensor]
     handles: dict[int, int]
     """Maps the `id` of a captured handle to the index of the component that replaces it."""
+
+
+Steps = Generator[Callable[[], Any], Any, None]
+"""The steps of making a trace: it yields what can run in another thread, and gets what that returns or raises."""
+
+
+def _take(steps: Steps) -> None:
+    """Take all steps here and now."""
+    try:
+        work = next(steps)
+        while True:
+            try:
+                found = work()
+            except (xla.NotCompiled, xla.NotCompilable) as error:
+                work = steps.throw(error)
+            else:
+                work = steps.send(found)
+    except StopIteration:
+        pass
 
 
 class Trace:
@@ -86,11 +108,17 @@ class Trace:
     functions : list of TracedFunction
         `ObjectiveGraph.derivatives`; unless ``constraints`` is None, `ObjectiveGraph.values` before it. With
         ``batches``, these for each of their parts.
+    traced : sequence of ConcreteFunction
+        What TensorFlow runs.
+    reads_dataset : bool
+        Whether it reads a tf.data.Dataset.
     batches : Batches or None
         How the data are cut, if the functions are those of a batch. They are machine code then.
     has_loop : bool
         Whether TensorFlow, in each function, adds up the batches of a loss over data.
     backend : Backend
+    jit : bool
+        Whether XLA compiles the functions, for us or for TensorFlow.
     shapes : tuple of tuple of int
         The shapes that the constraint functions return.
     num_values : int
@@ -117,6 +145,28 @@ class Trace:
         whole: bool = False,
         fetches: Fetches | None = None,
     ) -> None:
+        _take(self._make(fun, parameters, arguments, jit_compile, constraints, whole=whole))
+
+    @classmethod
+    def in_steps(cls, *args: Any, **kwargs: Any) -> tuple[Trace, Steps]:
+        """A trace for XLA, with the arguments of the constructor, and the steps that make it.
+
+        The last step raises `xla.NotCompilable` if XLA cannot compile it.
+        """
+        trace = cls.__new__(cls)
+        return trace, trace._make(*args, **kwargs, needs_xla=True)
+
+    def _make(
+        self,
+        fun: Loss,
+        parameters: Parameters,
+        arguments: Arguments,
+        jit_compile: bool | None,
+        constraints: Constraints | None,
+        *,
+        whole: bool,
+        needs_xla: bool = False,
+    ) -> Steps:
         begin = time.perf_counter()
         given = Constraints((), parameters) if constraints is None else constraints
         segments = () if parameters.variables else parameters.layout.segments
@@ -148,6 +198,7 @@ class Trace:
 
         jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
         batches, at_once = cut(fun, arguments, parameters.layout.size), ""
+        self._is_cut_for_xla = batches is not None and not whole and not given.functions and fetches is None
         may_be_cut = jit and not whole and not given.functions and fetches is None
         if batches is not None and batches.are_blocks:
             if may_be_cut and isinstance(fun, BatchSum):
@@ -156,10 +207,10 @@ class Trace:
                 batches = None
         made = None
         if may_be_cut and batches is not None:
-            made = _made_by_batch(trace, batches)
+            made = yield from _made_by_batch(trace, batches)
         self.batches = None if made is None else batches
         if made is None:
-            made = _made_at_once(trace, jit)
+            made = yield from _made_at_once(trace, jit, needs_xla)
         elif not len(given.matrix):
             _check_parts(made.graphs, parameters)
         reason = made.reason
@@ -168,13 +219,14 @@ class Trace:
         if batches is not None and self.batches is None and not batches.are_blocks:
             reason += "; TensorFlow's loop adds up the batches"
             reason += ", as there are constraint functions" if made.programs is not None and given.functions else ""
+        self.jit, self.reads_dataset = made.jit, made.graphs[0].reads_dataset
+        self.traced = made.functions if made.programs is None else ()
+        self._parameters = parameters
         self.has_loop = made.programs is None and isinstance(fun, (BatchSum, DatasetLoss))
         if made.programs is None:
             self.functions, self.backend = _for_tensorflow(made.functions, parameters, specs, made.jit, reason)
         else:
-            handles = _components(parameters)
-            self.functions = [TracedFunction(code, code.captured_inputs, handles) for code in made.programs]
-            self.backend = Backend("xla", reason, tuple(range(len(segments))), made.seconds)
+            self._use(made.programs, reason, made.seconds)
         graph = made.graphs[0]
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
@@ -184,6 +236,29 @@ class Trace:
         self.values_dtype = graph.values_dtype
         self.dtype = parameters.layout.least_precise([one.dtype for one in made.graphs])
         self.seconds = time.perf_counter() - begin - self.backend.seconds
+
+    def _use(self, programs: Sequence[xla.CompiledProgram], reason: str, seconds: float) -> None:
+        """Call machine code."""
+        handles = _components(self._parameters)
+        self.functions = [TracedFunction(code, code.captured_inputs, handles) for code in programs]
+        num_segments = 0 if self._parameters.variables else len(self._parameters.layout.segments)
+        self.backend = Backend("xla", reason, tuple(range(num_segments)), seconds)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the same graph would be traced for XLA: there are no loops or branches, and the data are not cut."""
+        operations = [node.op for function in self.traced for node in private.operations(function)]
+        has_flow = not CONTROL_FLOW.isdisjoint(operations) or any(op.startswith("TensorList") for op in operations)
+        return not has_flow and not self._is_cut_for_xla
+
+    def machine_code(self) -> Generator[Callable[[], Any], Any, Trace]:
+        """The same trace as machine code; raises `xla.NotCompiled` or `xla.NotCompilable`."""
+        begin = time.perf_counter()
+        programs = yield functools.partial(xla.compile_functions, self.traced)
+        other = copy.copy(self)
+        other.jit, other.has_loop, other.traced = True, False, ()
+        other._use(programs, xla.COMPILED, time.perf_counter() - begin)
+        return other
 
     @staticmethod
     def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
@@ -209,13 +284,16 @@ class _Made(NamedTuple):
     """How long compiling took."""
 
 
-def _made_by_batch(trace: TracePart, batches: Batches) -> _Made | None:
+Making = Generator[Callable[[], Any], Any, Any]
+
+
+def _made_by_batch(trace: TracePart, batches: Batches) -> Making:
     """Make machine code of each part of a loss over data; None if XLA cannot."""
     parts = [trace(True, part) for part in batches.parts]
     functions = [function for _, of_part in parts for function in of_part]
     begin = time.perf_counter()
     try:
-        programs = xla.compile_functions(functions)
+        programs = yield functools.partial(xla.compile_functions, functions)
     except (xla.NotCompiled, xla.NotCompilable):  # the loss of all data says why
         return None
     graphs = [graph for graph, _ in parts]
@@ -223,7 +301,7 @@ def _made_by_batch(trace: TracePart, batches: Batches) -> _Made | None:
     return _Made(graphs, functions, True, f"{xla.COMPILED}, {calls}", programs, time.perf_counter() - begin)
 
 
-def _made_at_once(trace: TracePart, jit: bool) -> _Made:
+def _made_at_once(trace: TracePart, jit: bool, needs_xla: bool) -> Making:
     """Make the functions of the whole loss."""
     graph, functions = trace(jit)
     if not jit:
@@ -235,10 +313,12 @@ def _made_at_once(trace: TracePart, jit: bool) -> _Made:
         return _Made([graph], functions, True, "a fetch has no static shape, so TensorFlow calls what XLA compiles")
     begin = time.perf_counter()
     try:
-        programs = xla.compile_functions(functions)
+        programs = yield functools.partial(xla.compile_functions, functions)
     except xla.NotCompiled as error:
         return _Made([graph], functions, True, str(error))
     except xla.NotCompilable as error:
+        if needs_xla:
+            raise
         graph, functions = trace(False)
         return _Made([graph], functions, False, str(error))
     return _Made([graph], functions, True, xla.COMPILED, programs, time.perf_counter() - begin)

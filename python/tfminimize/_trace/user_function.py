@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import tensorflow as tf
 
 from tfminimize._tf import private
 
-__all__ = ["check_context", "follows_jit", "inside_trace", "takes"]
+__all__ = ["JitCompile", "check_context", "check_jit", "follows_jit", "inside_trace", "takes"]
+
+JitCompile = bool | Literal["auto"] | None
+"""Whether XLA compiles a function; "auto": if that is faster; None: if the function says so."""
+
+
+def check_jit(jit_compile: Any, why_not_auto: str = "") -> None:
+    """Raise ValueError for anything but a `JitCompile`; also for "auto" if there is a reason why it cannot be."""
+    is_auto = isinstance(jit_compile, str) and jit_compile == "auto"
+    if is_auto and why_not_auto:
+        raise ValueError(f"jit_compile is 'auto', and {why_not_auto}: give True, False or None.")
+    if not (is_auto or jit_compile is None or isinstance(jit_compile, (bool, np.bool_))):
+        auto = "" if why_not_auto else "'auto' for the faster one, "
+        raise ValueError(f"jit_compile is {jit_compile!r}: give True, False, {auto}or None to follow the function.")
 
 
 def follows_jit(fun: Any) -> bool:
