@@ -145,7 +145,7 @@ class Trace:
         whole: bool = False,
         fetches: Fetches | None = None,
     ) -> None:
-        _take(self._make(fun, parameters, arguments, jit_compile, constraints, whole=whole))
+        _take(self._make(fun, parameters, arguments, jit_compile, constraints, whole=whole, fetches=fetches))
 
     @classmethod
     def in_steps(cls, *args: Any, **kwargs: Any) -> tuple[Trace, Steps]:
@@ -165,6 +165,7 @@ class Trace:
         constraints: Constraints | None,
         *,
         whole: bool,
+        fetches: Fetches | None = None,
         needs_xla: bool = False,
     ) -> Steps:
         begin = time.perf_counter()
@@ -246,10 +247,11 @@ class Trace:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the same graph would be traced for XLA: there are no loops or branches, and the data are not cut."""
+        """Whether the same graph would be traced for XLA: no loops or branches, and data that are not cut."""
         operations = [node.op for function in self.traced for node in private.operations(function)]
         has_flow = not CONTROL_FLOW.isdisjoint(operations) or any(op.startswith("TensorList") for op in operations)
-        return not has_flow and not self._is_cut_for_xla
+        are_static = all(one.shape.is_fully_defined() for one in self.fetched)
+        return are_static and not has_flow and not self._is_cut_for_xla
 
     def machine_code(self) -> Generator[Callable[[], Any], Any, Trace]:
         """The same trace as machine code; raises `xla.NotCompiled` or `xla.NotCompilable`."""
