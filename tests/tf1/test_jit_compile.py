@@ -63,9 +63,26 @@ def test_auto_takes_the_faster_way(kind: str) -> None:
     np.testing.assert_allclose(result.x, TARGET, atol=0.1)
 
 
-def test_a_loss_callback_leaves_xla_and_says_so() -> None:
+@pytest.mark.parametrize("jit_compile", [True, "auto"])
+def test_fetches_of_a_loss_callback_come_from_the_same_function(jit_compile: Any) -> None:
     v = tf.Variable(START)
-    interface = tfm.ScipyOptimizerInterface(lambda: tf.reduce_sum((v - TARGET) ** 2), jit_compile=True)
+    interface = tfm.ScipyOptimizerInterface(lambda: tf.reduce_sum((v - TARGET) ** 4), jit_compile=jit_compile)
+    fetched: list[Any] = []
+    fetches = [lambda: tf.reduce_sum(v)]
+    for _ in range(12):
+        v.assign(START)
+        result = interface.minimize(fetches=fetches, loss_callback=fetched.append)
+        program = interface._formulation.fetching(fetches)
+        for pool in program._pools.values():
+            while pool.ways is not None and pool.ways._job is not None and not pool.ways._job.has_ended:
+                time.sleep(0.001)
+    assert result.backend == "xla"
+    np.testing.assert_allclose(fetched[-1], np.sum(result.x), atol=0.2)
+
+
+def test_a_loop_in_python_says_that_it_does_without_xla() -> None:
+    v = tf.Variable(START)
+    interface = tfm.ScipyOptimizerInterface(lambda: tf.reduce_sum((v - TARGET) ** 2), jit_compile=True, method="CG")
     result = interface.minimize(loss_callback=lambda: None)
     assert result.backend == "tfe"
     assert "Python asks for each evaluation" in result.backend_reason
