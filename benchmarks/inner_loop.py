@@ -98,23 +98,21 @@ def measured(n: int, constraint: bool, solver: str, ticks: list[Any], solve: Cal
 
 
 def ours(n: int, constraint: bool) -> Callable[..., Any]:
-    # A constraint's function reads the state of the tick from a variable: its own args cannot change.
-    state = tf.Variable(np.zeros(2))
-    constraints = {"type": "ineq", "fun": lambda u: slack(u, state)} if constraint else ()
+    def constraints(now: Vector) -> Any:
+        return {"type": "ineq", "fun": slack, "args": (now,)} if constraint else ()
+
     solver = tfm.Minimizer(
         cost,
         np.zeros(n),
         (np.zeros(2), np.zeros(())),
         "SLSQP" if constraint else "L-BFGS-B",
         bounds=(-1, 1),
-        constraints=constraints,
+        constraints=constraints(np.zeros(2)),
         jit_compile=True,
     )
 
     def solve(now: Vector, target: Vector) -> tuple[float, int]:
-        if constraint:
-            state.assign(now)
-        result = solver.minimize(args=(now, target))
+        result = solver.minimize(args=(now, target), constraints=constraints(now) if constraint else None)
         return float(result.fun), result.nfev
 
     return solve

@@ -23,6 +23,7 @@ void register_slsqp(py::module_& m);
 void register_solver(py::module_& m);
 void register_tensorflow(py::module_& m);
 void register_threads(py::module_& m);
+void register_vector_objective(py::module_& m);
 void register_xla_call(py::module_& m);
 
 }  // namespace tfminimize::bindings
@@ -45,6 +46,7 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::bindings::register_function_objective(m);
   tfminimize::bindings::register_data_sum(m);
   tfminimize::bindings::register_fastest(m);
+  tfminimize::bindings::register_vector_objective(m);
   tfminimize::bindings::register_drive(m);
   tfminimize::bindings::register_batch(m);
   tfminimize::bindings::register_threads(m);

@@ -1,8 +1,6 @@
 #include "driver/drive.h"
 
-#include <limits>
-
-#include "solvers/bounds.h"
+#include "driver/record.h"
 
 namespace tfminimize {
 namespace {
@@ -79,7 +77,7 @@ class Loop {
   }
 
   Request advance() {
-    const double norm = awaits_start_ ? gradient_norm_of_f() : 0;  // now, as the solver moves x
+    const double norm = awaits_start_ ? gradient_norm_of_f(problem_) : 0;  // now, as the solver moves x
     const Request request = solver_.advance(f_, both_);
     has_extra_ = has_extra_ && request != Request::kEvaluate;
     if (awaits_start_ && request != Request::kDerivatives) {
@@ -120,10 +118,7 @@ class Loop {
       differentiate();
       has_extra_ = true;
     }
-    if (records_) {
-      add_row(has_derivatives() ? solver_.gradient_norm() : std::numeric_limits<double>::quiet_NaN(),
-              solver_.step_norm());
-    }
+    if (records_) add_row(gradient_norm_of(solver_, has_derivatives()), solver_.step_norm());
     if (callbacks_.on_iteration && call_back()) solver_.stop(solvers::StopReason::kCaller);
   }
 
@@ -134,13 +129,8 @@ class Loop {
     return stop;
   }
 
-  double gradient_norm_of_f() const {
-    return solvers::projected_gradient_norm(problem_.x, problem_.gradient, problem_.lower, problem_.upper);
-  }
-
   void add_row(double gradient_norm, double step) {
-    history_->add({solver_.fun(), gradient_norm, step, solver_.nfev(), earlier_ + stopwatch_.seconds_at_mark(),
-                   solver_.constr_violation()});
+    history_->add(row_of(solver_, gradient_norm, step, earlier_ + stopwatch_.seconds_at_mark()));
   }
 
   void note_seconds() {

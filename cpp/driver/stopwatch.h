@@ -19,6 +19,14 @@ struct Timing {
   double first = 0;              ///< In the first evaluation, which may compile the function; part of `evaluate`.
   double solver = 0;             ///< In the solver.
   std::int64_t evaluations = 0;  ///< Of values, of derivatives, or of both at once.
+
+  /// Adds another solve, whose first evaluation counts as any other.
+  Timing& operator+=(const Timing& other) {
+    evaluate += other.evaluate;
+    solver += other.solver;
+    evaluations += other.evaluations;
+    return *this;
+  }
 };
 
 /// Called about every 50 ms, between two evaluations. It may throw to end the solve.

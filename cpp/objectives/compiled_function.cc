@@ -49,6 +49,15 @@ void CompiledFunction::begin_batch(const std::vector<BatchedInput>& inputs) {
   }
 }
 
+void CompiledFunction::set_rows(std::size_t rows) {
+  for (Output& output : outputs_) output.size = output.size / rows_ * rows;
+  rows_ = rows;
+}
+
+void CompiledFunction::pass_rows(const BatchedInput& rows) {
+  throw std::invalid_argument("The function takes no rows of a batch as input " + std::to_string(rows.position) + ".");
+}
+
 const void* CompiledFunction::input_address(Span<const double> x, std::size_t position) {
   if (position >= inputs_.size()) {
     throw std::invalid_argument("There is no input " + std::to_string(position) + ".");

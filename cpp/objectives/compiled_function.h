@@ -74,6 +74,15 @@ class CompiledFunction {
   /// Throws what set_input() would throw.
   void check_input(std::size_t position, const InputTensor& tensor) const;
 
+  /// Lets each result have `rows` times as many elements as it had for one row; only for a function that takes any
+  /// number of rows, and returns as many.
+  void set_rows(std::size_t rows);
+
+  /// Passes these elements, 64-byte aligned, as the input at `position`, until the next call of this. They must stay in
+  /// place; if they change, call this again. The input must be one that only batches have. Throws
+  /// std::invalid_argument if the function has no such inputs.
+  virtual void pass_rows(const BatchedInput& rows);
+
   std::size_t num_outputs() const { return outputs_.size(); }
 
   /// The results of the last run that are arrays, in their order; valid until the next run.
@@ -123,6 +132,7 @@ class CompiledFunction {
   Components& components_;
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
+  std::size_t rows_ = 1;
 };
 
 class CompiledFunction::Call {

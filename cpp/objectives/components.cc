@@ -56,6 +56,14 @@ Components::Components(std::vector<Component> components) {
   }
 }
 
+void Components::set_rows(std::size_t rows) {
+  for (Segment& segment : segments_) {
+    std::int64_t& extent = segment.component.shape.at(0);
+    segment.size = segment.size / static_cast<std::size_t>(extent) * rows;
+    extent = static_cast<std::int64_t>(rows);
+  }
+}
+
 void Components::prepare(std::size_t index) {
   if (index >= segments_.size()) {
     throw std::invalid_argument("An input is component " + std::to_string(index) + ", and there are only " +

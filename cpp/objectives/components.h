@@ -45,6 +45,9 @@ class Components {
   /// The buffer that a float32 component is cast to; empty before prepare().
   const std::shared_ptr<float>& staging(std::size_t index) const { return segments_[index].component.staging; }
 
+  /// From now on each component has so many rows, its first dimension; at most as many as at first, at least 1.
+  void set_rows(std::size_t rows);
+
   /// Must be called before address(index). Throws std::invalid_argument if there is no such component.
   void prepare(std::size_t index);
 

@@ -44,9 +44,12 @@ class ConstraintRows {
     if (required_rows_ > 0) check_rows_of_jacobian(to, components);
   }
 
-  /// Writes the constraints. Result `index` of the call holds the values.
-  void write_constraints(const CompiledFunction::Call& call, std::size_t index, Span<double> c) const {
-    call.read(index, [&](const auto* source) {
+  /// Writes the constraints. Result `index` of the call holds the values; of several problems if there are several, row
+  /// by row.
+  void write_constraints(const CompiledFunction::Call& call, std::size_t index, Span<double> c,
+                         std::size_t problem = 0) const {
+    call.read(index, [&](const auto* first) {
+      const auto* const source = first + problem * num_values_;
       for (const ConstraintRow& row : rows_) {
         c[row.row] = row.sign * static_cast<double>(source[row.source]) + row.offset;
       }
@@ -54,15 +57,15 @@ class ConstraintRows {
   }
 
   /// Writes the Jacobian of the constraints. Result `index` of the call is the Jacobian of the values by component 0;
-  /// the other components follow.
+  /// the other components follow. Each row of these has the rows of all problems, one after the other.
   void write_jacobian(const CompiledFunction::Call& call, std::size_t index, const Components& components,
-                      const Buffers& to) const {
+                      const Buffers& to, std::size_t problem = 0, std::size_t num_problems = 1) const {
     for (std::size_t i = 0; i < components.count(); ++i) {
       const std::size_t size = components.size(i);
       double* const target = to.jacobian.data() + components.offset(i);
       call.read(index + i, [&](const auto* source) {
         for (const ConstraintRow& row : rows_) {
-          const auto* from = source + row.source * size;
+          const auto* from = source + (row.source * num_problems + problem) * size;
           std::transform(from, from + size, target + row.row * to.stride,
                          [sign = row.sign](auto value) { return sign * static_cast<double>(value); });
         }

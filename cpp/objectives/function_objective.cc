@@ -10,9 +10,11 @@ namespace tfminimize {
 namespace {
 
 /// The outputs that both functions begin with.
-std::vector<Output> first_outputs(const FunctionOutputs& outputs) {
-  std::vector<Output> result{{"loss", outputs.loss_dtype, 1}};
-  if (outputs.num_values > 0) result.push_back({"vector of constraints", outputs.values_dtype, outputs.num_values});
+std::vector<Output> first_outputs(const FunctionOutputs& outputs, std::size_t rows) {
+  std::vector<Output> result{{"loss", outputs.loss_dtype, rows}};
+  if (outputs.num_values > 0) {
+    result.push_back({"vector of constraints", outputs.values_dtype, outputs.num_values * rows});
+  }
   return result;
 }
 
@@ -24,11 +26,14 @@ std::vector<Output> with_rest(std::vector<Output> result, const FunctionOutputs&
 }
 
 std::vector<Output> outputs_of_values(const FunctionOutputs& outputs) {
-  return with_rest(first_outputs(outputs), outputs);
+  return with_rest(first_outputs(outputs, 1), outputs);
 }
 
-std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components) {
-  std::vector<Output> result = first_outputs(outputs);
+}  // namespace
+
+std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components,
+                                           std::size_t rows) {
+  std::vector<Output> result = first_outputs(outputs, rows);
   for (std::size_t i = 0; i < components.count(); ++i) {
     result.push_back({"gradient of component " + std::to_string(i), components.dtype(i), components.size(i)});
   }
@@ -43,8 +48,6 @@ std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const
   }
   return with_rest(std::move(result), outputs);
 }
-
-}  // namespace
 
 FunctionObjective::FunctionObjective(std::vector<Component> components, const FunctionOutputs& outputs,
                                      const std::vector<MakeFunction>& make, std::vector<ConstraintRow> rows)

@@ -23,6 +23,10 @@ struct FunctionOutputs {
   std::vector<Output> arrays{};
 };
 
+/// The outputs of the function of derivatives, for `rows` problems that it evaluates together.
+std::vector<Output> outputs_of_derivatives(const FunctionOutputs& outputs, const Components& components,
+                                           std::size_t rows = 1);
+
 /// An objective that calls compiled functions of the components of x:
 ///
 ///     values:       loss, v [k], sums [l], arrays

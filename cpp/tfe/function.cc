@@ -235,13 +235,17 @@ void Function::begin_batch(const std::vector<BatchedInput>& inputs) {
   batch_ = std::move(batch);
 }
 
-void Function::select(std::size_t problem) {
-  for (const auto& [input, usual] : batch_) {
-    // A fresh tensor, see prepare_arguments(). It is a copy, since rows of an array are seldom aligned.
-    TensorHandle handle = copy_memory(api_, input.value(problem), input.bytes, input.shape, input.dtype, status_);
-    replace(input.position, {std::shared_ptr<TFE_TensorHandle>(std::move(handle)), input.dtype, 0});
-  }
+/// Passes a fresh tensor, see prepare_arguments(). It is a copy, since rows of an array are seldom aligned.
+void Function::pass_copy(const BatchedInput& input, const void* value) {
+  TensorHandle handle = copy_memory(api_, value, input.bytes, input.shape, input.dtype, status_);
+  replace(input.position, {std::shared_ptr<TFE_TensorHandle>(std::move(handle)), input.dtype, 0});
 }
+
+void Function::select(std::size_t problem) {
+  for (const auto& [input, usual] : batch_) pass_copy(input, input.value(problem));
+}
+
+void Function::pass_rows(const BatchedInput& rows) { pass_copy(rows, rows.data); }
 
 void Function::end_batch() {
   for (auto& [input, usual] : batch_) replace(input.position, std::move(usual));

@@ -62,6 +62,7 @@ class Function final : public CompiledFunction {
 
   std::vector<HostArray> arrays() override;
   void set_owner(const std::shared_ptr<const void>& owner) override { owner_ = owner; }
+  void pass_rows(const BatchedInput& rows) override;
   void cancel() override;
   void begin_batch(const std::vector<BatchedInput>& inputs) override;
   void select(std::size_t problem) override;
@@ -78,6 +79,7 @@ class Function final : public CompiledFunction {
   void run(Span<const double> x) override;
   void release() override;
 
+  void pass_copy(const BatchedInput& input, const void* value);
   OpDescription describe(const CallOptions& options) const;
   TFE_TensorHandle* handle_at(std::size_t position) const;
   TensorHandle component(std::size_t index, Span<const double> x) const;

@@ -23,6 +23,8 @@ class Function : public CompiledFunction {
 
   const char* way() const override { return "machine_code"; }
 
+  void pass_rows(const BatchedInput& rows) override { call_->set_argument(rows.position, rows.data); }
+
   std::vector<HostArray> arrays() override;
   void begin_batch(const std::vector<BatchedInput>& inputs) override;
   void select(std::size_t problem) override;

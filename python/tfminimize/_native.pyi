@@ -365,6 +365,24 @@ class FunctionObjective(Objective):
     def input_address(self, x: Vector, position: int) -> tuple[int, ...]: ...
 
 @final
+class VectorObjective(Objective):
+    def __init__(
+        self,
+        context: Any,
+        calls: Sequence[Call],
+        components: Sequence[Component],
+        *,
+        capacity: int,
+        sizes: Sequence[int],
+        batched: Sequence[tuple[np.dtype[Any], Sequence[int]]],
+        num_values: int = 0,
+        loss_dtype: str = "float64",
+        values_dtype: str = "float64",
+    ) -> None: ...
+    def set_input(self, position: int, tensor: Any, function: int | None = None) -> None: ...
+    def set_rows(self, rows: Sequence[Row]) -> None: ...
+
+@final
 class DataSum(Objective):
     def __init__(
         self,
@@ -456,6 +474,16 @@ def drive(
 def drive_batch(
     solvers: tuple[Solver, ...],
     objectives: tuple[Objective, ...],
+    x: Matrix,
+    inputs: Sequence[tuple[int, NDArray[Any]]],
+    progress: Callable[[int], object] | None = None,
+    keeps_history: bool | None = None,
+    bounds: tuple[Matrix, Matrix] | None = None,
+    starts: int | None = None,
+) -> tuple[dict[str, Any], Timing]: ...
+def drive_in_step(
+    solvers: tuple[tuple[Solver, ...], ...],
+    objectives: tuple[VectorObjective, ...],
     x: Matrix,
     inputs: Sequence[tuple[int, NDArray[Any]]],
     progress: Callable[[int], object] | None = None,

@@ -16,6 +16,7 @@
 #include "driver/drive.h"
 #include "solvers/lbfgsb/lbfgsb.h"
 #include "solvers/slsqp/slsqp.h"
+#include "tests/driver/batch_arrays.h"
 #include "tests/driver/memory.h"
 #include "tests/driver/thread_ids.h"
 
@@ -72,27 +73,23 @@ struct Desk {
   Quartic objective;
 };
 
-/// A batch with its memory: kProblems problems from the start (i, 1, -1).
-class Batch {
+/// The starts of all problems: (i, 1, -1).
+std::vector<double> starts() {
+  std::vector<double> x;
+  for (std::size_t i = 0; i < kProblems; ++i) {
+    for (const double value : {static_cast<double>(i % 11), 1.0, -1.0}) x.push_back(value);
+  }
+  return x;
+}
+
+/// A batch with its memory.
+class Batch : public testing::BatchArrays {
  public:
-  explicit Batch(std::size_t threads) : desks_(threads) {
-    for (std::size_t i = 0; i < kProblems; ++i) {
-      targets_.push_back(target(i));
-      for (const double value : {static_cast<double>(i % 11), 1.0, -1.0}) x.push_back(value);
-    }
+  explicit Batch(std::size_t threads) : BatchArrays(starts(), kSize), desks_(threads) {
+    for (std::size_t i = 0; i < kProblems; ++i) targets_.push_back(target(i));
   }
 
   BatchOutcome solve(const BatchCallback& callback = {}) {
-    BatchRows rows;
-    rows.x = x;
-    rows.gradient = gradient;
-    rows.fun = fun;
-    rows.constr_violation = violation;
-    rows.nit = nit;
-    rows.nfev = nfev;
-    rows.njev = njev;
-    rows.status = status;
-    rows.message = message;
     std::vector<Worker> workers;
     for (Desk& desk : desks_) workers.push_back({desk.solver, desk.problem, desk.objective});
     BatchedInput input;
@@ -100,20 +97,10 @@ class Batch {
     input.bytes = sizeof(double);
     input.count = kProblems;
     input.data = reinterpret_cast<const std::byte*>(targets_.data());
-    return solve_batch(workers, {input}, rows, callback);
+    return solve_batch(workers, {input}, rows(), callback);
   }
 
   std::list<Desk>& desks() { return desks_; }
-
-  std::vector<double> x;
-  std::vector<double> gradient = std::vector<double>(kProblems * kSize);
-  std::vector<double> fun = std::vector<double>(kProblems);
-  std::vector<double> violation = std::vector<double>(kProblems, 7.0);
-  std::vector<std::int64_t> nit = std::vector<std::int64_t>(kProblems);
-  std::vector<std::int64_t> nfev = nit;
-  std::vector<std::int64_t> njev = nit;
-  std::vector<std::int64_t> status = nit;
-  std::vector<const char*> message = std::vector<const char*>(kProblems);
 
  private:
   std::list<Desk> desks_;

@@ -11,7 +11,8 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._problem.state import State
-from tfminimize._solve.batch import BatchedArguments, solve_batch
+from tfminimize._solve.batch import solve_batch
+from tfminimize._solve.batched_arguments import BatchedArguments
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._trace.dataset_loss import DatasetLoss, split_data
@@ -41,10 +42,12 @@ class Minimizer:
     method : str or callable, default "L-BFGS-B"
         L-BFGS-B, SLSQP and BFGS are native. Any other runs in SciPy, on the compiled function.
     bounds, constraints : optional
-        As in `tfminimize.minimize`. The ``args`` of a constraint cannot be replaced; to change them between
-        solves, let its function read a `tf.Variable`.
+        As in `tfminimize.minimize`. A solve may replace both. Arrays among the ``args`` of constraints are copied.
     jit_compile : bool or "auto", optional
         As in `tfminimize.minimize`. With "auto", what one solve has found out serves the next ones.
+    vectorized : bool, default False
+        Whether ``fun`` takes many problems at once, for `minimize_batch` alone; see there. ``x0`` and ``args`` are
+        those of one problem all the same. The first batch traces the function, since it says what is batched.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Minimizer:
         bounds: Any = None,
         constraints: Any = (),
         jit_compile: JitCompile = None,
+        vectorized: bool = False,
     ) -> None:
         check_context()
         parameters = Parameters(x0)
@@ -82,7 +86,13 @@ class Minimizer:
         fun, args = split_data(fun, args)
         self._program = Program(fun, parameters, jit_compile)
         self.arguments = self._program.arguments(args)
-        self._program.trace(self.arguments, self._problem.packed_constraints)
+        if self._problem.packed_constraints is not None:
+            self._problem.packed_constraints.keep_data()
+        self._vectorized = bool(vectorized)
+        if vectorized:
+            self._check_vectorized()
+        else:
+            self._program.trace(self.arguments, self._problem.packed_constraints)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Minimizer holds a compiled function and cannot be copied or pickled: make a new one.")
@@ -94,6 +104,7 @@ class Minimizer:
         *,
         data: Any = None,
         bounds: Any = None,
+        constraints: Any = None,
         tol: float | None = None,
         callback: Callback | None = None,
         options: Mapping[str, Any] | None = None,
@@ -117,6 +128,10 @@ class Minimizer:
         bounds : optional
             Other bounds for this solve, in the forms of the constructor's, which are the default. Nothing is traced or
             compiled anew.
+        constraints : optional
+            Other constraints for this solve, in the forms of the constructor's, which are the default. The same
+            functions, with ``args`` of the same shapes and dtypes, are not traced anew; limits and A may differ too. A
+            dict that differs in its args alone costs least.
         tol, callback, options, history, state, warm_start, assign_each_iteration, progress : optional
             As in `tfminimize.minimize`.
 
@@ -125,15 +140,19 @@ class Minimizer:
         tfminimize.OptimizeResult
             As in `tfminimize.minimize`. ``timing["trace"]`` is the time that this call spent tracing: usually 0.
         """
+        if self._vectorized:
+            raise ValueError(
+                "this Minimizer has vectorized=True, so its function takes many problems at once: call minimize_batch, "
+                "for one problem with an x0s whose leading dimension is 1."
+            )
         if self._program.parameters.variables:
             self._program.parameters.check_same_variables(x0)
         elif x0 is None:
             x0 = self._x0
         args = self._with_data(self._args if args is None else args, data)
-        problem = self._problem if bounds is None else self._problem.with_bounds(bounds, self._program.parameters)
         return solve(
             self._program,
-            problem,
+            self._problem_with(bounds, constraints),
             x0,
             args,
             tol=tol,
@@ -153,11 +172,14 @@ class Minimizer:
         batched_args: Any = (),
         num_threads: int | None = None,
         *,
+        vectorized: bool | None = None,
         tol: float | None = None,
         options: Mapping[str, Any] | None = None,
         progress: bool = False,
         history: bool = False,
         bounds: Any = None,
+        constraints: Any = None,
+        batched_constraints_args: Any = (),
         n_starts: int = 1,
         seed: int | np.random.Generator | None = None,
     ) -> BatchResult:
@@ -179,10 +201,19 @@ class Minimizer:
             Arrays, tensors or nested structures of them, with a leading dimension of B. ``fun`` is called as
             ``fun(x, *args, *slices)``, for variables as ``fun(*args, *slices)``.
         num_threads : int, optional
-            Default: as many as `tfminimize.get_num_threads` says, at first all cores.
+            Default: as many as `tfminimize.get_num_threads` says, at first all cores; 1 if vectorized.
+        vectorized : bool, optional
+            Whether ``fun`` takes all problems at once: ``x`` and the batched arguments with a leading dimension of any
+            size B, the other arguments as they are; it returns the losses, ``[B]``. Constraint functions return ``[B,
+            ...]``. Row b of a result may depend only on row b of x and of the batched arguments; nobody checks that.
+            Then the solves go in step, and one call evaluates all that are still running, up to 1,024, or as many in
+            each of ``num_threads`` groups. Results are those of one by one, to rounding. XLA compiles ``fun`` for a few
+            sizes; see ``backend_reason``. An exception of ``fun`` belongs to all problems of the call. Default: that of
+            the Minimizer. (If that is False, the constructor has traced ``fun`` for one problem, so use True
+            here for a function that can do both, such as a sum over ``axis=-1``.)
         tol, options : optional
-            As in `tfminimize.minimize`. Constraints are the same for all problems. ``maxtime`` limits the whole batch:
-            a problem whose turn comes too late keeps its start and NaN, and has the status of the limit.
+            As in `tfminimize.minimize`. ``maxtime`` limits the whole batch: a problem whose turn comes too late keeps
+            its start and NaN, and has the status of the limit.
         history : bool
             Whether the result has ``history``, a sequence with a dict for each problem; see `tfminimize.minimize`.
             Seconds count from the start of the batch.
@@ -191,6 +222,13 @@ class Minimizer:
         bounds : optional
             Other bounds than the constructor's: for all problems, in the forms of these; or ``(low, high)`` or Bounds
             with arrays that broadcast to ``[B, n]``, a row for each problem with the n elements of x0 in order.
+        constraints : optional
+            Other constraints than the constructor's, for all problems, as in `minimize`.
+        batched_constraints_args : sequence, optional
+            What ``batched_args`` are for ``fun``, for the constraints: one item for each constraint, in their order, a
+            tuple of arrays with a leading dimension of B, or None. They replace the last ``args`` of a constraint that
+            is a dict. (For a single constraint that is in no list, its tuple alone.) Limits and A are the same for all
+            problems; if they differ, let the function of a dict subtract a limit or multiply by a matrix from its args.
         n_starts : int
             Solve each problem from so many starts, and return the best solution: the lowest loss of those that
             converged, or of all if none did. The first is the given start, the others are drawn uniformly within the
@@ -225,7 +263,26 @@ class Minimizer:
                [5., 6.]])
         >>> batch.success
         array([ True,  True,  True])
+
+        A function of many points at once:
+
+        >>> def far(x, centers):  # [B, 2], [B, 2] -> [B]
+        ...     return tf.reduce_sum((x - centers) ** 2, axis=-1)
+        >>> solver = Minimizer(far, np.zeros(2), args=np.zeros(2), vectorized=True)
+        >>> solver.minimize_batch(batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).x.round(6)
+        array([[1., 2.],
+               [3., 4.],
+               [5., 6.]])
         """
+        if vectorized is None:
+            vectorized = self._vectorized
+        elif vectorized:
+            self._check_vectorized()
+        elif self._vectorized:
+            raise ValueError(
+                "vectorized is False, but the Minimizer was made with vectorized=True: leave it out, or make another "
+                "Minimizer for a function of one problem."
+            )
         batched = BatchedArguments(batched_args)
         if args is None:
             args = batched.replace(self._args)
@@ -233,10 +290,12 @@ class Minimizer:
             x0s = self._x0
         return solve_batch(
             self._program,
-            self._problem,
+            self._problem_with(None, constraints),
             x0s,
             self._with_data(args),
             batched,
+            batched_constraints_args,
+            vectorized=vectorized,
             num_threads=num_threads,
             tol=tol,
             options=options,
@@ -246,6 +305,23 @@ class Minimizer:
             n_starts=n_starts,
             seed=seed,
         )
+
+    def _check_vectorized(self) -> None:
+        """Raise ValueError unless the function can be vectorized."""
+        if self._program.parameters.variables:
+            raise ValueError(
+                "vectorized=True is for a function of x, and x0 is made of variables, which hold one problem: write "
+                "fun(x) and give an array."
+            )
+        if self._loss is not None:
+            raise ValueError("vectorized=True is for a function of x, not for a DatasetLoss: give the function itself.")
+
+    def _problem_with(self, bounds: Any, constraints: Any) -> Problem:
+        """The problem, with other bounds and constraints if they are given."""
+        problem, parameters = self._problem, self._program.parameters
+        if bounds is not None:
+            problem = problem.with_bounds(bounds, parameters)
+        return problem if constraints is None else problem.with_constraints(constraints, parameters)
 
     def _with_data(self, args: Any, data: Any = None) -> Any:
         """The arguments of the loss, after the data if it has them: its own, or others."""

@@ -71,6 +71,13 @@ class Arguments:
         """The data as tensors."""
         return [tf.constant(data) if isinstance(data, np.ndarray) else data for data in self.data]
 
+    def keep_data(self) -> None:
+        """From now on pass the values of now, although the user's arrays may change."""
+        self.data = self.tensors
+        self._args = tf.nest.map_structure(
+            lambda leaf: tf.constant(leaf) if isinstance(leaf, np.ndarray) else leaf, self._args
+        )
+
     @property
     def count(self) -> int:
         """How many ``args`` there are."""

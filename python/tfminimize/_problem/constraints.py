@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
@@ -36,6 +37,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.warning import warn
 
 __all__ = [
+    "SINGLE",
     "ConstraintFunction",
     "Constraints",
     "Limits",
@@ -48,6 +50,9 @@ __all__ = [
     "plain_rows",
     "with_same_sizes",
 ]
+
+SINGLE = "the constraint"
+"""The name in messages of a constraint that is not in a list."""
 
 Float64 = NDArray[np.float64]
 _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a LinearConstraint"
@@ -161,12 +166,12 @@ class Constraints:
         The functions to trace, in the order given.
     matrix : ndarray, shape (number of linear rows, n)
         A of all linear constraints, one below the other.
-    tensors : list of tf.Tensor
-        The data among the ``args`` of the functions.
-    takes_derivatives : bool
-        Whether the method takes derivatives.
+    data : list of tf.Tensor or ndarray
+        The data among the ``args`` of the functions; see `Arguments.data`.
     key : hashable
         Problems with the same key use the same compiled functions; their limits, A and data may differ.
+    takes_derivatives : bool
+        Whether the method takes derivatives.
 
     Examples
     --------
@@ -191,17 +196,54 @@ class Constraints:
                 functions.append(self._add_nonlinear(name, constraint))
             else:
                 self._add_linear(name, constraint)
-        self.functions = tuple(functions)
         matrices = [item.matrix for item in self._items if item.matrix is not None]
         self.matrix: Float64 = np.concatenate(matrices) if matrices else np.zeros((0, self._size))
-        self.tensors = [tensor for function in functions for tensor in function.arguments.tensors]
-        self.key: Hashable = (
-            method == "slsqp",
-            self.takes_derivatives,
-            len(self.matrix) > 0,
-            *((hashable(function.fun), function.arguments.key) for function in functions),
-        )
+        self._set_functions(functions)
         self._rows: dict[Sequence[tuple[int, ...]], Rows] = {}
+
+    @property
+    def tensors(self) -> list[tf.Tensor]:
+        """The data as tensors."""
+        return [tensor for function in self.functions for tensor in function.arguments.tensors]
+
+    def keep_data(self) -> None:
+        """From now on the data are those of now, although the user's arrays may change."""
+        for function in self.functions:
+            function.arguments.keep_data()
+        self._set_functions(self.functions)
+
+    @property
+    def members(self) -> list[tuple[str, ConstraintFunction | None, bool]]:
+        """The name of each constraint, its function if it has one, and whether that takes args."""
+        functions = iter(self.functions)
+        return [
+            (item.name, next(functions) if item.matrix is None else None, isinstance(item.given, Mapping))
+            for item in self._items
+        ]
+
+    def with_args(self, args: Sequence[tuple[Any, ...] | None]) -> Constraints:
+        """The same constraints with other ``args`` for each function; None keeps them."""
+        constraints = copy.copy(self)  # the rows are the same
+        constraints._set_functions(
+            [f if own is None else self._with_args(f, own) for f, own in zip(self.functions, args, strict=True)]
+        )
+        return constraints
+
+    def with_args_of(self, constraints: Any) -> Constraints | None:
+        """The constraints as given, if they are these apart from the ``args`` of dicts; else None.
+
+        It saves checking all constraints anew in each tick of a control loop.
+        """
+        named = _named(constraints)
+        if len(named) != len(self._items):
+            return None
+        args = []
+        for (_, constraint), item, (_, function, _) in zip(named, self._items, self.members, strict=True):
+            if not _is_alike(constraint, item, function):
+                return None
+            if function is not None:
+                args.append(constraint.get("args", ()) if isinstance(constraint, Mapping) else None)
+        return self.with_args(args)
 
     def rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
         """The rows of the solver if the functions return values of these shapes.
@@ -262,10 +304,17 @@ class Constraints:
                 )
         high = 0.0 if constraint["type"].lower() == "eq" else np.inf
         self._items.append(_Constraint(name, np.zeros(()), np.array(high), None, constraint))
-        args = constraint.get("args", ())
-        if not isinstance(args, (tuple, list)):
-            raise ValueError(f"{name} has the args {_shown(args)}: give a tuple, such as (value,).")
-        return self._function(name, constraint["fun"], tuple(args))
+        return self._function(name, constraint["fun"], constraint.get("args", ()))
+
+    def _set_functions(self, functions: Sequence[ConstraintFunction]) -> None:
+        self.functions = tuple(functions)
+        self.data: list[Any] = [data for function in functions for data in function.arguments.data]
+        self.key: Hashable = (
+            self._method == "slsqp",
+            self.takes_derivatives,
+            len(self.matrix) > 0,
+            *((hashable(function.fun), function.arguments.key) for function in functions),
+        )
 
     def _add_nonlinear(self, name: str, constraint: Any) -> ConstraintFunction:
         if constraint.jac not in ("2-point", None):
@@ -315,14 +364,21 @@ class Constraints:
             _limits(item, matrix.shape[:1])  # raises an error if they do not fit
         self._items.append(item)
 
-    def _function(self, name: str, fun: Any, args: tuple[Any, ...]) -> ConstraintFunction:
+    def _function(self, name: str, fun: Any, args: Any) -> ConstraintFunction:
         if not callable(fun):
             raise ValueError(f"{name} has the function {_shown(fun)}: give a function that returns a tensor.")
+        return ConstraintFunction(name, fun, self._arguments(name, args))
+
+    def _with_args(self, function: ConstraintFunction, args: Any) -> ConstraintFunction:
+        return ConstraintFunction(function.name, function.fun, self._arguments(function.name, args))
+
+    def _arguments(self, name: str, args: Any) -> Arguments:
+        if not isinstance(args, (tuple, list)):
+            raise ValueError(f"{name} has the args {_shown(args)}: give a tuple, such as (value,).")
         try:
-            arguments = Arguments(args, self._float_dtype)
+            return Arguments(tuple(args), self._float_dtype)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        return ConstraintFunction(name, fun, arguments)
 
 
 class _Identity:
@@ -361,6 +417,28 @@ def _check_form(name: str, constraint: Any) -> None:
         raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
 
 
+def _is_alike(constraint: Any, item: _Constraint, function: ConstraintFunction | None) -> bool:
+    """Whether a constraint is the one that became ``item`` and ``function``, apart from the args of a dict."""
+    if isinstance(constraint, Mapping):
+        kind = constraint.get("type")
+        return (
+            isinstance(item.given, Mapping)
+            and function is not None
+            and constraint.get("fun") is function.fun
+            and isinstance(kind, str)
+            and kind.lower() == ("eq" if item.high == 0 else "ineq")
+            and constraint.get("jac") is None
+            and constraint.keys() <= {"type", "fun", "args", "jac"}
+        )
+    if constraint is not item.given or scipy.sparse.issparse(getattr(constraint, "A", None)):
+        return False
+    # The user may have changed the arrays in the object.
+    pairs = [(item.low, constraint.lb), (item.high, constraint.ub)]
+    if item.matrix is not None:
+        pairs.append((item.matrix, constraint.A))
+    return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+
 _Part = tuple[NDArray[np.int64], Float64, Float64]
 _NO_ROWS: _Part = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
@@ -371,7 +449,7 @@ def _named(constraints: Any) -> list[tuple[str, Any]]:
         return []
     single = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint, scipy.optimize.Bounds, str)
     if isinstance(constraints, single):
-        return [("the constraint", constraints)]
+        return [(SINGLE, constraints)]
     if not isinstance(constraints, Iterable):
         raise ValueError(f"constraints is {_shown(constraints)}: give {_FORMS}, or a list of them.")
     return [(getattr(c, "name", f"constraints[{i}]"), c) for i, c in enumerate(constraints)]

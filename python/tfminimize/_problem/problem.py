@@ -26,13 +26,19 @@ class Problem:
         self._layout = parameters.layout
         self.method = methods.method_name(method, constraints)
         self.native: NativeMethod | None = None if callable(self.method) else NATIVE_METHODS.get(self.method)
-        methods.check_constraints(self.method, constraints)
         self.packed_constraints: Constraints | None = None
-        if self.method == "slsqp" or has_constraints(constraints):
-            self.packed_constraints = Constraints(constraints, parameters, self.method)
+        self._set_constraints(constraints, parameters)
         self._set_bounds(bounds, parameters)
         self.has_own_bounds = False
         """Whether the bounds are those of one solve only, so that a solver must not be kept for them."""
+
+    def _set_constraints(self, constraints: Any, parameters: Parameters) -> None:
+        methods.check_constraints(self.method, constraints)
+        own = self.packed_constraints
+        packed = None if own is None else own.with_args_of(constraints)
+        if packed is None and (self.method == "slsqp" or has_constraints(constraints)):
+            packed = Constraints(constraints, parameters, self.method)
+        self.packed_constraints = packed
 
     def _set_bounds(self, bounds: Any, parameters: Parameters) -> None:
         packed = as_packed(bounds, parameters)
@@ -45,6 +51,12 @@ class Problem:
         problem = copy.copy(self)
         problem._set_bounds(bounds, parameters)
         problem.has_own_bounds = problem.packed_bounds[0] is not None
+        return problem
+
+    def with_constraints(self, constraints: Any, parameters: Parameters) -> Problem:
+        """The same problem with other constraints, for one solve."""
+        problem = copy.copy(self)
+        problem._set_constraints(list(constraints) if isinstance(constraints, Iterator) else constraints, parameters)
         return problem
 
     def options(self, options: Mapping[str, Any] | None, tol: float | None) -> Mapping[str, Any]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tfminimize._problem.layout import Segment
 from tfminimize._problem.parameters import Parameters
+from tfminimize._solve.inputs import Inputs
 from tfminimize._tf import private
 from tfminimize._tf.binding import _native
-from tfminimize._tf.xla import CompiledProgram
 from tfminimize._trace.stand_ins import destroy, scratch_handle
-from tfminimize._trace.trace import Backend, Trace, TracedFunction
+from tfminimize._trace.trace import Backend, Trace
 
 __all__ = ["BoundTrace"]
 
@@ -58,28 +58,26 @@ class BoundTrace:
     ) -> None:
         self.backend = backend = trace.backend
         self._batches = trace.batches
-        self._functions = trace.functions
-        is_machine_code = backend.name == "xla"
-        self._tensors: list[Any] = [t if is_machine_code else tf.convert_to_tensor(t) for t in tensors]
-        self._use_thread_pool = use_thread_pool
-        self._scratch: dict[int, tf.Tensor] = {}
+        scratch: dict[int, tf.Tensor] = {}
         self._shared: list[tuple[tf.Tensor, Array, Segment]] = []
         components = []
         for i, segment in enumerate(parameters.layout.segments):
             staging = None
             if parameters.variables and backend.name == "tfe":
                 device = parameters.variables[i].device
-                self._scratch[i] = scratch_handle(device, segment)
-                weakref.finalize(self, destroy, self._scratch[i]).atexit = False
+                scratch[i] = scratch_handle(device, segment)
+                weakref.finalize(self, destroy, scratch[i]).atexit = False
                 if i not in backend.by_value:
                     if segment.dtype == "float32":
                         staging = _native.aligned_zeros(segment.size, "float32")
                     buffer = x[segment.packed] if staging is None else staging
-                    self._shared.append((self._scratch[i], buffer, segment))
+                    self._shared.append((scratch[i], buffer, segment))
             components.append(_native.Component(segment.offset, segment.shape, segment.dtype, staging))
         for handle, buffer, segment in self._shared:
             _share(handle, buffer, segment)
-        self.objective = self._objective(trace, components)
+        num_own = 0 if trace.batches is None else trace.batches.num_tensors
+        self._inputs = Inputs(backend, trace.functions, tensors, range(num_own), scratch, use_thread_pool)
+        self.objective = self._objective(trace, components, tensors)
         self.objective.ends_at_deadline = trace.has_loop
 
     def present_backend(self) -> Backend:
@@ -90,9 +88,9 @@ class BoundTrace:
         return self.backend._replace(reason=f"{self.backend.reason} in {count} thread{'s' if count > 1 else ''}")
 
     def _objective(
-        self, trace: Trace, components: Sequence[_native.Component]
+        self, trace: Trace, components: Sequence[_native.Component], tensors: Sequence[tf.Tensor | Array]
     ) -> _native.FunctionObjective | _native.DataSum:
-        calls = [self._call(function) for function in trace.functions]
+        calls = self._inputs.calls()
         batches = trace.batches
         if batches is None:
             return _native.FunctionObjective(
@@ -114,54 +112,20 @@ class BoundTrace:
             last=by_part[1] if batches.rows % batches.size else [],
             penalty=by_part[-1] if batches.has_penalty else [],
             components=components,
-            data=self._tensors[: batches.num_tensors],
+            data=tensors[: batches.num_tensors],
             rows=batches.rows,
             batch_size=batches.size,
             is_mean=batches.is_mean,
             num_sums=trace.num_sums,
         )
 
-    def _call(self, function: TracedFunction) -> _native.Call:
-        """A traced function with its inputs: indices of components, and tensors."""
-        captured = [self._input(tensor, function.handles.get(id(tensor))) for tensor in function.captured_inputs]
-        tensors: list[tf.Tensor | None] = list(self._tensors)
-        if self._batches is not None:
-            tensors[: self._batches.num_tensors] = [None] * self._batches.num_tensors
-        inputs = [*self.backend.by_value, *tensors, *captured]
-        call = function.call
-        if isinstance(call, CompiledProgram):
-            return _native.XlaCall(call.program, inputs, self._use_thread_pool)
-        names = "dispatch", "config_proto", "executor_type", "device", "optimized", "repeatable", "keeps_inputs"
-        options = {name: getattr(call, name) for name in (*names, "make_error")}
-        return _native.FunctionCall(call.name, inputs, **options)
-
     def set_arguments(self, data: Sequence[tf.Tensor | Array]) -> None:
-        """From now on, pass these data of ``args``; machine code also gets the present values of variables."""
-        is_machine_code = self.backend.name == "xla"
-        for i, value in enumerate(data):
-            if isinstance(value, np.ndarray):  # its elements may be others than last time
-                self.objective.set_input(self.position(i), value if is_machine_code else tf.constant(value))
-                self._tensors[i] = None
-            elif value is not self._tensors[i]:
-                self.objective.set_input(self.position(i), value)
-                self._tensors[i] = value
-        if is_machine_code:
-            for i, function in enumerate(self._functions):
-                for position, captured in enumerate(function.captured_inputs, self.position(len(data))):
-                    if captured.dtype == tf.resource and id(captured) not in function.handles:
-                        self.objective.set_input(position, private.resource_value(captured), i)
+        """From now on, pass these data of ``args``; see `Inputs.update`."""
+        self._inputs.update(self.objective, data)
 
     def position(self, index: int) -> int:
         """The position of a tensor of ``args`` among the inputs of the functions."""
-        return len(self.backend.by_value) + index
-
-    def _input(self, captured: tf.Tensor, component: int | None) -> Any:
-        """The input to pass for a captured tensor."""
-        if self.backend.name == "tfe":
-            return captured if component is None else self._scratch.get(component, captured)
-        if component is not None:
-            return component
-        return private.resource_value(captured) if captured.dtype == tf.resource else captured
+        return self._inputs.position(index)
 
     def check_sharing(self) -> None:
         """Raise RuntimeError unless every scratch variable still shares the memory of x.

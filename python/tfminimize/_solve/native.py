@@ -14,6 +14,7 @@ from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._solve.going_on import AT_THE_START, Begin, Circumstances, Source
+from tfminimize._solve.lanes import Lane
 from tfminimize._solve.program import Lease
 from tfminimize._solve.progress import Sight
 from tfminimize._solve.recompilation import warn_if_compiled_anew
@@ -24,7 +25,7 @@ from tfminimize._tf.binding import _native
 __all__ = ["KeptSolver", "make_solver", "solve"]
 
 MAX_DOUBLES_KEPT = 1 << 17
-"""The workspace keeps a solver of up to this many doubles: making one takes as long as a few iterations."""
+"""A workspace keeps a solver of up to this many doubles: making one takes as long as a few iterations."""
 
 Bounds = tuple[Any, Any]
 
@@ -52,9 +53,17 @@ class KeptSolver(NamedTuple):
 
 
 def make_solver(
-    method: NativeMethod, workspace: Workspace, parameters: Parameters, bounds: Bounds, options: Mapping[str, Any]
+    method: NativeMethod,
+    workspace: Workspace | Lane,
+    parameters: Parameters,
+    bounds: Bounds,
+    options: Mapping[str, Any],
+    most_kept: int = MAX_DOUBLES_KEPT,
 ) -> Any:
-    """A solver that starts from the workspace: the last solve's, if its arrays and options are the same."""
+    """A solver that starts from the workspace: the last solve's, if its arrays and options are the same.
+
+    The workspace keeps a solver of up to ``most_kept`` doubles.
+    """
     arrays = workspace.jacobian, workspace.offsets, *bounds
     kept: KeptSolver | None = workspace.kept_solver
     if kept is not None and kept.serves(method, arrays, workspace.num_equalities, options):
@@ -80,7 +89,7 @@ def make_solver(
     )
     num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
     num_doubles = method.num_doubles(parameters.layout.packed_size, num_constraints, options)
-    keeps = num_doubles <= MAX_DOUBLES_KEPT
+    keeps = num_doubles <= most_kept
     workspace.kept_solver = KeptSolver(solver, method, arrays, workspace.num_equalities, options) if keeps else None
     return solver
 

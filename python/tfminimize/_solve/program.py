@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction, Constraints, Rows, hashable, plain_rows
 from tfminimize._problem.parameters import Parameters
+from tfminimize._solve.lanes import VectorPool
 from tfminimize._solve.ways import Ways
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import require
@@ -18,6 +20,7 @@ from tfminimize._trace.objective_graph import Fetches
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.trace import Trace
 from tfminimize._trace.user_function import JitCompile, check_context, check_jit, follows_jit
+from tfminimize._trace.vectorized import VectorTrace
 
 __all__ = ["Lease", "Program"]
 
@@ -94,6 +97,7 @@ class Program:
         self._jit_compile = None if isinstance(jit_compile, str) else jit_compile
         self._fetches = fetches
         self._pools: Recent[_Pool] = Recent(MAX_TRACES)
+        self._vector_pools: Recent[VectorPool] = Recent(MAX_TRACES)
         self._rows_at_once: Recent[int] = Recent(MAX_TRACES)
         self._weighted: Recent[Program] = Recent(MAX_TRACES)
         self._latest: Arguments | None = None
@@ -129,7 +133,6 @@ class Program:
         in its own thread.
         """
         pool = self._pool(arguments, constraints, products, whole)
-        more = [] if constraints is None else constraints.tensors
         rows = None if constraints is None else constraints.rows(pool.trace.shapes)
         try:
             workspace = pool.free.pop()
@@ -139,7 +142,7 @@ class Program:
                 workspace.begin([*arguments.tensors, *more], in_batch=whole)
         else:
             workspace.let_go()
-            workspace.begin([*arguments.data, *more], in_batch=whole)
+            workspace.begin([*arguments.data, *([] if constraints is None else constraints.data)], in_batch=whole)
         self._set_rows(workspace, rows, constraints, products)
         return Lease(pool, workspace)
 
@@ -150,6 +153,20 @@ class Program:
             workspace.set_rows(rows, constraints.matrix)
         elif products:
             workspace.set_rows(plain_rows(products), np.zeros((0, self.parameters.layout.size)))
+
+    def vector_pool(
+        self, arguments: Arguments, constraints: Constraints | None, batched: Sequence[int], capacity: int
+    ) -> VectorPool:
+        """The vectorized functions, if ``batched`` are the places of slices among the data; see `VectorTrace`."""
+        key = (arguments.key, None if constraints is None else constraints.key, *batched)
+
+        def pool() -> VectorPool:
+            fun: Any = self._fun
+            return VectorPool(
+                VectorTrace(fun, self.parameters, arguments, batched, self._jit_compile, constraints, capacity)
+            )
+
+        return self._vector_pools.get(key, pool)
 
     def rows_at_once(self, arguments: Arguments) -> int:
         """How many rows of the Hessian to compute at once; see `hessian_products.rows_at_once`."""

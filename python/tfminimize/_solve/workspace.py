@@ -11,13 +11,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.constraints import Rows
+from tfminimize._problem.layout import Layout
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.bound_trace import BoundTrace
 from tfminimize._solve.ways import Ways
 from tfminimize._tf.binding import _native
 from tfminimize._trace.trace import Backend, Trace
 
-__all__ = ["Workspace"]
+__all__ = ["Workspace", "native_rows", "write_linear_rows"]
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -185,20 +186,14 @@ class Workspace:
             self._rows_key = None
             self.jacobian, self.offsets = self._make_room(rows)
             self._rows_key = rows.key
-        linear = np.flatnonzero(rows.is_linear)
-        signed = rows.sign[linear, None] * matrix[rows.source[linear] - rows.num_values]
-        for s in self.layout.segments:
-            self.jacobian[linear, s.packed] = signed[:, s.flat]
-        self.offsets[linear] = rows.offset[linear]
+        write_linear_rows(rows, matrix, self.layout, self.jacobian, self.offsets)
         self.linear = matrix, rows
 
     def _make_room(self, rows: Rows) -> tuple[Float64, Float64]:
         """Let the functions evaluate the rows that are not linear; return a Jacobian and offsets for all rows."""
         self.constraints = _native.aligned_zeros(len(rows))
         self.num_equalities = rows.num_equalities
-        places = np.flatnonzero(~rows.is_linear)
-        columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
-        self._rows = [_native.Row(*row) for row in zip(*columns, strict=True)]
+        self._rows = native_rows(rows)
         for bound in self._bound:
             if bound is not None:
                 bound.objective.set_rows(self._rows)
@@ -238,3 +233,19 @@ class Workspace:
         for bound in self._bound:
             if bound is not None:
                 bound.check_sharing()
+
+
+def native_rows(rows: Rows) -> list[_native.Row]:
+    """The rows that an objective writes, which are not linear."""
+    places = np.flatnonzero(~rows.is_linear)
+    columns = places.tolist(), rows.source[places].tolist(), rows.sign[places], rows.offset[places]
+    return [_native.Row(*row) for row in zip(*columns, strict=True)]
+
+
+def write_linear_rows(rows: Rows, matrix: Float64, layout: Layout, jacobian: Float64, offsets: Float64) -> None:
+    """Write the linear rows into Jacobians ``[..., m, stride]`` and offsets ``[m]``; ``matrix`` is A of them all."""
+    linear = np.flatnonzero(rows.is_linear)
+    signed = rows.sign[linear, None] * matrix[rows.source[linear] - rows.num_values]
+    for s in layout.segments:
+        jacobian[..., linear, s.packed] = signed[:, s.flat]
+    offsets[linear] = rows.offset[linear]

@@ -240,17 +240,21 @@ def function_device() -> str:
     return name or (f"{context.host_address_space()}/device:GPU:0" if context.num_gpus() else host_device())
 
 
-def check_compilable(concrete: Any) -> None:
-    """Raise ValueError with XLA's reason if it cannot compile a function.
+def check_compilable(concrete: Any, rows: int | None = None) -> None:
+    """Raise ValueError with XLA's reason if it cannot compile a function, with ``rows`` for dimensions that are None.
 
     TensorFlow keeps half a megabyte for each function that is checked.
     """
+    specs = [
+        tf.TensorSpec([rows if extent is None else extent for extent in spec.shape], spec.dtype)
+        for spec in tf.nest.flatten(concrete.structured_input_signature)
+    ]
     # Not experimental_get_compiler_ir(), which draws a number from the user's random sequence to find a device.
     eager_context.context().get_compiler_ir(
         device_name=host_device(),
         platform_name=None,
         function_name=concrete.name,
-        flat_args=tf.nest.flatten(concrete.structured_input_signature),
+        flat_args=specs,
         captured_inputs=concrete.captured_inputs,
         stage="hlo_serialized",
     )

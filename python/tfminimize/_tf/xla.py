@@ -62,13 +62,15 @@ class CompiledProgram(NamedTuple):
     """...the tensors that it captures, except constants. For a variable it takes the value."""
 
 
-def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
+def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list[CompiledProgram]:
     """Compile concrete functions for this processor.
 
     Parameters
     ----------
     functions : sequence of ConcreteFunction
         Traced with ``jit_compile=True``.
+    rows : int, optional
+        The size of the dimensions that are None in the trace.
 
     Raises
     ------
@@ -81,11 +83,11 @@ def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
         xla = binding.xla()
     except (ImportError, NotCompiled) as error:
         for function in functions:
-            _check_with_tensorflow(function)
+            _check_with_tensorflow(function, rows)
         raise NotCompiled(str(error)) from error
     for function in functions:
         _check_lists(function)
-    modules = [_lowered(function, xla) for function in functions]
+    modules = [_lowered(function, xla, rows) for function in functions]
     for function in functions:
         _check_effects(function)
         _check_devices(function)
@@ -97,7 +99,7 @@ def compile_functions(functions: Sequence[Any]) -> list[CompiledProgram]:
     return [CompiledProgram(*pair) for pair in zip(programs, captured, strict=True)]
 
 
-def _lowered(concrete: Any, xla: Any) -> bytes:
+def _lowered(concrete: Any, xla: Any, rows: int | None) -> bytes:
     """The function as a program of XLA."""
     library = concrete.graph.as_graph_def().library
     library.function.append(concrete.function_def)
@@ -105,20 +107,21 @@ def _lowered(concrete: Any, xla: Any) -> bytes:
     inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
     try:
         module: bytes = xla.lower(
-            concrete.name.decode(), library.SerializeToString(), [_argument(tensor, xla) for tensor in inputs]
+            concrete.name.decode(), library.SerializeToString(), [_argument(tensor, xla, rows) for tensor in inputs]
         )
     except RuntimeError as error:
         raise NotCompilable(_refusal(error)) from error
     return module
 
 
-def _argument(tensor: Any, xla: Any) -> Any:
+def _argument(tensor: Any, xla: Any, rows: int | None) -> Any:
     """The description of a function's input for XLA."""
     if tensor.dtype == tf.resource:
         dtype, shape = private.variable_type(tensor)
         return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True)
     constant = tf.make_tensor_proto(tensor).SerializeToString() if _is_size(tensor) else b""
-    return xla.Argument(tensor.dtype.as_datatype_enum, tensor.shape.as_list(), constant=constant)
+    shape = [rows if extent is None else extent for extent in tensor.shape]
+    return xla.Argument(tensor.dtype.as_datatype_enum, shape, constant=constant)
 
 
 def _is_size(tensor: Any) -> bool:
@@ -127,9 +130,9 @@ def _is_size(tensor: Any) -> bool:
     return is_known and tensor.shape.num_elements() < 100
 
 
-def _check_with_tensorflow(concrete: Any) -> None:
+def _check_with_tensorflow(concrete: Any, rows: int | None) -> None:
     try:
-        private.check_compilable(concrete)
+        private.check_compilable(concrete, rows)
     except (ValueError, tf.errors.OpError) as error:
         raise NotCompilable(_refusal(error)) from error
 

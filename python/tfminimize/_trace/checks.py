@@ -14,10 +14,13 @@ from tfminimize._tf.warning import warn
 __all__ = [
     "NotConnectedError",
     "about_datasets",
+    "as_tensor",
+    "check_all_connected",
     "check_connected",
     "check_writes",
     "constraint_values",
     "dense",
+    "losses",
     "scalar",
     "writes_error",
 ]
@@ -30,7 +33,7 @@ def scalar(loss: Any, name: str = "the loss", function: str = "fun") -> tf.Tenso
             f"{function} returned a {type(loss).__name__}: return only {name}, a real scalar tensor; "
             "TensorFlow computes the gradient."
         )
-    loss = _tensor(loss, function, f"{name}, a real scalar tensor")
+    loss = as_tensor(loss, function, f"{name}, a real scalar tensor")
     if loss.dtype not in (tf.float64, tf.float32):
         raise ValueError(f"{name} has dtype {loss.dtype.name}: return a real scalar of dtype float64 or float32.")
     if not loss.shape.is_fully_defined():
@@ -44,8 +47,24 @@ def scalar(loss: Any, name: str = "the loss", function: str = "fun") -> tf.Tenso
     return tf.reshape(loss, [])
 
 
-def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
-    """Return the values of a constraint function as a real tensor of static shape."""
+def losses(value: Any) -> tf.Tensor:
+    """Return the losses of a vectorized function as a vector; they may have more dimensions of size 1."""
+    value = as_tensor(value, "fun", "the losses, a real tensor of shape [B]")
+    if value.dtype not in (tf.float64, tf.float32):
+        raise ValueError(f"the losses have dtype {value.dtype.name}: return float64 or float32.")
+    if not _has_rows(value.shape) or any(extent != 1 for extent in value.shape[1:]):
+        raise ValueError(
+            f"fun returned a tensor of shape {_with_b(value.shape)}, but with vectorized=True it gets x with a leading "
+            "dimension of B, the number of problems, and must return the loss of each, [B]: reduce over all other "
+            "dimensions, for example by tf.reduce_sum(..., axis=-1)."
+        )
+    return tf.reshape(value, [-1])
+
+
+def constraint_values(
+    name: str, fun: Callable[..., Any], args: tuple[Any, ...], *, vectorized: bool = False
+) -> tf.Tensor:
+    """Return the values of a constraint function as a real tensor of static shape, after [B] if vectorized."""
     try:
         value = fun(*args)
     except (AttributeError, NotImplementedError) as error:
@@ -55,7 +74,7 @@ def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...])
             f"{name} has a function for NumPy arrays, but it gets tensors ({error}): write it with TensorFlow, like "
             "tf.reduce_sum(x); or use scipy.optimize.minimize(..., method=tfminimize.scipy.slsqp) for NumPy functions."
         ) from error
-    value = _tensor(value, f"the function of {name}", "the values, a real tensor")
+    value = as_tensor(value, f"the function of {name}", "the values, a real tensor")
     if value.dtype == tf.bool:
         raise ValueError(
             f"the function of {name} returned a comparison (dtype bool): return c(x) itself, which the solver keeps "
@@ -63,7 +82,13 @@ def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...])
         )
     if value.dtype not in (tf.float64, tf.float32):
         raise ValueError(f"{name} has values of dtype {value.dtype.name}: return real ones, float64 or float32.")
-    if not value.shape.is_fully_defined():
+    if vectorized:
+        if not (_has_rows(value.shape) and value.shape[1:].is_fully_defined()):
+            raise ValueError(
+                f"{name} has values of shape {_with_b(value.shape)}, but with vectorized=True its function gets x with "
+                "a leading dimension of B, the number of problems, and must return the values of each, [B, ...]."
+            )
+    elif not value.shape.is_fully_defined():
         raise ValueError(
             f"{name} has values of shape {value.shape}, which is not static: fix it by tf.ensure_shape, or return "
             "equally many values in every call."
@@ -71,7 +96,19 @@ def constraint_values(name: str, fun: Callable[..., Any], args: tuple[Any, ...])
     return value
 
 
-def _tensor(value: Any, function: str, wanted: str) -> tf.Tensor:
+def _has_rows(shape: tf.TensorShape) -> bool:
+    """Whether a shape has a first dimension of unknown size, that of the problems."""
+    return bool(shape.rank) and shape[0] is None
+
+
+def _with_b(shape: tf.TensorShape) -> str:
+    """A shape in a message, with B for the number of problems."""
+    if shape.rank is None:
+        return "that is not known (fix its rank by tf.ensure_shape)"
+    return f"[{', '.join('B' if extent is None else str(extent) for extent in shape)}]"
+
+
+def as_tensor(value: Any, function: str, wanted: str) -> tf.Tensor:
     """Return a function's result as a tensor."""
     if value is None:
         raise ValueError(f"{function} returned None: return {wanted}.")
@@ -120,6 +157,33 @@ def check_connected(
             f"{about_datasets()}",
             UserWarning,
         )
+
+
+def check_all_connected(
+    parameters: Parameters,
+    gradients: Sequence[Any],
+    of_functions: Sequence[tuple[str, tuple[int, ...], Sequence[Any]]],
+    *,
+    has_others: bool,
+) -> None:
+    """Check that each component of x is used, unless there are other constraints, which may use any of them.
+
+    ``of_functions`` has the name of each constraint function, the shape that it returns, and its Jacobian by the
+    components. A gradient, or a part of a Jacobian, is None if there is no dependence.
+    """
+    names = parameters.layout.names
+    for name, shape, parts in of_functions:
+        if 0 not in shape and all(part is None for part in parts):
+            warn(
+                f"{name} does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: its "
+                "derivatives are taken as zero.",
+                UserWarning,
+            )
+    if not has_others:
+        by_source = zip(gradients, *(parts for _, _, parts in of_functions), strict=True)
+        found = [next((part for part in parts if part is not None), None) for parts in by_source]
+        subject = "neither the loss nor a constraint depends" if of_functions else "the loss does not depend"
+        check_connected(found, names, subject, may_be_unused=parameters.may_be_unused)
 
 
 def about_datasets() -> str:

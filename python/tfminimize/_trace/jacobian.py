@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,8 @@ def jacobian(tape: tf.GradientTape, value: tf.Tensor, sources: Sequence[Any]) ->
            [0., 4., 0.]], dtype=float32)
     """
     (rows,) = value.shape.as_list()
-    columns = sum(source.shape.num_elements() for source in sources)
+    sizes = [source.shape.num_elements() for source in sources]
+    columns = math.inf if None in sizes else sum(sizes)
     if rows == 0:
         return [None] * len(sources)
     if rows <= MAX_UNROLLED:

@@ -10,8 +10,7 @@ import tensorflow as tf
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
-from tfminimize._tf.warning import warn
-from tfminimize._trace.checks import check_connected, constraint_values, dense, scalar
+from tfminimize._trace.checks import check_all_connected, check_connected, constraint_values, dense, scalar
 from tfminimize._trace.cost import Cost, cost_of_operations, count_operations
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
 from tfminimize._trace.jacobian import jacobian
@@ -148,9 +147,9 @@ class ObjectiveGraph:
             vectors = self._vectors(sources, constraint_args)
         jacobians = [jacobian(tape, vector, sources) for vector in vectors]
         if gradients and self._part == "whole":
-            self._check_connected(
-                [g if used else None for g, used in zip(gradients, self.uses, strict=True)], jacobians
-            )
+            used = [g if used else None for g, used in zip(gradients, self.uses, strict=True)]
+            of_functions = list(zip([name for name, *_ in self._functions], self.shapes, jacobians, strict=True))
+            check_all_connected(self._parameters, used, of_functions, has_others=self._has_others)
         outputs = [*totals[:1], *self._joined(vectors), *gradients]
         if self._has_values(vectors):
             rows = [(vector.shape[0],) for vector in vectors]
@@ -312,22 +311,6 @@ class ObjectiveGraph:
                 "call: give one constraint for each value."
             )
         return values
-
-    def _check_connected(self, gradients: Sequence[Any], jacobians: Sequence[Sequence[Any]]) -> None:
-        """Check that each component of x is used, unless there are other constraints, which may use any of them."""
-        names = self._parameters.layout.names
-        for (name, *_), shape, parts in zip(self._functions, self.shapes, jacobians, strict=True):
-            if 0 not in shape and all(part is None for part in parts):
-                warn(
-                    f"{name} does not depend on {' or '.join(names)} in a way that TensorFlow can differentiate: its "
-                    "derivatives are taken as zero.",
-                    UserWarning,
-                )
-        if not self._has_others:
-            by_source = zip(gradients, *jacobians, strict=True)
-            found = [next((part for part in parts if part is not None), None) for parts in by_source]
-            subject = "neither the loss nor a constraint depends" if jacobians else "the loss does not depend"
-            check_connected(found, names, subject, may_be_unused=self._parameters.may_be_unused)
 
 
 def _count_python_functions() -> int:

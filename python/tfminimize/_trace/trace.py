@@ -25,7 +25,7 @@ from tfminimize._trace.objective_graph import Fetches, ObjectiveGraph
 from tfminimize._trace.stand_ins import cannot_share, with_assignments
 from tfminimize._trace.user_function import follows_jit
 
-__all__ = ["Backend", "Steps", "Trace", "TracedFunction"]
+__all__ = ["Backend", "Steps", "Trace", "TracedFunction", "for_tensorflow"]
 
 
 class Backend(NamedTuple):
@@ -225,7 +225,7 @@ class Trace:
         self._parameters = parameters
         self.has_loop = made.programs is None and isinstance(fun, (BatchSum, DatasetLoss))
         if made.programs is None:
-            self.functions, self.backend = _for_tensorflow(made.functions, parameters, specs, made.jit, reason)
+            self.functions, self.backend = for_tensorflow(made.functions, parameters, specs, made.jit, reason)
         else:
             self._use(made.programs, reason, made.seconds)
         graph = made.graphs[0]
@@ -337,7 +337,7 @@ def _components(parameters: Parameters) -> dict[int, int]:
     return {id(v.handle): i for i, v in enumerate(parameters.variables)}
 
 
-def _for_tensorflow(
+def for_tensorflow(
     functions: Sequence[Any], parameters: Parameters, specs: list[tf.TensorSpec], jit: bool, reason: str
 ) -> tuple[list[TracedFunction], Backend]:
     """Prepare traced functions for TensorFlow to call, for the reason given."""
