@@ -122,6 +122,7 @@ bench: $(VENV)/.installed
 	$(bin)/python benchmarks/evaluation.py
 	$(bin)/python benchmarks/real_work.py
 	$(bin)/python benchmarks/batch.py
+	$(bin)/python benchmarks/acquisition.py
 	$(bin)/python benchmarks/inner_loop.py
 	$(bin)/python benchmarks/fit.py
 	$(bin)/python benchmarks/fit.py --keras

@@ -43,8 +43,8 @@ class Steps {
       }
       now_ = begin_ + stopwatch.seconds_at_mark();
       is_late_ = stopwatch.is_late();
-      for (std::size_t i = busy_;
-           i-- > 0;) {  // backwards, since the last task moves to the place of one that has ended
+      // Backwards, since the last task moves to the place of one that has ended.
+      for (std::size_t i = busy_; i-- > 0;) {
         if (error) pool_.fail(*tasks_[i].member, tasks_[i].problem, error);
         if ((error || !goes_on(tasks_[i], points[i].f)) && !take(tasks_[i])) std::swap(tasks_[i], tasks_[--busy_]);
       }

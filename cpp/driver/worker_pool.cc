@@ -84,6 +84,8 @@ BatchOutcome WorkerPool::run(std::size_t workers, const Work& work, const std::f
       timing = work(worker);
     } catch (const Stopped&) {
       timing = {};  // nobody reads it
+    } catch (...) {
+      end(std::current_exception());
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     outcome_.timing += timing;
@@ -142,10 +144,16 @@ void WorkerPool::tick(const std::function<void()>& cancel) {
   try {
     if (!stopped_ && callback_) callback_(done_);
   } catch (...) {
-    interrupt_ = std::current_exception();
-    stopped_ = true;
+    end(std::current_exception());
   }
   if (stopped_) cancel();
+}
+
+/// Ends the batch with this exception, unless it ends with another already.
+void WorkerPool::end(const std::exception_ptr& error) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!interrupt_) interrupt_ = error;
+  stopped_ = true;
 }
 
 }  // namespace tfminimize

@@ -24,7 +24,7 @@ class WorkerPool {
   /// Thrown by check(), to end a worker.
   struct Stopped {};
 
-  /// What each thread runs; it returns how it spent its time. It may throw Stopped.
+  /// What each thread runs; it returns how it spent its time. If it throws anything but Stopped, the batch ends.
   using Work = std::function<Timing(std::size_t worker)>;
 
   WorkerPool(const BatchRows& rows, BatchCallback callback);
@@ -32,7 +32,7 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   /// Runs all workers to their end. If the callback throws, `cancel` asks their evaluations to end, again and again,
-  /// and that exception comes through.
+  /// and that exception comes through. So does one of a worker.
   BatchOutcome run(std::size_t workers, const Work& work, const std::function<void()>& cancel);
 
   // For the workers:
@@ -57,6 +57,7 @@ class WorkerPool {
 
   void wait(const std::function<void()>& cancel);
   void tick(const std::function<void()>& cancel);
+  void end(const std::exception_ptr& error);
 
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   const BatchRows rows_;

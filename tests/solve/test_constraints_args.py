@@ -182,6 +182,6 @@ def test_batched_args_that_do_not_fit_are_refused() -> None:
         [(RADII[:3],), ()],
         batched_args=CENTERS,
     )
-    refused("x0s has 2 starts and the batched arguments have 4", [(RADII,), ()], x0s=np.zeros((2, 2)))
+    refused("x0s has 2 starts and batched_constraints_args have 4", [(RADII,), ()], x0s=np.zeros((2, 2)))
     with pytest.raises(ValueError, match="and there are 0 constraints"):
         tfm.Minimizer(distance, np.zeros(2), (CENTERS[0],)).minimize_batch(batched_constraints_args=[(RADII,)])

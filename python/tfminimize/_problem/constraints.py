@@ -235,7 +235,8 @@ class Constraints:
         It saves checking all constraints anew in each tick of a control loop.
         """
         named = _named(constraints)
-        if len(named) != len(self._items):
+        in_list = [name != SINGLE for name, _ in named]
+        if in_list != [item.name != SINGLE for item in self._items]:
             return None
         args = []
         for (_, constraint), item, (_, function, _) in zip(named, self._items, self.members, strict=True):
@@ -432,7 +433,9 @@ def _is_alike(constraint: Any, item: _Constraint, function: ConstraintFunction |
         )
     if constraint is not item.given or scipy.sparse.issparse(getattr(constraint, "A", None)):
         return False
-    # The user may have changed the arrays in the object.
+    # The user may have changed the object.
+    if function is not None and constraint.fun is not function.fun:
+        return False
     pairs = [(item.low, constraint.lb), (item.high, constraint.ub)]
     if item.matrix is not None:
         pairs.append((item.matrix, constraint.A))

@@ -58,7 +58,7 @@ def solve_batch(
     starts, count, are_all = parameters.starts(x0s, n_starts)
     of_constraints = BatchedConstraintsArgs(batched_constraints_args, problem.packed_constraints)
     named = [*batched.named, *of_constraints.named]
-    count = _number_of_problems(count, common_count(named), n_starts)
+    count = _number_of_problems(count, common_count(named), n_starts, "batched_args" if batched.named else _CONSTRAINTS)
     sides = None
     if bounds is not None:
         check_bounds(problem.method, bounds)
@@ -143,8 +143,11 @@ def _keep_best(fields: dict[str, Any], x: Array, n_starts: int) -> Array:
     return kept
 
 
-def _number_of_problems(starts: int | None, slices: int | None, n_starts: int) -> int:
-    """The number of problems, on which both must agree; None agrees with any number."""
+_CONSTRAINTS = "batched_constraints_args"
+
+
+def _number_of_problems(starts: int | None, slices: int | None, n_starts: int, name: str) -> int:
+    """The number of problems, on which starts and slices, called ``name``, must agree; None agrees with any number."""
     if starts is None and slices is None:
         if n_starts > 1:
             return 1
@@ -153,9 +156,7 @@ def _number_of_problems(starts: int | None, slices: int | None, n_starts: int) -
             "give x0s with a leading dimension of the number of problems; for one problem call minimize."
         )
     if starts is not None and slices is not None and starts != slices:
-        raise ValueError(
-            f"x0s has {starts} starts and the batched arguments have {slices} slices: give one for each problem."
-        )
+        raise ValueError(f"x0s has {starts} starts and {name} have {slices} slices: give one for each problem.")
     count = slices if starts is None else starts
     if not count:
         raise ValueError("x0s or batched_args have a leading dimension of 0: give at least one problem.")

@@ -95,18 +95,15 @@ class VectorTrace:
         capacity: int,
     ) -> None:
         begin = time.perf_counter()
-        self._parameters = parameters
-        self._given = Constraints((), parameters) if constraints is None else constraints
-        self._arguments = arguments
-        self._fun = fun
-        data = [*arguments.tensors, *self._given.tensors]
+        given = Constraints((), parameters) if constraints is None else constraints
+        data = [*arguments.tensors, *given.tensors]
         specs = [tf.TensorSpec([None, *s.shape], s.dtype) for s in parameters.layout.segments]
         specs += [tf.TensorSpec([None, *t.shape] if i in batched else t.shape, t.dtype) for i, t in enumerate(data)]
         self._programs: dict[int, TracedFunction] = {}
         self._lock = threading.RLock()
         seconds = 0.0
         jit = follows_jit(fun) if jit_compile is None else jit_compile
-        self._concrete = self._traced(specs, jit)
+        self._concrete = self._traced(fun, parameters, arguments, given, specs, jit)
         reason, is_compiled = "jit_compile is not True, so TensorFlow runs the function", False
         if jit:
             try:
@@ -118,7 +115,7 @@ class VectorTrace:
                 reason = str(error)
             except xla.NotCompilable as error:
                 reason, jit = str(error), False
-                self._concrete = self._traced(specs, jit)
+                self._concrete = self._traced(fun, parameters, arguments, given, specs, jit)
         self.is_padded = jit
         if is_compiled:
             self.backend = Backend("xla", reason, tuple(range(len(parameters.layout.segments))), seconds)
@@ -142,12 +139,20 @@ class VectorTrace:
                     (code,) = xla.compile_functions([self._concrete], size)
                     self._programs[size] = TracedFunction(code, code.captured_inputs, {})
 
-    def _traced(self, specs: Sequence[tf.TensorSpec], jit: bool) -> Any:
-        """The concrete function."""
-        fun = inside_trace(self._fun, jit)
-        functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in self._given.functions]
-        rebuild_args = self._arguments.rebuilder()
-        parameters = self._parameters
+    def _traced(
+        self,
+        fun: Callable[..., Any],
+        parameters: Parameters,
+        arguments: Arguments,
+        constraints: Constraints,
+        specs: Sequence[tf.TensorSpec],
+        jit: bool,
+    ) -> Any:
+        """The concrete function; it sets the shapes and dtypes."""
+        called = inside_trace(fun, jit)
+        functions = [(f.name, inside_trace(f.fun, jit, f.name), f.arguments.rebuilder()) for f in constraints.functions]
+        rebuild_args = arguments.rebuilder()
+        has_others = len(constraints.matrix) > 0
         names = parameters.layout.names
 
         def derivatives(*inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -156,14 +161,14 @@ class VectorTrace:
             x, args = parameters.rebuild(sources), rebuild_args(tensors)
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(sources)
-                loss = losses(fun(x, *args))
+                loss = losses(called(x, *args))
                 shapes.clear()
                 values = [_values(name, f, (x, *rebuild(tensors))) for name, f, rebuild in functions]
                 columns = [tf.reduce_sum(value, 0) for value in values]
             gradients = tape.gradient(loss, sources)
             jacobians = [jacobian(tape, column, sources) for column in columns]
             of_functions = [(name, k, j) for (name, *_), k, j in zip(functions, shapes, jacobians, strict=True)]
-            check_all_connected(parameters, gradients, of_functions, has_others=len(self._given.matrix) > 0)
+            check_all_connected(parameters, gradients, of_functions, has_others=has_others)
             self.loss_dtype = loss.dtype.name
             dtypes = [value.dtype.name for value in values]
             self.values_dtype = "float32" if set(dtypes) == {"float32"} else "float64"
@@ -181,12 +186,12 @@ class VectorTrace:
         def _values(name: str, f: Callable[..., Any], args: tuple[Any, ...]) -> tf.Tensor:
             value = constraint_values(name, f, args, vectorized=True)
             shapes.append(tuple(value.shape.as_list()[1:]))
-            return tf.reshape(value, [-1, math.prod(shapes[-1])])
+            return tf.reshape(value, [tf.shape(value)[0], math.prod(shapes[-1])])
 
         shapes: list[tuple[int, ...]] = []
-        called = tf.function(derivatives, autograph=False, jit_compile=jit or None)
+        function = tf.function(derivatives, autograph=False, jit_compile=jit or None)
         with xla.tried(), private.recording():
-            concrete = called.get_concrete_function(*specs)
+            concrete = function.get_concrete_function(*specs)
         self.shapes = tuple(shapes)
         return concrete
 
