@@ -118,7 +118,9 @@ def test_batch_benchmark_reports_every_solver() -> None:
 def test_acquisition_benchmark_reports_every_solver() -> None:
     report = reported_by("acquisition.py", "--small")
     ours = [(row["solver"], row["backend"]) for row in report if row["solver"].startswith("tfminimize")]
-    ways = ("tfminimize, vectorized", "tfminimize, one by one in threads")
+    ways = tuple(
+        f"tfminimize, {w}" for w in ("vectorized", "vectorized, a group for each core", "one by one in threads")
+    )
     assert ours == [(way, backend) for backend in ("graph", "XLA") for way in ways]
     assert [row["solved"] for row in report if row["solver"].startswith("SciPy")] == [2, 8]
     assert all(row["per_start"] > 0 and 0 <= row["best"] <= 1 for row in report)
