@@ -16,6 +16,7 @@ from tfminimize._solve import native
 from tfminimize._solve.lanes import Lane
 from tfminimize._solve.program import Program
 from tfminimize._solve.recompilation import warn_if_compiled_anew
+from tfminimize._solve.watch import LOG
 from tfminimize._solve.workspace import Workspace
 from tfminimize._tf.binding import _native
 
@@ -63,6 +64,11 @@ class Batch(NamedTuple):
         assert method is not None
         return method
 
+    def announce(self, backend: str, reason: str) -> None:
+        """Log what is about to be solved."""
+        text = "%s: %d problems of %d parameters, backend %s (%s)"
+        LOG.info(text, self.native.name, len(self.x), self.program.parameters.layout.size, backend, reason)
+
     def solver_bounds(self, workspace: Workspace | Lane) -> tuple[Any, Any]:
         """The bounds of one solver: the memory of its own, with those of the first problem, if they differ."""
         if self.bounds is None:
@@ -93,6 +99,8 @@ def in_threads(batch: Batch, progress: Progress | None) -> Solved:
             leases.append(program.lease(batch.arguments, batch.constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
+        backend = workspaces[0].backend
+        batch.announce(backend.name, backend.reason)
 
         def solver(workspace: Workspace) -> Any:
             bounds = batch.solver_bounds(workspace)
@@ -113,7 +121,6 @@ def in_threads(batch: Batch, progress: Progress | None) -> Solved:
         if leases[0].is_first and workspaces[0].backend.compiles:
             workspaces[0].evaluate()  # perhaps other threads solved all the problems
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
-        backend = workspaces[0].backend
         return Solved(fields, timing, backend.name, backend.reason, leases[0].trace_seconds, leases[0].compile_seconds)
 
 
@@ -144,6 +151,8 @@ def in_step(batch: Batch, progress: Progress | None) -> Solved:
                 lanes.set_constraints(constraints, shapes)
             teams.append(lanes)
             compile_seconds += seconds
+        backend = pool.trace.backend
+        batch.announce(backend.name, teams[0].reason)
         most_kept = MOST_DOUBLES_KEPT // members
 
         def solver(lane: Lane) -> Any:
@@ -160,7 +169,6 @@ def in_step(batch: Batch, progress: Progress | None) -> Solved:
             batch.bounds,
             batch.n_starts,
         )
-        backend = pool.trace.backend
         return Solved(
             fields,
             timing,
