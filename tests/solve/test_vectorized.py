@@ -275,6 +275,8 @@ def test_what_cannot_be_vectorized_is_refused() -> None:
         tfm.Minimizer(lambda: tf.reduce_sum(variable**2), variable, vectorized=True)
     with pytest.raises(ValueError, match="not for a DatasetLoss"):
         tfm.Minimizer(tfm.DatasetLoss(valley, np.zeros((4, N))), np.zeros(N), vectorized=True)
+    with pytest.raises(ValueError, match="jit_compile is 'auto', and vectorized=True"):
+        solver(True, jit_compile="auto")
     minimizer = solver(True)
     with pytest.raises(ValueError, match="call minimize_batch"):
         minimizer.minimize()

@@ -89,6 +89,7 @@ class Minimizer:
         if self._problem.packed_constraints is not None:
             self._problem.packed_constraints.keep_data()
         self._vectorized = bool(vectorized)
+        self._is_auto = isinstance(jit_compile, str)
         if vectorized:
             self._check_vectorized()
         else:
@@ -315,6 +316,8 @@ class Minimizer:
             )
         if self._loss is not None:
             raise ValueError("vectorized=True is for a function of x, not for a DatasetLoss: give the function itself.")
+        if self._is_auto:
+            raise ValueError("jit_compile is 'auto', and vectorized=True cannot choose yet: give True, False or None.")
 
     def _problem_with(self, bounds: Any, constraints: Any) -> Problem:
         """The problem, with other bounds and constraints if they are given."""

@@ -99,7 +99,7 @@ def in_threads(batch: Batch, progress: Progress | None) -> Solved:
             leases.append(program.lease(batch.arguments, batch.constraints, whole=True))
             stack.callback(leases[-1].release)
         workspaces = [lease.workspace for lease in leases]
-        backend = workspaces[0].backend
+        backend = workspaces[0].present_backend()
         batch.announce(backend.name, backend.reason)
 
         def solver(workspace: Workspace) -> Any:
@@ -118,10 +118,12 @@ def in_threads(batch: Batch, progress: Progress | None) -> Solved:
         )
         for workspace in workspaces:
             workspace.check_sharing_once()
-        if leases[0].is_first and workspaces[0].backend.compiles:
+        if leases[0].is_first and workspaces[0].compiles:
             workspaces[0].evaluate()  # perhaps other threads solved all the problems
             warn_if_compiled_anew(workspaces[0], timing.evaluate, int(fields["nfev"].sum()) - 1)
-        return Solved(fields, timing, backend.name, backend.reason, leases[0].trace_seconds, leases[0].compile_seconds)
+        backend = workspaces[0].present_backend()
+        trace_seconds = leases[0].trace_seconds + workspaces[0].taken_trace_seconds()
+        return Solved(fields, timing, backend.name, backend.reason, trace_seconds, leases[0].compile_seconds)
 
 
 def in_step(batch: Batch, progress: Progress | None) -> Solved:

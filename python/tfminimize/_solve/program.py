@@ -137,9 +137,10 @@ class Program:
         try:
             workspace = pool.free.pop()
         except IndexError:
-            workspace = Workspace(pool.trace, self.parameters, [*arguments.tensors, *more], pool.ways)
+            tensors = [*arguments.tensors, *([] if constraints is None else constraints.tensors)]
+            workspace = Workspace(pool.trace, self.parameters, tensors, pool.ways)
             if pool.ways is not None:
-                workspace.begin([*arguments.tensors, *more], in_batch=whole)
+                workspace.begin(tensors, in_batch=whole)
         else:
             workspace.let_go()
             workspace.begin([*arguments.data, *([] if constraints is None else constraints.data)], in_batch=whole)
