@@ -48,9 +48,9 @@ void check(const std::vector<PySolver*>& solvers, const PyObjective& objective, 
   }
 }
 
-/// Handles signals, and tells Python how many problems are done.
-BatchCallback callback_of(const Progress& progress) {
-  return [&progress](std::size_t done) {
+/// Handles signals, lets the objectives do what waits for the GIL, and tells Python how many problems are done.
+BatchCallback callback_of(const std::vector<PyObjective*>& objectives, const Progress& progress) {
+  return [&objectives, &progress](std::size_t done) {
     poll_signals();
     const GilHeld gil;
     for (PyObjective* objective : objectives) objective->attend();
@@ -113,13 +113,15 @@ py::tuple drive_batch(const py::tuple& solver_tuple, const py::tuple& objective_
                       const Bounds& bounds, std::optional<std::size_t> starts) {
   std::vector<std::vector<PySolver*>> solvers;
   for (PySolver* solver : pointers<PySolver>(solver_tuple, "solvers")) solvers.push_back({solver});
-  const Desks desks(solvers, pointers<PyObjective>(objective_tuple, "objectives"));
+  const std::vector<PyObjective*> objectives = pointers<PyObjective>(objective_tuple, "objectives");
+  const Desks desks(solvers, objectives);
   BatchMemory memory(arguments_of(x, inputs, keeps_history, bounds, starts), desks.first().x.size(),
                      desks.first().constraints.size());
   std::vector<Worker> workers;
   for (const std::vector<Worker>& one : desks.workers(memory)) workers.push_back(one.front());
   BatchOutcome outcome;
-  without_gil([&] { outcome = solve_batch(workers, memory.inputs(), memory.rows(), callback_of(progress)); });
+  without_gil(
+      [&] { outcome = solve_batch(workers, memory.inputs(), memory.rows(), callback_of(objectives, progress)); });
   return py::make_tuple(memory.to_python(outcome), outcome.timing);
 }
 
@@ -128,7 +130,8 @@ py::tuple drive_in_step(const py::tuple& solver_tuples, const py::tuple& objecti
                         const Bounds& bounds, std::optional<std::size_t> starts) {
   std::vector<std::vector<PySolver*>> solvers;
   for (const py::handle team : solver_tuples) solvers.push_back(pointers<PySolver>(team.cast<py::tuple>(), "solvers"));
-  const Desks desks(solvers, pointers<PyObjective>(objective_tuple, "objectives"));
+  const std::vector<PyObjective*> objectives = pointers<PyObjective>(objective_tuple, "objectives");
+  const Desks desks(solvers, objectives);
   BatchMemory memory(arguments_of(x, inputs, keeps_history, bounds, starts), desks.first().x.size(),
                      desks.first().constraints.size());
   std::vector<Team> teams;
@@ -142,7 +145,8 @@ py::tuple drive_in_step(const py::tuple& solver_tuples, const py::tuple& objecti
     teams.push_back({std::move(workers), *objective});
   }
   BatchOutcome outcome;
-  without_gil([&] { outcome = solve_in_step(teams, memory.inputs(), memory.rows(), callback_of(progress)); });
+  without_gil(
+      [&] { outcome = solve_in_step(teams, memory.inputs(), memory.rows(), callback_of(objectives, progress)); });
   return py::make_tuple(memory.to_python(outcome), outcome.timing);
 }
 
