@@ -5,9 +5,10 @@ about half of them active at the minimum, and bounds; or only bounds, about a th
 
 The first table counts only the time inside the solvers, without the function and the constraints. The runs take turns,
 and the figures are medians. SciPy's linear algebra is limited to one thread (--blas-threads 0 leaves it as it is
-installed). The second table measures how much a new process grows during a solve. The last table has the whole solve of
-the old `ScipyOptimizerInterface`'s example with constraints and two variables, with SciPy on `tf.function`s, as users
-write it.
+installed). The second table bends n/2 to 2n rows: with Ax - 0.15·W(x∘x) >= b, their normals change from one iteration
+to the next, and no factors of theirs can be kept ("cold"); with Ax >= b they can ("warm"). The third table measures how
+much a new process grows during a solve. The last table has the whole solve of the old `ScipyOptimizerInterface`'s
+example with constraints and two variables, with SciPy on `tf.function`s, as users write it.
 
     python benchmarks/slsqp.py [--small] [--json]
 """
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -44,14 +45,21 @@ class Problem:
     matrix: Vector
     right_side: Vector
     bounds: scipy.optimize.Bounds
+    bend: Vector | None = None
+    """W, or None for linear constraints."""
 
     @staticmethod
-    def with_rows(n: int) -> Problem:
-        """Make a problem whose rows meet at a random point, with bounds far away."""
+    def with_rows(n: int, rows: int | None = None, bent: bool = False) -> Problem:
+        """Make a problem whose first n/2 rows meet at a random point, with bounds far away."""
         generator = np.random.default_rng(1)
-        matrix = generator.standard_normal((n // 2, n)) / np.sqrt(n)
-        right_side = matrix @ generator.uniform(-1, 1, n)
-        return Problem(n, matrix, right_side, scipy.optimize.Bounds(np.full(n, -2.0), np.full(n, 2.0)))
+        m = n // 2 if rows is None else rows
+        matrix = generator.standard_normal((m, n)) / np.sqrt(n)
+        point = generator.uniform(-1, 1, n)
+        slack = np.where(np.arange(m) < n // 2, 0, generator.uniform(0, 1, m))
+        bend = 0.3 * generator.standard_normal((m, n)) / np.sqrt(n) if bent else None
+        far = scipy.optimize.Bounds(np.full(n, -2.0), np.full(n, 2.0))
+        problem = Problem(n, matrix, np.zeros(m), far, bend)
+        return replace(problem, right_side=problem.values(point) - slack)
 
     @staticmethod
     def with_bounds(n: int) -> Problem:
@@ -59,9 +67,17 @@ class Problem:
         lower = generator.uniform(-1, 0.5, n)
         return Problem(n, np.empty((0, n)), np.empty(0), scipy.optimize.Bounds(lower, lower + 1))
 
+    def values(self, x: Vector) -> Vector:
+        """Compute the constraints, which are not negative where they hold."""
+        linear = self.matrix @ x - self.right_side
+        return linear if self.bend is None else linear - self.bend @ x**2 / 2
+
+    def jacobian(self, x: Vector) -> Vector:
+        return self.matrix if self.bend is None else self.matrix - self.bend * x
+
     def solve(self, method: Any, maxiter: int = 1000) -> OptimizeResult:
         weights = np.linspace(1, 10, self.n)
-        constraint = {"type": "ineq", "fun": lambda x: self.matrix @ x - self.right_side, "jac": lambda x: self.matrix}
+        constraint = {"type": "ineq", "fun": self.values, "jac": self.jacobian}
         return scipy.optimize.minimize(
             lambda x: float(x @ (weights * x) / 2 + (x**4).sum() / 4),
             np.ones(self.n),
@@ -74,7 +90,7 @@ class Problem:
 
     def active(self, x: Vector) -> int:
         """Count the rows and bounds that hold with equality."""
-        rows = int((self.matrix @ x - self.right_side < 1e-6).sum())
+        rows = int((self.values(x) < 1e-6).sum())
         return rows + int(((x < self.bounds.lb + 1e-9) | (x > self.bounds.ub - 1e-9)).sum())
 
 
@@ -123,6 +139,32 @@ def compare_iterations(problem: Problem, repetitions: int) -> dict[str, Any]:
         "seconds": our_seconds,
         "scipy_seconds": scipy_seconds,
         "ratio": scipy_seconds / our_seconds,
+    }
+
+
+def compare_cold_with_warm(n: int, rows: int, repetitions: int) -> dict[str, Any]:
+    """Measure an iteration of our solver with bent rows and with straight ones."""
+    import tfminimize as tfm
+
+    cold, warm = Problem.with_rows(n, rows, bent=True), Problem.with_rows(n, rows)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(repetitions + 1):
+        for problem in (cold, warm):
+            result = problem.solve(tfm.scipy.slsqp)
+            if not result.success:
+                raise RuntimeError(f"n = {n}: {result.message}")
+            seconds[problem is cold].append(result.timing["solver"] / result.nit)
+            if problem is cold:
+                active, nit = cold.active(result.x), result.nit
+    cold_seconds, warm_seconds = (statistics.median(seconds[is_cold][1:]) for is_cold in (True, False))
+    return {
+        "n": n,
+        "rows": rows,
+        "active": active,
+        "nit": nit,
+        "cold_seconds": cold_seconds,
+        "warm_seconds": warm_seconds,
+        "ratio": cold_seconds / warm_seconds,
     }
 
 
@@ -221,6 +263,17 @@ def print_report(report: dict[str, list[dict[str, Any]]]) -> None:
         report["iterations"],
     )
     show(
+        "Nonlinear constraints, whose normals change: one iteration of the solver, milliseconds",
+        {
+            **size,
+            "iterations": lambda r: str(r["nit"]),
+            "cold": lambda r: f"{r['cold_seconds'] * 1e3:.3f}",
+            "warm": lambda r: f"{r['warm_seconds'] * 1e3:.3f}",
+            "cold / warm": lambda r: f"{r['ratio']:.1f}",
+        },
+        report["cold"],
+    )
+    show(
         "A large problem; memory in units of n² doubles",
         {
             **size,
@@ -261,11 +314,17 @@ def main() -> None:
     from threadpoolctl import threadpool_limits
 
     sizes, bounded, large = ((16, 32), 32, 64) if arguments.small else ((100, 200, 400), 400, 2000)
+    bent = (16,) if arguments.small else (10, 100, 300)
     repetitions = arguments.repetitions or (1 if arguments.small else 0)
     with threadpool_limits(arguments.blas_threads or None, "blas"):
         problems = [*map(Problem.with_rows, sizes), Problem.with_bounds(bounded)]
         report = {
             "iterations": [compare_iterations(p, repetitions or max(3, 2000 // p.n)) for p in problems],
+            "cold": [
+                compare_cold_with_warm(n, rows, repetitions or max(3, 2000 // n))
+                for n in bent
+                for rows in (n // 2, n, 2 * n)
+            ],
             "memory": [measure_memory_in_child(large, rows) for rows in (True, False)],
             "example": compare_old_example(repetitions or 200),
         }

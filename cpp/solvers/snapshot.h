@@ -32,10 +32,18 @@ inline std::uint64_t checksum(const std::uint8_t* data, std::size_t size) {
   constexpr std::uint64_t kPrime = 0x100000001b3;
   std::array<std::uint64_t, 4> hashes{kBasis, kBasis, kBasis, kBasis};
   std::array<std::uint64_t, 4> words{};
-  for (std::size_t i = 0; i < size; i += sizeof words) {
-    if (size - i < sizeof words) words.fill(0);
-    std::memcpy(words.data(), data + i, std::min(sizeof words, size - i));
+  const auto add_words = [&] {
     for (std::size_t k = 0; k < words.size(); ++k) hashes[k] = (hashes[k] ^ words[k]) * kPrime;
+  };
+  const std::size_t whole_size = size - size % sizeof words;
+  for (std::size_t i = 0; i < whole_size; i += sizeof words) {
+    std::memcpy(words.data(), data + i, sizeof words);
+    add_words();
+  }
+  if (whole_size < size) {
+    words.fill(0);
+    std::memcpy(words.data(), data + whole_size, size - whole_size);
+    add_words();
   }
   std::uint64_t whole = kBasis;
   for (const std::uint64_t hash : hashes) whole = (whole ^ hash) * kPrime;

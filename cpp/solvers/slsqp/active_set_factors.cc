@@ -8,15 +8,22 @@ namespace tfminimize::solvers {
 
 ActiveSetFactors::ActiveSetFactors(std::size_t stride, std::size_t max_columns)
     : stride_(stride), max_columns_(max_columns), kernels_(dense_kernels()), r_(max_columns), correction_(max_columns) {
-  grow();
+  grow(0);
 }
 
-void ActiveSetFactors::grow() {
+/// Keeps so many rows.
+void ActiveSetFactors::grow(std::size_t kept) {
   const std::size_t capacity = std::min(max_columns_, std::max(kFewColumns, 2 * capacity_));
   AlignedArray<double> q = zeros(capacity * stride_);
-  if (size() > 0) std::copy_n(q_.data(), size() * stride_, q.data());
+  if (kept > 0) std::copy_n(q_.data(), kept * stride_, q.data());
   q_ = std::move(q);
   capacity_ = capacity;
+}
+
+double* ActiveSetFactors::room_for(std::size_t columns, std::size_t kept) {
+  clear();
+  while (capacity_ < columns) grow(kept);
+  return q_.data();
 }
 
 double ActiveSetFactors::project(const double* v, double* d, double* z) const {
@@ -39,7 +46,7 @@ double ActiveSetFactors::project(const double* v, double* d, double* z) const {
 }
 
 void ActiveSetFactors::append(const double* d, const double* z, double norm) {
-  if (size() == capacity_) grow();
+  if (size() == capacity_) grow(size());
   double* row = q_.data() + size() * stride_;
   for (std::size_t i = 0; i < stride_; ++i) row[i] = z[i] / norm;
   r_.append(d, norm);

@@ -25,6 +25,9 @@ class ActiveSetFactors {
   const double* q(std::size_t i) const { return q_.data() + i * stride_; }
   const UpperTriangle& r() const { return r_; }
 
+  /// The memory of Qᵀ, with room for so many vectors, of which the first `kept` stay. Forgets the factors.
+  double* room_for(std::size_t columns, std::size_t kept);
+
   /// Splits v into Q·d and a z that is orthogonal to Q. Returns ‖z‖. d: [size()], z: [stride].
   double project(const double* v, double* d, double* z) const;
 
@@ -39,7 +42,7 @@ class ActiveSetFactors {
   void add_combination(const double* x, double* y) const;
 
  private:
-  void grow();
+  void grow(std::size_t kept);
 
   std::size_t stride_;
   std::size_t max_columns_;

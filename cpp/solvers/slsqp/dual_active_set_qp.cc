@@ -366,7 +366,7 @@ QpStatus DualActiveSetQp::solve(const LdltFactors& b, const QuadraticProgram& pr
   begin(b, program);
   // The active set of a relaxed program, or an incomplete one, would mislead the next program.
   const bool usual = program.relaxation.empty();
-  if (usual && !guess_.empty() && guess_.solve(b, rows_, candidates_, s_.data())) {
+  if (usual && !guess_.empty() && guess_.solve(b, rows_, candidates_, s_.data(), factors_)) {
     guessed_ = true;
     active_ = guess_.active();
     lambda_ = guess_.lambda();

@@ -1,9 +1,24 @@
 #include "solvers/slsqp/upper_triangle.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace tfminimize::solvers {
+namespace {
+
+/// xᵀy of vectors that are neither aligned nor padded. One sum alone would wait for each addition.
+double product(std::size_t n, const double* x, const double* y) {
+  std::array<double, 4> sums{};
+  std::size_t i = 0;
+  for (; i + sums.size() <= n; i += sums.size()) {
+    for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += x[i + k] * y[i + k];
+  }
+  for (; i < n; ++i) sums[0] += x[i] * y[i];
+  return (sums[0] + sums[2]) + (sums[1] + sums[3]);
+}
+
+}  // namespace
 
 UpperTriangle& UpperTriangle::operator=(const UpperTriangle& other) {
   if (this == &other) return *this;
@@ -27,6 +42,23 @@ void UpperTriangle::append(const double* above, double diagonal) {
   std::fill_n(row(size_), size_, 0.0);
   row(size_)[size_] = diagonal;
   ++size_;
+}
+
+/// The last row, which holds that of K up to `end`, becomes that of R.
+bool UpperTriangle::factorize_row(std::size_t end, double least) {
+  double* last = row(size_);
+  const double whole = last[size_];
+  column_.resize(size_);
+  for (std::size_t i = 0; i < size_; ++i) column_[i] = -row(i)[size_];
+  const std::size_t begin = size_ / 8 * 8;
+  if (size_ > 0) {
+    kernels_.multiply_transposed(size_, end - begin, r_.data() + begin, capacity_, column_.data(), last + begin);
+  }
+  std::fill(last + begin, last + size_, 0.0);
+  if (!(last[size_] > least * whole)) return false;
+  const double factor = 1 / std::sqrt(last[size_]);
+  for (std::size_t j = size_; j < end; ++j) last[j] *= factor;
+  return true;
 }
 
 void UpperTriangle::drop_column(std::size_t column) {
@@ -69,17 +101,16 @@ bool UpperTriangle::update(double sigma, double* x) {
 void UpperTriangle::solve(double* x) const {
   for (std::size_t i = size_; i-- > 0;) {
     const double* r = row(i);
-    double value = x[i];
-    for (std::size_t j = i + 1; j < size_; ++j) value -= r[j] * x[j];
-    x[i] = value / r[i];
+    x[i] = (x[i] - product(size_ - i - 1, r + i + 1, x + i + 1)) / r[i];
   }
 }
 
 void UpperTriangle::solve_transposed(double* x) const {
   for (std::size_t i = 0; i < size_; ++i) {
     const double* r = row(i);
-    x[i] /= r[i];
-    for (std::size_t j = i + 1; j < size_; ++j) x[j] -= r[j] * x[i];
+    const double value = x[i] / r[i];
+    x[i] = value;
+    for (std::size_t j = i + 1; j < size_; ++j) x[j] -= r[j] * value;
   }
 }
 

@@ -1,6 +1,7 @@
 #ifndef TFMINIMIZE_SOLVERS_SLSQP_UPPER_TRIANGLE_H_
 #define TFMINIMIZE_SOLVERS_SLSQP_UPPER_TRIANGLE_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -22,6 +23,21 @@ class UpperTriangle {
   UpperTriangle& operator=(const UpperTriangle& other);
 
   void clear() { size_ = 0; }
+
+  /// Makes RᵀR the matrix K of this size. fill(i, row) writes K_ij for i <= j < size to row[j]. False if R would have
+  /// an r_ii² of not more than `least`·K_ii; R is then invalid.
+  template <typename Fill>
+  bool factorize(std::size_t size, double least, const Fill& fill) {
+    clear();
+    while (capacity_ < size) grow();
+    for (; size_ < size; ++size_) {
+      std::fill_n(row(size_), padded(size), 0.0);
+      fill(size_, row(size_));
+      if (!factorize_row(padded(size), least)) return false;
+    }
+    return true;
+  }
+
   std::size_t size() const { return size_; }
   double operator()(std::size_t row, std::size_t column) const { return r_[row * capacity_ + column]; }
 
@@ -64,6 +80,7 @@ class UpperTriangle {
  private:
   double* row(std::size_t i) const { return r_.data() + i * capacity_; }
   void grow();
+  bool factorize_row(std::size_t end, double least);
   void drop_column(std::size_t column);
   void rotate_rows(std::size_t j, double c, double s);
 
@@ -72,6 +89,7 @@ class UpperTriangle {
   std::size_t size_ = 0;
   const DenseKernels& kernels_;
   AlignedArray<double> r_;
+  std::vector<double> column_;  ///< What is above a diagonal element.
 };
 
 }  // namespace tfminimize::solvers

@@ -183,5 +183,18 @@ TEST(DependentColumnsTest, NearlyDependentColumnIsSplitAccurately) {
   }
 }
 
+TEST(ActiveSetFactorsRoomTest, VectorsStayWhileTheRoomGrows) {
+  constexpr std::size_t kColumns = 300;  // more than it begins with
+  Columns columns(kColumns);
+  columns.append(Vector(kColumns, 1.0));
+  double* room = columns.factors.room_for(3, 0);
+  EXPECT_EQ(columns.factors.size(), 0U);
+  const std::size_t stride = padded(kColumns);
+  for (std::size_t i = 0; i < 3 * stride; ++i) room[i] = static_cast<double>(i);
+  room = columns.factors.room_for(kColumns, 3);
+  for (std::size_t i = 0; i < 3 * stride; ++i) ASSERT_EQ(room[i], static_cast<double>(i));
+  std::fill_n(room, kColumns * stride, 0.0);
+}
+
 }  // namespace
 }  // namespace tfminimize::solvers

@@ -109,6 +109,68 @@ TEST_P(ActiveSetGuessTest, RowsMayTurn) {
   }
 }
 
+TEST_P(ActiveSetGuessTest, TurnedRowsAreNoHindrance) {
+  int guessed = 0;
+  for (int round = 0; round < 40; ++round) {
+    for (std::size_t k = 0; k < kConstraints; ++k) {
+      for (std::size_t i = 0; i < kVariables; ++i) problem_.jacobian(k, i) += random_.uniform(-1e-3, 1e-3);
+    }
+    Vector z = random_.vector(kVariables);
+    for (std::size_t i = 0; i < kVariables; ++i) {
+      for (std::size_t j = 0; j < kVariables; ++j) problem_.hessian(i, j) += 0.1 * z[i] * z[j];
+    }
+    solve_.change_model(problem_, 0.1, z);
+    solve_.solve(problem_);
+    expect_same(solve_, problem_);
+    guessed += solve_.solver.guessed() ? 1 : 0;
+  }
+  EXPECT_GT(guessed, 30);
+}
+
+TEST_P(ActiveSetGuessTest, ManyRowsTurnComeAndGo) {
+  QpProblem problem = random_qp({70, 150, 5, true, 0, 0.5}, random_);
+  problem.gradient = random_.vector(70);
+  QpSolve solve(problem);
+  int guessed = 0;
+  for (int round = 0; round < 12; ++round) {
+    for (double& value : problem.gradient) value += random_.uniform(-0.3, 0.3);
+    for (std::size_t k = round % 3 == 0 ? 0 : 140; k < 150; ++k) {
+      for (std::size_t i = 0; i < 70; ++i) problem.jacobian(k, i) += random_.uniform(-1e-3, 1e-3);
+    }
+    solve.solve(problem);
+    expect_same(solve, problem);
+    guessed += solve.solver.guessed() ? 1 : 0;
+  }
+  EXPECT_GT(guessed, 0);
+}
+
+TEST_P(ActiveSetGuessTest, RowsThatAreNotFiniteAreNotGuessed) {
+  for (const double value : {std::nan(""), testing::kInf}) {
+    QpSolve solve(make_problem());
+    QpProblem damaged = problem_;
+    for (std::size_t k = 0; k < kConstraints; ++k) damaged.jacobian(k, 3) = value;
+    solve.solve(damaged);
+    EXPECT_FALSE(solve.solver.guessed());
+    solve.solve(problem_);
+    expect_same(solve, problem_);
+  }
+}
+
+TEST_P(ActiveSetGuessTest, ScaleOfRowsDoesNotMatter) {
+  for (const double scale : {1e-100, 1e-8, 1e8, 1e100}) {
+    QpProblem problem = problem_;
+    QpSolve solve(problem);
+    for (std::size_t k = 0; k < kConstraints; ++k) {
+      problem.constraints[k] *= scale;
+      for (std::size_t i = 0; i < kVariables; ++i) problem.jacobian(k, i) *= scale;
+    }
+    solve.solve(problem);
+    const QpSolve fresh(problem);
+    ASSERT_EQ(solve.status, QpStatus::kSolved) << scale;
+    EXPECT_LT(relative_difference(solve.s(), fresh.s()), 1e-9) << scale;
+  }
+}
+
 TEST_P(ActiveSetGuessTest, ProgramWithoutASolutionIsFoundOut) {
   for (std::size_t i = 0; i < kVariables; ++i) problem_.jacobian(5, i) = -problem_.jacobian(4, i);
   problem_.constraints[5] = -problem_.constraints[4] - 1;
@@ -225,6 +287,33 @@ TEST(ActiveSetGuessVisitTest, SolverGoesOnFromThePieces) {
     next += bytes;
   });
   for (double& value : problem.gradient) value += random.uniform(-0.1, 0.1);
+  original.solve(problem);
+  copy.solve(problem);
+  EXPECT_TRUE(copy.solver.guessed());
+  EXPECT_EQ(copy.s(), original.s());
+  EXPECT_EQ(copy.multipliers(), original.multipliers());
+}
+
+TEST(ActiveSetGuessVisitTest, SolverGoesOnWhereNormalsHaveTurned) {
+  Random random(4);
+  QpProblem problem = random_qp({20, 14, 2, false, 0.1}, random);
+  QpSolve original(problem);
+  for (std::size_t k = 0; k < 14; ++k) {
+    for (std::size_t i = 0; i < 20; ++i) problem.jacobian(k, i) += random.uniform(-1e-3, 1e-3);
+  }
+  const Vector z = random.vector(20);
+  original.change_model(problem, 0.5, z);  // It notices that R is of no use.
+  std::vector<unsigned char> pieces;
+  original.solver.visit_state([&](const void* piece, std::size_t bytes) {
+    const auto* begin = static_cast<const unsigned char*>(piece);
+    pieces.insert(pieces.end(), begin, begin + bytes);
+  });
+  QpSolve copy(20, 14);
+  const unsigned char* next = pieces.data();
+  copy.solver.visit_state([&](void* piece, std::size_t bytes) {
+    std::copy_n(next, bytes, static_cast<unsigned char*>(piece));
+    next += bytes;
+  });
   original.solve(problem);
   copy.solve(problem);
   EXPECT_TRUE(copy.solver.guessed());

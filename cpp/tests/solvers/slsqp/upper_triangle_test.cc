@@ -68,6 +68,32 @@ TEST_P(UpperTriangleTest, SolveTransposedUndoesTheTranspose) {
   EXPECT_LT(relative_difference(product, x), 1e-12);
 }
 
+TEST_P(UpperTriangleTest, FactorizesAMatrix) {
+  const Vector k = gram(r_);
+  UpperTriangle factor(n_ + 1);
+  fill(factor, n_ / 2, random_);  // It forgets what it was.
+  ASSERT_TRUE(factor.factorize(n_, 1e-8, [&](std::size_t i, double* row) {
+    for (std::size_t j = i; j < n_; ++j) row[j] = k[i * n_ + j];
+  }));
+  EXPECT_LT(relative_difference(gram(factor), k), 1e-13);
+  for (std::size_t i = 0; i < n_; ++i) EXPECT_NEAR(factor(i, i), r_(i, i), 1e-9);
+  factor.append(random_.vector(n_).data(), 1);
+  factor.remove(n_, [](std::size_t, double, double) {});
+  EXPECT_LT(relative_difference(gram(factor), k), 1e-13);
+}
+
+TEST_P(UpperTriangleTest, FactorizesOnlyWhatIsClearlyPositiveDefinite) {
+  for (const double last : {1.0, 1 + 1e-9, 0.5, std::nan("")}) {
+    UpperTriangle factor(n_ + 1);
+    const bool found = factor.factorize(n_ + 1, 1e-8, [&](std::size_t i, double* row) {
+      row[i] = 1;
+      if (i + 1 == n_) row[n_] = 1;
+      if (i == n_) row[n_] = last;
+    });
+    EXPECT_FALSE(found) << last;
+  }
+}
+
 TEST_P(UpperTriangleTest, RemovedColumnLeavesATriangleOfTheOthers) {
   for (std::size_t removed = 0; removed < n_; ++removed) {
     UpperTriangle r(n_);
