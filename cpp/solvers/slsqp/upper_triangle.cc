@@ -34,6 +34,7 @@ void UpperTriangle::grow() {
   for (std::size_t i = 0; i < size_; ++i) std::copy_n(row(i), size_, r.data() + i * capacity);
   r_ = std::move(r);
   capacity_ = capacity;
+  column_.reserve(capacity);
 }
 
 void UpperTriangle::append(const double* above, double diagonal) {
