@@ -40,7 +40,11 @@ def scipy_holds_its_own_afterwards() -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("jac", [None, False, True, rosen_der, "2-point", "3-point", "cs"], ids=str)
+@pytest.mark.parametrize(
+    "jac",
+    [None, False, True, rosen_der, "2-point", "3-point", "cs"],
+    ids=lambda jac: getattr(jac, "__name__", str(jac)),
+)
 def test_named_method_is_ours_with_every_jac(method: str, jac: Any) -> None:
     fun = rosen_and_der if jac is True else rosen
     theirs = scipy.optimize.minimize(fun, X0, jac=jac, method=method)
