@@ -14,8 +14,10 @@
 #include "bindings/solver.h"
 #include "bindings/tensorflow.h"
 #include "driver/drive.h"
+#include "driver/drive_together.h"
 #include "driver/history.h"
 #include "objectives/limited.h"
+#include "objectives/reduced.h"
 
 namespace tfminimize::bindings {
 namespace {
@@ -74,7 +76,13 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   };
   History* const record = as_record(history);
   Timing timing;
-  without_gil([&] { timing = drive(solver_use.core(), solver.problem(), core, callbacks, record); });
+  without_gil([&] {
+    if (auto* const reduced = dynamic_cast<Reduced*>(&core)) {
+      timing = drive_together(solver_use.core(), solver.problem(), *reduced, callbacks, record);
+    } else {
+      timing = drive(solver_use.core(), solver.problem(), core, callbacks, record);
+    }
+  });
   if (timing.evaluations > 0) objective.expected_seconds = seconds_of_one(timing);
   return timing;
 }
@@ -129,7 +137,8 @@ the objective come through, and so does KeyboardInterrupt; the objective can the
 If the solver expects to need both, compiled functions compute values and derivatives in one call. If the solver stops
 without the derivatives at the last x, they are evaluated at the end; the solver does not count that.
 
-The solve ends before the next evaluation once it has taken the solver's maxtime. history records its iterations.)");
+The solve ends before the next evaluation once it has taken the solver's maxtime. history records its iterations. A
+Reduced objective is driven in all processes at once.)");
 }
 
 }  // namespace tfminimize::bindings

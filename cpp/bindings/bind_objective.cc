@@ -10,7 +10,7 @@
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
 #include "bindings/tensorflow.h"
-#include "driver/exception_of.h"
+#include "objectives/exception_of.h"
 #include "solvers/problem.h"
 
 namespace tfminimize::bindings {

@@ -19,6 +19,8 @@ void register_function_objective(py::module_& m);
 void register_host_objective(py::module_& m);
 void register_lbfgsb(py::module_& m);
 void register_objective(py::module_& m);
+void register_reduced(py::module_& m);
+void register_side_thread(py::module_& m);
 void register_slsqp(py::module_& m);
 void register_solver(py::module_& m);
 void register_tensorflow(py::module_& m);
@@ -47,6 +49,8 @@ PYBIND11_MODULE(_native, m) {
   tfminimize::bindings::register_data_sum(m);
   tfminimize::bindings::register_fastest(m);
   tfminimize::bindings::register_vector_objective(m);
+  tfminimize::bindings::register_side_thread(m);
+  tfminimize::bindings::register_reduced(m);
   tfminimize::bindings::register_drive(m);
   tfminimize::bindings::register_batch(m);
   tfminimize::bindings::register_threads(m);

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "bindings/gil.h"
-#include "driver/exception_of.h"
+#include "objectives/exception_of.h"
 #include "tensorflow/c/tf_datatype.h"
 #include "tfe/tfe_api.h"
 

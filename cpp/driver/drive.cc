@@ -37,7 +37,9 @@ class Loop {
     try {
       solve();
     } catch (const DeadlinePassed&) {
-      stop_late();
+      stop(solvers::StopReason::kTimeLimit);
+    } catch (const StopWished&) {
+      stop(solvers::StopReason::kCaller);
     }
     limit(kNever);
     if (is_joint_ && !has_derivatives()) differentiate();
@@ -53,8 +55,8 @@ class Loop {
       if (was_iteration) {
         end_iteration();
         if (solver_.request() == Request::kStopped) break;
-      } else if (stopwatch_.is_late() && solver_.nfev() > 0) {
-        stop_late();
+      } else if (stopwatch_.is_late() && solver_.nfev() > 0 && !objective_.keeps_deadline()) {
+        stop(solvers::StopReason::kTimeLimit);
         break;
       } else if (request == Request::kEvaluate) {
         evaluate();
@@ -66,8 +68,9 @@ class Loop {
     }
   }
 
-  void stop_late() {
-    solver_.stop(solvers::StopReason::kTimeLimit);
+  /// Ends the solve before an evaluation, or within one.
+  void stop(solvers::StopReason reason) {
+    solver_.stop(reason);
     has_extra_ = false;
   }
 

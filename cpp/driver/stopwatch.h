@@ -9,7 +9,7 @@
 #include <functional>
 #include <limits>
 
-#include "driver/exception_of.h"
+#include "objectives/exception_of.h"
 
 namespace tfminimize {
 

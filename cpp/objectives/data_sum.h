@@ -100,7 +100,7 @@ class DataSum final : public Objective {
   void set_deadline(std::chrono::steady_clock::time_point deadline) override { deadline_ = deadline; }
 
   /// What the last evaluation has added up as sums; zeros before the first.
-  Span<const double> sums() const { return {sums_.data(), sums_.size()}; }
+  Span<const double> sums() const override { return {sums_.data(), sums_.size()}; }
 
   /// In how many threads an evaluation runs now.
   std::size_t num_threads() const;

@@ -63,7 +63,7 @@ class FunctionObjective final : public Objective {
   const ConstraintRows& rows() const { return rows_; }
 
   /// What the last evaluation has returned as sums; zeros before the first.
-  Span<const double> sums() const { return {sums_.data(), sums_.size()}; }
+  Span<const double> sums() const override { return {sums_.data(), sums_.size()}; }
 
   /// The arrays of the last evaluation of values, until the next evaluation; none before the first.
   std::vector<HostArray> arrays() const { return latest_ == nullptr ? std::vector<HostArray>() : latest_->arrays(); }

@@ -49,6 +49,7 @@ class Limited final : public Objective {
     until_deadline([&] { inner_.derivatives(x, to); });
   }
   bool is_joint() const override { return inner_.is_joint(); }
+  Span<const double> sums() const override { return inner_.sums(); }
   void cancel() override { inner_.cancel(); }
   void set_deadline(std::chrono::steady_clock::time_point deadline) override {
     timer_.reset();

@@ -24,6 +24,9 @@ struct Buffers {
 /// Thrown by an evaluation that ends early since the deadline has passed.
 struct DeadlinePassed {};
 
+/// Thrown by an evaluation that does not take place since a callback, perhaps one in another process, wishes to stop.
+struct StopWished {};
+
 /// No deadline.
 inline constexpr auto kNever = std::chrono::steady_clock::time_point::max();
 
@@ -64,6 +67,12 @@ class Objective {
 
   /// From now on, an evaluation throws DeadlinePassed at this time, if it can end early.
   virtual void set_deadline(std::chrono::steady_clock::time_point /*deadline*/) {}
+
+  /// Whether every evaluation after the deadline throws DeadlinePassed, so that the caller must not look at the time.
+  virtual bool keeps_deadline() const { return false; }
+
+  /// What the last evaluation has added up besides the loss, if anything.
+  virtual Span<const double> sums() const { return {}; }
 
   /// Begins a batch. Many batches may run at once, so from now on an evaluation uses only the calling thread if it can.
   /// select() chooses the values of these inputs. Throws std::invalid_argument for inputs that the objective does not

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
 
 # isort: split
-from tfminimize import math, ops, plot, scipy, testing
+from tfminimize import distribute, math, ops, plot, scipy, testing
 from tfminimize._api.checkpoint import Checkpoint
 from tfminimize._api.compare import Comparison, compare
 from tfminimize._api.hessian import hessian
@@ -57,6 +57,7 @@ __all__ = [
     "build_info",
     "clear_cache",
     "compare",
+    "distribute",
     "get_num_threads",
     "hessian",
     "keras",

@@ -127,7 +127,7 @@ def test_public_modules_list_only_public_names(name: str) -> None:
         assert getattr(module, public).__doc__, public
 
 
-@pytest.mark.parametrize("name", ["keras", "math", "ops", "plot", "scipy"])
+@pytest.mark.parametrize("name", ["distribute", "keras", "math", "ops", "plot", "scipy"])
 def test_facade_holds_only_public_names(name: str) -> None:
     module = getattr(tfm, name)
     assert {public for public in vars(module) if not public.startswith("_")} - {"annotations"} == set(module.__all__)

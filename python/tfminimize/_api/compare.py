@@ -25,7 +25,7 @@ from tfminimize._problem.options import OWN_OPTIONS
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.violation import violation
 from tfminimize._scipy.patched import unpatched
-from tfminimize._trace.dataset_loss import batch_loss, split_data
+from tfminimize._trace.dataset_loss import batch_loss, check_alone, split_data
 from tfminimize._trace.user_function import check_jit, follows_jit
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ def compare(
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}: give 1 or more.")
     name = name or str(getattr(fun, "__name__", type(fun).__name__))
+    check_alone(fun, "compare")
     fun, args = split_data(fun, args)
     parameters = Parameters(x0)
     start = parameters.start(x0)

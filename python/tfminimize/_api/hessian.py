@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tfminimize._api.minimize import program_for
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.scipy_calls import Hessian
-from tfminimize._trace.dataset_loss import split_data
+from tfminimize._trace.dataset_loss import check_alone, split_data
 from tfminimize._trace.user_function import check_context, check_jit
 
 __all__ = ["hessian"]
@@ -81,6 +81,7 @@ def hessian(fun: Callable[..., Any], x: Any, args: Any = (), jit_compile: bool |
     check_jit(jit_compile, "a single Hessian is too little work to find out what is faster")
     parameters = Parameters(x, "x", may_be_unused=True)
     values = parameters.start(x)
+    check_alone(fun, "hessian")
     fun, args = split_data(fun, args)
     try:
         whole = Hessian(program_for(fun, parameters, jit_compile), args)

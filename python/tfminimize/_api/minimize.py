@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from tfminimize._distribute.together import together
 from tfminimize._graph import operation
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
@@ -15,7 +16,7 @@ from tfminimize._problem.state import State
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
 from tfminimize._trace import called_loss
-from tfminimize._trace.dataset_loss import split_data
+from tfminimize._trace.dataset_loss import communicator_of, split_data
 from tfminimize._trace.recent import Recent
 from tfminimize._trace.user_function import JitCompile, check_context
 
@@ -211,24 +212,26 @@ def minimize(
             raise ValueError("an operation of a graph has no state: call minimize outside of tf.function.")
         return operation.minimize(fun, x0, args, method, bounds, constraints, tol, options, jit_compile)
     check_context()
-    parameters = Parameters(x0)
-    problem = Problem(parameters, method, bounds, constraints)
-    fun, args = split_data(fun, args)
-    program = program_for(fun, parameters, jit_compile)
-    return solve(
-        program,
-        problem,
-        x0,
-        args,
-        tol=tol,
-        callback=callback,
-        options=options,
-        state=state,
-        warm_start=warm_start,
-        history=history,
-        assign_each_iteration=assign_each_iteration,
-        progress=progress,
-    )
+    with together(communicator_of(fun)) as peers:
+        parameters = Parameters(x0)
+        problem = Problem(parameters, method, bounds, constraints)
+        fun, args = split_data(fun, args)
+        program = program_for(fun, parameters, jit_compile)
+        return solve(
+            program,
+            problem,
+            x0,
+            args,
+            tol=tol,
+            callback=callback,
+            options=options,
+            state=state,
+            warm_start=warm_start,
+            history=history,
+            assign_each_iteration=assign_each_iteration,
+            progress=progress,
+            peers=peers,
+        )
 
 
 def clear_cache() -> None:

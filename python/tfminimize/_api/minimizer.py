@@ -7,6 +7,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from tfminimize._distribute.together import together
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import BatchResult, OptimizeResult
@@ -15,7 +16,7 @@ from tfminimize._solve.batch import solve_batch
 from tfminimize._solve.batched_arguments import BatchedArguments
 from tfminimize._solve.program import Program
 from tfminimize._solve.solve import solve
-from tfminimize._trace.dataset_loss import DatasetLoss, split_data
+from tfminimize._trace.dataset_loss import DatasetLoss, check_alone, communicator_of, split_data
 from tfminimize._trace.user_function import JitCompile, check_context
 
 __all__ = ["Minimizer"]
@@ -141,30 +142,32 @@ class Minimizer:
         tfminimize.OptimizeResult
             As in `tfminimize.minimize`. ``timing["trace"]`` is the time that this call spent tracing: usually 0.
         """
-        if self._vectorized:
-            raise ValueError(
-                "this Minimizer has vectorized=True, so its function takes many problems at once: call minimize_batch, "
-                "for one problem with an x0s whose leading dimension is 1."
+        with together(communicator_of(self._loss)) as peers:
+            if self._vectorized:
+                raise ValueError(
+                    "this Minimizer has vectorized=True, so its function takes many problems at once: call "
+                    "minimize_batch, for one problem with an x0s whose leading dimension is 1."
+                )
+            if self._program.parameters.variables:
+                self._program.parameters.check_same_variables(x0)
+            elif x0 is None:
+                x0 = self._x0
+            args = self._with_data(self._args if args is None else args, data)
+            return solve(
+                self._program,
+                self._problem_with(bounds, constraints),
+                x0,
+                args,
+                tol=tol,
+                callback=callback,
+                options=options,
+                state=state,
+                warm_start=warm_start,
+                history=history,
+                assign_each_iteration=assign_each_iteration,
+                progress=progress,
+                peers=peers,
             )
-        if self._program.parameters.variables:
-            self._program.parameters.check_same_variables(x0)
-        elif x0 is None:
-            x0 = self._x0
-        args = self._with_data(self._args if args is None else args, data)
-        return solve(
-            self._program,
-            self._problem_with(bounds, constraints),
-            x0,
-            args,
-            tol=tol,
-            callback=callback,
-            options=options,
-            state=state,
-            warm_start=warm_start,
-            history=history,
-            assign_each_iteration=assign_each_iteration,
-            progress=progress,
-        )
 
     def minimize_batch(
         self,
@@ -275,6 +278,7 @@ class Minimizer:
                [3., 4.],
                [5., 6.]])
         """
+        check_alone(self._loss, "minimize_batch")
         if vectorized is None:
             vectorized = self._vectorized
         elif vectorized:

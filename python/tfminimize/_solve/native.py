@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from tfminimize._distribute.together import Together
 from tfminimize._problem.callback import UserCallback, begin_of, tell_end
 from tfminimize._problem.native_methods import NativeMethod
 from tfminimize._problem.parameters import Parameters
-from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
+from tfminimize._problem.result import STOPPED, STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._solve.going_on import AT_THE_START, Begin, Circumstances, Source
 from tfminimize._solve.lanes import Lane
 from tfminimize._solve.program import Lease
@@ -106,8 +107,11 @@ def solve(
     history: bool | Literal["x"] = False,
     watch: Watch | None = None,
     on_fetched: Callable[[list[Any]], object] | None = None,
+    peers: Together | None = None,
 ) -> OptimizeResult:
     """Minimise from the x in the workspace, or go on from a state. ``watch`` looks on.
+
+    With ``peers``, all processes do so together.
 
     With a loss `with_sums`, the result has ``sums``, and so has each ``intermediate_result``. ``on_fetched`` gets
     `Workspace.fetched` of each evaluation of the loss.
@@ -120,7 +124,8 @@ def solve(
     user_callback = None if callback is None else UserCallback(callback)
     shows_fields = user_callback is not None and user_callback.takes_result
     progress = None if watch is None else watch.progress
-    record = begin.record(bool(history), keeps_latest=shows_fields or progress is not None)
+    looks = shows_fields or progress is not None or peers is not None  # in all processes: a record reads derivatives
+    record = begin.record(bool(history), keeps_latest=looks)
     iterates: list[Any] = []
 
     def sight() -> Sight:
@@ -154,9 +159,8 @@ def solve(
     on_evaluation = None if on_fetched is None else lambda: on_fetched(workspace.fetched())
     source = Source(solver, circumstances, record)
     try:
-        timing = _native.drive(
-            *(solver, workspace.objective, on_iteration, on_start, record, begin_of(callback), on_poll, on_evaluation)
-        )
+        calls = on_iteration, on_start, record, begin_of(callback), on_poll, on_evaluation
+        timing = _native.drive(solver, workspace.objective, *calls) if peers is None else peers.drive(solver, *calls)
     except BaseException as error:
         tell_end(callback, source.state, error)
         raise
@@ -173,7 +177,7 @@ def solve(
         nfev=nfev,
         status=status,
         success=status == 0,
-        message=STOPPED_BY_CALLBACK if user_callback is not None and user_callback.stopped else message,
+        message=STOPPED_BY_CALLBACK if status == STOPPED else message,
         backend=backend.name,
         backend_reason=backend.reason,
         timing={
@@ -193,7 +197,7 @@ def solve(
     if workspace.has_sums:
         result.sums = workspace.sums
     result.keep(source)
-    if lease.is_first:
+    if lease.is_first and peers is None:
         warn_if_compiled_anew(workspace, timing.evaluate - compiling, timing.evaluations - 1)
     return result
 

@@ -103,6 +103,11 @@ class Program:
         self._latest: Arguments | None = None
         self._float_dtype = parameters.float_dtype
 
+    @property
+    def loss(self) -> Loss:
+        """The function."""
+        return self._fun
+
     def arguments(self, args: Any) -> Arguments:
         """``args`` as this program passes them; raises an error if it cannot be called here."""
         check_context()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tfminimize._distribute.together import Together
 from tfminimize._problem.callback import check_callback, tell_end, wants_state_at_end
 from tfminimize._problem.native_methods import NATIVE_NAMES
 from tfminimize._problem.parameters import Parameters
@@ -18,7 +19,9 @@ from tfminimize._problem.state import State
 from tfminimize._solve import native, scipy_methods
 from tfminimize._solve.going_on import AT_THE_START, checked_begin
 from tfminimize._solve.program import Program
+from tfminimize._solve.sharing import begin_together
 from tfminimize._solve.watch import Watch
+from tfminimize._trace.dataset_loss import BatchSum
 
 __all__ = ["solve"]
 
@@ -44,16 +47,17 @@ def solve(
     assign_each_iteration: bool = False,
     progress: bool = False,
     on_fetched: Callable[[list[Any]], object] | None = None,
+    peers: Together | None = None,
 ) -> OptimizeResult:
     """One solve from ``x0``, or from the present values of the variables, which are assigned at the end.
 
     A solve of variables can start from other ``values``. ``on_fetched``, for native methods only, gets what the program
-    fetches in each evaluation of the loss.
+    fetches in each evaluation of the loss. With ``peers``, all processes solve together.
     """
     parameters = program.parameters
     checked = problem.options(options, tol)
     check_callback(callback)
-    _check_wishes(problem, parameters, callback, history=history, assign_each_iteration=assign_each_iteration)
+    _check_wishes(program, problem, callback, history=history, assign_each_iteration=assign_each_iteration)
     begin = AT_THE_START
     if history == "x" and state is not None:
         raise ValueError(
@@ -75,6 +79,8 @@ def solve(
         watch = Watch.of(progress, problem, checked, lease, 0 if state is None else state.nfev)
         lease.workspace.start(values)
         del values  # copies of variables
+        if peers is not None:
+            begin_together(peers, program.loss, problem, lease.workspace, arguments, checked, begin, history)
         if problem.native is not None:
             bounds, method = problem.packed_bounds, problem.native
             if problem.has_own_bounds:
@@ -85,6 +91,7 @@ def solve(
                 history=history,
                 watch=watch,
                 on_fetched=on_fetched,
+                peers=peers,
             )
         else:
             result = scipy_methods.solve(
@@ -111,8 +118,8 @@ def solve(
 
 
 def _check_wishes(
+    program: Program,
     problem: Problem,
-    parameters: Parameters,
     callback: Callback | None,
     *,
     history: bool | str,
@@ -126,12 +133,18 @@ def _check_wishes(
         )
     if not isinstance(history, (bool, np.bool_)) and history != "x":
         raise ValueError(f"history is {history!r}: give True, False, or 'x' to keep the iterates too.")
+    loss = program.loss
+    if problem.native is None and isinstance(loss, BatchSum) and loss.communicator is not None:
+        raise ValueError(
+            f"the loss has a communicator, and method {problem.method!r} runs in SciPy, in each process alone: use "
+            f"{NATIVE_NAMES}."
+        )
     if history and problem.native is None:
         raise ValueError(
             f"history={history!r} is for {NATIVE_NAMES}, and method {problem.method!r} runs in SciPy: leave it out, "
             "and collect what you need in a callback."
         )
-    if assign_each_iteration and not parameters.variables:
+    if assign_each_iteration and not program.parameters.variables:
         raise ValueError(
             "assign_each_iteration=True is for variables, and x0 is made of arrays: leave it out; the callback gets x."
         )

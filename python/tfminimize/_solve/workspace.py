@@ -74,7 +74,7 @@ class Workspace:
         self.kept_solver: Any = None
         self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
-        self.has_sums = trace.num_sums > 0
+        self.has_sums = trace.num_sums > trace.counts_rows
         self._has_arrays = bool(trace.fetched)
         self._bounds: tuple[Float64, Float64] | None = None
         self._ways = ways

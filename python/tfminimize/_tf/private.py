@@ -11,11 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
+from tensorflow.core.protobuf import tensorflow_server_pb2
 
 from tfminimize._tf.binding import error_of_status
 from tfminimize._tf.lazy import PrivateModule
 
 __all__ = [
+    "abort_collectives",
     "anonymous_name",
     "autograph",
     "check_compilable",
@@ -36,10 +38,12 @@ __all__ = [
     "recording",
     "refuse_gradient",
     "resource_value",
+    "start_collectives",
     "variable_accessed",
     "variable_type",
     "with_gradient",
     "without_gradient",
+    "workers_of",
 ]
 
 # Add the place in the user's code to an error; make a function from a graph.
@@ -69,8 +73,8 @@ concrete_function = PrivateModule("tensorflow.python.eager.polymorphic_function.
 # Whether XLA compiles what is being traced.
 control_flow_util = PrivateModule("tensorflow.python.ops.control_flow_util", "GraphOrParentsInXlaContext")
 # The capsule for the C API, the options of Python's own calls, the compiled graphs, the check whether XLA can compile a
-# function, names for resources that nobody shares, the device of functions, eager execution inside of a graph, and
-# whether a function is being traced.
+# function, names for resources that nobody shares, the device of functions, eager execution inside of a graph, the
+# server for collectives, and whether a function is being traced.
 eager_context = PrivateModule("tensorflow.python.eager.context", "anonymous_name", "context", "eager_mode")
 # Know whether two runs must have the same bits.
 framework_config = PrivateModule("tensorflow.python.framework.config", "is_op_determinism_enabled")
@@ -102,6 +106,9 @@ tf_decorator = PrivateModule("tensorflow.python.util.tf_decorator", "unwrap")
 # Whether a function is a method that is a tf.function.
 tf_method_target = PrivateModule("tensorflow.python.eager.polymorphic_function.tf_method_target", "TfMethodTarget")
 
+
+RECEIVED_AT_ONCE = 4 << 20
+"""Bytes of a tensor that a server sends in one message. TensorFlow's default of 4096 halves the throughput."""
 
 # A Python function in the graph may run in the main thread, where Ctrl-C raises KeyboardInterrupt in it.
 _INTERRUPTED = re.compile(r"(\{\{function_node [^}]*\}\} ?)*KeyboardInterrupt: ")
@@ -214,6 +221,40 @@ def operations(concrete: Any) -> Iterator[Any]:
     """The operations (NodeDefs) of a function and of all functions that it calls."""
     graph = concrete.graph.as_graph_def()
     return itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
+
+
+def start_collectives(workers: list[str], index: int) -> None:
+    """Start the server of this process, one of ``workers``, for collectives. TensorFlow must not have begun."""
+    context = eager_context.context()
+    if context._context_handle is not None:
+        raise ValueError(
+            "TensorFlow has begun already, and then it starts no server for collectives: make the communicator before "
+            "the first tensor or variable."
+        )
+    context.configure_collective_ops(
+        collective_leader="/job:worker/replica:0/task:0", device_filters=(f"/job:worker/task:{index}",)
+    )
+    config = context.config
+    config.experimental.recv_buf_max_chunk = RECEIVED_AT_ONCE
+    context.enable_collective_ops(
+        tensorflow_server_pb2.ServerDef(
+            cluster=tf.train.ClusterSpec({"worker": workers}).as_cluster_def(),
+            default_session_config=config,
+            job_name="worker",
+            task_index=index,
+            protocol="grpc",
+        )
+    )
+
+
+def abort_collectives(reason: str) -> None:
+    """Let all collectives of this process fail, those that run and those to come."""
+    eager_context.context().abort_collective_ops(tf.errors.ABORTED, reason)
+
+
+def workers_of(strategy: Any) -> tuple[int, int]:
+    """The number of this worker of a MultiWorkerMirroredStrategy, from 0, and how many there are."""
+    return strategy.extended._id_in_cluster, strategy.extended._num_workers
 
 
 def op_def(op_type: str) -> Any:

@@ -11,7 +11,7 @@ from tfminimize._problem.arguments import Arguments
 from tfminimize._trace.blocks import block_rows
 from tfminimize._trace.dataset_loss import BatchSum, Loss
 
-__all__ = ["WHOLE", "Batches", "Part", "cut"]
+__all__ = ["NO_ROWS", "WHOLE", "Batches", "Part", "cut"]
 
 
 class Part(NamedTuple):
@@ -24,6 +24,9 @@ class Part(NamedTuple):
 
 WHOLE = Part("whole")
 """The sum over all batches, and the penalty."""
+
+NO_ROWS = Part("penalty")
+"""What data without rows leave of a loss: the penalty, or zero."""
 
 
 class Batches(NamedTuple):

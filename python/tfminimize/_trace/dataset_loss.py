@@ -10,9 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfminimize._distribute.communicator import Communicator
 from tfminimize._trace import called_loss
 
-__all__ = ["BatchSum", "DatasetLoss", "Loss", "batch_loss", "split_data", "with_sums"]
+__all__ = [
+    "BatchSum",
+    "DatasetLoss",
+    "Loss",
+    "batch_loss",
+    "check_alone",
+    "communicator_of",
+    "split_data",
+    "with_sums",
+]
 
 _SUMS = tf.float64
 """The dtype of sums over batches."""
@@ -30,6 +40,21 @@ class BatchSum(NamedTuple):
     penalty: Callable[..., Any] | None
     has_sums: bool = False
     """See `with_sums`."""
+    communicator: Communicator | None = None
+    """What connects this process, whose share the data are, with the others."""
+
+    @property
+    def penalty_weight(self) -> float:
+        """How much of the penalty this process adds: a mean over all rows adds it with the weight of its rows."""
+        return 1.0 if self.communicator is None or self.reduction == "mean" else 1.0 / self.communicator.size
+
+    def counts_rows(self, data: Any) -> bool:
+        """Whether the last sum is the number of rows that the evaluation has read."""
+        return self.communicator is not None and isinstance(data, tf.data.Dataset)
+
+    def is_empty(self, data: Any) -> bool:
+        """Whether this process's share is known to have no rows."""
+        return not isinstance(data, tf.data.Dataset) and tf.nest.flatten(data)[0].shape[0] == 0
 
     def parted(self, result: Any) -> tuple[Any, list[tf.Tensor]]:
         """Split what ``fun`` has returned into the loss and the sums: one vector in a list, or an empty list."""
@@ -135,6 +160,9 @@ class BatchSum(NamedTuple):
 
         start = (True, tf.zeros([], _SUMS), *self._zeros(terms, data.element_spec, shapes))
         _, rows, *totals = tf.while_loop(lambda more, *_: more, body, start, parallel_iterations=1)
+        if self.communicator is not None:  # a share may be empty, and others must know how many rows it has
+            means = [t / tf.maximum(rows, 1.0) if is_mean else t for t in totals[: len(shapes)]]
+            return [*means, tf.concat([*totals[len(shapes) :], [rows]], 0)]
         with tf.control_dependencies([tf.debugging.Assert(rows > 0, ["The tf.data.Dataset of the loss has no rows."])]):
             return [t / rows if is_mean and i < len(shapes) else tf.identity(t) for i, t in enumerate(totals)]
 
@@ -177,6 +205,10 @@ class DatasetLoss:
         Σ n_b·fun_b / Σ n_b. "sum", where it is a sum: Σ fun_b.
     penalty : callable, optional
         Added once: ``penalty(x)`` in functional use, ``penalty()`` for variables.
+    communicator : Communicator, optional
+        The data are this process's share, which may be empty, and the loss is that of all rows of all processes; see
+        `tfminimize.distribute`. All processes then minimise it together, by L-BFGS-B, SLSQP or BFGS: they begin at the
+        x0, or the values of the variables, of process 0, and all get the same solution. Such a loss cannot be called.
 
     Raises
     ------
@@ -208,6 +240,7 @@ class DatasetLoss:
         batch_size: int | None = None,
         reduction: str = "mean",
         penalty: Callable[..., Any] | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         if not callable(fun):
             raise ValueError(f"fun is {fun!r}: give a function that returns the loss of one batch.")
@@ -219,8 +252,16 @@ class DatasetLoss:
             raise ValueError(f'reduction is {reduction!r}: give "mean" or "sum".')
         if batch_size is not None:
             batch_size = _checked_size(batch_size)
-        self.data = _checked_dataset(data, batch_size) if isinstance(data, tf.data.Dataset) else _tensors(data)
-        self.without_data = BatchSum(fun, batch_size, reduction, penalty)
+        if communicator is not None and not isinstance(communicator, Communicator):
+            raise ValueError(
+                f"communicator is {communicator!r}: give what tfminimize.distribute.communicator(...) returns."
+            )
+        may_be_empty = communicator is not None
+        if isinstance(data, tf.data.Dataset):
+            self.data = _checked_dataset(data, batch_size, may_be_empty)
+        else:
+            self.data = _tensors(data, may_be_empty)
+        self.without_data = BatchSum(fun, batch_size, reduction, penalty, communicator=communicator)
 
     @property
     def fun(self) -> Callable[..., Any]:
@@ -229,11 +270,12 @@ class DatasetLoss:
 
     def with_data(self, data: Any) -> DatasetLoss:
         """The same loss over other data. Data of the same shapes and dtypes do not retrace."""
-        other = DatasetLoss(self.fun, data, *self.without_data[1:4])
+        other = DatasetLoss(self.fun, data, *self.without_data[1:4], communicator=self.without_data.communicator)
         return with_sums(other) if self.without_data.has_sums else other
 
     def __call__(self, *args: Any) -> tf.Tensor:
         """The loss, a float64 scalar: ``loss(x, *args)`` in functional use, ``loss(*args)`` for variables."""
+        check_alone(self, "a call of it")
         call = tf.autograph.experimental.do_not_convert(called_loss.call)
         return call(*split_data(self, args))
 
@@ -262,6 +304,20 @@ def with_sums(loss: DatasetLoss) -> DatasetLoss:
 def batch_loss(fun: Any) -> Any:
     """The function of one batch; a function without data is its own."""
     return fun.fun if isinstance(fun, (BatchSum, DatasetLoss)) else fun
+
+
+def communicator_of(fun: Any) -> Communicator | None:
+    """What connects the processes that share the data of a loss; None for any other function."""
+    return fun.without_data.communicator if isinstance(fun, DatasetLoss) else None
+
+
+def check_alone(fun: Any, caller: str) -> None:
+    """Raise ValueError if the data of a loss are shared by processes, since ``caller`` runs in one."""
+    if communicator_of(fun) is not None:
+        raise ValueError(
+            f"the loss has a communicator, and {caller} runs in each process alone: leave it out, or use minimize with "
+            "L-BFGS-B, SLSQP or BFGS."
+        )
 
 
 def split_data(fun: Any, args: Any) -> tuple[Any, Any]:
@@ -304,7 +360,7 @@ def _checked_size(batch_size: Any) -> int:
     return int(batch_size)
 
 
-def _tensors(data: Any) -> Any:
+def _tensors(data: Any, may_be_empty: bool) -> Any:
     """The data as tensors, checked to have one leading dimension."""
     leaves = tf.nest.flatten(data)
     if not leaves:
@@ -329,12 +385,12 @@ def _tensors(data: Any) -> Any:
                 f"{name} has {tensor.shape[0]} rows, and item 0 has {rows}: all need the same leading dimension."
             )
         tensors.append(tensor)
-    if tensors[0].shape[0] == 0:
+    if tensors[0].shape[0] == 0 and not may_be_empty:
         raise ValueError("data has no rows: give at least one.")
     return tf.nest.pack_sequence_as(data, tensors)
 
 
-def _checked_dataset(data: Any, batch_size: int | None) -> Any:
+def _checked_dataset(data: Any, batch_size: int | None, may_be_empty: bool) -> Any:
     if batch_size is not None:
         raise ValueError(
             f"batch_size is {batch_size}, but a tf.data.Dataset has batches of its own: leave batch_size out, and call "
@@ -358,6 +414,6 @@ def _checked_dataset(data: Any, batch_size: int | None) -> Any:
             "the tf.data.Dataset is infinite, and each evaluation reads all of it: leave out .repeat(), or end it by "
             ".take(n)."
         )
-    if cardinality == 0:
+    if cardinality == 0 and not may_be_empty:
         raise ValueError("the tf.data.Dataset has no batches: give at least one.")
     return data

@@ -12,7 +12,7 @@ from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
 from tfminimize._trace.checks import check_all_connected, check_connected, constraint_values, dense, scalar
 from tfminimize._trace.cost import Cost, cost_of_operations, count_operations
-from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss
+from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, check_alone
 from tfminimize._trace.jacobian import jacobian
 from tfminimize._trace.user_function import inside_trace
 
@@ -89,6 +89,7 @@ class ObjectiveGraph:
         self._fetches = fetches or list
         self._data = fun.data if isinstance(fun, DatasetLoss) else None
         if isinstance(fun, DatasetLoss):
+            check_alone(fun, "an operation of a graph")
             fun = fun.without_data
         self._sum = fun if isinstance(fun, BatchSum) else None
         if self._sum is not None and self._sum.has_sums and not takes_sums:
@@ -250,6 +251,8 @@ class ObjectiveGraph:
         if self._compiles_batches:
             term = tf.function(term, autograph=False, jit_compile=True)
         if self._part == "penalty":
+            if self._penalty is None:
+                return [tf.zeros(shape, tf.float64) for shape in shapes]
             return [tf.cast(one, tf.float64) for one in term(self._penalty, ())]
         penalty = self._penalty if self._part == "whole" else None
         totals = self._sum._replace(fun=self._fun, penalty=penalty).evaluate(data, term, args, shapes)
@@ -266,6 +269,8 @@ class ObjectiveGraph:
         if self._sum is not None and fun is self._fun:
             result, sums = self._sum.parted(result)
         loss = scalar(result) if fun is self._fun else scalar(result, "the penalty", "penalty")
+        if self._sum is not None and fun is self._penalty and self._sum.penalty_weight != 1.0:
+            loss = loss * self._sum.penalty_weight
         self.loss_dtype = loss.dtype.name
         self.dtype = self._parameters.layout.least_precise([self.dtype, self.loss_dtype])
         return loss, sums

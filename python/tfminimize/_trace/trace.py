@@ -16,7 +16,7 @@ from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
-from tfminimize._trace.batches import WHOLE, Batches, Part, cut
+from tfminimize._trace.batches import NO_ROWS, WHOLE, Batches, Part, cut
 from tfminimize._trace.blocks import why_at_once
 from tfminimize._trace.checks import check_connected, check_writes
 from tfminimize._trace.cost import CONTROL_FLOW
@@ -125,6 +125,8 @@ class Trace:
         How many values these have in all.
     num_sums : int
         How many sums the functions return, with a loss `with_sums`.
+    counts_rows : bool
+        Whether the last of these is the number of rows.
     fetched : list of tf.TensorSpec
         What the functions return last.
     loss_dtype, values_dtype : str
@@ -174,7 +176,9 @@ class Trace:
         inputs = (*segments, *arguments.tensors, *given.tensors)
         specs = [tf.TensorSpec(one.shape, one.dtype) for one in inputs]
 
-        def trace(jit: bool, part: Part = WHOLE) -> tuple[ObjectiveGraph, list[Any]]:
+        is_empty = isinstance(fun, BatchSum) and fun.is_empty(arguments.first)
+
+        def trace(jit: bool, part: Part = NO_ROWS if is_empty else WHOLE) -> tuple[ObjectiveGraph, list[Any]]:
             graph = ObjectiveGraph(
                 fun,
                 parameters,
@@ -232,6 +236,7 @@ class Trace:
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
         self.num_sums = graph.num_sums
+        self.counts_rows = isinstance(fun, BatchSum) and fun.counts_rows(arguments.first)
         self.fetched = graph.fetched
         self.loss_dtype = graph.loss_dtype
         self.values_dtype = graph.values_dtype

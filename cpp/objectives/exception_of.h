@@ -1,5 +1,5 @@
-#ifndef TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
-#define TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
+#ifndef TFMINIMIZE_OBJECTIVES_EXCEPTION_OF_H_
+#define TFMINIMIZE_OBJECTIVES_EXCEPTION_OF_H_
 
 #include <cxxabi.h>
 
@@ -23,4 +23,4 @@ std::exception_ptr exception_of(const Work& work) {
 
 }  // namespace tfminimize
 
-#endif  // TFMINIMIZE_DRIVER_EXCEPTION_OF_H_
+#endif  // TFMINIMIZE_OBJECTIVES_EXCEPTION_OF_H_

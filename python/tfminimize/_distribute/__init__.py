@@ -1,0 +1,1 @@
+"""Solves of many processes: what connects them, and what they agree on."""
