@@ -19,8 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 import tfminimize as tfm
+from tfminimize._graph.call import Solve
 from tfminimize._graph.functions import TraceFunction
-from tfminimize._graph.operation import Solve, traced_minimize
+from tfminimize._graph.operation import traced_minimize
 
 OP = "TfminimizeMinimize"
 INPUTS = ("x0", "lower", "upper", "ftol", "gtol", "norm", "xrtol", "c1", "c2", "hess_inv0")

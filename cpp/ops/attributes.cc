@@ -24,6 +24,15 @@ void check_length(const char* name, std::size_t length, std::size_t expected, co
   if (length != expected) fail(name, " has ", length, " entries: it must have ", expected, ", ", reason, ".");
 }
 
+/// Throws unless `list[i]` is the number of one of so many captures that no earlier entry has.
+void check_capture(const char* list, std::size_t i, std::int64_t capture, std::size_t count,
+                   std::set<std::int64_t>& seen) {
+  if (capture < 0 || to_size(capture) >= count) {
+    fail(list, "[", i, "] is ", capture, ": it must be the number of a capture, and there are ", count, ".");
+  }
+  if (!seen.insert(capture).second) fail(list, "[", i, "] is ", capture, ", like an earlier one: give each once.");
+}
+
 std::vector<tensorflow::DataType> doubles(std::size_t count) {
   std::vector<tensorflow::DataType> dtypes(count, tensorflow::DT_DOUBLE);
   return dtypes;
@@ -38,7 +47,6 @@ Attributes::Attributes(const Context& context) {
   get("method", &name);
   method = name == "slsqp" ? Method::kSlsqp : name == "bfgs" ? Method::kBfgs : Method::kLbfgsb;
   get("functions", &functions);
-  get("trace_functions", &trace_functions);
   get("maxcor", &lbfgsb.maxcor);
   std::string storage;
   get("storage", &storage);
@@ -62,10 +70,17 @@ Attributes::Attributes(const Context& context) {
   if (precision == tensorflow::DT_FLOAT) lbfgsb.precision = std::numeric_limits<float>::epsilon();
   slsqp.precision = bfgs.precision = lbfgsb.precision;
   get("jit_compile", &jit_compile);
+  get("Tcaptures", &capture_dtypes);
+  check_counts();
+}
+
+template <typename Context>
+MinimizeAttributes::MinimizeAttributes(const Context& context) : Attributes(context) {
+  const auto get = [&context](const char* name, auto* value) { check(context.GetAttr(name, value)); };
+  get("trace_functions", &trace_functions);
   get("trace_start", &trace_start);
   get("trace_shapes", &trace_shapes);
   get("Tstate", &state_dtypes);
-  get("Tcaptures", &capture_dtypes);
   get("Ttrace", &trace_dtypes);
   std::vector<std::int64_t> captures;
   std::vector<tensorflow::DataType> dtypes;
@@ -76,13 +91,25 @@ Attributes::Attributes(const Context& context) {
   check_length("variable_dtypes", dtypes.size(), captures.size(), "as many as variables");
   check_length("variable_shapes", shapes.size(), captures.size(), "as many as variables");
   for (std::size_t i = 0; i < captures.size(); ++i) variables.push_back({captures[i], 0, dtypes[i], shapes[i]});
-  check_counts();
   check_variables();
   check_trace();
 }
 
-template Attributes::Attributes(const tensorflow::OpKernelConstruction&);
-template Attributes::Attributes(const tensorflow::shape_inference::InferenceContext&);
+template <typename Context>
+BatchAttributes::BatchAttributes(const Context& context) : Attributes(context) {
+  std::vector<std::int64_t> captures;
+  check(context.GetAttr("batched", &captures));
+  check_batched(captures);
+  std::int64_t threads = 0;
+  check(context.GetAttr("num_threads", &threads));
+  check_range("num_threads", threads, 0);
+  num_threads = to_size(threads);
+}
+
+template MinimizeAttributes::MinimizeAttributes(const tensorflow::OpKernelConstruction&);
+template MinimizeAttributes::MinimizeAttributes(const tensorflow::shape_inference::InferenceContext&);
+template BatchAttributes::BatchAttributes(const tensorflow::OpKernelConstruction&);
+template BatchAttributes::BatchAttributes(const tensorflow::shape_inference::InferenceContext&);
 
 const char* Attributes::reason() const {
   switch (method) {
@@ -109,16 +136,12 @@ void Attributes::check_counts() const {
   check_range("num_equalities", num_equalities, 0, num_constraints);
 }
 
-void Attributes::check_variables() {
+void MinimizeAttributes::check_variables() {
   std::set<std::int64_t> seen;
   for (std::size_t i = 0; i < variables.size(); ++i) {
     VariableComponent& variable = variables[i];
     const std::int64_t capture = variable.capture;
-    if (capture < 0 || to_size(capture) >= capture_dtypes.size()) {
-      fail("variables[", i, "] is ", capture, ": it must be the number of a capture, and there are ",
-           capture_dtypes.size(), ".");
-    }
-    if (!seen.insert(capture).second) fail("variables[", i, "] is ", capture, ", like an earlier one: give each once.");
+    check_capture("variables", i, capture, capture_dtypes.size(), seen);
     if (capture_dtypes[to_size(capture)] != tensorflow::DT_RESOURCE) {
       fail("variables[", i, "] is ", capture, ": that capture must be the handle of a variable, but its dtype is ",
            tensorflow::DataTypeString(capture_dtypes[to_size(capture)]), ".");
@@ -138,7 +161,20 @@ void Attributes::check_variables() {
   }
 }
 
-void Attributes::check_trace() const {
+void BatchAttributes::check_batched(const std::vector<std::int64_t>& given) {
+  std::set<std::int64_t> seen;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    check_capture("batched", i, given[i], capture_dtypes.size(), seen);
+    const tensorflow::DataType dtype = capture_dtypes[to_size(given[i])];
+    if (!tensorflow::DataTypeCanUseMemcpy(dtype)) {
+      fail("batched[", i, "] is ", given[i], ": that capture must hold numbers, but its dtype is ",
+           tensorflow::DataTypeString(dtype), ".");
+    }
+    batched.push_back(to_size(given[i]));
+  }
+}
+
+void MinimizeAttributes::check_trace() const {
   if (trace_functions.size() > 1) {
     fail("trace_functions has ", trace_functions.size(), " entries: it must have none or one.");
   }
@@ -166,7 +202,13 @@ std::vector<Signature> Attributes::signatures() const {
   return {first, {arguments, doubles(4)}};
 }
 
-Signature Attributes::trace_signature() const {
+std::vector<std::vector<std::vector<std::size_t>>> Attributes::result_shapes(std::size_t n) const {
+  const std::size_t m = to_size(num_constraints);
+  if (is_constrained()) return {{{}, {m}}, {{}, {m}, {n}, {m, n}}};
+  return {{{}, {n}}};
+}
+
+Signature MinimizeAttributes::trace_signature() const {
   Signature signature{doubles(3), {tensorflow::DT_BOOL}};
   for (const auto* dtypes : {&state_dtypes, &capture_dtypes}) {
     signature.arguments.insert(signature.arguments.end(), dtypes->begin(), dtypes->end());
@@ -177,8 +219,18 @@ Signature Attributes::trace_signature() const {
   return signature;
 }
 
-void Attributes::check_size(std::int64_t x0_size) const {
-  if (x0_size == 0) fail("x0 has shape [0]: it must have an element.");
+std::vector<FunctionAttribute> MinimizeAttributes::called() const {
+  std::vector<FunctionAttribute> all = Attributes::called();
+  all.push_back({"trace_functions", trace_functions, {trace_signature()}});
+  return all;
+}
+
+void Attributes::check_size(std::int64_t size) const {
+  if (size == 0) fail("x0 has no elements: it must have one.");
+}
+
+void MinimizeAttributes::check_size(std::int64_t x0_size) const {
+  Attributes::check_size(x0_size);
   if (variables.empty() || variables_size == x0_size) return;
   fail("variable_shapes have ", variables_size, " elements in all: they must have ", x0_size, ", as many as x0.");
 }

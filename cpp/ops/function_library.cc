@@ -1,9 +1,11 @@
 #include "ops/function_library.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
+#include "ops/nested.h"
 
 namespace tfminimize {
 namespace {
@@ -48,10 +50,9 @@ FunctionInputs::StandIn::StandIn(tensorflow::OpKernelContext& context, const std
 
 FunctionInputs::StandIn::~StandIn() { resources.Delete(handle).IgnoreError(); }
 
-FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
-                               const std::vector<VariableComponent>& variables)
-    : tensors_(std::move(captures)) {
-  for (const VariableComponent& component : variables) {
+FunctionInputs::FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, const Captures& captures)
+    : tensors_(captures.tensors) {
+  for (const VariableComponent& component : captures.variables) {
     Tensor& tensor = tensors_.at(static_cast<std::size_t>(component.capture));
     if (tensor.NumElements() != 1) {
       fail("captures[", component.capture, "] has shape ", tensor.shape().DebugString(),
@@ -77,13 +78,22 @@ void FunctionInputs::set(Span<const double> x) {
   }
 }
 
+void FunctionInputs::select(const std::vector<BatchedInput>& inputs, std::size_t problem) {
+  for (const BatchedInput& input : inputs) {
+    Tensor& tensor = tensors_.at(input.position);
+    if (!tensor.RefCountIsOne()) tensor = Tensor(tensor.dtype(), tensor.shape());
+    if (input.bytes > 0) std::memcpy(tensor.data(), input.value(problem), input.bytes);
+  }
+}
+
 LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
                                  tensorflow::FunctionLibraryRuntime::Handle handle,
                                  tensorflow::CancellationManager& cancellation, std::string name)
     : library_(context.function_library()),
       handle_(handle),
       run_here_([](const std::function<void()>& closure) { closure(); }),
-      name_(std::move(name)) {
+      name_(std::move(name)),
+      depth_(Nested::depth()) {
   options_.cancellation_manager = &cancellation;
   options_.collective_executor = context.collective_executor();
   options_.step_container = context.step_container();
@@ -93,6 +103,7 @@ LibraryFunction::LibraryFunction(const tensorflow::OpKernelContext& context,
 }
 
 const std::vector<Tensor>& LibraryFunction::call(const std::vector<Tensor>& inputs) {
+  const Nested same(depth_);
   results_.clear();
   absl::Status status;
   absl::Notification done;  // set before Run() returns, unless operations use threads of their own

@@ -56,6 +56,13 @@ struct VariableComponent {
   tensorflow::PartialTensorShape shape;  ///< Fully defined.
 };
 
+/// The captures of an op, as its functions take them.
+struct Captures {
+  std::vector<tensorflow::Tensor> tensors;        ///< For a batched one any of the shape of a slice.
+  std::vector<VariableComponent> variables = {};  ///< Those that are part of x.
+  std::vector<BatchedInput> batched = {};         ///< Their positions count x.
+};
+
 /// The inputs of all functions of one solve: x, and the captures.
 ///
 /// If a captured variable is optimised, another variable stands in for it, so that the solve does not touch the user's
@@ -64,13 +71,15 @@ class FunctionInputs {
  public:
   /// x has `size` elements, as many as the variables if there are any. `context` must outlive the object. Throws
   /// StatusError if a variable has another dtype or shape than `variables` says.
-  FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
-                 const std::vector<VariableComponent>& variables);
+  FunctionInputs(tensorflow::OpKernelContext& context, std::size_t size, const Captures& captures);
   FunctionInputs(const FunctionInputs&) = delete;
   FunctionInputs& operator=(const FunctionInputs&) = delete;
 
   /// Lets the next calls read this x. What a function has kept of an earlier x does not change.
   void set(Span<const double> x);
+
+  /// Lets the next calls read the values of these inputs for one problem.
+  void select(const std::vector<BatchedInput>& inputs, std::size_t problem);
 
   /// x [n], then the captures.
   const std::vector<tensorflow::Tensor>& tensors() const { return tensors_; }
@@ -124,6 +133,7 @@ class LibraryFunction {
   tensorflow::FunctionLibraryRuntime::Options options_;
   std::vector<tensorflow::Tensor> results_;
   std::string name_;
+  int depth_;  ///< Of nested solves; the calls may be made in another thread.
 };
 
 /// Lets an objective call a library function of (x [n], captures...). The results are float64 of these shapes; those
@@ -143,8 +153,9 @@ class FunctionLibrary final : public CompiledFunction {
   }
 
   const char* way() const override { return "library"; }
-  void select(std::size_t /*problem*/) override {}
-  void end_batch() override {}
+  void begin_batch(const std::vector<BatchedInput>& inputs) override { batch_ = inputs; }
+  void select(std::size_t problem) override { inputs_.select(batch_, problem); }
+  void end_batch() override { batch_.clear(); }
 
  private:
   // Throws StatusError.
@@ -154,6 +165,7 @@ class FunctionLibrary final : public CompiledFunction {
   LibraryFunction& function_;
   FunctionInputs& inputs_;
   Shapes shapes_;
+  std::vector<BatchedInput> batch_;
 };
 
 }  // namespace tfminimize

@@ -51,8 +51,6 @@ void check_signature(const tensorflow::FunctionLibraryDefinition& functions, con
   check_types(name, "returns", found.ret_types, expected.results);
 }
 
-}  // namespace
-
 FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, const NameAttrList& function,
                                            const std::string& name, const Signature& signature, bool jit_compile) {
   check_signature(*library.GetFunctionLibraryDefinition(), function, name, signature);
@@ -72,6 +70,25 @@ FunctionLibraryRuntime::Handle instantiate(FunctionLibraryRuntime& library, cons
   FunctionLibraryRuntime::Handle handle = 0;
   check(library.Instantiate(function.name(), tensorflow::AttrSlice(&function.attr()), options, &handle));
   return handle;
+}
+
+}  // namespace
+
+Instantiated::Instantiated(FunctionLibraryRuntime& library, const std::vector<FunctionAttribute>& attributes,
+                           bool jit_compile)
+    : library_(&library) {
+  for (const auto& [attribute, functions, signatures] : attributes) {
+    for (std::size_t i = 0; i < functions.size(); ++i) {
+      std::string name = absl::StrCat(attribute, "[", i, "], ", functions[i].name(), ",");
+      functions_.push_back({instantiate(library, functions[i], name, signatures[i], jit_compile), name});
+    }
+  }
+}
+
+Instantiated::~Instantiated() {
+  const auto library = library_.GetNewRef();
+  if (library == nullptr) return;
+  for (const Callable& function : functions_) library->ReleaseHandle(function.handle).IgnoreError();
 }
 
 }  // namespace tfminimize

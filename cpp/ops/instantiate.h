@@ -7,6 +7,7 @@
 #include "tensorflow/core/framework/attr_value.pb.h"
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/types.h"
+#include "tensorflow/core/platform/refcount.h"
 
 namespace tfminimize {
 
@@ -16,14 +17,42 @@ struct Signature {
   std::vector<tensorflow::DataType> results;
 };
 
-/// Prepares a function so that a kernel can call it with tensors in host memory. Grappler optimises it and its
-/// operations are placed on devices, as TensorFlow does for every function call. With `jit_compile`, the body of the
-/// function is one call of a function that XLA compiles. `name` names the function in messages. Throws StatusError, for
-/// instance if the function has another signature.
-tensorflow::FunctionLibraryRuntime::Handle instantiate(tensorflow::FunctionLibraryRuntime& library,
-                                                       const tensorflow::NameAttrList& function,
-                                                       const std::string& name, const Signature& signature,
-                                                       bool jit_compile);
+/// An attribute of an op that names functions, and what each must take and return.
+struct FunctionAttribute {
+  const char* name;
+  std::vector<tensorflow::NameAttrList> functions;
+  std::vector<Signature> signatures;
+};
+
+/// A function that is ready to be called with tensors in host memory, and its name in messages.
+struct Callable {
+  tensorflow::FunctionLibraryRuntime::Handle handle;
+  std::string name;
+};
+
+/// The functions of an op in one library. The op may outlive the library.
+class Instantiated {
+ public:
+  /// Prepares all functions. Grappler optimises them and their operations are placed on devices, as TensorFlow does for
+  /// every function call. With `jit_compile`, the body of each is one call of a function that XLA compiles. Throws
+  /// StatusError, for instance if a function has another signature.
+  Instantiated(tensorflow::FunctionLibraryRuntime& library, const std::vector<FunctionAttribute>& attributes,
+               bool jit_compile);
+  ~Instantiated();
+  Instantiated(Instantiated&&) = default;
+  Instantiated(const Instantiated&) = delete;
+  Instantiated& operator=(Instantiated&&) = delete;
+  Instantiated& operator=(const Instantiated&) = delete;
+
+  /// Whether the library still exists; another one may have its address by now.
+  bool is_alive() const { return library_.GetNewRef() != nullptr; }
+
+  const std::vector<Callable>& functions() const { return functions_; }
+
+ private:
+  tsl::core::WeakPtr<tensorflow::FunctionLibraryRuntime> library_;
+  std::vector<Callable> functions_;
+};
 
 }  // namespace tfminimize
 

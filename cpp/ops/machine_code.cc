@@ -80,26 +80,26 @@ Tensor value_of(tensorflow::Var& variable) {
 
 }  // namespace
 
-MachineArguments::MachineArguments(tensorflow::OpKernelContext& context, std::size_t size, std::vector<Tensor> captures,
-                                   const std::vector<VariableComponent>& variables)
-    : context_(context), arguments_(captures.size() + 1) {
+MachineArguments::MachineArguments(tensorflow::OpKernelContext& context, std::size_t size, const Captures& captures)
+    : context_(context), arguments_(captures.tensors.size() + 1) {
   arguments_[0].dtype = tensorflow::DT_DOUBLE;
   arguments_[0].shape.AddDim(static_cast<std::int64_t>(size));
-  arguments_[0].is_of_x = true;
-  for (std::size_t i = 0; i < captures.size(); ++i) {
+  arguments_[0].varies = true;
+  for (std::size_t i = 0; i < captures.tensors.size(); ++i) {
     Argument& argument = arguments_[i + 1];
-    argument.value = std::move(captures[i]);
+    argument.value = captures.tensors[i];
     argument.dtype = argument.value.dtype();
     argument.shape = argument.value.shape();
     argument.is_variable = argument.dtype == tensorflow::DT_RESOURCE;
   }
-  for (const VariableComponent& variable : variables) {
+  for (const BatchedInput& input : captures.batched) arguments_.at(input.position).varies = true;
+  for (const VariableComponent& variable : captures.variables) {
     const std::size_t index = static_cast<std::size_t>(variable.capture) + 1;
     Argument& argument = arguments_.at(index);
     argument.dtype = variable.dtype;
     variable.shape.AsTensorShape(&argument.shape);
     argument.value = Tensor(argument.dtype, argument.shape);
-    argument.is_of_x = true;
+    argument.varies = true;
     argument.offset = variable.offset;
     staged_.push_back(index);
   }
@@ -174,7 +174,20 @@ std::vector<CompiledFunction::Input> inputs_of(const MachineProgram& program, co
 
 MachineFunction::MachineFunction(const MachineProgram& program, const MachineArguments& arguments,
                                  Components& components, std::vector<Output> outputs)
-    : Function(program.program, components, inputs_of(program, arguments), std::move(outputs)), arguments_(arguments) {}
+    : Function(program.program, components, inputs_of(program, arguments), std::move(outputs)),
+      arguments_(arguments),
+      taken_(program.arguments) {}
+
+void MachineFunction::begin_batch(const std::vector<BatchedInput>& inputs) {
+  std::vector<BatchedInput> own;
+  for (const BatchedInput& input : inputs) {
+    const auto found = std::find(taken_.begin(), taken_.end(), input.position);
+    if (found == taken_.end()) continue;  // not used
+    own.push_back(input);
+    own.back().position = static_cast<std::size_t>(found - taken_.begin());
+  }
+  xla::Function::begin_batch(own);
+}
 
 std::vector<MachineProgram> MachineCode::programs(const FunctionLibraryDefinition& library, MachineArguments& arguments,
                                                   const std::vector<Shapes>& results) {
@@ -246,8 +259,10 @@ std::vector<MachineProgram> MachineCode::compile(const MachineArguments& argumen
     MachineProgram program;
     for (std::size_t k = 0; k < function.arguments.size(); ++k) {
       const std::size_t argument = function.arguments[k];
-      if (function.is_constant[k] && arguments.is_of_x(argument)) {
-        refuse("XLA must know x when it compiles the function, since a size depends on it");
+      if (function.is_constant[k] && arguments.varies(argument)) {
+        refuse(argument == 0 ? "XLA must know x when it compiles the function, since a size depends on it"
+                             : "XLA must know a tensor that varies when it compiles the function, since a size depends "
+                               "on it");
       }
       described.push_back(arguments.describe(argument, function.is_constant[k]));
       if (described.back().constant.empty()) program.arguments.push_back(argument);

@@ -20,13 +20,12 @@
 
 namespace tfminimize {
 
-/// The arguments of the functions of one solve, as machine code takes them: x, and the captures. A variable is passed
-/// by its value: that at the start of the solve, or a part of x.
+/// The arguments of the functions in one run of an op, as machine code takes them: x, and the captures. A variable is
+/// passed by its value: that at the start of the run, or a part of x.
 class MachineArguments {
  public:
   /// x has `size` elements. `context` must outlive the object.
-  MachineArguments(tensorflow::OpKernelContext& context, std::size_t size, std::vector<tensorflow::Tensor> captures,
-                   const std::vector<VariableComponent>& variables);
+  MachineArguments(tensorflow::OpKernelContext& context, std::size_t size, const Captures& captures);
 
   /// Reads a variable that is not a part of x; does nothing for another argument. Throws std::runtime_error if it
   /// cannot be read.
@@ -34,8 +33,8 @@ class MachineArguments {
 
   std::size_t count() const { return arguments_.size(); }
 
-  /// Whether the value of an argument is part of x.
-  bool is_of_x(std::size_t argument) const { return arguments_[argument].is_of_x; }
+  /// Whether the value of an argument is part of x, or differs between the problems of a batch.
+  bool varies(std::size_t argument) const { return arguments_[argument].varies; }
 
   /// The dtype and shape of an argument. If `with_value`, also its value.
   xla::LoweringArgument describe(std::size_t argument, bool with_value) const;
@@ -54,7 +53,7 @@ class MachineArguments {
     tensorflow::DataType dtype{};
     tensorflow::TensorShape shape;
     bool is_variable = false;
-    bool is_of_x = false;
+    bool varies = false;
     tensorflow::Tensor value;  ///< For x none; for a variable that is part of x where stage() writes its value.
     std::size_t offset = 0;    ///< In x, for such a variable.
   };
@@ -77,6 +76,8 @@ class MachineFunction final : public xla::Function {
   MachineFunction(const MachineProgram& program, const MachineArguments& arguments, Components& components,
                   std::vector<Output> outputs);
 
+  void begin_batch(const std::vector<BatchedInput>& inputs) override;
+
  private:
   void run(Span<const double> x) override {
     arguments_.stage(x);
@@ -84,6 +85,7 @@ class MachineFunction final : public xla::Function {
   }
 
   const MachineArguments& arguments_;
+  std::vector<std::size_t> taken_;  ///< The arguments that the program takes, in order.
 };
 
 /// The functions of an op as machine code. Compiles them when they are first called with arguments of new shapes, and

@@ -5,16 +5,22 @@
 
 namespace tfminimize {
 
-/// Counts the solves of a thread that run inside one another. A function that solves itself would go on until the stack
-/// overflows.
+/// Counts the solves that run inside one another. A function that solves itself would go on until the stack overflows.
 class Nested {
  public:
-  Nested() { ++depth(); }
-  ~Nested() { --depth(); }
+  /// One solve more than the thread has already begun.
+  Nested() : Nested(depth() + 1) {}
+
+  /// As many solves as those for which another thread works.
+  explicit Nested(int depth) : before_(Nested::depth()) { current() = depth; }
+
+  ~Nested() { current() = before_; }
   Nested(const Nested&) = delete;
   Nested& operator=(const Nested&) = delete;
 
-  void check_depth() const {
+  static int depth() { return current(); }
+
+  static void check_depth() {
     constexpr int kMaxDepth = 32;
     if (depth() > kMaxDepth) {
       fail("functions solve inside one another, nested ", kMaxDepth, " deep: one calls itself.");
@@ -22,10 +28,12 @@ class Nested {
   }
 
  private:
-  static int& depth() {
+  static int& current() {
     thread_local int depth = 0;
     return depth;
   }
+
+  int before_;
 };
 
 }  // namespace tfminimize

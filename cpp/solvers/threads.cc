@@ -106,7 +106,7 @@ std::atomic<std::size_t>& chosen_threads() {
   return chosen;
 }
 
-bool& is_serial() {
+bool& serial_here() {
   thread_local bool serial = false;
   return serial;
 }
@@ -132,9 +132,11 @@ std::size_t num_threads() {
   return count;
 }
 
+bool is_serial() { return serial_here(); }
+
 void set_num_threads(std::size_t count) { chosen_threads().store(count, std::memory_order_relaxed); }
 
-SerialScope::SerialScope() : before_(is_serial()) { is_serial() = true; }
-SerialScope::~SerialScope() { is_serial() = before_; }
+SerialScope::SerialScope() : before_(serial_here()) { serial_here() = true; }
+SerialScope::~SerialScope() { serial_here() = before_; }
 
 }  // namespace tfminimize::solvers

@@ -23,6 +23,9 @@ std::size_t num_threads();
 /// Changes it for all callers from now on; 0: the cores again. Threads that are no longer needed sleep.
 void set_num_threads(std::size_t count);
 
+/// Whether the calling thread is in a SerialScope.
+bool is_serial();
+
 /// While it lives, run_in_threads() stays in this thread: for one that is one of many already.
 class SerialScope {
  public:

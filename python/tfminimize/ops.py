@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfminimize._graph.batch import MinimizeBatchResult, minimize_batch
 from tfminimize._graph.operation import MinimizeResult, minimize
 
-__all__ = ["MinimizeResult", "minimize"]
+__all__ = ["MinimizeBatchResult", "MinimizeResult", "minimize", "minimize_batch"]

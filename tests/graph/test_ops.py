@@ -10,8 +10,9 @@ import tensorflow as tf
 from problems import rosenbrock
 
 import tfminimize as tfm
+from tfminimize._graph.call import Solve
 from tfminimize._graph.functions import TraceFunction
-from tfminimize._graph.operation import Solve, traced_minimize
+from tfminimize._graph.operation import traced_minimize
 
 X0 = np.array([-1.2, 1.0])
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024  tf.nest knows these

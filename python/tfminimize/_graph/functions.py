@@ -17,7 +17,7 @@ from tfminimize._trace.checks import check_writes
 from tfminimize._trace.flat import FLAT, join, join_columns, split
 from tfminimize._trace.objective_graph import ObjectiveGraph
 
-__all__ = ["Functions", "TraceFunction"]
+__all__ = ["Functions", "Slices", "TraceFunction"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,30 @@ class TraceFunction:
     at_start: bool = False
 
 
+class Slices:
+    """Tensors with a slice for each problem of a batch, which the functions take.
+
+    Attributes
+    ----------
+    wholes : dict
+        The tensors, by the `id` of what stands for a slice of each.
+    """
+
+    def __init__(self) -> None:
+        self.wholes: dict[int, tf.Tensor] = {}
+        self._slices: list[tf.Tensor] = []
+
+    def of(self, args: Any) -> Any:
+        """Return ``args`` with a slice in the place of each tensor; the slice never gets a value."""
+        return tf.nest.map_structure(self._slice, args)
+
+    def _slice(self, whole: tf.Tensor) -> tf.Tensor:
+        one = tf.gather(whole, 0)  # whole[0] would be refused if the graph knows that there are no problems
+        self.wholes[id(one)] = whole
+        self._slices.append(one)
+        return one
+
+
 class Functions:
     """The functions of one problem, traced when the operation is added to a graph.
 
@@ -57,6 +81,8 @@ class Functions:
         None for L-BFGS-B.
     jit : bool
     trace : TraceFunction or None
+    batched : Slices, optional
+        The tensors in ``arguments`` and ``constraints`` that differ between the problems of a batch.
 
     Attributes
     ----------
@@ -65,6 +91,9 @@ class Functions:
     trace_dtypes, trace_shapes : list
         Those of the traced tensors.
     captures : list of tf.Tensor
+        For a batched tensor all of it, although the functions take a slice.
+    batched : list of int
+        Indices of the captures that are batched.
     variables : list of int
         Indices of the captures that are handles of the variables of x; empty in functional use.
     read_only : list of int
@@ -81,7 +110,8 @@ class Functions:
         arguments: Arguments,
         constraints: Constraints | None,
         jit: bool,
-        trace: TraceFunction | None,
+        trace: TraceFunction | None = None,
+        batched: Slices | None = None,
     ) -> None:
         self._parameters = parameters
         given = Constraints((), parameters) if constraints is None else constraints
@@ -99,7 +129,10 @@ class Functions:
         captured = {id(t): t for f in (*inner, inner_trace) if f is not None for t in f.captured_inputs}
         handles = {id(v.handle): v.handle for v in parameters.variables}
         others = [tensor for key, tensor in captured.items() if key not in handles]
-        self.captures = [*handles.values(), *self._tensors, *others]
+        self._taken = [*handles.values(), *self._tensors, *others]
+        wholes = {} if batched is None else batched.wholes
+        self.captures = [wholes.get(id(tensor), tensor) for tensor in self._taken]
+        self.batched = [i for i, tensor in enumerate(self._taken) if id(tensor) in wholes]
         self.variables = list(range(len(handles)))
         self.functions = [self._called(f) for f in inner]
         # A solve does not write to the variables of x: they are assigned after it.
@@ -164,7 +197,7 @@ class Functions:
         own = len(self._specs(first))
         first_tensor = own + len(self.variables)
         tensors = list(range(first_tensor, first_tensor + len(self._tensors)))
-        places = {id(tensor): own + i for i, tensor in enumerate(self.captures)}
+        places = {id(tensor): own + i for i, tensor in enumerate(self._taken)}
         order = [*range(own), *tensors, *(places[id(tensor)] for tensor in inner.captured_inputs)]
 
         def call(*inputs: tf.Tensor) -> Any:
@@ -176,7 +209,7 @@ class Functions:
                 private.mark_for_xla(results[0].op)
             return results
 
-        captures = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self.captures]
+        captures = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self._taken]
         return tf.function(call, autograph=False).get_concrete_function(*self._specs(first), *captures)
 
 

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfminimize._graph import implicit
-from tfminimize._graph.functions import Functions, TraceFunction
-from tfminimize._problem.arguments import Arguments
+from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._problem.bounds import pack_bounds, tensor_bounds
 from tfminimize._problem.methods import check_bounds
-from tfminimize._problem.native_methods import NATIVE_NAMES, NativeMethod
-from tfminimize._problem.options import check_matrix_size
 from tfminimize._problem.parameters import Parameters, replicas
-from tfminimize._problem.problem import Problem
-from tfminimize._tf import binding, private
-from tfminimize._tf.xla import is_required
-from tfminimize._trace.dataset_loss import batch_loss
+from tfminimize._tf import binding
 from tfminimize._trace.flat import join, split
-from tfminimize._trace.user_function import JitCompile, check_jit, follows_jit
+from tfminimize._trace.user_function import JitCompile
 
-__all__ = ["MinimizeResult", "Solve", "minimize", "traced_minimize"]
+__all__ = ["MinimizeResult", "minimize", "traced_minimize"]
 
 HISTORY = "fun", "gradient_norm", "step", "nfev", "seconds", "constr_violation"
 """The rows of the operation's output of that name."""
-
-NUMBERS = {"ftol": 0.0, "gtol": 0.0, "norm": np.inf, "xrtol": 0.0, "c1": 1e-4, "c2": 0.9}
-"""The options that are inputs of the operation, since its attributes are float32, with values for other methods."""
 
 tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
@@ -80,24 +70,6 @@ class MinimizeResult(NamedTuple):
     history: dict[str, tf.Tensor]
     backend: tf.Tensor
     backend_reason: tf.Tensor
-
-
-@dataclass(frozen=True)
-class Solve:
-    """What to minimise, and how: the arguments of `minimize`."""
-
-    fun: Callable[..., Any]
-    x0: Any
-    """May be `Parameters` of variables, with the name for messages."""
-    args: Any = ()
-    method: Any = "L-BFGS-B"
-    bounds: Any = None
-    constraints: Any = ()
-    tol: float | None = None
-    options: Mapping[str, Any] | None = None
-    jit_compile: JitCompile = None
-    trace: TraceFunction | None = None
-    name: str = "minimize"
 
 
 def minimize(
@@ -166,76 +138,29 @@ def traced_minimize(given: Solve) -> tuple[MinimizeResult, list[tf.Tensor]]:
         # The gradient needs the functions; the graph of a function knows them, a tape in eager mode does not.
         found = tf.function(lambda: traced_minimize(given), autograph=False).get_concrete_function()()
         return MinimizeResult(*found[0]), list(found[1])
-    if not callable(given.fun):
-        raise ValueError(f"fun is {given.fun!r}: give a function that returns the loss.")
-    check_jit(given.jit_compile, "the operation of a graph does not time its functions")
-    if is_required():
-        raise ValueError(
-            "XLA cannot compile a solve inside a function: remove jit_compile=True from the function around it, and "
-            "give it to tfminimize.ops.minimize, which compiles the loss."
-        )
+    given.check("tfminimize.ops.minimize")
     with tf.name_scope(given.name):
         parameters = _parameters(given.x0)
-        problem = Problem(parameters, given.method, None, given.constraints)
-        if problem.native is None:
-            raise ValueError(f"method {given.method!r} runs in SciPy, not in a graph: use {NATIVE_NAMES}.")
-        inputs, attributes = _options(problem.native, given.options, given.tol, parameters.layout.size)
-        arguments = Arguments(given.args, parameters.float_dtype)
-        jit = follows_jit(batch_loss(given.fun)) if given.jit_compile is None else bool(given.jit_compile)
-        functions = Functions(given.fun, parameters, arguments, problem.packed_constraints, jit, given.trace)
-        low, high = tensor_bounds(given.bounds, parameters)
-        check_bounds(problem.method, low if low.shape[0] else None)
-        state = [] if given.trace is None else list(given.trace.state)
-        outputs = module.tfminimize_minimize(
-            x0=join(_start(given.x0, parameters)),
-            lower=low,
-            upper=high,
-            **inputs,
-            state=state,
-            captures=functions.captures,
-            functions=functions.functions,
-            method=problem.method,
-            num_constraints=functions.num_constraints,
-            num_equalities=functions.num_equalities,
+        call = Call(given, parameters)
+        functions = call.functions
+        bounds = tensor_bounds(given.bounds, parameters)
+        check_bounds(call.problem.method, bounds[0] if bounds[0].shape[0] else None)
+        outputs = call.add(
+            module.tfminimize_minimize,
+            join(_start(given.x0, parameters)),
+            bounds,
+            state=[] if given.trace is None else list(given.trace.state),
             variables=functions.variables,
             variable_dtypes=[v.dtype for v in parameters.variables],
             variable_shapes=[v.shape for v in parameters.variables],
-            precision=functions.dtype,
-            jit_compile=jit,
             trace_functions=functions.trace_functions,
             trace_shapes=functions.trace_shapes,
             trace_start=given.trace is not None and given.trace.at_start,
             Ttrace=functions.trace_dtypes,
-            name="solve",
-            **attributes,
         )
-        first_capture = len(outputs.x.op.inputs) - len(functions.captures)
-        private.mark_read_only(outputs.x.op, [first_capture + i for i in functions.read_only])
         if parameters.variables:
             outputs = _assigned(outputs, parameters)
-        return _result(outputs, parameters, problem.method), [tf.stop_gradient(row) for row in outputs.trace]
-
-
-def _options(
-    method: NativeMethod, options: Mapping[str, Any] | None, tol: float | None, size: int
-) -> tuple[dict[str, tf.Tensor], dict[str, Any]]:
-    """The checked options, as inputs and as attributes of the operation."""
-    matrix = None
-    if isinstance(options, Mapping) and tf.is_tensor(options.get("hess_inv0")):
-        matrix = tf.convert_to_tensor(options["hess_inv0"])
-        if tf.is_symbolic_tensor(matrix):  # the operation checks it
-            options = {**options, "hess_inv0": None}
-    attributes = {"hess_inv0": None, **method.options(options, tol)}
-    checked = attributes.pop("hess_inv0")
-    if checked is not None:
-        matrix = checked
-        check_matrix_size("hess_inv0", checked, size)
-    inputs = {name: tf.constant(attributes.pop(name, default), tf.float64) for name, default in NUMBERS.items()}
-    inputs["hess_inv0"] = tf.zeros([0, 0], tf.float64) if matrix is None else tf.cast(matrix, tf.float64)
-    if attributes["maxiter"] is None:
-        attributes["maxiter"] = 200 * size
-    attributes["maxtime"] = min(attributes["maxtime"], float(np.finfo(np.float32).max))
-    return inputs, attributes
+        return _result(outputs, parameters, call.problem.method), [tf.stop_gradient(row) for row in outputs.trace]
 
 
 def _parameters(x0: Any) -> Parameters:
@@ -251,14 +176,7 @@ def _without_tensors(x0: Any) -> Any:
 
 
 def _placeholder(tensor: tf.Tensor) -> np.ndarray[Any, Any]:
-    if tensor.dtype.as_numpy_dtype is object:
-        raise ValueError(f"x0 holds a tensor of dtype {tensor.dtype.name}: give numbers.")
-    if not tensor.shape.is_fully_defined():
-        raise ValueError(
-            f"x0 holds a tensor of shape {tensor.shape}, which is not static: fix it by tf.ensure_shape, or give the "
-            "tf.function an input_signature."
-        )
-    return np.zeros(tensor.shape.as_list(), tensor.dtype.as_numpy_dtype)
+    return np.zeros(static_shape(tensor, tensor.shape, "x0"), tensor.dtype.as_numpy_dtype)
 
 
 def _start(x0: Any, parameters: Parameters) -> list[tf.Tensor]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfminimize._graph import operation
+from tfminimize._graph.call import Solve
 from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._problem.parameters import Parameters, as_variable
@@ -315,7 +316,7 @@ def _iterations(
     specs = [tf.TensorSpec(v.shape, v.dtype) for v in values]
     initial = (tf.constant(0), *convergence.zeros(_Step(loss_spec, specs, specs)))
     result, rows = operation.traced_minimize(
-        operation.Solve(
+        Solve(
             loss_fn,
             Parameters(variables, "trainable_variables"),
             method=optimizer.method,

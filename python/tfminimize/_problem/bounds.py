@@ -34,7 +34,17 @@ from numpy.typing import NDArray
 from tfminimize._problem.layout import Layout, Segment
 from tfminimize._problem.parameters import Parameters, as_variable
 
-__all__ = ["Bounds", "PackedBounds", "as_packed", "low_then_high", "pack_bounds", "rounded_inwards", "tensor_bounds"]
+__all__ = [
+    "Bounds",
+    "PackedBounds",
+    "as_numbers",
+    "as_packed",
+    "described",
+    "low_then_high",
+    "pack_bounds",
+    "rounded_inwards",
+    "tensor_bounds",
+]
 
 Float64 = NDArray[np.float64]
 _FORM = (
@@ -216,7 +226,7 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
         return entry[:, 0], entry[:, 1], True
     parts = _parts(entry)
     if parts is None:
-        raise ValueError(f"the bounds for {segment.name} are {_described(entry)}: {_FORM}.")
+        raise ValueError(f"the bounds for {segment.name} are {described(entry)}: {_FORM}.")
     if len(parts) == 2 and not _are_two_pairs(parts, segment.size):
         return parts[0], parts[1], False
     if len(parts) != segment.size:
@@ -227,7 +237,7 @@ def _low_and_high(entry: Any, segment: Segment) -> tuple[Any, Any, bool]:
     for i, pair in enumerate(parts):
         if not _is_pair(pair):
             raise ValueError(
-                f"entry {i} of the bounds for {segment.name} is {_described(pair)}: give a pair of numbers (low, "
+                f"entry {i} of the bounds for {segment.name} is {described(pair)}: give a pair of numbers (low, "
                 "high), with None where there is no bound."
             )
     return [pair[0] for pair in parts], [pair[1] for pair in parts], True
@@ -237,7 +247,7 @@ def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: 
     """One side of a leaf, as a flat array or tensor."""
     name = f"the {word} bound for {segment.name}"
     try:
-        value = _numbers(side, infinity)
+        value = as_numbers(side, infinity)
         shape = tf.TensorShape(value.shape)
         if in_c_order and shape.rank is not None and shape.num_elements() in (1, segment.size):
             value = _reshaped(value, () if shape.num_elements() == 1 else segment.shape)
@@ -249,11 +259,11 @@ def _side(side: Any, infinity: float, segment: Segment, in_c_order: bool, word: 
         return np.broadcast_to(value, segment.shape).ravel()
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}, {_described(side)}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
+            f"{name}, {described(side)}, cannot be broadcast to the shape {segment.shape} ({error}): {_FORM}."
         ) from None
 
 
-def _numbers(side: Any, infinity: float) -> Any:
+def as_numbers(side: Any, infinity: float) -> Any:
     """Numbers as a float64 array, or as a tensor if one of them is a tensor; None becomes ``infinity``."""
     if side is None:
         return np.array(infinity)
@@ -267,17 +277,17 @@ def _numbers(side: Any, infinity: float) -> Any:
     if isinstance(side, (list, tuple)):
         if set(map(type, side)) <= _NUMBERS:
             return np.array([infinity if value is None else value for value in side], np.float64)
-        parts = [_numbers(part, infinity) for part in side]
+        parts = [as_numbers(part, infinity) for part in side]
         return tf.stack(parts) if any(map(tf.is_tensor, parts)) else np.array(parts, np.float64)
     array = np.asarray(side)
     if array.dtype == object:
-        return _numbers(array.tolist(), infinity) if array.ndim else np.array(float(side))
+        return as_numbers(array.tolist(), infinity) if array.ndim else np.array(float(side))
     if array.dtype.kind in "cSU":
         raise TypeError(f"it has dtype {array.dtype}")
     return array.astype(np.float64)
 
 
-def _described(entry: Any) -> str:
+def described(entry: Any) -> str:
     """The given value and why it cannot be read, for messages."""
     if isinstance(entry, (set, frozenset)):
         return f"{entry!r}, which has no order"
@@ -425,7 +435,7 @@ def _matched(bounds: Any, template: Any, path: str) -> list[Any]:
 def _checked_length(bounds: Any, length: int, path: str) -> list[Any]:
     parts = None if isinstance(bounds, scipy.optimize.Bounds) else _parts(bounds)
     if parts is None or len(parts) != length:
-        count = _described(bounds) if parts is None else f"{len(parts)} entries"
+        count = described(bounds) if parts is None else f"{len(parts)} entries"
         raise ValueError(
             f"the bounds for {path} are {count}, but {path} has {length} parts: give one (low, high) or None for each."
         )

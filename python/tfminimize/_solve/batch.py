@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfminimize._problem.batch_bounds import bounds_of_all
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import check_bounds
 from tfminimize._problem.native_methods import NATIVE_NAMES
@@ -18,7 +19,7 @@ from tfminimize._problem.result import BatchResult, Histories
 from tfminimize._solve.batch_ways import Batch, in_step, in_threads
 from tfminimize._solve.batched_arguments import BatchedArguments, BatchedConstraintsArgs, as_tuple, common_count
 from tfminimize._solve.program import Program
-from tfminimize._solve.starts import best_of, bounds_of_all, checked_number, more_starts
+from tfminimize._solve.starts import best_of, checked_number, more_starts
 from tfminimize._solve.watch import LOG
 from tfminimize._tf.threads import checked_threads, get_num_threads
 

@@ -27,13 +27,15 @@ class BatchedArguments:
         Arrays, tensors or nested structures of them, each with a leading dimension of the number of problems.
     name, owner : str
         How messages name them, and what has the arguments of one problem.
+    in_graph : bool
+        Whether tensors may be symbolic, with an unknown number of problems.
 
     Attributes
     ----------
-    named : list of (str, ndarray)
-        The leaves, contiguous, with their names.
+    named : list of (str, ndarray), or of (str, tf.Tensor) if ``in_graph``
+        The leaves with their names; arrays are contiguous.
     count : int or None
-        The number of problems; None if there are no arrays.
+        The number of problems; None if there are no leaves, or if none knows it.
 
     Examples
     --------
@@ -42,12 +44,20 @@ class BatchedArguments:
     (3, array([1., 0., 0.]))
     """
 
-    def __init__(self, args: Any, name: str = "batched_args", owner: str = "the Minimizer") -> None:
+    def __init__(
+        self, args: Any, name: str = "batched_args", owner: str = "the Minimizer", *, in_graph: bool = False
+    ) -> None:
         self._args = as_tuple(args)
         self._name, self._owner = name, owner
         leaves = [(f"{name}[{i}]", leaf) for i, arg in enumerate(self._args) for leaf in tf.nest.flatten(arg)]
-        self.named = [(name, _batched_array(name, leaf)) for name, leaf in leaves]
+        convert = _batched_tensor if in_graph else _batched_array
+        self.named = [(name, convert(name, _checked(name, leaf))) for name, leaf in leaves]
         self.count = common_count(self.named)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """The leaves in the structure of ``args``."""
+        return tuple(tf.nest.pack_sequence_as(self._args, [leaf for _, leaf in self.named]))
 
     def replace(self, args: Any) -> tuple[Any, ...]:
         """The arguments ``args`` without the last ones, which the batched arguments replace."""
@@ -103,9 +113,9 @@ class BatchedConstraintsArgs:
                 self.places += range(end - len(part.named), end)
 
 
-def common_count(named: Sequence[tuple[str, Array]]) -> int | None:
-    """The number of problems that all arrays are for; None if there are none, ValueError if they differ."""
-    counts = {len(array): name for name, array in named}
+def common_count(named: Sequence[tuple[str, Any]]) -> int | None:
+    """The number of problems that all arrays or tensors are for; None if none knows it, ValueError if they differ."""
+    counts = {array.shape[0]: name for name, array in named if array.shape[0] is not None}
     if len(counts) > 1:
         (one, its_name), (other, other_name) = list(counts.items())[:2]
         raise ValueError(f"{its_name} has {one} slices and {other_name} has {other}: give both one for each problem.")
@@ -149,8 +159,7 @@ def _is_given(own: Any) -> bool:
     return own is not None and not (isinstance(own, (tuple, list)) and not own)
 
 
-def _batched_array(name: str, leaf: Any) -> Array:
-    """A leaf of the batched arguments as an array that C++ can read."""
+def _checked(name: str, leaf: Any) -> Any:
     if (variable := as_variable(leaf)) is not None:
         raise ValueError(f"{name} holds variable '{variable.name}': give its value, an array.")
     if not isinstance(leaf, (np.ndarray, tf.Tensor)):
@@ -158,16 +167,39 @@ def _batched_array(name: str, leaf: Any) -> Array:
             f"{name} holds {reprlib.repr(leaf)}, which has no slices: give an array or a tensor with a leading "
             "dimension of the number of problems, and in args what all problems share."
         )
+    return leaf
+
+
+def _batched_array(name: str, leaf: Any) -> Array:
+    """A leaf of the batched arguments as an array that C++ can read."""
     if tf.is_symbolic_tensor(leaf):
         raise ValueError(f"{name} is a symbolic tensor: call tfminimize outside of tf.function, with a value.")
     array = np.asarray(leaf)
     if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
         raise ValueError(f"{name} has dtype {array.dtype.name}: give numbers.")
-    if array.ndim == 0:
+    _check_rank(name, array.ndim)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def _batched_tensor(name: str, leaf: Any) -> tf.Tensor:
+    try:
+        tensor = tf.convert_to_tensor(leaf)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} has dtype {leaf.dtype}: give numbers.") from None
+    dtype = tensor.dtype
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool or dtype.is_complex):
+        raise ValueError(f"{name} has dtype {dtype.name}: give numbers.")
+    if tensor.shape.rank is None:
+        raise ValueError(f"{name} has a shape of unknown rank: fix it by tf.ensure_shape.")
+    _check_rank(name, tensor.shape.rank)
+    return tensor
+
+
+def _check_rank(name: str, rank: int) -> None:
+    if rank == 0:
         raise ValueError(
             f"{name} has no dimensions: give it a leading dimension of the number of problems, or put it into args."
         )
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def as_tuple(args: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Several starts for each problem of a batch, of which the best solution is kept, and bounds for each problem."""
+"""Several starts for each problem of a batch, of which the best solution is kept."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import numbers
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 from numpy.typing import NDArray
 
-from tfminimize._problem.bounds import as_packed, rounded_inwards
 from tfminimize._problem.layout import Layout
-from tfminimize._problem.parameters import Parameters
 
-__all__ = ["best_of", "bounds_of_all", "checked_number", "more_starts"]
+__all__ = ["best_of", "checked_number", "more_starts"]
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -25,56 +22,6 @@ def checked_number(n_starts: Any) -> int:
     if isinstance(n_starts, bool) or not isinstance(n_starts, numbers.Integral) or n_starts < 1:
         raise ValueError(f"n_starts is {n_starts!r}: give the number of starts of each problem, 1 or more.")
     return int(n_starts)
-
-
-def bounds_of_all(bounds: Any, count: int, parameters: Parameters) -> Sides:
-    """The bounds of ``count`` problems as two flat matrices ``[count, n]``.
-
-    They are those of one problem, in every form of `Bounds`, or have a side with a row for each problem.
-
-    Raises
-    ------
-    ValueError
-        If a side does not broadcast to that shape, or a bound is NaN, crossed, or such that no value satisfies it.
-    """
-    layout = parameters.layout
-    given = (bounds.lb, bounds.ub) if isinstance(bounds, scipy.optimize.Bounds) else bounds
-    if not (isinstance(given, (tuple, list)) and len(given) == 2 and any(_has_rows(s, count, layout) for s in given)):
-        low, high = as_packed(bounds, parameters).flat(layout)
-        return np.tile(low, (count, 1)), np.tile(high, (count, 1))
-    low, high = (
-        _side(side, infinity, word, count, layout)
-        for side, infinity, word in zip(given, (-np.inf, np.inf), ("lower", "upper"), strict=True)
-    )
-    wrong = ~(low <= high) | (low == np.inf) | (high == -np.inf)
-    if wrong.any():
-        problem, i = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-        raise ValueError(
-            f"the bounds of problem {problem} for {layout.name_of(int(i))} are ({low[problem, i]}, "
-            f"{high[problem, i]}), which no value satisfies: give low <= high, and infinity where there is no bound."
-        )
-    for s in layout.segments:
-        if s.dtype == "float32":
-            low[:, s.flat], high[:, s.flat] = rounded_inwards(low[:, s.flat], high[:, s.flat])
-    return low, high
-
-
-def _has_rows(side: Any, count: int, layout: Layout) -> bool:
-    """Whether a side has one row for each problem, rather than the shape of x0."""
-    shape = getattr(side, "shape", ())
-    return len(shape) > 1 and tuple(shape) not in [s.shape for s in layout.segments]
-
-
-def _side(side: Any, infinity: float, word: str, count: int, layout: Layout) -> Float64:
-    try:
-        values = np.asarray(infinity if side is None else side, np.float64)
-        if values.ndim > 1 and values.shape[0] == count and values.size == count * layout.size:
-            values = values.reshape(count, layout.size)
-        return np.array(np.broadcast_to(values, (count, layout.size)))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"the {word} bounds cannot be broadcast to {(count, layout.size)}, a row for each problem ({error})."
-        ) from None
 
 
 def more_starts(starts: Float64, n_starts: int, bounds: Sides | None, layout: Layout, seed: Any) -> Float64:
