@@ -9,6 +9,10 @@ With "XLA", tfminimize compiles the loss and its gradient, and TensorFlow Probab
 
 To call a `tf.function` from Python takes longer than some of these solves; the row "empty" is a call that does
 nothing. So the graph also solves 10 times in a loop ("in a loop"), which gives the time of a solve without the call.
+
+The second table is for a layer that solves a problem for each row: it projects 1,000 points of 5 dimensions to the
+ellipsoid Σ wᵢ xᵢ² = 1 by a penalty, in float64. One `tfminimize.ops.minimize_batch` is compared with `tf.map_fn` over
+`tfminimize.ops.minimize`, and with TensorFlow Probability, whose solver takes all points at once, in step.
 """
 
 from __future__ import annotations
@@ -112,6 +116,51 @@ def by_tfp(x0: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
     return in_graph(solve, x0, jit_compile)
 
 
+def penalised(x: tf.Tensor, point: tf.Tensor) -> tf.Tensor:
+    """The squared distance and the penalty, for one point or for each row."""
+    outside = tf.reduce_sum(WEIGHTS * x**2, -1) - 1.0
+    return tf.reduce_sum((x - point) ** 2, -1) + 10.0 * outside**2
+
+
+def batch_by_operation(points: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    def solve(points: tf.Tensor) -> tuple[Any, Any]:
+        start = tf.zeros_like(points[:1]) + 0.1
+        result = tfm.ops.minimize_batch(penalised, start, batched_args=points, jit_compile=jit_compile)
+        return result.x, tf.reduce_sum(result.nfev)
+
+    return in_graph(solve, points)
+
+
+def batch_by_map(points: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    def solve(points: tf.Tensor) -> tuple[Any, Any]:
+        def one(point: tf.Tensor) -> tuple[Any, Any]:
+            start = tf.zeros_like(point) + 0.1
+            result = tfm.ops.minimize(penalised, start, (point,), jit_compile=jit_compile)
+            return result.x, result.nfev
+
+        x, nfev = tf.map_fn(one, points, fn_output_signature=(tf.float64, tf.int64))
+        return x, tf.reduce_sum(nfev)
+
+    return in_graph(solve, points)
+
+
+def batch_by_tfp(points: np.ndarray, jit_compile: bool) -> Callable[[], tuple[Any, Any]]:
+    def solve(points: tf.Tensor) -> tuple[Any, Any]:
+        result = tfp.optimizer.lbfgs_minimize(
+            lambda x: tfp.math.value_and_gradient(lambda x: penalised(x, points), x),
+            initial_position=tf.zeros_like(points) + 0.1,
+            num_correction_pairs=10,
+            tolerance=1e-5,
+            f_relative_tolerance=2.2204460492503131e-09,
+            max_iterations=15000,
+        )
+        return result.position, result.num_objective_evaluations * points.shape[0]
+
+    return in_graph(solve, points, jit_compile)
+
+
+WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+BATCH_WAYS = {"one operation": batch_by_operation, "tf.map_fn": batch_by_map, "tfp": batch_by_tfp}
 LOOP = 10
 WAYS = {
     "operation": by_operation,
@@ -123,6 +172,18 @@ WAYS = {
 MODES = {"graph": False, "XLA": True}
 
 
+def timed(solves: dict[Any, Callable[[], Any]], repetitions: int, advance: Callable[[], None]) -> dict[Any, float]:
+    """The median seconds of each call, all in turn."""
+    times: dict[Any, list[float]] = {key: [] for key in solves}
+    for _ in range(repetitions):
+        for key, solve in solves.items():
+            begin = time.perf_counter()
+            solve()
+            times[key].append(time.perf_counter() - begin)
+        advance()
+    return {key: statistics.median(seconds) for key, seconds in times.items()}
+
+
 def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
     x0 = np.resize([-1.2, 1.0], n)
     solves = {(way, mode): make(x0, jit) for way, make in WAYS.items() for mode, jit in MODES.items()}
@@ -130,17 +191,47 @@ def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
     for key, solve in solves.items():
         solve()  # trace, compile
         results[key] = [float(np.asarray(value)) for value in solve()]
-    times: dict[Any, list[float]] = {key: [] for key in solves}
-    for _ in range(repetitions):
-        for key, solve in solves.items():
-            begin = time.perf_counter()
-            solve()
-            seconds = time.perf_counter() - begin
-            times[key].append(seconds / LOOP if key[0] == "in a loop" else seconds)
-        advance()
+    seconds = timed(solves, repetitions, advance)
     return [
-        Row(n, *key, statistics.median(times[key]), int(evaluations), fun)
+        Row(n, *key, seconds[key] / (LOOP if key[0] == "in a loop" else 1), int(evaluations), fun)
         for key, (fun, evaluations) in results.items()
+    ]
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """The results of projecting all points in one way."""
+
+    solver: str
+    mode: str
+    seconds: float
+    evaluations: int
+    """Of all problems; a solver that goes in step counts a problem until the last has converged."""
+    difference: float
+    """From the solutions of the operation."""
+    ratio: float
+    """The time as a multiple of that of the operation in the same mode."""
+
+
+def measure_batch(count: int, repetitions: int, advance: Callable[[], None]) -> list[BatchRow]:
+    points = np.random.default_rng(0).normal(size=(count, len(WEIGHTS)))
+    solves = {(way, mode): make(points, jit) for way, make in BATCH_WAYS.items() for mode, jit in MODES.items()}
+    results = {}
+    for key, solve in solves.items():
+        solve()  # trace, compile
+        results[key] = [np.asarray(value) for value in solve()]
+    seconds = timed(solves, repetitions, advance)
+    x = results["one operation", "XLA"][0]
+    return [
+        BatchRow(
+            way,
+            mode,
+            seconds[way, mode],
+            int(evaluations),
+            float(np.abs(found - x).max()),
+            seconds[way, mode] / seconds["one operation", mode],
+        )
+        for (way, mode), (found, evaluations) in results.items()
     ]
 
 
@@ -167,18 +258,24 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 100], metavar="N")
     parser.add_argument("--repetitions", type=int, default=51)
-    parser.add_argument("--small", action="store_true", help="n = 2, once, to see that it runs")
+    parser.add_argument("--count", type=int, default=1000, help="of the points that are projected")
+    parser.add_argument("--small", action="store_true", help="n = 2, 10 points, once, to see that it runs")
     parser.add_argument("--json", action="store_true", help="print one JSON document and no tables")
     options = parser.parse_args(arguments)
     if options.small:
-        options.sizes, options.repetitions = [2], 1
+        options.sizes, options.count, options.repetitions = [2], 10, 1
 
     console = Console(stderr=options.json)
     rows: list[Row] = []
     with Progress(console=console, transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("Solving", total=len(options.sizes) * options.repetitions)
+        task = progress.add_task("Solving", total=(len(options.sizes) + 1) * options.repetitions)
+
+        def advance() -> None:
+            progress.update(task, advance=1, refresh=True)
+
         for n in options.sizes:
-            rows += measure(n, options.repetitions, lambda: progress.update(task, advance=1, refresh=True))
+            rows += measure(n, options.repetitions, advance)
+        batch = measure_batch(options.count, options.repetitions, advance)
 
     versions = {
         "cores": os.cpu_count(),
@@ -188,7 +285,12 @@ def main(arguments: list[str]) -> None:
         "build": tfm.build_info(),
     }
     if options.json:
-        document = {"machine": versions, "rows": [asdict(row) for row in rows], "ratios": ratios(rows)}
+        document = {
+            "machine": versions,
+            "rows": [asdict(row) for row in rows],
+            "ratios": ratios(rows),
+            "batch": [asdict(row) for row in batch],
+        }
         print(json.dumps(document, indent=2))
         return
     table = Table(title="Whole solve in a tf.function")
@@ -205,6 +307,13 @@ def main(arguments: list[str]) -> None:
     for entry in ratios(rows):
         compared = [f"{entry[key]:.2f}" for key in ("operation / outside", "in a loop / outside")]
         table.add_row(str(entry["n"]), entry["mode"], f"{entry['tfp']:.1f}", *compared)
+    console.print(table)
+    table = Table(title=f"{options.count} projections")
+    for name in ("mode", "solver", "evaluations", "difference", "ms", "/ one operation"):
+        table.add_column(name, justify="right")
+    for one in sorted(batch, key=lambda row: row.mode):
+        cells = f"{one.evaluations}", f"{one.difference:.0e}", f"{one.seconds * 1e3:.3g}", f"{one.ratio:.1f}"
+        table.add_row(one.mode, one.solver, *cells)
     console.print(table)
 
 

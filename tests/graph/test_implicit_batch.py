@@ -30,10 +30,11 @@ def solve_all(kind: str, a: Any, b: Any, matrices: Any, jit_compile: bool = Fals
             "method": "SLSQP",
             "bounds": [(LOW, HIGH)] * (n // 2) + [(None, None)] * (n - n // 2),
             "constraints": [
-                {"type": "eq", "fun": equality, "batched_args": (a, b)},
-                {"type": "ineq", "fun": inequalities, "batched_args": (a, b)},
+                {"type": "eq", "fun": equality},
+                {"type": "ineq", "fun": inequalities},
                 implicit_problems.scipy.optimize.LinearConstraint(np.ones((1, n)) * np.arange(n), -np.inf, 0.5),
             ],
+            "batched_constraints_args": [(a, b), (a, b), None],
             "options": {"ftol": 1e-16, "maxiter": 300},
         }
     return tfm.ops.minimize_batch(
@@ -81,16 +82,14 @@ def check_against_minimize(a: Any, shared: Any, low: Any, high: Any, **options: 
     """Compare the gradients of a batch with those of a loop over its problems; return them."""
     inputs = [tf.constant(value, tf.float64) for value in (a, shared, low, high)]
 
-    def batched_constraint(constraints: Any, a: Any) -> Any:
-        return [{**c, "batched_args": (a,)} for c in constraints]
-
     def by_batch(a: Any, shared: Any, low: Any, high: Any, constraints: Any = (), **rest: Any) -> Any:
         return tfm.ops.minimize_batch(
             lambda x, a: curved(x, a, shared),
             np.zeros((1, a.shape[1])),
             batched_args=(a,),
             bounds=tfm.Bounds(low, high),
-            constraints=batched_constraint(constraints, a),
+            constraints=constraints,
+            batched_constraints_args=[(a,) for _ in constraints],
             **rest,
         )
 

@@ -15,6 +15,7 @@ from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._graph.functions import Slices
 from tfminimize._problem.batch_bounds import tensor_bounds_of_all
 from tfminimize._problem.batched import BatchedArguments, as_tuple, common_count
+from tfminimize._problem.constraints import listed_constraints
 from tfminimize._problem.methods import check_bounds
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import binding
@@ -80,6 +81,7 @@ def minimize_batch(
     options: Mapping[str, Any] | None = None,
     jit_compile: bool | None = None,
     num_threads: int | None = None,
+    batched_constraints_args: Any = (),
     name: str = "minimize_batch",
 ) -> MinimizeBatchResult:
     """Add one operation that minimises a TensorFlow function in B independent problems, or run it at once.
@@ -106,11 +108,14 @@ def minimize_batch(
         For all problems, in the forms of `minimize`; or ``(low, high)`` or `tfminimize.Bounds` with arrays or tensors
         that broadcast to ``[B, n]``, a row for each problem with the n elements of x in order.
     constraints : optional
-        As in `minimize`. A dict may also have ``"batched_args"``, of which the function gets a slice after its
-        ``"args"``.
+        As in `minimize`. The problems share them, but not ``batched_constraints_args``.
     num_threads : int, optional
         Default: as many as `tfminimize.get_num_threads` says when the operation runs, at first all cores. A batch
         inside of a batch has one.
+    batched_constraints_args : sequence, optional
+        What ``batched_args`` are for ``fun``, for the constraints: one item for each constraint, in their order, a
+        tuple or None. The function of a dict gets the slices after its ``"args"``. (For a single constraint that is in
+        no list, its tuple alone.)
     name : str
         The name of the operation.
 
@@ -144,15 +149,16 @@ def minimize_batch(
            [0.3, 1. ]], dtype=float32)
     """
     given = Solve(fun, x0s, args, method, bounds, constraints, tol, options, jit_compile, name=name)
-    return _added(given, batched_args, 0 if num_threads is None else checked_threads(num_threads))
+    threads = 0 if num_threads is None else checked_threads(num_threads)
+    return _added(given, batched_args, batched_constraints_args, threads)
 
 
-def _added(given: Solve, batched_args: Any, num_threads: int) -> MinimizeBatchResult:
+def _added(given: Solve, batched_args: Any, of_constraints: Any, num_threads: int) -> MinimizeBatchResult:
     module = binding.ops()
     if tf.executing_eagerly():
         # The gradient needs the functions; the graph of a function knows them, a tape in eager mode does not.
-        found = tf.function(lambda: _added(given, batched_args, num_threads), autograph=False).get_concrete_function()()
-        return MinimizeBatchResult(*found)
+        added = tf.function(lambda: _added(given, batched_args, of_constraints, num_threads), autograph=False)
+        return MinimizeBatchResult(*added.get_concrete_function()())
     given.check("tfminimize.ops.minimize_batch")
     with tf.name_scope(given.name):
         parameters = _parameters_of_one(given.x0)
@@ -160,7 +166,7 @@ def _added(given: Solve, batched_args: Any, num_threads: int) -> MinimizeBatchRe
         x0s = _starts(given.x0, parameters, batched.count)
         slices = Slices()
         args = (*as_tuple(given.args), *slices.of(batched.structure))
-        constraints = _with_slices(given.constraints, slices, batched.count)
+        constraints = _with_slices(given.constraints, of_constraints, slices, batched.count)
         call = Call(dataclasses.replace(given, args=args, constraints=constraints), parameters, slices)
         bounds = tensor_bounds_of_all(given.bounds, parameters)
         check_bounds(call.problem.method, None if bounds[0].shape[1] == 0 else bounds[0])
@@ -213,23 +219,34 @@ def _starts(x0s: Any, parameters: Parameters, count: int | None) -> tf.Tensor:
     return join_rows(leaves)
 
 
-def _with_slices(constraints: Any, slices: Slices, count: int | None) -> Any:
-    """The constraints with slices of their batched arguments among the others."""
-    if isinstance(constraints, Mapping):
-        return _with_own_slices(constraints, "the constraint", slices, count)
-    if not isinstance(constraints, (list, tuple)):
+def _with_slices(constraints: Any, batched_args: Any, slices: Slices, count: int | None) -> Any:
+    """The constraints with slices of their batched arguments, one item for each, after their other ones."""
+    is_single = isinstance(constraints, Mapping)
+    items = [batched_args] if is_single else list(batched_args)
+    if not items or (is_single and not as_tuple(batched_args)):
         return constraints
-    return [_with_own_slices(c, f"constraints[{i}]", slices, count) for i, c in enumerate(constraints)]
+    listed = listed_constraints(constraints)
+    if len(items) != len(listed):
+        raise ValueError(
+            f"batched_constraints_args has {len(items)} items, and there are {len(listed)} constraints: give a tuple "
+            "or None for each."
+        )
+    name = "batched_constraints_args"
+    changed = [
+        _with_own_slices(constraint, own, name if is_single else f"{name}[{i}]", slices, count)
+        for i, (constraint, own) in enumerate(zip(listed, items, strict=True))
+    ]
+    return changed[0] if is_single else changed
 
 
-def _with_own_slices(constraint: Any, name: str, slices: Slices, count: int | None) -> Any:
-    if not isinstance(constraint, Mapping) or "batched_args" not in constraint:
+def _with_own_slices(constraint: Any, batched_args: Any, name: str, slices: Slices, count: int | None) -> Any:
+    if batched_args is None or batched_args == ():
         return constraint
-    name = f"{name}['batched_args']"
-    batched = BatchedArguments(constraint["batched_args"], name, in_graph=True)
+    if not isinstance(constraint, Mapping):
+        raise ValueError(f"{name} belongs to a constraint that takes no args: give it as a dict, or None here.")
+    batched = BatchedArguments(batched_args, name, in_graph=True)
     common_count([("batched_args", count), (name, batched.count)])
     changed: Any = copy.copy(constraint)
-    del changed["batched_args"]
     changed["args"] = (*as_tuple(constraint.get("args", ())), *slices.of(batched.structure))
     return changed
 

@@ -193,9 +193,20 @@ def _of_batch(called: Callable[..., Any], batched: Sequence[int]) -> tuple[Calla
             own = dict(zip(batched, parts[1:], strict=True))
             return list(called(parts[0], *(own.get(i, tensor) for i, tensor in enumerate(inputs))))
 
-        return list(tf.vectorized_map(of_one, (x, *(inputs[i] for i in batched)), warn=False))
+        count = tf.shape(x)[0]
+        rows = [_with_a_row(tensor, count) for tensor in (x, *(inputs[i] for i in batched))]
+        found = tf.vectorized_map(of_one, tuple(rows), warn=False)
+        return [tensor if x.shape[0] else tensor[:count] for tensor in found]
 
     return derivatives, []
+
+
+def _with_a_row(tensor: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Return the tensor, with a row of zeros if it has none: TensorFlow runs the body of a vectorized map once."""
+    if tensor.shape[0]:
+        return tensor
+    missing = tf.cast(tf.equal(count, 0), tf.int32)
+    return tf.pad(tensor, [[0, missing], *[[0, 0]] * (tensor.shape.rank - 1)])
 
 
 _MULTIPLIERS = 8
@@ -232,7 +243,7 @@ class _Conditions:
         # One tensor may be several inputs, each with its own gradient, so we copy them. A handle is never given twice,
         # and TensorFlow would take a copy of it for something that may write to the variable.
         given = (solution.x, *inputs)
-        x, *_ = self._sources = [t if t.dtype == tf.resource else tf.identity(t) for t in given]
+        x, *_ = self._sources = [private.captured(t) if t.dtype == tf.resource else tf.identity(t) for t in given]
         self.zeros = tf.zeros_like(x)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as self._tape:
             self._tape.watch([source for source in self._sources if private.is_differentiable(source)])

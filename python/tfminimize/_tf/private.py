@@ -20,6 +20,7 @@ __all__ = [
     "abort_collectives",
     "anonymous_name",
     "autograph",
+    "captured",
     "check_compilable",
     "context_capsule",
     "copy_handle_data",
@@ -411,6 +412,15 @@ def _find_function(graph: Any, name: str) -> Any:
     while (found := graph._get_function(name)) is None:
         graph = graph.outer_graph
     return found
+
+
+def captured(tensor: Any) -> Any:
+    """The tensor in the graph that is being built, which may be that of a function inside of the tensor's graph.
+
+    A vectorized map calls its operations with this one, so a tape must watch it.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    return graph.capture(tensor) if hasattr(graph, "capture") else tensor
 
 
 def is_differentiable(tensor: Any) -> bool:
