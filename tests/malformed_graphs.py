@@ -24,6 +24,7 @@ from tfminimize._graph.functions import TraceFunction
 from tfminimize._graph.operation import traced_minimize
 
 OP = "TfminimizeMinimize"
+OPS = (OP, f"{OP}Batch")
 INPUTS = ("x0", "lower", "upper", "ftol", "gtol", "norm", "xrtol", "c1", "c2", "hess_inv0")
 FIRST_CAPTURE = len(INPUTS)
 """The place of the first capture among the inputs, without a state."""
@@ -64,6 +65,10 @@ def base(name: str) -> bytes:
                     lambda a: _loss(v, a) + tf.cast(tf.reduce_sum((w - 1) ** 2), tf.float64), [v, w], args=(a,)
                 )
             return _up_to_the_operation(graph.as_graph_def())
+        if name == "batch":
+            points = tf.compat.v1.placeholder_with_default(tf.ones([3, 2], tf.float64), [3, 2])
+            tfm.ops.minimize_batch(lambda x, a, p: _loss(x, a + p), np.ones((1, 2)), (a,), points, bounds=(-9.0, 9.0))
+            return _up_to_the_operation(graph.as_graph_def())
         if name == "bounds":
             bounds = (-0.5, 0.5)
         elif name == "slsqp":
@@ -82,7 +87,7 @@ def base(name: str) -> bytes:
 
 def _up_to_the_operation(graph_def: Any) -> bytes:
     """Return the graph without the nodes that read the results, which might raise other errors."""
-    (solve,) = (node.name for node in graph_def.node if node.op == OP)
+    (solve,) = (node.name for node in graph_def.node if node.op in OPS)
     after = {solve}
     for node in list(graph_def.node):  # in the order of their creation
         if any(name.lstrip("^").split(":")[0] in after for name in node.input):
@@ -93,7 +98,7 @@ def _up_to_the_operation(graph_def: Any) -> bytes:
 
 def mutated(variant: Variant) -> Any:
     graph_def = tf.compat.v1.GraphDef.FromString(base(variant.base))
-    (node,) = (node for node in graph_def.node if node.op == OP)
+    (node,) = (node for node in graph_def.node if node.op in OPS)
     variant.mutate(graph_def, node)
     return graph_def
 
@@ -101,14 +106,14 @@ def mutated(variant: Variant) -> Any:
 def run_in_session(graph_def: Any) -> None:
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
-        (op,) = (op for op in graph.get_operations() if op.type == OP)
+        (op,) = (op for op in graph.get_operations() if op.type in OPS)
         with tf.compat.v1.Session() as session:
             session.run(op.outputs)
 
 
 def run_in_function(graph_def: Any) -> None:
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    (op,) = (op for op in wrapped.graph.get_operations() if op.type == OP)
+    (op,) = (op for op in wrapped.graph.get_operations() if op.type in OPS)
     kept = [tensor for tensor in op.outputs if tensor.dtype not in (tf.resource, tf.variant)]
     wrapped.prune([], kept)()
 
@@ -272,7 +277,7 @@ def _kinds() -> Iterator[tuple[str, Variant]]:
 def _attribute_names() -> list[str]:
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(tf.compat.v1.GraphDef.FromString(base("plain")), name="")
-        (op,) = (op for op in graph.get_operations() if op.type == OP)
+        (op,) = (op for op in graph.get_operations() if op.type in OPS)
         return [attr.name for attr in op.op_def.attr]
 
 
@@ -484,10 +489,72 @@ def _traces() -> Iterator[tuple[str, Variant]]:
         yield f"trace_functions {value}", Variant("trace", attribute("trace_functions", value), "")
 
 
+def _batches() -> Iterator[tuple[str, Variant]]:
+    def batch(mutation: Mutation, expected: str) -> Variant:
+        return Variant("batch", mutation, expected)
+
+    for value in ([-1], [2], [0, 0], [0, 2], [2**62]):
+        yield f"batch: batched {value}", batch(attribute("batched", value), "batched")
+    for value in ([], [0], [0, 1], [1, 0]):  # others than those that the function takes slices of
+        yield f"batch: batched {value}", batch(attribute("batched", value), "")
+    for value in (-1, -(2**63)):
+        yield f"batch: num_threads {value}", batch(attribute("num_threads", value), "num_threads")
+    yield "batch: num_threads 100000", batch(attribute("num_threads", 100_000), "")
+    for value in (1, 2**60, 2**63 - 1):
+        yield f"batch: num_constraints {value}", batch(attribute("num_constraints", value), "num_constraints")
+    nan = np.nan
+    starts = [
+        np.ones(2),
+        np.ones((2, 2)),
+        np.ones((1, 0)),
+        np.ones((0, 2)),
+        [[nan, 1.0]],
+        np.ones(()),
+        np.ones((1, 1, 2)),
+    ]
+    for value in starts:
+        yield f"batch: x0 {np.shape(value)} {np.ravel(value)}", batch(given(0, value), "x0")
+    sides = [
+        np.ones(2),
+        np.ones((2, 2)),
+        np.ones((1, 3)),
+        np.ones((0, 2)),
+        [[nan, 1.0]],
+        np.ones((0, 0)),
+        np.ones((3, 2)),
+    ]
+    for name in ("lower", "upper"):
+        for value in sides:
+            variant = batch(given(INPUTS.index(name), value), "upper" if np.shape(value) in ((0, 0), (3, 2)) else "")
+            yield f"batch: {name} {np.shape(value)} {np.ravel(value)}", variant
+    for value in (np.ones(()), np.ones((2, 2)), np.ones((3, 3)), np.ones((0, 2)), np.ones(3)):
+        place = FIRST_CAPTURE + 1
+        yield f"batch: capture {np.shape(value)}", batch(_given_unknown(place, value), "")
+    for shapes in ([(1,), (2,)], [(), (1,)], [(), (3, 2)]):
+        function = lambda x, a, p, shapes=shapes: tuple(d(*s) for s in shapes)  # noqa: E731
+        yield f"batch: function of shapes {shapes}", batch(called("functions", 0, function, X, X, X), "functions[0]")
+    words = all_of(given(FIRST_CAPTURE + 1, [["a", "b"]] * 3), attribute("Tcaptures", [tf.float64, tf.string]))
+    yield "batch: words", batch(words, "must hold numbers")
+
+
+def _given_unknown(index: int, value: Any) -> Mutation:
+    """Gives the operation another tensor, whose shape is known only when it runs."""
+
+    def mutate(graph_def: Any, node: Any) -> None:
+        given(index, value)(graph_def, node)
+        hidden = graph_def.node.add(name=f"hidden_{index}", op="PlaceholderWithDefault")
+        hidden.input.append(node.input[index])
+        hidden.attr["dtype"].type = tf.float64.as_datatype_enum
+        hidden.attr["shape"].shape.unknown_rank = True
+        node.input[index] = hidden.name
+
+    return mutate
+
+
 @cache
 def variants() -> dict[str, Variant]:
     """All variants by name."""
-    parts = (_counts, _variables, _inputs, _functions, _assigned_shape, _traces, _kinds)
+    parts = (_counts, _variables, _inputs, _functions, _assigned_shape, _traces, _kinds, _batches)
     return {name: variant for part in parts for name, variant in part()}
 
 

@@ -18,7 +18,7 @@ def test_malformed_operation_is_refused_by_name(name: str, outcomes: dict[str, s
     assert bool(outcomes[name]) or not expected
 
 
-@pytest.mark.parametrize("name", ["plain", "bounds", "variables", "slsqp", "bfgs", "trace", "jit"])
+@pytest.mark.parametrize("name", ["plain", "bounds", "variables", "slsqp", "bfgs", "trace", "jit", "batch"])
 def test_unchanged_graphs_run(name: str) -> None:
     unchanged = malformed_graphs.Variant(name, lambda graph_def, node: None, "")
     assert malformed_graphs.outcome(malformed_graphs.mutated(unchanged)) == ""

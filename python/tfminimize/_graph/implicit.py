@@ -35,7 +35,7 @@ import tensorflow as tf
 from tfminimize._problem.layout import Layout
 from tfminimize._tf import private
 from tfminimize._trace.flat import split
-from tfminimize._trace.stand_ins import StandIns, replace
+from tfminimize._trace.stand_ins import StandIns
 
 __all__ = ["MAX_DIRECT", "Solution", "Upstream", "gradient_of_op", "pullback"]
 
@@ -171,16 +171,19 @@ def _of_problem(called: Callable[..., Any], op: Any, captures: list[tf.Tensor]) 
 
     The op's variables may have values other than x, so others take their place.
     """
-    variables = [captures[i] for i in op.get_attr("variables")]
+    places = op.get_attr("variables")
+    variables = [captures[i] for i in places]
     types = zip(op.get_attr("variable_shapes"), op.get_attr("variable_dtypes"), strict=True)
     layout = Layout(("x", tf.TensorShape(shape).as_list(), dtype.name) for shape, dtype in types)
     stand_ins = StandIns(variables, layout.segments, in_graph=True)
     assigned = stand_ins.assign(split(op.outputs[0], layout)) if variables else []
 
     def derivatives(x: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        places = zip(stand_ins.handles, layout.segments, strict=True)
-        seen = [private.with_gradient(functools.partial(_same, h), _as_part_of_x, [x[s.flat]]) for h, s in places]
-        return list(called(x, *replace(inputs, variables, seen)))  # so that a tape sees that they are x
+        given = list(inputs)
+        for i, handle, s in zip(places, stand_ins.handles, layout.segments, strict=True):
+            # so that a tape sees that they are x
+            given[i] = private.with_gradient(functools.partial(_same, handle), _as_part_of_x, [x[s.flat]])
+        return list(called(x, *given))
 
     return derivatives, assigned
 
