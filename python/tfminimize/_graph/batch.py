@@ -21,6 +21,7 @@ from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import binding
 from tfminimize._tf.threads import checked_threads
 from tfminimize._trace.flat import join_rows, split_rows
+from tfminimize._trace.user_function import JitCompile
 
 __all__ = ["MinimizeBatchResult", "minimize_batch"]
 
@@ -79,7 +80,7 @@ def minimize_batch(
     constraints: Any = (),
     tol: float | None = None,
     options: Mapping[str, Any] | None = None,
-    jit_compile: bool | None = None,
+    jit_compile: JitCompile = None,
     num_threads: int | None = None,
     batched_constraints_args: Any = (),
     name: str = "minimize_batch",
