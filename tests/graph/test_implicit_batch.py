@@ -147,7 +147,7 @@ def test_constraints_of_which_each_problem_has_others_active() -> None:
         {"type": "ineq", "fun": lambda x, a: tf.stack([0.1 * a[0] - x[0] ** 2, x[1] - 0.9 * a[2] + 0.5])},
         {"type": "eq", "fun": lambda x, a: x[2] - a[1] * x[0] - 0.1},
     ]
-    options = {"method": "SLSQP", "constraints": constraints, "options": {"ftol": 1e-16, "maxiter": 300}}
+    options = {"method": "SLSQP", "constraints": constraints, "options": {"ftol": 1e-14, "maxiter": 300}}
     check_against_minimize(A, 0.2, [-9.0] * 3, [9.0] * 3, **options)
 
 

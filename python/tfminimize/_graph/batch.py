@@ -14,10 +14,10 @@ from tfminimize._graph import implicit
 from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._graph.functions import Slices
 from tfminimize._problem.batch_bounds import tensor_bounds_of_all
-from tfminimize._problem.batched import BatchedArguments, as_tuple, common_count
 from tfminimize._problem.constraints import listed_constraints
 from tfminimize._problem.methods import check_bounds
 from tfminimize._problem.parameters import Parameters
+from tfminimize._solve.batched_arguments import BatchedArguments, as_tuple, common_count
 from tfminimize._tf import binding
 from tfminimize._tf.threads import checked_threads
 from tfminimize._trace.flat import join_rows, split_rows
@@ -211,7 +211,7 @@ def _starts(x0s: Any, parameters: Parameters, count: int | None) -> tf.Tensor:
     """The starts as a matrix with a row for each problem, or with one row."""
     leaves = [tf.convert_to_tensor(leaf) for leaf in parameters.leaves(x0s)]
     names = parameters.names()
-    found = common_count(zip(names, (leaf.shape[0] for leaf in leaves), strict=True))
+    found = common_count(list(zip(names, leaves, strict=True)))
     if found is not None and found != 1 and count is not None and found != count:
         raise ValueError(
             f"x0s has {found} starts and batched_args have {count} slices: give one for each problem, or x0s with a "
@@ -246,7 +246,10 @@ def _with_own_slices(constraint: Any, batched_args: Any, name: str, slices: Slic
     if not isinstance(constraint, Mapping):
         raise ValueError(f"{name} belongs to a constraint that takes no args: give it as a dict, or None here.")
     batched = BatchedArguments(batched_args, name, in_graph=True)
-    common_count([("batched_args", count), (name, batched.count)])
+    if None not in (count, batched.count) and count != batched.count:
+        raise ValueError(
+            f"batched_args has {count} slices and {name} has {batched.count}: give both one for each problem."
+        )
     changed: Any = copy.copy(constraint)
     changed["args"] = (*as_tuple(constraint.get("args", ())), *slices.of(batched.structure))
     return changed
