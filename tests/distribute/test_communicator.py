@@ -45,7 +45,7 @@ def test_server_is_refused_once_tensorflow_has_begun(monkeypatch: pytest.MonkeyP
         communicator()
 
 
-@pytest.mark.parametrize("source", ["mpi", 3, tf.distribute.get_strategy()], ids=str)
+@pytest.mark.parametrize("source", ["mpi", 3, tf.distribute.get_strategy()], ids=["str", "int", "default strategy"])
 def test_source_of_another_kind_is_refused(source: Any) -> None:
     with pytest.raises(ValueError, match="source is "):
         communicator(source)

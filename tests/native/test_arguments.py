@@ -119,7 +119,7 @@ def test_arguments_of_plain_functions() -> None:
     assert _native.drive(objective=function, solver=solver, on_iteration=None).evaluations > 0
     for arguments, keywords, sentence in (
         ((solver,), {}, r"drive\(\) needs the argument objective"),
-        ((solver, function, None, None, None, None, None), {}, r"drive\(\) takes 6 arguments, not 7"),
+        ((solver, function, *[None] * 7), {}, r"drive\(\) takes 8 arguments, not 9"),
         ((solver, function, None, None, 3), {}, r"drive\(\) cannot take a int as history"),
         ((solver, function), {"objective": function}, r"drive\(\) got the argument objective twice"),
         ((solver, function), {"callback": None}, r"drive\(\) has no parameter callback"),

@@ -367,7 +367,7 @@ def test_function_that_keeps_nothing_reads_x_itself(loss: Callable[[tf.Tensor], 
     assert workspace.objective.input_address(workspace.x, 0) == (workspace.x.ctypes.data,)
     variable = tf.Variable(np.zeros(N))
     solver = tfm.Minimizer(lambda: loss(tf.convert_to_tensor(variable)), variable)
-    assert solver._program.lease(solver.arguments).workspace._shared
+    assert solver._program.lease(solver.arguments).workspace._first._shared
 
 
 SETUP = """

@@ -89,7 +89,7 @@ def test_functions_are_optimised_again_after_the_trace(tmp_path: Path) -> None:
 
     def reason() -> None:
         solver = tfm.Minimizer(lambda x: bowl(x), np.zeros(2))
-        found.append(solver._program.lease(solver.arguments).workspace._first._functions[0].call.dispatch)
+        found.append(solver._program.lease(solver.arguments).workspace._first._inputs._functions[0].call.dispatch)
 
     traced(tmp_path, reason)
     reason()

@@ -59,11 +59,11 @@ def make_solver(
     parameters: Parameters,
     bounds: Bounds,
     options: Mapping[str, Any],
-    most_kept: int = MAX_DOUBLES_KEPT,
+    most_kept: int | None = None,
 ) -> Any:
     """A solver that starts from the workspace: the last solve's, if its arrays and options are the same.
 
-    The workspace keeps a solver of up to ``most_kept`` doubles.
+    The workspace keeps a solver of up to ``most_kept`` doubles, by default `MAX_DOUBLES_KEPT`.
     """
     arrays = workspace.jacobian, workspace.offsets, *bounds
     kept: KeptSolver | None = workspace.kept_solver
@@ -90,7 +90,7 @@ def make_solver(
     )
     num_constraints = 0 if workspace.constraints is None else len(workspace.constraints)
     num_doubles = method.num_doubles(parameters.layout.packed_size, num_constraints, options)
-    keeps = num_doubles <= most_kept
+    keeps = num_doubles <= (MAX_DOUBLES_KEPT if most_kept is None else most_kept)
     workspace.kept_solver = KeptSolver(solver, method, arrays, workspace.num_equalities, options) if keeps else None
     return solver
 
