@@ -136,7 +136,8 @@ def minimize_batch(
     -----
     What `minimize` says of gradients holds for each problem. They flow to ``batched_args``, and, summed over the
     problems, to everything that these share. The gradients of all problems are computed at once, by
-    `tf.vectorized_map`. If the derivatives of one problem are not finite, it adds nothing to its own gradients, but
+    `tf.vectorized_map`, which does not take `tf.cond` on a tensor that differs between them: use `tf.where`. If the
+    derivatives of one problem are not finite, it adds nothing to its own gradients, but
     those that the problems share lose the elements that are not finite.
 
     Examples

@@ -198,10 +198,22 @@ def _of_batch(called: Callable[..., Any], batched: Sequence[int]) -> tuple[Calla
 
         count = tf.shape(x)[0]
         rows = [_with_a_row(tensor, count) for tensor in (x, *(inputs[i] for i in batched))]
-        found = tf.vectorized_map(of_one, tuple(rows), warn=False)
+        try:
+            found = tf.vectorized_map(of_one, tuple(rows), warn=False)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise ValueError(
+                "the gradient of minimize_batch needs the function for all problems at once, and tf.vectorized_map "
+                f"cannot make it ({_last_line(error)}): instead of a condition on a tensor, such as tf.cond or "
+                "Python's if, use tf.where; or solve by tf.map_fn over tfminimize.ops.minimize."
+            ) from error
         return [tensor if x.shape[0] else tensor[:count] for tensor in found]
 
     return derivatives, []
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _with_a_row(tensor: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
