@@ -214,7 +214,7 @@ def _microseconds(seconds: float) -> str:
     Examples
     --------
     >>> _microseconds(1.234e-7), _microseconds(2.5e-4), _microseconds(0.0123)
-    ('0.12 µs', '250 µs', '12 ms')
+    ('0.12 µs', '250 µs', '12.3 ms')
     """
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size * 9.5 or (seconds >= size and unit == "s"):
