@@ -55,6 +55,8 @@ def test_source_of_another_kind_is_refused(source: Any) -> None:
 def test_bad_timeout_is_refused(timeout: Any) -> None:
     with pytest.raises(ValueError, match="timeout is "):
         communicator(timeout=timeout)
+    with pytest.raises(ValueError, match="start_timeout is "):
+        communicator(start_timeout=timeout)
 
 
 def test_exchanges_give_all_ranks_the_same() -> None:

@@ -16,7 +16,7 @@ from tfminimize._tf import private
 __all__ = ["communicator"]
 
 
-def communicator(source: Any = None, *, timeout: float = 60.0) -> Communicator:
+def communicator(source: Any = None, *, timeout: float = 60.0, start_timeout: float = 300.0) -> Communicator:
     """Connect this process with the others; all call it at the same time, first thing in the program.
 
     Parameters
@@ -28,6 +28,8 @@ def communicator(source: Any = None, *, timeout: float = 60.0) -> Communicator:
     timeout : float, default 60.0
         How many seconds a process waits for the others in one exchange. Then the solve ends with `LostError`. It must
         be longer than the difference between the fastest and the slowest process in one evaluation.
+    start_timeout : float, default 300.0
+        How many seconds this call waits for processes that start later.
 
     Returns
     -------
@@ -51,9 +53,9 @@ def communicator(source: Any = None, *, timeout: float = 60.0) -> Communicator:
         loss = tfm.DatasetLoss(fun, my_share, communicator=comm)
         tfm.minimize(loss, variables)
     """
-    timeout = checked_timeout(timeout)
+    timeouts = checked_timeout(timeout), checked_timeout(start_timeout, "start_timeout")
     if source is None:
-        return CollectiveCommunicator(*_start_server(), timeout)
+        return CollectiveCommunicator(*_start_server(), *timeouts)
     if isinstance(source, tf.distribute.MultiWorkerMirroredStrategy):
         rank, size = private.workers_of(source)
         if size < 2:
@@ -61,9 +63,9 @@ def communicator(source: Any = None, *, timeout: float = 60.0) -> Communicator:
                 "the MultiWorkerMirroredStrategy has one worker only: set TF_CONFIG before it is made, or leave the "
                 "communicator out."
             )
-        return CollectiveCommunicator(rank, size, timeout)
+        return CollectiveCommunicator(rank, size, *timeouts)
     if hasattr(source, "Iallreduce"):
-        return MpiCommunicator(source, timeout)
+        return MpiCommunicator(source, *timeouts)
     raise ValueError(
         f"source is {source!r}: give a tf.distribute.MultiWorkerMirroredStrategy, an mpi4py communicator, or None to "
         "follow TF_CONFIG."

@@ -32,9 +32,6 @@ SIZES = 1 << 16
 MOST = 1 << 22
 """Elements of one collective."""
 
-START = 300.0
-"""How many seconds the first exchange waits at least, since the processes may start at different times."""
-
 _communicators = itertools.count()
 
 
@@ -44,16 +41,14 @@ class CollectiveCommunicator(Communicator):
     Parameters
     ----------
     rank, size : int
-    timeout : float
+    timeout, start_timeout : float
     """
 
-    def __init__(self, rank: int, size: int, timeout: float) -> None:
+    def __init__(self, rank: int, size: int, timeout: float, start_timeout: float) -> None:
         self._first_key = 1 + SIZES * next(_communicators)
         self._counts: dict[tuple[str, int], tuple[int, Iterator[int]]] = {}
         self._watch = _Watch(weakref.WeakMethod(self._give_up))
-        self._wait_for = max(timeout, START)
-        super().__init__(rank, size, timeout)
-        self._wait_for = timeout
+        super().__init__(rank, size, timeout, start_timeout)
 
     def exchange_sum(self, vector: Float64) -> None:
         """Add up by TensorFlow's ring, which gives the same bits to all."""
@@ -68,16 +63,16 @@ class CollectiveCommunicator(Communicator):
         private.abort_collectives(reason)
 
     def _give_up(self) -> None:
-        self.abort(self.late(self._wait_for))
+        self.abort(self.late())
 
     def _reduce(self, vector: Float64, op: str) -> None:
         try:
-            with self._watch.limit(self._wait_for):
+            with self._watch.limit(self.patience):
                 for part in np.split(vector, range(MOST, vector.size, MOST)):
                     part[...] = self._reduced(part, op)
         except tf.errors.OpError as error:
             if self._watch.is_late:
-                self.lose(self.late(self._wait_for), error)
+                self.lose(self.late(), error)
             self.lose(f"TensorFlow says: {error.message.splitlines()[0]}", error)
 
     def _reduced(self, vector: Float64, op: str) -> Any:

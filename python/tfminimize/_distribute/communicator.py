@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tfminimize._distribute.errors import LostError
 from tfminimize._tf.binding import _native
 
-__all__ = ["Communicator", "checked_timeout", "digest"]
+__all__ = ["Communicator", "check_communicator", "checked_timeout", "digest"]
 
 Float64 = NDArray[np.float64]
 Result = TypeVar("Result")
@@ -45,22 +45,29 @@ class Communicator(abc.ABC):
         How many processes there are.
     timeout : float
         How many seconds an exchange waits for the others before it raises `LostError`.
+    start_timeout : float, optional
+        How many seconds the first exchange, here, waits for processes that start later. Default: ``timeout``.
 
     Attributes
     ----------
     rank, size, timeout
         As above.
+    patience : float
+        How many seconds the present exchange waits.
     """
 
-    def __init__(self, rank: int, size: int, timeout: float) -> None:
+    def __init__(self, rank: int, size: int, timeout: float, start_timeout: float | None = None) -> None:
         self.rank = rank
         self.size = size
         self.timeout = timeout
         self.side_thread = _native.SideThread()
+        self.patience = timeout if start_timeout is None else start_timeout
+        self._is_set_up = False
         self._lost: LostError | None = None
         threading.Thread(target=self.side_thread.serve, name="tfminimize-exchanges", daemon=True).start()
         weakref.finalize(self, self.side_thread.close).atexit = False
-        self.together(self._check_bits)
+        self.together(self.set_up)
+        self.patience, self._is_set_up = timeout, True
 
     @abc.abstractmethod
     def exchange_sum(self, vector: Float64) -> None:
@@ -127,21 +134,25 @@ class Communicator(abc.ABC):
         """Whether an exchange has failed, so that there can be no others."""
         return self._lost is not None
 
-    def late(self, seconds: float) -> str:
-        """The sentence for a process that has not answered for so many seconds."""
+    def late(self) -> str:
+        """The sentence for a process that does not answer."""
+        begin = f"another process did not answer for {self.patience:g} seconds: it"
+        if not self._is_set_up:
+            return f"{begin} has not started, or hangs. If it starts later, give communicator() a longer start_timeout."
         return (
-            f"another process did not answer for {seconds:g} seconds: it has ended or hangs. If an evaluation "
-            "takes longer in one process than in another, give communicator() a longer timeout."
+            f"{begin} has ended or hangs. If an evaluation takes longer in one process than in another, give "
+            "communicator() a longer timeout."
         )
 
-    def _check_bits(self) -> None:
-        if not self._has_same_bits():
+    def set_up(self) -> None:
+        """Check, by the first exchanges, that all processes get the same bits."""
+        if not self.has_same_bits():
             raise RuntimeError(
                 "The processes got different bits from the same sum, so their solvers would part: let all run the same "
                 "versions of TensorFlow and MPI on the same kind of machine."
             )
 
-    def _has_same_bits(self) -> bool:
+    def has_same_bits(self) -> bool:
         """Whether all processes get the same bits from a sum."""
         vector = np.random.default_rng(self.rank).normal(size=TEST_SIZE)
         self.exchange_sum(vector)
@@ -160,8 +171,16 @@ def digest(data: bytes) -> float:
     return float(int.from_bytes(hashlib.blake2b(data, digest_size=6).digest(), "little"))
 
 
-def checked_timeout(timeout: Any) -> float:
+def check_communicator(communicator: Any) -> None:
+    """Raise ValueError unless it is None or a communicator."""
+    if communicator is not None and not isinstance(communicator, Communicator):
+        raise ValueError(
+            f"communicator is {communicator!r}: give what tfminimize.distribute.communicator(...) returns."
+        )
+
+
+def checked_timeout(timeout: Any, name: str = "timeout") -> float:
     """Return a timeout in seconds; ValueError for anything else."""
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not 0 < float(timeout) < math.inf:
-        raise ValueError(f"timeout is {timeout!r}: give a positive number of seconds.")
+        raise ValueError(f"{name} is {timeout!r}: give a positive number of seconds.")
     return float(timeout)

@@ -34,10 +34,10 @@ class MpiCommunicator(Communicator):
     ----------
     comm : mpi4py.MPI.Comm
         It is duplicated: messages of the caller do not get in the way.
-    timeout : float
+    timeout, start_timeout : float
     """
 
-    def __init__(self, comm: Any, timeout: float) -> None:
+    def __init__(self, comm: Any, timeout: float, start_timeout: float) -> None:
         from mpi4py import MPI
 
         if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
@@ -46,10 +46,10 @@ class MpiCommunicator(Communicator):
                 'mpi4py.rc.thread_level, or set it to "serialized" or "multiple".'
             )
         self._mpi = MPI
-        self._comm = comm.Dup()
+        self._comm = comm
         self._by_broadcast = False
         self._room: Float64 = np.empty(0)
-        super().__init__(comm.Get_rank(), comm.Get_size(), timeout)
+        super().__init__(comm.Get_rank(), comm.Get_size(), timeout, start_timeout)
 
     def exchange_sum(self, vector: Float64) -> None:
         """Add up, in process 0 alone if MPI would not give the same bits to all."""
@@ -95,13 +95,13 @@ class MpiCommunicator(Communicator):
             part[...] = room
 
     def _wait(self, begin: Callable[[], Any]) -> None:
-        """Wait until an exchange has ended, for ``timeout`` at most."""
+        """Wait until an exchange has ended, for `patience` at most."""
         start = time.monotonic()
         try:
             request = begin()
             while not request.Test():
                 passed = time.monotonic() - start
-                if passed > self.timeout:
+                if passed > self.patience:
                     break
                 if passed > SPIN:
                     time.sleep(PAUSE)
@@ -112,13 +112,17 @@ class MpiCommunicator(Communicator):
             self.lose(f"MPI says: {error}", error)
         self._pending = request  # MPI may still write to its room
         atexit.register(self._end_all)
-        self.lose(self.late(self.timeout))
+        self.lose(self.late())
 
     def _end_all(self) -> None:
         if not self._mpi.Is_finalized():
             self.abort("it has lost another process, for which MPI would wait for ever.")
 
-    def _check_bits(self) -> None:
-        if not self._has_same_bits():
+    def set_up(self) -> None:
+        """Duplicate MPI's communicator, and find out whether its sums have the same bits everywhere."""
+        duplicate, request = self._comm.Idup()
+        self._wait(lambda: request)
+        self._comm = duplicate
+        if not self.has_same_bits():
             self._by_broadcast = True
-            super()._check_bits()
+            super().set_up()

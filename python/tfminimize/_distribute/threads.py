@@ -62,6 +62,6 @@ class ThreadCommunicator(Communicator):
 
     def _wait(self) -> None:
         try:
-            self._group.barrier.wait(self.timeout)
+            self._group.barrier.wait(self.patience)
         except threading.BrokenBarrierError as error:
-            self.lose(self.late(self.timeout), error)
+            self.lose(self.late(), error)
