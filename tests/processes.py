@@ -1,7 +1,8 @@
 """Solves of several processes, as a program that each of them runs: ``processes.py ENGINE RANK SIZE END``.
 
 ENGINE is "tensorflow" (which reads TF_CONFIG), "strategy" (the same, by a MultiWorkerMirroredStrategy) or "mpi". Each
-process prints a line ``{"name": ..., "found": ...}`` for each thing that it does. END is how its last rank dies.
+process prints a line ``{"name": ..., "found": ...}`` for each thing that it does. END is how its last rank dies; with
+"START" it hangs before it does anything.
 """
 
 from __future__ import annotations
@@ -39,11 +40,20 @@ def main(engine: str, rank: int, size: int, end: str) -> None:
 
         source = MPI.COMM_WORLD
         rank = source.Get_rank()
-    comm = tfm.distribute.communicator(source, timeout=TIMEOUT)
-    assert (comm.rank, comm.size) == (rank, size)
 
     def tell(name: str, found: Any) -> None:
         print(json.dumps({"rank": rank, "name": name, "found": found}), flush=True)
+
+    if end == "START":
+        if rank == size - 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            tfm.distribute.communicator(source, start_timeout=TIMEOUT)
+        except tfm.distribute.LostError as error:
+            tell("start", str(error))
+        return
+    comm = tfm.distribute.communicator(source, timeout=TIMEOUT)
+    assert (comm.rank, comm.size) == (rank, size)
 
     def exchanges() -> Any:
         vector = np.arange(5.0) * (rank + 1)
@@ -84,6 +94,21 @@ def main(engine: str, rank: int, size: int, end: str) -> None:
     tell("exchanges", exchanges())
     for name, options in ways.items():
         tell(name, fit(options, jit_compile=name != "slsqp"))
+
+    def fit_keras() -> Any:
+        import keras
+
+        keras.utils.set_random_seed(rank)  # process 0 has the start
+        model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)])
+        model.compile(loss="mse", metrics=["mae"])
+        part = slice(cuts[rank], cuts[rank + 1])
+        history = tfm.keras.fit(
+            *(model, x[part], y[part]), epochs=6, verbose=2, validation_split=0.2, communicator=comm
+        )
+        return [history.history, [w.tolist() for w in model.get_weights()]]
+
+    if size == 2:
+        tell("keras", fit_keras())
 
     def failing(name: str, callback: Callable[[int], None] | None = None, **options: Any) -> None:
         """A solve that fails on the last rank in its third iteration."""

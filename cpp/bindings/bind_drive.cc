@@ -11,6 +11,7 @@
 #include "bindings/interrupt_watch.h"
 #include "bindings/objective.h"
 #include "bindings/plain_function.h"
+#include "bindings/reduced.h"
 #include "bindings/solver.h"
 #include "bindings/tensorflow.h"
 #include "driver/drive.h"
@@ -67,6 +68,11 @@ Timing drive_python(PySolver& solver, PyObjective& objective, const Callback& on
   if (on_begin) callbacks.on_begin = [&] { call(*on_begin); };
   if (on_evaluation) callbacks.on_evaluation = [&] { call(*on_evaluation); };
   if (on_iteration) callbacks.on_iteration = [&] { return call(*on_iteration); };
+  const auto* const together = dynamic_cast<const PyReduced*>(&objective);
+  if (together != nullptr && together->on_shared()) {
+    callbacks.on_shared = [&] { return call(*together->on_shared()); };
+    callbacks.shared = together->shared();
+  }
   callbacks.poll = [&] {
     watch.forget();
     poll_signals();

@@ -9,11 +9,14 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "bindings/arrays.h"
 #include "bindings/objective.h"
 #include "bindings/side_thread.h"
 #include "objectives/limited.h"
 #include "objectives/reduced.h"
+#include "solvers/span.h"
 
 namespace tfminimize::bindings {
 
@@ -23,12 +26,15 @@ namespace py = pybind11;
 class PyReduced final : public PyObjective {
  public:
   /// Keep `inner` alive.
-  PyReduced(PyObjective& inner, std::shared_ptr<SideThread> thread, py::function sum, std::size_t rank,
-            std::size_t size, bool is_mean, double rows, bool counts_rows)
+  PyReduced(PyObjective& inner, std::shared_ptr<SideThread> thread, py::function sum, const Share& share,
+            std::optional<py::function> on_shared, const std::optional<py::array>& shared)
       : inner_(inner),
         thread_(std::move(thread)),
         sum_(std::move(sum)),
-        share_{rank, size, is_mean, rows, counts_rows} {}
+        share_(share),
+        on_shared_(std::move(on_shared)),
+        shared_array_(shared.value_or(py::array_t<double>(0))),
+        shared_(vector_span<double>(shared_array_, "shared", {false, true})) {}
 
   bool can_be_cancelled() const override { return inner_.can_be_cancelled(); }
   void check_rows(std::size_t m, Span<const double> offsets) const override { inner_.check_rows(m, offsets); }
@@ -40,6 +46,11 @@ class PyReduced final : public PyObjective {
   std::int64_t rounds() const { return rounds_; }
   bool has_ended() const { return has_ended_; }
   bool has_failed() const { return has_failed_; }
+  py::array_t<double> sums() const;
+
+  /// See Callbacks::on_shared.
+  const std::optional<py::function>& on_shared() const { return on_shared_; }
+  Span<double> shared() const { return shared_; }
 
  private:
   Objective& begin(const py::array& x) override;
@@ -50,6 +61,10 @@ class PyReduced final : public PyObjective {
   std::shared_ptr<SideThread> thread_;
   py::function sum_;
   Share share_;
+  std::optional<py::function> on_shared_;
+  py::array shared_array_;
+  Span<double> shared_;
+  std::vector<double> sums_;  ///< Of the last solve.
   std::int64_t rounds_ = 0;
   bool has_ended_ = false;
   bool has_failed_ = false;

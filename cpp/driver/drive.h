@@ -8,6 +8,7 @@
 #include "objectives/objective.h"
 #include "solvers/problem.h"
 #include "solvers/solver.h"
+#include "solvers/span.h"
 
 namespace tfminimize {
 
@@ -17,6 +18,9 @@ struct Callbacks {
   std::function<void()> on_begin;          ///< Before the first evaluation of every iteration, and of this solve.
   std::function<void()> on_evaluation;     ///< After every evaluation of values, before the solver moves x.
   std::function<bool()> on_iteration;      ///< After every iteration; true asks the solver to stop.
+  /// In a solve of many processes: after on_iteration(), once `shared` has been added up over them; true asks to stop.
+  std::function<bool()> on_shared;
+  Span<double> shared;
   InterruptPoll poll;
   /// Whether on_iteration() reads derivatives. If so, they are evaluated for it even if the solver has not asked for
   /// them. If the solver asks for them next, they are not evaluated again.

@@ -13,7 +13,7 @@ namespace tfminimize {
 /// drive(), in all processes of a Reduced objective at once.
 ///
 /// It begins and ends with a round in which all agree. What a callback throws, or its wish to stop, ends the solve in
-/// all processes at the same evaluation.
+/// all processes at the same evaluation. Callbacks::on_shared must be there in all processes or in none.
 Timing drive_together(solvers::Solver& solver, const solvers::Problem& problem, Reduced& objective,
                       const Callbacks& callbacks, History* history = nullptr);
 

@@ -37,11 +37,11 @@ void scale(Span<double> values, double factor) {
 
 /// The vector of a round:
 ///
-///     [ gradient, padded | Jacobian | constraints | f | rows | tail ]
+///     [ gradient, padded | Jacobian | constraints | sums | f | rows | tail ]
 ///
 /// The objective of this process writes into it, so that a round that fails leaves the solver's memory alone.
 struct Reduced::Parts {
-  Parts(double* start, const Buffers& solvers, bool values, bool derivatives) {
+  Parts(double* start, const Buffers& solvers, Span<const double> all_sums, bool values, bool derivatives) {
     double* at = start;
     const auto take = [&](bool is_wanted, Span<const double> like) {
       const Span<double> part{at, is_wanted ? like.size() : 0};
@@ -53,19 +53,21 @@ struct Reduced::Parts {
     own.jacobian = take(derivatives, solvers.jacobian);
     own.constraints = take(values, solvers.constraints);
     own.stride = solvers.stride;
+    sums = take(values, all_sums);
     f = at++;
     rows = at++;
     vector = {start, static_cast<std::size_t>(at - start) + kTail};
   }
 
   Buffers own;
+  Span<double> sums;
   double* f;
   double* rows;
   Span<double> vector;  ///< All of it.
 };
 
 Reduced::Reduced(Objective& inner, const Share& share, Sum sum, Poll poll)
-    : inner_(inner), share_(share), sum_(std::move(sum)), poll_(std::move(poll)) {
+    : inner_(inner), share_(share), sum_(std::move(sum)), poll_(std::move(poll)), sums_(share.num_sums) {
   if (share.rank >= share.size || share.size > (1U << 13)) {
     throw std::invalid_argument("This is process " + std::to_string(share.rank) + " of " + std::to_string(share.size) +
                                 "; there may be 8192, numbered from 0.");
@@ -73,9 +75,10 @@ Reduced::Reduced(Objective& inner, const Share& share, Sum sum, Poll poll)
 }
 
 double Reduced::reduce(Span<const double> x, const Buffers& to, bool has_values, bool has_derivatives) {
-  const std::size_t most = solvers::padded(to.gradient.size()) + to.jacobian.size() + to.constraints.size() + 2 + kTail;
+  const std::size_t most =
+      solvers::padded(to.gradient.size()) + to.jacobian.size() + to.constraints.size() + sums_.size() + 2 + kTail;
   if (buffer_.size() < most) buffer_ = solvers::AlignedArray<double>(most);
-  const Parts parts(buffer_.data(), to, has_values, has_derivatives);
+  const Parts parts(buffer_.data(), to, sums(), has_values, has_derivatives);
   is_late_ = is_late_ || (deadline_ != kNever && std::chrono::steady_clock::now() >= deadline_);
   const bool is_over = error_ || is_late_ || (wishes_to_stop_ && has_values);
   // An empty share of a mean adds nothing, so it is left out: its loss may be anything.
@@ -129,8 +132,10 @@ void Reduced::weigh(const Parts& parts) const {
   if (weight == 0) {
     std::fill(parts.own.gradient.begin(), parts.own.gradient.end(), 0.0);
     *parts.f = 0;
-  } else if (weight != 1) {
-    scale(parts.own.gradient, weight);
+  } else {
+    const std::size_t own_sums = std::min(inner_.sums().size(), parts.sums.size());  // none in an empty share
+    copy({inner_.sums().data(), own_sums}, parts.sums);
+    if (weight != 1) scale(parts.own.gradient, weight);
     *parts.f *= weight;
   }
   if (share_.rank == 0) return;
@@ -149,13 +154,20 @@ double Reduced::take(const Parts& parts, const Buffers& to, bool has_values, boo
                    [=](double sum) { return sum / divisor; });
     copy(parts.own.jacobian, to.jacobian);
   }
-  if (has_values) copy(parts.own.constraints, to.constraints);
+  if (has_values) {
+    copy(parts.own.constraints, to.constraints);
+    copy(parts.sums, sums_);
+  }
   return *parts.f / divisor;
 }
 
-void Reduced::agree(Span<const double> x) {
-  std::array<double, kTail> vector{};
-  exchange({vector.data(), vector.size()}, x, false);
+void Reduced::agree(Span<const double> x) { add_up({}, x); }
+
+void Reduced::add_up(Span<double> vector, Span<const double> x) {
+  std::vector<double> buffer(vector.size() + kTail);
+  if (!error_) copy(vector, buffer);
+  exchange(buffer, x, false);
+  copy({buffer.data(), vector.size()}, vector);
 }
 
 void Reduced::conclude(Span<const double> x) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "objectives/exception_of.h"
 #include "objectives/objective.h"
@@ -22,6 +23,7 @@ struct Share {
   bool is_mean = false;      ///< Whether the loss is the mean over all rows; else it is the sum over all processes.
   double rows = 0;           ///< Of the data of this process.
   bool counts_rows = false;  ///< Whether each evaluation counts them anew: they are then the last of its sums().
+  std::size_t num_sums = 0;  ///< How many of its sums(), the first ones, are added up over all processes.
 };
 
 /// Thrown in a process that has not failed when another one has.
@@ -40,7 +42,7 @@ struct ProcessesParted : std::runtime_error {
 ///
 /// Each process runs the same solver. An evaluation is one *round*, in which all processes take part:
 ///
-///     [ n g | J, c of process 0 | n f | n | late | stop | failed | digests of x ]   is added up
+///     [ n g | J, c of process 0 | sums | n f | n | late | stop | failed | digests of x ]   is added up
 ///
 /// Since a solver is deterministic, all processes then take the same step. For that, they must branch on nothing that
 /// only one of them knows. So an error, an interrupt, a callback's wish to stop or a deadline that has passed does not
@@ -74,6 +76,7 @@ class Reduced final : public Objective {
     inner_.set_deadline(deadline);
   }
   bool keeps_deadline() const override { return true; }
+  Span<const double> sums() const override { return {sums_.data(), sums_.size()}; }
 
   /// Runs work(), unless this process has failed. What it throws goes into the next round.
   template <typename Work>
@@ -92,6 +95,8 @@ class Reduced final : public Objective {
 
   /// A round without an evaluation: throws unless all processes are at the same x and none has failed.
   void agree(Span<const double> x);
+  /// The same, which also adds up a vector of the caller's, in place; that of a process that has failed counts zero.
+  void add_up(Span<double> vector, Span<const double> x);
   /// The same, as the last round of a solve.
   void conclude(Span<const double> x);
 
@@ -115,6 +120,7 @@ class Reduced final : public Objective {
   const Sum sum_;
   const Poll poll_;
   solvers::AlignedArray<double> buffer_;
+  std::vector<double> sums_;
   std::chrono::steady_clock::time_point deadline_ = kNever;
   std::exception_ptr error_;  ///< For the next round.
   bool wishes_to_stop_ = false;

@@ -60,7 +60,7 @@ class Run:
                 processes.append(subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True))
         begin = time.monotonic()
         try:
-            waiting = processes[:-1] if end == "SIGSTOP" and engine != "mpi" else processes
+            waiting = processes[:-1] if end in ("SIGSTOP", "START") and engine != "mpi" else processes
             for process in waiting:
                 process.wait(max(LIMIT - (time.monotonic() - begin), 0.1))
         finally:
@@ -101,6 +101,8 @@ def test_processes_solve_together_and_end_together(engine: str, size: int, end: 
     run = Run(engine, size, end, tmp_path)
     check_exchanges(run)
     check_solutions(run)
+    if size == 2:
+        check_keras(run)
     check_faults(run)
     others = size - 1
     if engine == "mpi" and end == "SIGKILL":  # mpiexec ends all when one is killed
@@ -116,6 +118,14 @@ def test_processes_solve_together_and_end_together(engine: str, size: int, end: 
         assert "ends all processes" in run.text
     else:
         assert run.codes[:-1] == [0] * others
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("mpi", marks=[needs_mpi, pytest.mark.weekly])])
+def test_process_that_hangs_in_the_set_up_ends_the_others(engine: str, tmp_path: Path) -> None:
+    run = Run(engine, 2, "START", tmp_path)
+    (sentence,) = run.told("start", 1)
+    assert sentence.startswith("process 0 of 2 has lost the others: another process did not answer for 4 seconds")
+    assert "a longer start_timeout" in sentence
 
 
 def check_exchanges(run: Run) -> None:
@@ -146,6 +156,14 @@ def check_solutions(run: Run) -> None:
         assert len(first[0]) == first[3] == alone.nit
         assert all(other == first for other in others), name  # x and loss of all iterations, bit for bit
         np.testing.assert_allclose(first[1], alone.fun, rtol=1e-12)
+
+
+def check_keras(run: Run) -> None:
+    first, second = run.told("keras")
+    assert first == second  # losses, metrics and weights, bit for bit
+    assert set(first[0]) == {"loss", "mae", "val_loss", "val_mae"}
+    assert first[0]["loss"][-1] < first[0]["loss"][0]
+    assert run.text.count("Epoch 6/6") == 1
 
 
 def check_faults(run: Run) -> None:

@@ -24,6 +24,7 @@ def compiled(seed: int = 1) -> Any:
 
 
 def fit(model: Any, epochs: int = WHOLE, **options: Any) -> Any:
+    options = {"jit_compile": False, **options}  # "auto" gives other bits when it finds XLA to be faster
     return tfm.keras.fit(model, *rows(), epochs=epochs, verbose=0, validation_split=0.25, **options)
 
 

@@ -186,6 +186,43 @@ TEST_P(DriveTogether, WishOfOneCallbackStopsAllAtTheSameIterate) {
   EXPECT_EQ(processes[1]->solve.solver->status_code(), 99);
 }
 
+TEST_P(DriveTogether, AddsUpWhatIsSharedAfterEachIteration) {
+  make(2);
+  std::vector<double> shared(2);
+  std::vector<std::vector<double>> seen(2);
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    Callbacks& callbacks = processes[rank]->callbacks;
+    callbacks.shared = {&shared[rank], 1};
+    callbacks.on_iteration = [&, rank] {
+      shared[rank] = 10.0 * static_cast<double>(rank + 1);
+      return false;
+    };
+    callbacks.on_shared = [&, rank] {
+      seen[rank].push_back(shared[rank]);
+      return rank == 1 && seen[rank].size() == 2;  // stops all
+    };
+  }
+  run({1, 1});
+  expect_same_solves();
+  EXPECT_EQ(processes[0]->solve.solver->nit(), 2);
+  EXPECT_EQ(seen, (std::vector<std::vector<double>>{{30, 30}, {30, 30}}));
+}
+
+TEST_P(DriveTogether, ErrorBeforeSharingEndsAllBeforeTheyGoOn) {
+  make(2);
+  double shared[] = {1, 1};
+  int count = 0;
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    processes[rank]->callbacks.shared = {&shared[rank], 1};
+    processes[rank]->callbacks.on_shared = [&] { return ++count > 100; };
+  }
+  processes[1]->callbacks.on_iteration = []() -> bool { throw std::domain_error("mine"); };
+  run({1, 1});
+  EXPECT_EQ(error(0), PeerFailed().what());
+  EXPECT_EQ(error(1), "mine");
+  EXPECT_EQ(count, 0);
+}
+
 TEST_P(DriveTogether, InterruptOfOnePollEndsAll) {
   Options endless;
   endless.tolerance = 0;

@@ -52,6 +52,8 @@ class Checkpoint:
     True
     """
 
+    writes_files = True
+
     def __init__(
         self, path: str | os.PathLike[str], every: Any = 50, callback: Callable[..., Any] | None = None
     ) -> None:

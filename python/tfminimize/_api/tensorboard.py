@@ -55,6 +55,8 @@ class TensorBoard:
     1
     """
 
+    writes_files = True
+
     def __init__(
         self, log_dir: str | os.PathLike[str], every: Any = 1, callback: Callable[..., Any] | None = None
     ) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._keras import private
 from tfminimize._keras.data import ValidationData
+from tfminimize._keras.metrics import flat, plain
+from tfminimize._keras.sharing import SharedStates
 from tfminimize._problem.callback import UserCallback, tell_end
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._problem.state import State
@@ -20,11 +22,23 @@ __all__ = ["Epochs", "divided"]
 NOTHING = np.zeros(0)
 """The sums of a loss without any."""
 
+_WRITERS = tuple(
+    getattr(keras.callbacks, name)
+    for name in (
+        *("BackupAndRestore", "CSVLogger", "ModelCheckpoint", "ProgbarLogger", "TensorBoard"),
+        "OrbaxCheckpoint",  # from Keras 3.12 on
+    )
+    if hasattr(keras.callbacks, name)
+)
+"""Callbacks that write files, or to the terminal."""
+
 _RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
-def divided(callbacks: Any) -> tuple[Any, list[Callable[..., Any]]]:
+def divided(callbacks: Any, *, may_write: bool = True) -> tuple[Any, list[Callable[..., Any]]]:
     """Keras's callbacks, and those of the solver such as `tfminimize.Checkpoint`.
+
+    Unless one ``may_write``, those that write files or the progress bar are left out.
 
     Raises
     ------
@@ -53,9 +67,10 @@ def divided(callbacks: Any) -> tuple[Any, list[Callable[..., Any]]]:
                 f"callbacks has a {type(callback).__name__}: give keras.callbacks.Callback objects, or a "
                 "tfminimize.Checkpoint."
             )
-    if isinstance(callbacks, keras.callbacks.CallbackList) and not solvers_own:
+    taken = [c for c in given if may_write or not (isinstance(c, _WRITERS) or getattr(c, "writes_files", False))]
+    if isinstance(callbacks, keras.callbacks.CallbackList) and not solvers_own and len(taken) == len(given):
         return callbacks, []
-    return [c for c in given if isinstance(c, keras.callbacks.Callback)], solvers_own
+    return [c for c in taken if c not in solvers_own], [c for c in taken if c in solvers_own]
 
 
 class Epochs:
@@ -76,6 +91,9 @@ class Epochs:
         Takes the iterate and the sums of the last evaluation, assigns them, and returns the metrics as a dict.
     is_last : callable
         Takes the loss; returns whether the solve is to end for its sake.
+    shared : SharedStates, optional
+        The metrics of the validation. If given, a call only begins the end of the epoch: `finish` comes once all
+        processes have added these up.
 
     Attributes
     ----------
@@ -83,8 +101,6 @@ class Epochs:
         The present one.
     logs : dict or None
         Those of the last epoch.
-    was_stopped : bool
-        Whether the model's ``stop_training``, or a callback of the solver, has ended the solve.
     """
 
     def __init__(
@@ -99,6 +115,7 @@ class Epochs:
         is_last: Callable[[float], bool],
         validation: ValidationData | None,
         validation_freq: Any,
+        shared: SharedStates | None = None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -109,8 +126,10 @@ class Epochs:
         self._is_last = is_last
         self._validation = validation
         self._validation_freq = validation_freq
+        self._shared = shared
+        self._ending: dict[str, Any] = {}
         self.logs: dict[str, Any] | None = None
-        self.was_stopped = False
+        self._stops = False
 
     def on_iteration_begin(self) -> None:
         """Begin an epoch. If the solver finds no further iterate, it does not end."""
@@ -123,17 +142,27 @@ class Epochs:
         loss = float(intermediate_result.fun)
         logs = {**self._measure(intermediate_result.x, intermediate_result.get("sums", NOTHING)), "loss": loss}
         self._callbacks.on_train_batch_end(0, dict(logs))
-        if self._validation is not None and private.should_validate(self._model, self.epoch, self._validation_freq):
-            logs |= self._validate(self._validation)
+        self._ending = logs
+        if self._validates:
+            logs |= self._validate()
+        stops = [callback.pass_on(intermediate_result) for _, callback in self._others]
+        self._stops = any(stops)
+        if self._shared is None and self.finish():
+            raise StopIteration
+
+    def finish(self) -> bool:
+        """Tell Keras's callbacks that the epoch has ended; return whether the solve is to end."""
+        logs = self._ending
+        if self._shared is not None and self._validates:
+            self._shared.assign()
+            logs |= _as_validation(plain(flat(self._model.get_metrics_result())))
         self._callbacks.on_epoch_end(self.epoch, logs)
         self.logs = logs
         self.epoch += 1
         if isinstance(self._model.optimizer, NativeOptimizer):
             self._model.optimizer.iterations = self.epoch
-        stops = [callback.pass_on(intermediate_result) for _, callback in self._others]
-        self.was_stopped = bool(self._model.stop_training) or any(stops)
-        if self.was_stopped or self._is_last(loss):
-            raise StopIteration
+        is_last = self._is_last(logs["loss"])
+        return bool(self._model.stop_training) or self._stops or is_last
 
     def on_end(self, state: State, error: BaseException | None) -> None:
         """Tell the callbacks of the solver that want to know it."""
@@ -144,8 +173,29 @@ class Epochs:
         """End the batch of a solve that could not make an iteration, because of its loss there."""
         self._callbacks.on_train_batch_end(0, {"loss": loss})
 
-    def _validate(self, validation: ValidationData) -> dict[str, float]:
-        logs = self._model.evaluate(
-            validation.batches, steps=validation.steps, callbacks=self._callbacks, verbose=0, return_dict=True
-        )
-        return {f"val_{name}": value for name, value in logs.items()}
+    @property
+    def _validates(self) -> bool:
+        """Whether there is a validation after this epoch."""
+        if self._validation is None:
+            return False
+        return private.should_validate(self._model, self.epoch, self._validation_freq)
+
+    def _validate(self) -> dict[str, float]:
+        """The results of the validation; none yet if other processes have a share in it."""
+        validation, shared = self._validation, self._shared
+        assert validation is not None
+        logs: dict[str, float] = {}
+        if shared is None or not validation.is_empty:
+            logs = self._model.evaluate(
+                validation.batches, steps=validation.steps, callbacks=self._callbacks, verbose=0, return_dict=True
+            )
+        if shared is None:
+            return _as_validation(logs)
+        if validation.is_empty:
+            self._model.reset_metrics()
+        shared.take()
+        return {}
+
+
+def _as_validation(logs: dict[str, Any]) -> dict[str, Any]:
+    return {f"val_{name}": value for name, value in logs.items()}

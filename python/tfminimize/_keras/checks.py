@@ -95,7 +95,7 @@ def check_is_function(model: keras.Model, measured: Measured, data: TrainingData
     if reduction == "sum" and scope.losses:
         raise ValueError(
             "the loss is a sum over rows, and layers add losses of their own (add_loss or activity_regularizer), which "
-            "are means over a batch: give all rows in one batch (batch_size=None), or a loss with "
+            f"are means over a batch: {data.in_one_batch}give a loss with "
             'reduction="sum_over_batch_size".'
         )
     written = set(scope.state_mapping) - given - {id(v) for v in model.metrics_variables}
@@ -122,8 +122,7 @@ def _refuse_state(layer: keras.Layer, written: list[keras.Variable], data: Train
         if not data.is_one_batch:
             raise ValueError(
                 f"layer '{layer.name}' ({kind}) normalises each batch by its own statistics, so that the loss depends "
-                "on how the data are cut: give all rows in one batch (batch_size=None, or a tf.data.Dataset of one "
-                "batch of known number), freeze it by trainable=False, or use LayerNormalization."
+                f"on how the data are cut: {data.in_one_batch}freeze it by trainable=False, or use LayerNormalization."
             )
         return
     if any("seed_generator" in v.path for v in written):

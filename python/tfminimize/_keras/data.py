@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfminimize._distribute.communicator import Communicator
 from tfminimize._keras import private
 from tfminimize._trace.dataset_loss import DatasetLoss
 
@@ -34,6 +35,8 @@ class TrainingData:
         Whether one batch surely holds all rows.
     rows : int or None
         Of arrays; None for a data set.
+    communicator : Communicator or None
+        What connects the processes that have shares of the data.
     """
 
     batches: Any
@@ -41,6 +44,14 @@ class TrainingData:
     first: tuple[Any, ...]
     is_one_batch: bool
     rows: int | None = None
+    communicator: Communicator | None = None
+
+    @property
+    def in_one_batch(self) -> str:
+        """The advice to give all rows in one batch, if that can be done."""
+        if self.communicator is not None:
+            return ""
+        return "give all rows in one batch (batch_size=None, or a tf.data.Dataset of one batch), or "
 
     @property
     def few(self) -> tuple[Any, ...]:
@@ -65,6 +76,11 @@ class ValidationData:
     batches: Any
     steps: int | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are surely no batches."""
+        return isinstance(self.batches, tf.data.Dataset) and int(self.batches.cardinality()) == 0
+
     @classmethod
     def of(cls, data: Any, batch_size: int | None, steps: int | None = None) -> ValidationData:
         """From ``validation_data`` as Keras takes it."""
@@ -80,7 +96,14 @@ def split(x: Any, y: Any, sample_weight: Any, validation_split: float) -> tuple[
     return training, validation
 
 
-def training_data(x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int | None) -> TrainingData:
+def training_data(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    batch_size: int | None,
+    communicator: Communicator | None = None,
+) -> TrainingData:
     """The data as Keras understands them; ValueError for data that cannot be read anew in each evaluation."""
     if x is None:
         raise ValueError("x is None: give arrays, a tf.data.Dataset or a keras.utils.PyDataset.")
@@ -91,7 +114,7 @@ def training_data(x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_s
         )
     arrays = private.arrays_of(x, y, sample_weight, class_weight)
     if arrays is not None:
-        return _from_arrays(arrays, batch_size)
+        return _from_arrays(arrays, batch_size, communicator)
     if batch_size is not None:
         raise ValueError(
             f"batch_size is {batch_size}, but a {type(x).__name__} has batches of its own: leave batch_size out."
@@ -104,27 +127,28 @@ def training_data(x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_s
             "anew in each evaluation."
         )
     dataset = private.batches_of(x, class_weight=class_weight)
-    _check(dataset, None)
-    return TrainingData(dataset, None, _first(dataset), int(dataset.cardinality()) == 1)
+    _check(dataset, None, communicator)
+    is_one_batch = int(dataset.cardinality()) == 1 and communicator is None
+    return TrainingData(dataset, None, _first(dataset, communicator), is_one_batch, communicator=communicator)
 
 
-def _from_arrays(arrays: tuple[Any, ...], batch_size: int | None) -> TrainingData:
+def _from_arrays(arrays: tuple[Any, ...], batch_size: int | None, communicator: Communicator | None) -> TrainingData:
     leaves = tf.nest.flatten(arrays)
     rows = next(int(leaf.shape[0]) for leaf in leaves if leaf is not None)
-    is_one_batch = batch_size is None or batch_size >= rows
+    is_one_batch = communicator is None and (batch_size is None or batch_size >= rows)
     if any(leaf is None or _is_sparse_or_ragged(leaf) for leaf in leaves):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(arrays)
-        dataset = private.batches_of(x, y, sample_weight, batch_size=rows if batch_size is None else batch_size)
-        return TrainingData(dataset, None, _first(dataset), is_one_batch)
+        dataset = private.batches_of(x, y, sample_weight, batch_size=batch_size or max(rows, 1))
+        return TrainingData(dataset, None, _first(dataset, communicator), is_one_batch, communicator=communicator)
     tensors = tf.nest.map_structure(_tensor, arrays)
-    _check(tensors, batch_size)
+    _check(tensors, batch_size, communicator)
     first = tensors if is_one_batch else tf.nest.map_structure(lambda leaf: leaf[:batch_size], tensors)
-    return TrainingData(tensors, batch_size, first, is_one_batch, rows)
+    return TrainingData(tensors, batch_size, first, is_one_batch, rows, communicator)
 
 
-def _check(batches: Any, batch_size: int | None) -> None:
+def _check(batches: Any, batch_size: int | None, communicator: Communicator | None) -> None:
     """Raise ValueError unless a loss can be added up over the data."""
-    DatasetLoss(_check, batches, batch_size)
+    DatasetLoss(_check, batches, batch_size, communicator=communicator)
 
 
 def _is_sparse_or_ragged(leaf: Any) -> bool:
@@ -137,10 +161,22 @@ def _tensor(array: Any) -> tf.Tensor:
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
 
 
-def _first(dataset: tf.data.Dataset) -> tuple[Any, ...]:
+def _first(dataset: tf.data.Dataset, communicator: Communicator | None) -> tuple[Any, ...]:
     for batch in dataset.take(1):
         return batch if isinstance(batch, tuple) else (batch,)
+    if communicator is not None:
+        return tf.nest.map_structure(_no_rows, dataset.element_spec)  # type: ignore[no-any-return]
     raise ValueError("x has no batches: give at least one.")
+
+
+def _no_rows(spec: Any) -> tf.Tensor:
+    """A batch of no rows."""
+    if not isinstance(spec, tf.TensorSpec) or None in spec.shape.as_list()[1:]:
+        raise ValueError(
+            f"this process's data set x has no batches, and its elements have no known shape ({spec}): give each "
+            "process at least one batch."
+        )
+    return tf.zeros([0, *spec.shape[1:]], spec.dtype)
 
 
 def _from_py_dataset(source: keras.utils.PyDataset) -> tf.data.Dataset:

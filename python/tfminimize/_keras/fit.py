@@ -10,13 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfminimize._distribute.communicator import Communicator, check_communicator
+from tfminimize._distribute.together import Together, together
 from tfminimize._graph.optimizers import LBFGSB, NativeOptimizer
 from tfminimize._keras import checks, private
-from tfminimize._keras.callbacks import Epochs, divided
+from tfminimize._keras.callbacks import NOTHING, Epochs, divided
 from tfminimize._keras.data import TrainingData, ValidationData, split, training_data
 from tfminimize._keras.loss import dataset_loss
 from tfminimize._keras.metrics import Measured
 from tfminimize._keras.precision import REACHED, Precision
+from tfminimize._keras.sharing import SharedModel, SharedStates
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import STOPPED, OptimizeResult
@@ -60,6 +63,7 @@ def fit(
     initial_epoch: int = 0,
     jit_compile: JitCompile = None,
     state: State | None = None,
+    communicator: Communicator | None = None,
 ) -> keras.callbacks.History:
     """Fit a compiled Keras model to all of its data at once, by L-BFGS-B, SLSQP or BFGS.
 
@@ -96,6 +100,11 @@ def fit(
         Go on from here, with the same bits as a fit that was not interrupted, unless ``jit_compile`` is "auto":
         ``history.result.state`` of another fit, or what a `tfminimize.Checkpoint` has saved. The present weights do not
         matter then. Epochs go on from ``initial_epoch`` plus the iterations of the state.
+    communicator : Communicator, optional
+        All processes that it connects fit the model together, each with its share of the data and of the validation
+        data; see `tfminimize.distribute`. Loss and metrics are those of all rows. The fit begins with the weights of
+        process 0, and ends with the same weights in all. Only process 0 shows the progress, and only there run
+        callbacks that write files: Keras's, `tfminimize.Checkpoint`, and those with an attribute ``writes_files``.
 
     Returns
     -------
@@ -122,51 +131,66 @@ def fit(
     (True, array([3.], dtype=float32))
     """
     check_context()
-    checks.check_model(model)
-    optimizer = _optimizer(model, optimizer)
-    _check_epochs(epochs, initial_epoch)
-    if state is not None and not isinstance(state, State):
-        raise ValueError(f"state is a {type(state).__name__}: give history.result.state, or tfm.State.load(path).")
-    keras_callbacks, others = divided(callbacks)
-    if validation_split and validation_data is None:
-        (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
-    data = training_data(x, y, sample_weight, class_weight, batch_size)
-    validation = None
-    if validation_data is not None:
-        validation = ValidationData.of(validation_data, validation_batch_size or batch_size, validation_steps)
-        private.should_validate(model, 0, validation_freq)  # raises an error if it cannot be understood
-    solver = _Solver(model, data, optimizer, jit_compile)
-    if not isinstance(keras_callbacks, keras.callbacks.CallbackList):
-        keras_callbacks = keras.callbacks.CallbackList(
-            keras_callbacks,
-            add_history=True,
-            add_progbar=verbose != 0,
-            verbose=verbose,
-            epochs=epochs,
-            steps=1,
-            model=model,
-        )
-    with _unchanged_after_an_error(model):
-        model.stop_training = False
-        private.take_initial_epoch(model)
-        keras_callbacks.on_train_begin()
-        first = initial_epoch if state is not None else private.take_initial_epoch(model) or initial_epoch
-        precision = Precision(solver.precision, state)
-        run = Epochs(
-            model,
-            keras_callbacks,
-            others,
-            epoch=first + _completed(state),
-            last=epochs,
-            measure=solver.measured.take,
-            is_last=precision.has_settled,
-            validation=validation,
-            validation_freq=validation_freq,
-        )
-        result = solver.solve(run, max(0, epochs - first), state, precision)
-        if verbose and result.success:
-            private.print_message(f"Epoch {run.epoch}: {result.message}")
-        keras_callbacks.on_train_end(run.logs)
+    check_communicator(communicator)
+    with together(communicator, more=True) as peers:
+        checks.check_model(model)
+        optimizer = _optimizer(model, optimizer)
+        _check_epochs(epochs, initial_epoch)
+        if state is not None and not isinstance(state, State):
+            raise ValueError(f"state is a {type(state).__name__}: give history.result.state, or tfm.State.load(path).")
+        is_first = communicator is None or communicator.rank == 0
+        keras_callbacks, others = divided(callbacks, may_write=is_first)
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
+        data = training_data(x, y, sample_weight, class_weight, batch_size, communicator)
+        validation = None
+        if validation_data is not None:
+            validation = ValidationData.of(validation_data, validation_batch_size or batch_size, validation_steps)
+            private.should_validate(model, 0, validation_freq)  # raises an error if it cannot be understood
+        solver = _Solver(model, data, optimizer, jit_compile, peers)
+        verbose = verbose if is_first else 0
+        if not isinstance(keras_callbacks, keras.callbacks.CallbackList):
+            keras_callbacks = keras.callbacks.CallbackList(
+                keras_callbacks,
+                add_history=True,
+                add_progbar=verbose != 0,
+                verbose=verbose,
+                epochs=epochs,
+                steps=1,
+                model=model,
+            )
+        with _unchanged_after_an_error(model):
+            model.stop_training = False
+            private.take_initial_epoch(model)
+            keras_callbacks.on_train_begin()
+            first = initial_epoch if state is not None else private.take_initial_epoch(model) or initial_epoch
+            precision = Precision(solver.precision, state)
+            shared, states = None, None
+            if peers is not None:
+                after = "no" if validation is None else f"after {validation_freq}"
+                shared = SharedModel(peers, model, precision, (initial_epoch, epochs, _completed(state)), after)
+                first = shared.begin(first)
+                states = None if validation is None else SharedStates(model.metrics_variables)
+            run = Epochs(
+                model,
+                keras_callbacks,
+                others,
+                epoch=first + _completed(state),
+                last=epochs,
+                measure=solver.measured.take,
+                is_last=precision.has_settled,
+                validation=validation,
+                validation_freq=validation_freq,
+                shared=states,
+            )
+            if peers is not None and states is not None:
+                peers.share_after_iterations(states.added, run.finish)
+            result = solver.solve(run, max(0, epochs - first), state, precision)
+            if verbose and result.success:
+                private.print_message(f"Epoch {run.epoch}: {result.message}")
+            keras_callbacks.on_train_end(run.logs)
+            if shared is not None:
+                shared.end()
     history = model.history
     history.result = result
     return history
@@ -176,8 +200,14 @@ class _Solver:
     """The loss of a model over its data, compiled, and the solver for it."""
 
     def __init__(
-        self, model: keras.Model, data: TrainingData, optimizer: NativeOptimizer, jit_compile: JitCompile
+        self,
+        model: keras.Model,
+        data: TrainingData,
+        optimizer: NativeOptimizer,
+        jit_compile: JitCompile,
+        peers: Together | None,
     ) -> None:
+        self._peers = peers
         checks.build(model, data)
         checks.check_weights(model)
         self.measured = Measured(model)
@@ -209,6 +239,7 @@ class _Solver:
             options={**self._options, "maxiter": maxiter},
             state=state,
             history=True,
+            peers=self._peers,
         )
         result.pop("sums", None)
         if state is not None and run.logs is None and self.measured.statistics:
@@ -221,7 +252,7 @@ class _Solver:
             or (result.message in _LINE_SEARCH_FAILED and self._is_flat(result, precision))
         ):
             result.update(status=0, success=True, message=REACHED)
-        elif run.was_stopped and result.status == STOPPED:
+        elif result.status == STOPPED:
             result.message = f"STOP: stop_training or a callback ended the fit after epoch {run.epoch}."
         elif not result.success and result.status not in _LIMITS:
             warn(f"The fit ended without success: {result.message}{self._about_precision}", RuntimeWarning)
@@ -229,6 +260,8 @@ class _Solver:
 
     def _evaluate(self, x: Any) -> tuple[float, Any]:
         """The loss and the gradient at x. Moving statistics become those there."""
+        if self._peers is not None:
+            return self._evaluate_together(x)
         parameters = self._program.parameters
         lease = self._program.lease(self._program.arguments(self._args), self._problem.packed_constraints)
         try:
@@ -238,6 +271,24 @@ class _Solver:
             return fun, parameters.report(lease.workspace.gradient)
         finally:
             lease.release()
+
+    def _evaluate_together(self, x: Any) -> tuple[float, Any]:
+        """The same in many processes: a solve without an iteration."""
+        parameters = self._program.parameters
+        values = [x[s.flat].reshape(s.shape).astype(s.dtype) for s in parameters.layout.segments]
+        result = solve(
+            self._program,
+            Problem(parameters, LBFGSB.method, None, ()),
+            None,
+            self._args,
+            tol=None,
+            callback=None,
+            options={"maxiter": 0},
+            values=values,
+            peers=self._peers,
+        )
+        self.measured.take(x, result.get("sums", NOTHING))
+        return float(result.fun), result.jac
 
     def _is_flat(self, result: OptimizeResult, precision: Precision) -> bool:
         """Whether the gradient at the end promises no lower loss that can be told apart."""

@@ -87,7 +87,7 @@ def dataset_loss(model: keras.Model, measured: Measured, data: TrainingData) -> 
         if reduction == "mean_with_sample_weight" and len(data.first) == 3 and not data.is_one_batch:
             raise ValueError(
                 f'the loss {name} has reduction="mean_with_sample_weight", a mean over the weights of a batch, which '
-                "differs from that over all data: give all rows in one batch (batch_size=None), or "
+                f"differs from that over all data: {data.in_one_batch}give "
                 'reduction="sum_over_batch_size".'
             )
     if sums and reductions:
@@ -99,9 +99,12 @@ def dataset_loss(model: keras.Model, measured: Measured, data: TrainingData) -> 
         is_weighted = "mean_with_sample_weight" in reductions.values() and len(data.first) == 3
         must_be_one = data.is_one_batch and (sums or is_weighted or measured.statistics)
         size = data.rows if must_be_one else data.batch_size
-        return with_sums(DatasetLoss(BatchLoss(model, measured), data.batches, size))
+        loss = BatchLoss(model, measured)
+        return with_sums(DatasetLoss(loss, data.batches, size, communicator=data.communicator))
     loss = BatchLoss(model, measured, without_regularizers=True)
-    return with_sums(DatasetLoss(loss, data.batches, data.batch_size, "sum", lambda: regularization(model)))
+    return with_sums(
+        DatasetLoss(loss, data.batches, data.batch_size, "sum", lambda: regularization(model), data.communicator)
+    )
 
 
 def _reductions(loss: Any) -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from tfminimize._keras import private
 from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._tf.dispatch import InlineCall
 
-__all__ = ["Measured"]
+__all__ = ["Measured", "flat", "plain"]
 
 Array = NDArray[Any]
 
@@ -107,8 +107,7 @@ class Measured:
         if self._assigned is None:
             return {}
         values = np.concatenate([x, sums]) if self._weights else sums
-        results = {name: value.numpy() for name, value in self._assigned(tf.constant(values)).items()}
-        return {name: value.item() if value.ndim == 0 else value for name, value in results.items()}
+        return plain(self._assigned(tf.constant(values)))
 
     def _assign(self, values: tf.Tensor) -> dict[str, Any]:
         measured = [*self._metrics, *self.statistics]
@@ -120,7 +119,7 @@ class Measured:
                 tf.raw_ops.AssignVariableOp(resource=replica.handle, value=value)
         for variable, start, part in zip(measured, starts, parts[len(self._weights) :], strict=True):
             variable.assign(tf.cast(start + tf.reshape(part, variable.shape), variable.dtype))
-        return _flat(self._model.get_metrics_result()) if self._metrics else {}
+        return flat(self._model.get_metrics_result()) if self._metrics else {}
 
     def check_additive(self, before: Sequence[Array], after: Sequence[Array]) -> None:
         """Raise ValueError, naming the metric, unless a batch adds the same again.
@@ -144,9 +143,15 @@ class Measured:
                 )
 
 
-def _flat(results: dict[str, Any]) -> dict[str, tf.Tensor]:
+def flat(results: dict[str, Any]) -> dict[str, tf.Tensor]:
     """The results of metrics as tensors. One that is a dict gives several, as in Keras's history."""
     found: dict[str, tf.Tensor] = {}
     for name, value in results.items():
-        found |= _flat(value) if isinstance(value, dict) else {name: tf.convert_to_tensor(value)}
+        found |= flat(value) if isinstance(value, dict) else {name: tf.convert_to_tensor(value)}
     return found
+
+
+def plain(results: dict[str, tf.Tensor]) -> dict[str, Any]:
+    """The results as numbers, or arrays."""
+    arrays = {name: value.numpy() for name, value in results.items()}
+    return {name: value.item() if value.ndim == 0 else value for name, value in arrays.items()}

@@ -52,6 +52,11 @@ class Precision:
         for fun in () if state is None else state.history.get("fun", ())[-WINDOW - 1 :]:
             self.has_settled(float(fun))
 
+    @property
+    def present(self) -> tuple[float, list[float]]:
+        """The unit, and the last losses."""
+        return self._unit, list(self._losses)
+
     def has_settled(self, fun: float) -> bool:
         """Take the loss of the next iterate; return whether the last few are lower by a rounding unit at most.
 

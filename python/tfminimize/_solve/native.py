@@ -135,13 +135,15 @@ def solve(
         layout = workspace.layout
         iterates.append(layout.rounded(layout.flatten(workspace.x)))
 
+    summed: Workspace | Together = workspace if peers is None else peers
+
     def call_back() -> bool:
         present = Source(solver, circumstances, record)
         fields: dict[str, Any] = {}
         if shows_fields:
             fields = {"nit": solver.nit, "nfev": solver.nfev, "gradient_norm": np.float64(record.gradient_norm)}
-        if workspace.has_sums:
-            fields["sums"] = workspace.sums
+        if summed.num_sums:
+            fields["sums"] = summed.sums
         try:
             return user_callback(parameters.report(workspace.x), solver.fun, present, **fields)  # type: ignore[misc]
         finally:
@@ -194,8 +196,8 @@ def solve(
         result.history = record.columns()
         if history == "x":
             result.history["x"] = np.array(iterates)
-    if workspace.has_sums:
-        result.sums = workspace.sums
+    if summed.num_sums:
+        result.sums = summed.sums
     result.keep(source)
     if lease.is_first and peers is None:
         warn_if_compiled_anew(workspace, timing.evaluate - compiling, timing.evaluations - 1)

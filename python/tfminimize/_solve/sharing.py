@@ -57,6 +57,7 @@ def begin_together(
         rows=0 if counts_rows else tf.nest.flatten(arguments.first)[0].shape[0],
         is_mean=loss.reduction == "mean",
         counts_rows=counts_rows,
+        num_sums=workspace.num_sums,
         precision=workspace.precision,
     )
 

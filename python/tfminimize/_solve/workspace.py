@@ -51,8 +51,8 @@ class Workspace:
         Of the state of the last solve.
     is_checked : bool
         Whether its scratch variables still shared the memory of x after an evaluation.
-    has_sums : bool
-        Whether the functions also return sums; see `with_sums`.
+    num_sums : int
+        How many sums the functions also return; see `with_sums`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Workspace:
         self.kept_solver: Any = None
         self.latest: Callable[[], Any] = lambda: None
         self.is_checked = False
-        self.has_sums = trace.num_sums > trace.counts_rows
+        self.num_sums = trace.num_sums - trace.counts_rows
         self._has_arrays = bool(trace.fetched)
         self._bounds: tuple[Float64, Float64] | None = None
         self._ways = ways

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfminimize._distribute.communicator import Communicator
+from tfminimize._distribute.communicator import Communicator, check_communicator
 from tfminimize._trace import called_loss
 
 __all__ = [
@@ -252,10 +252,7 @@ class DatasetLoss:
             raise ValueError(f'reduction is {reduction!r}: give "mean" or "sum".')
         if batch_size is not None:
             batch_size = _checked_size(batch_size)
-        if communicator is not None and not isinstance(communicator, Communicator):
-            raise ValueError(
-                f"communicator is {communicator!r}: give what tfminimize.distribute.communicator(...) returns."
-            )
+        check_communicator(communicator)
         may_be_empty = communicator is not None
         if isinstance(data, tf.data.Dataset):
             self.data = _checked_dataset(data, batch_size, may_be_empty)

@@ -253,7 +253,9 @@ class ObjectiveGraph:
         if self._part == "penalty":
             if self._penalty is None:
                 return [tf.zeros(shape, tf.float64) for shape in shapes]
-            return [tf.cast(one, tf.float64) for one in term(self._penalty, ())]
+            terms = [tf.cast(one, tf.float64) for one in term(self._penalty, ())]
+            self.loss_dtype = terms[0].dtype.name
+            return terms
         penalty = self._penalty if self._part == "whole" else None
         totals = self._sum._replace(fun=self._fun, penalty=penalty).evaluate(data, term, args, shapes)
         self.loss_dtype = totals[0].dtype.name
