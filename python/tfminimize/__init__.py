@@ -12,11 +12,12 @@ from tfminimize._tf import imports  # noqa: F401  before anything imports Tensor
 # isort: split
 from tfminimize import distribute, math, ops, plot, scipy, testing
 from tfminimize._api.checkpoint import Checkpoint
-from tfminimize._api.compare import Comparison, compare
 from tfminimize._api.hessian import hessian
 from tfminimize._api.minimize import clear_cache, minimize
 from tfminimize._api.minimizer import Minimizer
 from tfminimize._api.tensorboard import TensorBoard
+from tfminimize._compare.benchmark import Benchmark
+from tfminimize._compare.compare import Comparison, compare
 from tfminimize._graph.optimizers import BFGS, LBFGSB, SLSQP
 from tfminimize._problem.bounds import Bounds
 from tfminimize._problem.result import BatchResult, OptimizeResult
@@ -43,6 +44,7 @@ __all__ = [
     "LBFGSB",
     "SLSQP",
     "BatchResult",
+    "Benchmark",
     "Bounds",
     "Checkpoint",
     "Comparison",

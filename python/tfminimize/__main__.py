@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tfminimize._api.cli import main
+from tfminimize._compare.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

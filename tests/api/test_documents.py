@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES_THAT_RUN = [
     "README.md",
     "docs/choose-a-method.md",
+    "docs/compare.md",
     "docs/going-on.md",
     "docs/in-graph.md",
     "docs/index.md",
@@ -158,6 +159,13 @@ def test_page_on_plots_runs_from_top_to_bottom(
     assert (tmp_path / "gradients.png").exists()
     assert list((tmp_path / "logs" / "rosenbrock").iterdir())
     assert "L-BFGS-B: 2 parameters, backend tfe" in caplog.messages[-2]
+
+
+def test_page_on_comparing_runs_from_top_to_bottom() -> None:
+    benchmark = run_page("docs/compare.md")["benchmark"]
+    assert len(benchmark.problems) == 3
+    assert len(benchmark.runs) == 2 + 2 * 4
+    assert all(run.right and run.converged for run in benchmark.runs)
 
 
 def test_serving_page_runs_from_top_to_bottom() -> None:

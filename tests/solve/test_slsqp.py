@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
-from hock_schittkowski import CASES, Case, constraints_of
 
 import tfminimize as tfm
+from tfminimize._testing.hock_schittkowski import CASES, Case, constraints_of
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 

@@ -16,6 +16,8 @@ __all__ = [
     "check_constraints",
     "method_name",
     "second_derivatives_error",
+    "takes_bounds",
+    "takes_constraints",
 ]
 
 WITHOUT_GRADIENT = ("nelder-mead", "powell", "cobyla", "cobyqa")
@@ -66,14 +68,24 @@ def second_derivatives_error(method: str, reason: Any) -> ValueError | None:
     )
 
 
+def takes_constraints(method: Any) -> bool:
+    """Whether this method, a name in lower case or a callable, takes constraints other than bounds."""
+    return callable(method) or method in WITH_CONSTRAINTS
+
+
+def takes_bounds(method: Any) -> bool:
+    """Whether this method, a name in lower case or a callable, takes bounds."""
+    return callable(method) or method in _WITH_BOUNDS
+
+
 def check_constraints(method: Any, constraints: Any) -> None:
     """Raise ValueError if this method cannot take constraints."""
-    if has_constraints(constraints) and not callable(method) and method not in WITH_CONSTRAINTS:
+    if has_constraints(constraints) and not takes_constraints(method):
         name = "L-BFGS-B" if method == "l-bfgs-b" else method
         raise ValueError(f"method {name!r} cannot handle constraints: use method='SLSQP', or remove them.")
 
 
 def check_bounds(method: Any, low: Any) -> None:
     """Raise ValueError if there are bounds and the method ignores them."""
-    if low is not None and not callable(method) and method not in _WITH_BOUNDS:
+    if low is not None and not takes_bounds(method):
         raise ValueError(f"method {method!r} cannot handle bounds: use method='L-BFGS-B', or remove the bounds.")

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import io
 import statistics
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import scipy.optimize
-import tensorflow as tf
-from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
-from threadpoolctl import ThreadpoolController
 
-from tfminimize._api.minimizer import Minimizer
-from tfminimize._api.numpy_functions import NumpyFunctions
-from tfminimize._problem.bounds import pack_bounds
+from tfminimize._compare.benchmark import Benchmark, benchmark, checked_repeats
+from tfminimize._compare.prepared import Prepared, Side, blas, flat, in_turns
 from tfminimize._problem.constraints import has_constraints
-from tfminimize._problem.methods import WITHOUT_GRADIENT, method_name
-from tfminimize._problem.options import OWN_OPTIONS
-from tfminimize._problem.parameters import Parameters
-from tfminimize._problem.violation import violation
-from tfminimize._scipy.patched import unpatched
-from tfminimize._trace.dataset_loss import batch_loss, check_alone, split_data
-from tfminimize._trace.user_function import check_jit, follows_jit
+from tfminimize._testing.problem import TestProblem
+from tfminimize._trace.user_function import check_jit
 
 if TYPE_CHECKING:
     import rich.console
@@ -34,13 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare", "table"]
 
-Float64 = NDArray[np.float64]
-
 WIDTH = 80
 """Width of the table in characters."""
-
-TURN = 5
-"""Each side solves this often in a row, so that most solves find warm caches, as they would in a loop."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +132,43 @@ class Comparison:
         return text.rstrip()
 
 
+@overload
 def compare(
     fun: Callable[..., Any],
     x0: Any,
+    args: Any = ...,
+    method: str | Callable[..., Any] | None = ...,
+    bounds: Any = ...,
+    constraints: Any = ...,
+    tol: float | None = ...,
+    options: Mapping[str, Any] | None = ...,
+    jit_compile: bool | None = ...,
+    *,
+    repeats: int = ...,
+    name: str | None = ...,
+    solvers: None = ...,
+) -> Comparison: ...
+@overload
+def compare(
+    fun: Callable[..., Any] | TestProblem | Sequence[TestProblem],
+    x0: Any = ...,
+    args: Any = ...,
+    method: str | Sequence[str] | None = ...,
+    bounds: Any = ...,
+    constraints: Any = ...,
+    tol: float | None = ...,
+    options: Mapping[str, Any] | None = ...,
+    jit_compile: bool | None = ...,
+    *,
+    repeats: int = ...,
+    name: str | None = ...,
+    solvers: str | Sequence[str] | None = ...,
+) -> Benchmark: ...
+def compare(
+    fun: Any,
+    x0: Any = None,
     args: Any = (),
-    method: str | None = "L-BFGS-B",
+    method: Any = None,
     bounds: Any = None,
     constraints: Any = (),
     tol: float | None = None,
@@ -161,7 +177,8 @@ def compare(
     *,
     repeats: int = 7,
     name: str | None = None,
-) -> Comparison:
+    solvers: str | Sequence[str] | None = None,
+) -> Comparison | Benchmark:
     """Solve the same problem with `scipy.optimize.minimize` and with tfminimize, in turns, in one process.
 
     SciPy gets a function that calls a `tf.function` of loss and gradient with ``tf.constant(x)`` and takes ``.numpy()``
@@ -171,18 +188,30 @@ def compare(
 
     SciPy's linear algebra runs in one thread, and if its default number differs, SciPy is also timed with that.
 
+    With ``solvers``, several methods, or problems in the place of ``fun``, it solves each problem by each method of
+    each solver, and returns a `Benchmark`.
+
     Parameters
     ----------
-    fun, x0, args, method, bounds, constraints, tol, options, jit_compile
-        As in `tfminimize.minimize`; ``jit_compile`` applies to both sides.
+    fun : callable, or tfminimize.testing.TestProblem or sequence of them
+        A problem has its own x0, args, bounds and constraints, so leave these out.
+    x0, args, bounds, constraints, tol, options, jit_compile
+        As in `tfminimize.minimize`; ``jit_compile`` applies to all sides. In a benchmark, solvers of other packages get
+        ``tol`` and ``options`` by what they mean, and a method gets only the options that it has.
+    method : str or sequence of str, optional
+        As in `tfminimize.minimize`. None: SLSQP for a problem with constraints, otherwise L-BFGS-B.
     repeats : int, default 7
         Number of timed solves on each side, in turns of five; one more before them is not timed.
     name : str, optional
         The name to show. Default: that of ``fun``.
+    solvers : str or sequence of str, optional
+        Of "tfminimize", "scipy", "tfp" (TensorFlow Probability) and "nlopt". A benchmark has the first two by default,
+        and leaves out what is not installed, or does not take the bounds or constraints; ``left_out`` says why.
 
     Returns
     -------
     Comparison
+        Or a `Benchmark`, see above.
 
     Examples
     --------
@@ -194,80 +223,69 @@ def compare(
     >>> comparison = compare(lambda x: tf.reduce_sum(x), np.zeros(2), method=None, constraints=disc, repeats=3)
     >>> comparison.same_status, comparison.our_violation < 1e-6, comparison.scipy_violation < 1e-6
     (True, True, True)
+    >>> problems = [tfm.testing.rosenbrock(2), tfm.testing.quadratic(5)]
+    >>> benchmark = compare(problems, method=["L-BFGS-B", "BFGS"], solvers=["tfminimize", "scipy"], repeats=3)
+    >>> [(run.solver, run.method, run.marks) for run in benchmark.runs if run.problem == "Quadratic, n = 5"]
+    [('tfminimize', 'L-BFGS-B', []), ('tfminimize', 'BFGS', []), ('scipy', 'L-BFGS-B', []), ('scipy', 'BFGS', [])]
     """
     check_jit(jit_compile, "a comparison gives the same function to both sides")
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}: give 1 or more.")
-    name = name or str(getattr(fun, "__name__", type(fun).__name__))
-    check_alone(fun, "compare")
-    fun, args = split_data(fun, args)
-    parameters = Parameters(x0)
-    start = parameters.start(x0)
-    flat_start = np.concatenate([value.ravel().astype(np.float64) for value in start])
-    jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
-    constrained = has_constraints(constraints)
+    checked_repeats("repeats", repeats)
+    is_problem = not callable(fun)
+    if is_problem:
+        problems = _problems(fun, x0, args, bounds, constraints, name)
+    else:
+        if x0 is None:
+            raise ValueError("x0 is None: give the start, as for tfminimize.minimize.")
+        name = name or str(getattr(fun, "__name__", type(fun).__name__))
+        problems = [TestProblem(name, fun, x0, bounds, None, constraints, args)]
+    is_several = not (method is None or isinstance(method, str) or callable(method))
+    if is_problem or is_several or solvers is not None:
+        methods = list(method) if is_several else None if method is None else [method]
+        return benchmark(problems, methods, solvers, tol=tol, options=options, jits=(jit_compile,), repeats=repeats)
+    return _compare_both(problems[0], method, tol, options, jit_compile, repeats)
+
+
+def _problems(fun: Any, *others: Any) -> list[TestProblem]:
+    problems = [fun] if isinstance(fun, TestProblem) else fun
+    if not isinstance(problems, Sequence) or not all(isinstance(problem, TestProblem) for problem in problems):
+        raise ValueError(f"fun is {fun!r}: give a function, a tfminimize.testing.TestProblem or a list of these.")
+    for parameter, value in zip(("x0", "args", "bounds", "constraints", "name"), others, strict=True):
+        if value is not None and not (isinstance(value, (tuple, list)) and not value):
+            raise ValueError(f"{parameter} is {value!r}, but each TestProblem has its own: leave it out.")
+    return list(problems)
+
+
+def _compare_both(
+    problem: TestProblem,
+    method: Any,
+    tol: float | None,
+    options: Mapping[str, Any] | None,
+    jit_compile: bool | None,
+    repeats: int,
+) -> Comparison:
+    prepared = Prepared(problem, jit_compile)
+    constrained = has_constraints(problem.constraints)
     method = method or ("SLSQP" if constrained else "L-BFGS-B")
-    minimizer = Minimizer(fun, x0, args, method, bounds=bounds, constraints=constraints, jit_compile=jit)
-
-    those_of_scipy = options
-    if isinstance(options, Mapping):
-        those_of_scipy = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
-
-    def by_scipy() -> OptimizeResult:
-        with unpatched():
-            return scipy.optimize.minimize(
-                loss_and_gradient if has_gradient else lambda x: loss_and_gradient(x)[0],
-                flat_start,
-                jac=has_gradient,
-                **second_derivatives,
-                method=method,
-                bounds=flat_bounds,
-                constraints=flat_constraints,
-                tol=tol,
-                options=those_of_scipy,
-            )
-
-    def by_us() -> OptimizeResult:
-        return minimizer.minimize(None if parameters.variables else x0, tol=tol, options=options)
-
-    name_of_method = method_name(method, constraints)
-    functions = NumpyFunctions(parameters, flat_start, jit)
-    loss_and_gradient = functions.loss_and_gradient(fun, minimizer.arguments)
-    second_derivatives = functions.second_derivatives(fun, args, name_of_method)
-    flat_bounds = _flat_bounds(bounds, parameters)
-    flat_constraints = functions.constraints(constraints, name_of_method)
-    has_gradient = name_of_method not in WITHOUT_GRADIENT
-    blas = ThreadpoolController().select(user_api="blas")
-    threads = max((library["num_threads"] for library in blas.info()), default=1)
-    sides = dict.fromkeys([(by_scipy, 1), (by_scipy, threads), (by_us, 1)])  # the same side twice counts once
-    seconds: dict[Any, list[float]] = {side: [] for side in sides}
-    results: dict[Any, OptimizeResult] = {}
+    by_us, by_scipy = prepared.by_us(method, tol, options), prepared.by_scipy(method, tol, options)
+    threads = max((library["num_threads"] for library in blas().info()), default=1)
+    sides = {(solve, n): Side(solve, n) for solve, n in ((by_scipy, 1), (by_scipy, threads), (by_us, 1))}
     try:
-        for first in range(0, repeats + 1, TURN):
-            for side, times in seconds.items():
-                solve, limit = side
-                with blas.limit(limits=limit):
-                    for run in range(first, min(first + TURN, repeats + 1)):
-                        parameters.assign(flat_start)
-                        begin = time.perf_counter()
-                        results[side] = solve()
-                        if run:  # the first run traces and compiles
-                            times.append(time.perf_counter() - begin)
+        results, seconds = in_turns(sides, repeats, prepared.restart)
         ours, theirs = results[by_us, 1], results[by_scipy, 1]
-        violations = [violation(x, flat_bounds, flat_constraints) for x in (_flat(ours.x), theirs.x)]
+        violations = [prepared.violation(x) for x in (flat(ours.x), theirs.x)]
     finally:
-        parameters.assign(flat_start)
+        prepared.restart()
     return Comparison(
-        name=name,
-        size=parameters.layout.size,
-        jit_compile=jit,
+        name=problem.name,
+        size=prepared.parameters.layout.size,
+        jit_compile=prepared.jit,
         ours=ours,
         scipy=theirs,
         our_seconds=statistics.median(seconds[by_us, 1]),
         scipy_seconds=statistics.median(seconds[by_scipy, 1]),
         default_blas_threads=threads,
         scipy_default_seconds=statistics.median(seconds[by_scipy, threads]),
-        x_difference=float(np.abs(_flat(ours.x) - theirs.x).max()),
+        x_difference=float(np.abs(flat(ours.x) - theirs.x).max()),
         method=method,
         our_violation=violations[0],
         scipy_violation=violations[1],
@@ -318,17 +336,6 @@ def _table(c: Comparison) -> rich.table.Table:
         add("SciPy", str(c.default_blas_threads), c.scipy_default_seconds, c.scipy, c.scipy_violation)
     add("tfminimize", "", c.our_seconds, c.ours, c.our_violation)
     return shown
-
-
-def _flat_bounds(bounds: Any, parameters: Parameters) -> scipy.optimize.Bounds | None:
-    low, high = pack_bounds(bounds, parameters)
-    if low is None or high is None:
-        return None
-    return scipy.optimize.Bounds(parameters.layout.flatten(low), parameters.layout.flatten(high))
-
-
-def _flat(structure: Any) -> Float64:
-    return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in tf.nest.flatten(structure)])
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+
+from tfminimize._testing.problem import TestProblem
+
+__all__ = ["CASES", "Case", "constraints_of", "hock_schittkowski"]
 
 
 class Case(NamedTuple):
@@ -80,5 +85,25 @@ CASES = {
 
 
 def constraints_of(case: Case) -> list[dict[str, Any]]:
+    """The constraints in SciPy's form."""
     kinds = (("eq", case.equalities), ("ineq", case.inequalities))
     return [{"type": kind, "fun": fun} for kind, fun in kinds if fun is not None]
+
+
+def hock_schittkowski() -> list[TestProblem]:
+    """Small problems with constraints of W. Hock and K. Schittkowski [1]_, with their published minima.
+
+    References
+    ----------
+    .. [1] Hock and Schittkowski, "Test examples for nonlinear programming codes", 1981,
+       doi:10.1007/978-3-642-48320-2.
+
+    Examples
+    --------
+    >>> [problem.name for problem in hock_schittkowski()]
+    ['HS6', 'HS7', 'HS12', 'HS14', 'HS21', 'HS28', 'HS35', 'HS71']
+    """
+    return [
+        TestProblem(name, case.fun, np.array(case.x0, np.float64), case.bounds, case.optimum, constraints_of(case))
+        for name, case in CASES.items()
+    ]
