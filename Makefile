@@ -148,6 +148,8 @@ $(VENV)/.requirements: pyproject.toml
 	$(bin)/python -c "import ast, re; print(*ast.literal_eval(re.search(r'^requires = (.*)$$', open('pyproject.toml').read(), re.M)[1]), 'cmake>=3.22', 'ninja', sep='\n')" > $@.txt
 	@echo "Installing TensorFlow and the build tools into $(VENV): a minute or two, once."
 	$(bin)/python -m pip install --quiet --requirement $@.txt
+	$(bin)/python -c "from scikit_build_core.build import get_requires_for_build_wheel; print(*get_requires_for_build_wheel(), sep='\n')" > $@.txt
+	$(bin)/python -m pip install --quiet --requirement $@.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.requirements $(sources)

@@ -9,6 +9,7 @@ function(tfminimize_write_build_info path)
     pair IN
     ITEMS "version=${tfminimize_full_version}"
           "tensorflow=${TensorFlow_VERSION}"
+          "nanort=${TensorFlow_HAS_NANORT}"
           "python=${Python_VERSION}"
           "pybind11=${pybind11_VERSION}"
           "compiler=${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}"

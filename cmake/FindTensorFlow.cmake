@@ -1,6 +1,7 @@
 # Finds the TensorFlow wheel that belongs to Python_EXECUTABLE.
 #
-# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR and these targets:
+# Defines TensorFlow_VERSION, TensorFlow_INCLUDE_DIR, TensorFlow_HAS_NANORT (whether it contains the runtime of machine code
+# that C++ can call, as it does since 2.21) and these targets:
 #
 #   TensorFlow::headers     only the headers, for code that looks up functions in the TensorFlow that Python has imported
 #   TensorFlow::framework   the library that operations and kernels link to
@@ -41,12 +42,17 @@ if(NOT EXISTS "${TensorFlow_INCLUDE_DIR}/tensorflow/c/eager/c_api.h")
   set(TensorFlow_INCLUDE_DIR "")
 endif()
 
+set(TensorFlow_HAS_NANORT OFF)
+if(EXISTS "${TensorFlow_INCLUDE_DIR}/xla/backends/cpu/nanort/nanort_client.h")
+  set(TensorFlow_HAS_NANORT ON)
+endif()
+
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
   TensorFlow
   REQUIRED_VARS TensorFlow_INCLUDE_DIR
   VERSION_VAR TensorFlow_VERSION HANDLE_VERSION_RANGE
-  REASON_FAILURE_MESSAGE "install it for ${Python_EXECUTABLE} (pip install 'tensorflow>=2.21,<2.22')")
+  REASON_FAILURE_MESSAGE "install it for ${Python_EXECUTABLE} (pip install 'tensorflow==2.21.*')")
 
 if(TensorFlow_FOUND AND NOT TARGET TensorFlow::headers)
   add_library(TensorFlow::headers INTERFACE IMPORTED)

@@ -14,16 +14,15 @@ std::unique_ptr<const BoundTensorFlow>& binding() {
   return *bound;
 }
 
-void bind_tensorflow(const std::string& libtensorflow_cc, const std::string& lib_pywrap_tensorflow_common,
-                     py::object make_error) {
+void bind_tensorflow(const std::string& libtensorflow_cc, const std::string& pywrap_tensorflow, py::object make_error) {
   if (binding()) return;
   auto bound = std::make_unique<BoundTensorFlow>();
   try {
     bound->api = tfe::TfeApi::load(libtensorflow_cc);
     bound->eager_tensor_handle = reinterpret_cast<decltype(bound->eager_tensor_handle)>(
-        tfe::find_symbol(lib_pywrap_tensorflow_common, "_Z18EagerTensor_HandlePK7_object"));
+        tfe::find_symbol(pywrap_tensorflow, "_Z18EagerTensor_HandlePK7_object"));
     bound->is_eager_tensor = reinterpret_cast<decltype(bound->is_eager_tensor)>(
-        tfe::find_symbol(lib_pywrap_tensorflow_common, "_Z22EagerTensor_CheckExactPK7_object"));
+        tfe::find_symbol(pywrap_tensorflow, "_Z22EagerTensor_CheckExactPK7_object"));
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
@@ -135,7 +134,7 @@ tfe::TensorHandle tensor_handle(const py::handle& tensor, const std::string& nam
 }
 
 void register_tensorflow(py::module_& m) {
-  m.def("bind_tensorflow", &bind_tensorflow, py::arg("libtensorflow_cc"), py::arg("lib_pywrap_tensorflow_common"),
+  m.def("bind_tensorflow", &bind_tensorflow, py::arg("libtensorflow_cc"), py::arg("pywrap_tensorflow"),
         py::arg("make_error"),
         "Finds TensorFlow's functions in the libraries at these paths, which must be loaded. make_error(code, message) "
         "makes the exception for an error of TensorFlow.");

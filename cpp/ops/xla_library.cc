@@ -24,6 +24,7 @@ std::string path_beside(const char* file) {
 }
 
 Loaded load() {
+  if (std::string_view(TFMINIMIZE_XLA_FILE).empty()) return failed("this build has none");
   // It stays loaded, since programs point to it.
   void* extension = dlopen(path_beside(TFMINIMIZE_XLA_FILE).c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (extension == nullptr) return failed(dlerror());

@@ -26,11 +26,12 @@ def test_import_leaves_the_random_numbers_of_numpy_and_python(before: str) -> No
     run_program(PROGRAM.format(before=before))
 
 
-def test_import_loads_no_package_that_few_users_need() -> None:
+def test_import_warns_of_nothing_and_loads_no_package_that_few_users_need() -> None:
     # Keras loads all of these, if they are installed.
     run_program("""
-        import sys
+        import sys, warnings
         import tensorflow
+        warnings.simplefilter("error")
         packages = "matplotlib", "rich", "sklearn", "tensorboard"
         for name in [n for n in sys.modules if n.split(".")[0] in packages]:
             del sys.modules[name]

@@ -50,11 +50,13 @@ def require() -> None:
     bind = _native.bind_tensorflow  # the clear error of a missing extension comes first
     folder = pathlib.Path(tf.__file__).parent
     symbols = folder / "libtensorflow_cc.so.2"
-    classes = folder / "python" / "lib_pywrap_tensorflow_common.so"
+    # Defines Python's classes of tensors up to TensorFlow 2.19, and since then links to the library that does.
+    classes = folder / "python" / "_pywrap_tensorflow_internal.so"
     try:
         bind(str(symbols), str(classes), error_of_status)
     except ImportError as error:
-        raise ImportError(f"tfminimize cannot call TensorFlow {tf.__version__}: {error}") from None
+        remedy = f"Install {_built_for()}, or a newer tfminimize."
+        raise ImportError(f"tfminimize cannot call TensorFlow {tf.__version__}: {error} {remedy}") from None
 
 
 def error_of_status(code: int, message: str) -> Exception:
@@ -74,9 +76,15 @@ def xla() -> Any:
     Raises
     ------
     ImportError
-        If it was built for another TensorFlow, or cannot be loaded.
+        If it was built for another TensorFlow, or for one that lacks what it calls, or cannot be loaded.
     """
-    check_version("_xla")
+    built = build_info()
+    if built.get("nanort") == "OFF":
+        raise ImportError(
+            f"tfminimize was built for TensorFlow {built['tensorflow']}, whose machine code cannot be called from C++: "
+            "install TensorFlow 2.21 and a tfminimize that was built for it."
+        )
+    check_version("_xla", can_be_built=False)
     try:
         import tfminimize._xla as extension
     except ImportError as error:
@@ -87,18 +95,30 @@ def xla() -> Any:
     return extension
 
 
-def check_version(binary: str) -> None:
+def check_version(binary: str, *, can_be_built: bool = True) -> None:
     """Raise ImportError unless TensorFlow has the minor version that a binary was built for.
 
-    Loading a binary that links to another version may kill the process.
+    Loading a binary that links to another version may kill the process. The message says how to build it for that
+    version, if it can be.
     """
     built, found = build_info()["tensorflow"], tf.__version__
-    if built.split(".")[:2] != found.split(".")[:2]:
-        minor = ".".join(built.split(".")[:2])
+    if _minor(built) != _minor(found):
+        remedy = f"install {_built_for()}"
+        if can_be_built:
+            remedy += f", or build tfminimize from its sources with TFMINIMIZE_TENSORFLOW={_minor(found)}"
         raise ImportError(
-            f"tfminimize's {binary} was built for TensorFlow {built}, and TensorFlow {found} is installed: install "
-            f"TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`), or a tfminimize that was built for {found}."
+            f"tfminimize's {binary} was built for TensorFlow {built}, and TensorFlow {found} is installed: {remedy}."
         )
+
+
+def _built_for() -> str:
+    """How to get the TensorFlow that this package was built for."""
+    minor = _minor(build_info()["tensorflow"])
+    return f"TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`)"
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 @functools.cache
