@@ -179,7 +179,7 @@ def _report(benchmark: Benchmark, options: argparse.Namespace) -> None:
     else:
         console = rich.console.Console(highlight=False)
         console.print(benchmark, width=min(console.width, WIDTH) if console.is_terminal else WIDTH)
-    writers = {"html": benchmark.to_html, "json": benchmark.to_json, "csv": benchmark.to_csv}
+    writers = {"json": benchmark.to_json, "csv": benchmark.to_csv, "html": benchmark.to_html}
     for flag, write in writers.items():
         name = getattr(options, flag)
         if name is not None and name != "-":

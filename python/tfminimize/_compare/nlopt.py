@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
 from tfminimize._compare.prepared import Prepared
+from tfminimize._compare.settings import Options
 from tfminimize._scipy.constraints import ConstraintRows, read_constraints
 
 __all__ = ["solve", "stop_rule"]
 
 Float64 = NDArray[np.float64]
-Options = Mapping[str, Any]
 _MESSAGES = {
     1: "success",
     3: "ftol reached",

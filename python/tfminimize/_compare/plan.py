@@ -14,8 +14,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from tfminimize._compare.prepared import Prepared, Side, blas, in_turns
-from tfminimize._compare.results import WITHIN, Run, Solved, Way
-from tfminimize._compare.solvers import SOLVERS, Ready, refusal, settings_for
+from tfminimize._compare.results import MOST_SECONDS, WITHIN, Run, Solved, Way
+from tfminimize._compare.settings import settings_for
+from tfminimize._compare.solvers import SOLVERS, Ready, refusal
 from tfminimize._problem.constraints import has_constraints
 from tfminimize._problem.methods import method_name
 from tfminimize._problem.native_methods import NATIVE_METHODS
@@ -156,7 +157,7 @@ class _Solving:
             sides = {way: Side(_guarded(its.solve)) for way, its in ready.items()}
             with warnings.catch_warnings():  # the first solves have given them
                 warnings.simplefilter("ignore")
-                results, seconds = in_turns(sides, repeats, self._restart)
+                results, seconds = in_turns(sides, repeats, self._restart, MOST_SECONDS)
             for way, result in results.items():
                 runs[way] = self._run(way, runs[way], result, seconds[way])
             return self._judged([runs[way] for way in ways])
@@ -219,7 +220,7 @@ class _Solving:
         if (prepared := self._prepared.get(self._judge)) is not None:
             size = prepared.parameters.layout.size
             if not all(run.failed for run in runs):
-                start = float(prepared.loss_and_gradient(prepared.flat_start)[0])
+                start = float(prepared.loss_and_gradient(prepared.flat_start)[0]) + 0.0
         found = [run.fun for run in runs if run.is_feasible and math.isfinite(run.fun)]
         least = min([*found, *([] if minimum is None else [float(minimum)])], default=math.nan)
         distance = abs(start - least)

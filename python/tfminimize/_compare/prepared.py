@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -137,11 +138,11 @@ class Side(NamedTuple):
 
 
 def in_turns(
-    sides: Mapping[Key, Side], repeats: int, prepare: Callable[[], Any]
+    sides: Mapping[Key, Side], repeats: int, prepare: Callable[[], Any], most_seconds: float = math.inf
 ) -> tuple[dict[Key, OptimizeResult], dict[Key, list[float]]]:
     """Let each side solve ``repeats`` times, in turns of five, and once before that is not timed.
 
-    ``prepare`` is called before each solve.
+    ``prepare`` is called before each solve. A side whose timed solves have taken ``most_seconds`` solves no more.
 
     Returns
     -------
@@ -154,6 +155,8 @@ def in_turns(
         for key, (solve, threads) in sides.items():
             with controller.limit(limits=threads):
                 for run in range(first, min(first + TURN, repeats + 1)):
+                    if sum(seconds[key]) >= most_seconds:
+                        break
                     prepare()
                     begin = time.perf_counter()
                     results[key] = solve()

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from tfminimize._compare.figures import convergence_figures, profile_figures
-from tfminimize._compare.results import FEASIBLE, WITHIN, Solved, groups
+from tfminimize._compare.results import FEASIBLE, MOST_SECONDS, WITHIN, Solved, groups
 from tfminimize._compare.table import fastest, rules, summary, time_text, value_text
 
 __all__ = ["check_packages", "page"]
@@ -58,6 +58,7 @@ def page(problems: Sequence[Solved], left_out: Sequence[str], machine: Mapping[s
         isfinite=math.isfinite,
         within=WITHIN,
         feasible=FEASIBLE,
+        most_seconds=MOST_SECONDS,
     )
     return text
 

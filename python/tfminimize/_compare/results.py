@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from tfminimize._compare.recorder import History
 
-__all__ = ["FEASIBLE", "WITHIN", "Run", "Solved", "Way", "groups"]
+__all__ = ["FEASIBLE", "MOST_SECONDS", "WITHIN", "Run", "Solved", "Way", "groups"]
 
 WITHIN = 1e-4
 """How near a loss is to the least one known, if it is right."""
 
 FEASIBLE = 1e-5
 """The greatest violation of a point that counts as feasible."""
+
+
+MOST_SECONDS = 10.0
+"""A way whose timed solves of a problem have taken so long is not timed again."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,22 @@ class Solved:
     @property
     def title(self) -> str:
         """The name with the size, and what limits x."""
-        limits = [word for word, has in (("bounds", self.has_bounds), ("constraints", self.has_constraints)) if has]
-        return f"{self.name}: {self.size} parameter{'' if self.size == 1 else 's'}" + "".join(f", {w}" for w in limits)
+        size = f"{self.size} parameter{'' if self.size == 1 else 's'}" if self.size else ""
+        bounds, constraints = ("bounds" * self.has_bounds, "constraints" * self.has_constraints)
+        known = ", ".join(filter(None, (size, bounds, constraints)))
+        return f"{self.name}: {known}" if known else self.name
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why runs failed or did not converge, each reason once, and the notes."""
+        reasons: dict[str, list[str]] = {}
+        for run in self.runs:
+            if not run.converged:
+                reasons.setdefault(run.message, []).append(run.label)
+        who = {
+            reason: "all" if len(names) == len(self.runs) > 1 else ", ".join(names) for reason, names in reasons.items()
+        }
+        return [*(f"{names}: {reason}" for reason, names in who.items()), *self.notes]
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

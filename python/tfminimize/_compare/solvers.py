@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from scipy.optimize import OptimizeResult
 from tfminimize._compare import nlopt, tfp
 from tfminimize._compare.prepared import Prepared, flat
 from tfminimize._compare.recorder import History, Recorder
+from tfminimize._compare.settings import Options, iterations_text
 from tfminimize._problem.methods import takes_bounds, takes_constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS
 
-__all__ = ["SOLVERS", "Ready", "Solver", "refusal", "settings_for"]
+__all__ = ["SOLVERS", "Ready", "Solver", "refusal"]
 
 Float64 = NDArray[np.float64]
-Options = Mapping[str, Any]
 
 
 class Ready(NamedTuple):
@@ -69,21 +69,6 @@ def refusal(solver: str, method: str, has_bounds: bool, has_constraints: bool) -
     return None
 
 
-def settings_for(method: str, tol: float | None, options: Options | None) -> Options:
-    """``tol`` and the options that the method has; for L-BFGS-B, SLSQP and BFGS all of them, with their defaults.
-
-    Raises
-    ------
-    ValueError
-        If an option has a wrong value.
-    """
-    native = NATIVE_METHODS.get(method.lower())
-    if native is None:
-        return {"tol": tol, "options": dict(options or {})}
-    own = {name: value for name, value in (options or {}).items() if name in native.defaults}
-    return {"tol": tol, "options": own, **native.options(own, tol)}
-
-
 def _ours(prepared: Prepared, method: str, settings: Options) -> Ready:
     solve = prepared.by_us(method, settings["tol"], settings["options"])
     has_history = method.lower() in NATIVE_METHODS
@@ -92,7 +77,7 @@ def _ours(prepared: Prepared, method: str, settings: Options) -> Ready:
         result = solve(history=has_history)
         return _with_flat_x(result), result.history if has_history else None
 
-    return Ready(lambda: _with_flat_x(solve()), record, _stop_rule(prepared, method, settings))
+    return Ready(lambda: _with_flat_x(solve()), record, _stop_rule(method, settings))
 
 
 def _scipy(prepared: Prepared, method: str, settings: Options) -> Ready:
@@ -102,7 +87,7 @@ def _scipy(prepared: Prepared, method: str, settings: Options) -> Ready:
         recorder = Recorder(prepared)
         return solve(recorder.recorded(prepared.loss_and_gradient)), recorder.history()
 
-    return Ready(solve, record, _stop_rule(prepared, method, settings))
+    return Ready(solve, record, _stop_rule(method, settings))
 
 
 def _tfp(prepared: Prepared, method: str, settings: Options) -> Ready:
@@ -112,7 +97,7 @@ def _tfp(prepared: Prepared, method: str, settings: Options) -> Ready:
     def record() -> tuple[OptimizeResult, History | None]:
         return recording(), Recorder(prepared, losses).history()
 
-    return Ready(tfp.solver(prepared, method, settings), record, tfp.stop_rule(prepared, method, settings))
+    return Ready(tfp.solver(prepared, method, settings), record, tfp.stop_rule(method, settings))
 
 
 def _nlopt(prepared: Prepared, method: str, settings: Options) -> Ready:
@@ -152,18 +137,17 @@ def _with_flat_x(result: OptimizeResult) -> OptimizeResult:
     return OptimizeResult({**result, "x": flat(result.x)})
 
 
-def _stop_rule(prepared: Prepared, method: str, settings: Options) -> str:
+def _stop_rule(method: str, settings: Options) -> str:
     """When a method of SciPy's stops, and so ours."""
     name, ftol, gtol = method.lower(), settings.get("ftol"), settings.get("gtol")
     if name == "l-bfgs-b":
         rule = f"projected gradient ≤ {gtol:.2g} or Δf ≤ {ftol:.2g} max(|f|, 1)"
-        return f"{rule}; {settings['maxiter']} iterations, {settings['maxfun']} evaluations"
+        return f"{rule}; {iterations_text(settings)}, {settings['maxfun']} evaluations"
     if name == "slsqp":
-        return f"|Δf|, slope or step, and violation ≤ {ftol:.2g}; {settings['maxiter']} iterations"
+        return f"|Δf|, slope or step, and violation ≤ {ftol:.2g}; {iterations_text(settings)}"
     if name == "bfgs":
         norm = "greatest element" if settings["norm"] == math.inf else f"{settings['norm']:g}-norm"
-        maxiter = settings["maxiter"] or 200 * prepared.parameters.layout.size
-        return f"{norm} of the gradient ≤ {gtol:.2g}; {maxiter} iterations"
+        return f"{norm} of the gradient ≤ {gtol:.2g}; {iterations_text(settings)}"
     given = {"tol": settings["tol"], **settings["options"]}
     shown = ", ".join(f"{option} = {value}" for option, value in given.items() if value is not None)
     return f"SciPy's defaults{f', with {shown}' if shown else ''}"

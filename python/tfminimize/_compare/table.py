@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfminimize._compare.results import Run, Solved, groups
+from tfminimize._compare.results import MOST_SECONDS, Run, Solved, groups
 
 if TYPE_CHECKING:
     import rich.console
@@ -30,21 +30,20 @@ def blocks(problems: Sequence[Solved], left_out: Sequence[str], repeats: int) ->
 
     parts: list[Any] = []
     for problem in problems:
-        parts += [_table(problem), *_remarks(problem), ""]
+        parts += [_table(problem), *(rich.text.Text(line, style="dim") for line in problem.remarks), ""]
     if len(problems) > 1:
         rows = summary(problems)
         together = _empty_table(f"All {len(problems)} problems", list(rows[0]))
         for row in rows:
             together.add_row(*row.values())
         parts += [together, ""]
-    solves = f"{repeats} solve{'' if repeats == 1 else 's'}"
-    parts.append(
-        rich.text.Text(f"Times are medians of {solves}, in turns, with one thread for NumPy's linear algebra.")
-    )
+    solves = f"{repeats} solve{'' if repeats == 1 else 's'}, or of fewer if these take {MOST_SECONDS:g} s"
+    note = f"Times are medians of {solves}. The solvers take turns; NumPy's linear algebra has one thread."
+    parts.append(rich.text.Text(note))
     parts.append(rich.text.Text("When each stops by itself, and at the latest:"))
     stops = rich.table.Table.grid(padding=(0, 2, 0, 0))
     for label, rule in rules(problems).items():
-        stops.add_row(rich.text.Text(label), rich.text.Text(", or ".join(rule)))
+        stops.add_row(rich.text.Text(label), rich.text.Text(rule))
     parts.append(stops)
     parts += [rich.text.Text(line) for line in left_out]
     return rich.console.Group(*parts)
@@ -55,14 +54,9 @@ def fastest(problem: Solved) -> float:
     return min((run.seconds for run in problem.runs if run.right), default=math.nan)
 
 
-def rules(problems: Sequence[Solved]) -> dict[str, list[str]]:
-    """For each way, without XLA or with it, when it stops: a rule for all problems, or more than one."""
-    found: dict[str, dict[str, None]] = {}
-    for problem in problems:
-        for run in problem.runs:
-            if run.stops:
-                found.setdefault(f"{run.solver} {run.method}", {})[run.stops] = None
-    return {label: _shortened(list(stops)) for label, stops in found.items()}
+def rules(problems: Sequence[Solved]) -> dict[str, str]:
+    """For each method of each solver when it stops."""
+    return {f"{run.solver} {run.method}": run.stops for problem in problems for run in problem.runs if run.stops}
 
 
 def summary(problems: Sequence[Solved]) -> list[Row]:
@@ -125,18 +119,6 @@ def _ratio(run: Run, problem: Solved) -> str:
     return f"{ratio:.3g}" if math.isfinite(ratio) and run.right else ""
 
 
-def _remarks(problem: Solved) -> list[Any]:
-    """Why runs failed or did not converge, and the warnings, each once."""
-    import rich.text
-
-    messages: dict[str, list[str]] = {}
-    for run in problem.runs:
-        if run.failed or not run.converged:
-            messages.setdefault(run.message, []).append(run.label)
-    lines = [f"{', '.join(names)}: {message}" for message, names in messages.items()]
-    return [rich.text.Text(line, style="dim") for line in [*lines, *problem.notes]]
-
-
 def _empty_table(title: str, columns: Sequence[str]) -> rich.table.Table:
     import rich.box
     import rich.table
@@ -153,8 +135,3 @@ def _empty_table(title: str, columns: Sequence[str]) -> rich.table.Table:
         is_text = i == 0 or column == "result"
         shown.add_column("" if column == "solver" else column, justify="left" if is_text else "right", no_wrap=i == 0)
     return shown
-
-
-def _shortened(stops: list[str]) -> list[str]:
-    """Not more than three rules: a limit of iterations may differ with the size of each problem."""
-    return stops if len(stops) <= 3 else [*stops[:2], "others like these"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import tensorflow as tf
 from scipy.optimize import OptimizeResult
 
 from tfminimize._compare.prepared import Prepared
+from tfminimize._compare.settings import Options, iterations, iterations_text
 from tfminimize._trace.objective_graph import ObjectiveGraph
 
 __all__ = ["solver", "stop_rule"]
-
-Options = Mapping[str, Any]
 
 _FUNCTIONS = {"l-bfgs-b": "lbfgs_minimize", "bfgs": "bfgs_minimize"}
 
@@ -45,31 +44,24 @@ def solver(
     return solve
 
 
-def stop_rule(prepared: Prepared, method: str, settings: Options) -> str:
+def stop_rule(method: str, settings: Options) -> str:
     """When it stops, in a sentence."""
-    given = _arguments(prepared, method, settings)
-    ftol = given.get("f_relative_tolerance")
-    change = "" if ftol is None else f" or |Δf| ≤ {ftol:.2g} max(|f|, 1)"
-    return f"greatest element of the gradient ≤ {given['tolerance']:.2g}{change}; {given['max_iterations']} iterations"
+    change = "" if method.lower() == "bfgs" else f" or |Δf| ≤ {settings['ftol']:.2g} max(|f|, 1)"
+    return f"greatest element of the gradient ≤ {settings['gtol']:.2g}{change}; {iterations_text(settings)}"
 
 
 def _arguments(prepared: Prepared, method: str, settings: Options) -> dict[str, Any]:
     """SciPy's options by the names that they have here."""
+    limit = min(iterations(settings, prepared.parameters.layout.size), np.iinfo(np.int32).max)
+    arguments = {"tolerance": settings["gtol"], "max_iterations": limit}
     if method.lower() == "bfgs":
-        most = settings["maxiter"] or 200 * prepared.parameters.layout.size
-        return {"tolerance": settings["gtol"], "max_iterations": _int32(most)}
-    return {
-        "tolerance": settings["gtol"],
+        return arguments
+    return arguments | {
         "f_relative_tolerance": settings["ftol"],
         "f_absolute_tolerance": settings["ftol"],
-        "max_iterations": _int32(settings["maxiter"]),
         "num_correction_pairs": settings["maxcor"],
         "max_line_search_iterations": settings["maxls"],
     }
-
-
-def _int32(limit: int) -> int:
-    return min(limit, np.iinfo(np.int32).max)
 
 
 def _loss_and_gradient(prepared: Prepared, record: Callable[[float], None] | None) -> Callable[[tf.Tensor], Any]:

@@ -136,7 +136,7 @@ def _extended_rosenbrock(x: Any) -> Any:
 
 _CASES = {
     "Rosenbrock": _Case(_rosenbrock, [-1.2, 1], 0.0),
-    "Rosenbrock, bounds": _Case(_rosenbrock, [-1.2, 1], 0.04, (-1.5, 0.8)),
+    "Rosenbrock within bounds": _Case(_rosenbrock, [-1.2, 1], 0.04, (-1.5, 0.8)),
     "Freudenstein-Roth": _Case(
         lambda x: [-13 + x[0] + ((5 - x[1]) * x[1] - 2) * x[1], -29 + x[0] + ((x[1] + 1) * x[1] - 14) * x[1]],
         [0.5, -2],
@@ -146,7 +146,7 @@ _CASES = {
     ),
     "Brown badly scaled": _Case(lambda x: [x[0] - 1e6, x[1] - 2e-6, x[0] * x[1] - 2], [1, 1], 0.0),
     "Beale": _Case(_beale, [1, 1], 0.0),
-    "Beale, bounds": _Case(_beale, [1, 1], None, [(0.6, 2.5), (0.5, 100)]),
+    "Beale within bounds": _Case(_beale, [1, 1], None, [(0.6, 2.5), (0.5, 100)]),
     "Jennrich-Sampson": _Case(
         lambda x: 2 + 2 * _to(10) - tf.exp(_to(10) * x[0]) - tf.exp(_to(10) * x[1]), [0.3, 0.4], 124.362
     ),
@@ -167,7 +167,7 @@ _CASES = {
         0.0,
     ),
     "Wood": _Case(_wood, [-3, -1, -3, -1], 0.0),
-    "Wood, bounds": _Case(_wood, [-3, -1, -3, -1], None, [(-100, 0), (-100, 10), (-100, 100), (0, 100)]),
+    "Wood within bounds": _Case(_wood, [-3, -1, -3, -1], None, [(-100, 0), (-100, 10), (-100, 100), (0, 100)]),
     "Kowalik-Osborne": _Case(_kowalik_osborne, [0.25, 0.39, 0.415, 0.39], 3.07505e-4),
     "Brown-Dennis": _Case(_brown_dennis, [25, 5, -5, -1], 85822.2),
     "Biggs": _Case(_biggs, [1, 2, 1, 1, 1, 1]),
@@ -178,7 +178,7 @@ _CASES = {
     "Brown almost-linear": _Case(_brown_almost_linear, [0.5] * 10),
     "Discrete boundary value": _Case(_boundary_value, _to(10) / 11 * (_to(10) / 11 - 1), 0.0),
     "Broyden tridiagonal": _Case(_broyden_tridiagonal, [-1] * 30, 0.0),
-    "Linear, full rank": _Case(_linear, [1] * 10, 10.0),
+    "Linear of full rank": _Case(_linear, [1] * 10, 10.0),
     "Chebyquad": _Case(_chebyquad, _to(8) / 9, 3.51687e-3),
     "Extended Rosenbrock": _Case(_extended_rosenbrock, [-1.2, 1] * 15, 0.0, (-2, 2)),
 }
