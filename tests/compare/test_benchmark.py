@@ -46,7 +46,7 @@ def solve(fun: Any = rosenbrock, x0: Any = START, **options: Any) -> dict[str, R
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("jit", "methods", "count"),
-    [(False, ["L-BFGS-B", "BFGS", "SLSQP"], 10), pytest.param(True, ["BFGS"], 3, marks=pytest.mark.weekly)],
+    [(False, ["L-BFGS-B", "SLSQP"], 7), pytest.param(True, ["BFGS"], 3, marks=pytest.mark.weekly)],
 )
 @pytest.mark.usefixtures("_peers")
 def test_all_solvers_find_the_minimum_with_a_record(jit: bool, methods: list[str], count: int) -> None:
@@ -165,7 +165,7 @@ def test_xla_that_fails_leaves_the_graph() -> None:
 )
 def test_wrong_results_are_marked(fun: Callable[..., Any], minimum: float | None, marks: list[str]) -> None:
     problem = TestProblem("p", fun, np.array([1.0, 2.0]), minimum=minimum)
-    (run,) = tfm.compare(problem, solvers="tfminimize", repeats=1).runs
+    (run,) = tfm.compare(problem, solvers="TFminimize", repeats=1).runs
     assert run.marks == marks
 
 

@@ -30,6 +30,10 @@ def make_for(size):
     return problem
 
 
+def yields():
+    yield problem
+
+
 def returns_nothing():
     pass
 
@@ -56,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("own_problems.py:make", 1),
         ("own_problems:problem", 1),
         ("own_problems.py:several", 2),
+        ("own_problems:yields", 1),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -81,7 +86,7 @@ def test_function_of_a_module_or_a_file_gives_problems(reference: str, count: in
         ("own_problems.py:nothing", "gives an empty list"),
         (
             "own_problems.py:raises",
-            r"raised an error: ZeroDivisionError: division by zero \(.*own_problems.py, line 23\)",
+            r"raised an error: ZeroDivisionError: division by zero \(.*own_problems.py, line 27\)",
         ),
         ("faulty.py:make", r"faulty.py could not be imported: NameError: .*missing.* \(.*faulty.py, line 2\)"),
         ("unreadable.py:make", r"unreadable.py could not be imported: SyntaxError: .*unreadable.py, line 1\)"),

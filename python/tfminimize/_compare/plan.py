@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import logging
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from scipy.optimize import OptimizeResult
 
 from tfminimize._compare.prepared import Prepared, Side, blas, in_turns
@@ -92,6 +95,7 @@ class Plan:
     def _installed(self, given: str | Sequence[str] | None) -> list[str]:
         """The solvers that are installed."""
         names = DEFAULT_SOLVERS if given is None else [given] if isinstance(given, str) else given
+        names = [str(name).lower() for name in names]
         if not names:
             raise ValueError(f"there is no solver: give one or more of {', '.join(SOLVERS)}.")
         for name in names:
@@ -134,7 +138,8 @@ class Plan:
 
     def solve(self, problem: TestProblem, ways: Iterable[Way]) -> Solved:
         """Solve one of the entries; what a solver raises becomes a run that failed."""
-        return _Solving(problem, self._tol, self._options).solve(list(ways), self.repeats)
+        with _without_warnings_of_tracing():
+            return _Solving(problem, self._tol, self._options).solve(list(ways), self.repeats)
 
 
 class _Solving:
@@ -273,6 +278,21 @@ def _listed(names: Sequence[str]) -> str:
     """A few of the names, and how many more there are."""
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+@contextlib.contextmanager
+def _without_warnings_of_tracing() -> Iterator[None]:
+    """TensorFlow warns that many functions have been traced, as they must be for many problems."""
+    logger = tf.get_logger()
+
+    def keeps(record: logging.LogRecord) -> bool:
+        return "tf.function retracing" not in record.getMessage()
+
+    logger.addFilter(keeps)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keeps)
 
 
 def _guarded(solve: Callable[[], OptimizeResult]) -> Callable[[], OptimizeResult | Exception]:

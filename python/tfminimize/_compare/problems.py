@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -141,6 +141,8 @@ def _problems_in(module: ModuleType, name: str, reference: str) -> list[TestProb
             found = found()
         except Exception as error:
             raise ValueError(f"{reference} raised an error: {_described(error)}.") from error
+    if isinstance(found, Iterator):
+        found = list(found)
     problems = [found] if isinstance(found, TestProblem) else found
     is_list = isinstance(problems, Sequence) and not isinstance(problems, str)
     for problem in problems if is_list else [found]:
