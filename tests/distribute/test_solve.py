@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from ranks import on_ranks, results
 
 import tfminimize as tfm
+from tfminimize._solve import ways
 
 RANDOM = np.random.default_rng(5)
 X = RANDOM.normal(size=(103, 3))
@@ -169,6 +171,34 @@ def test_callback_and_progress_on_one_rank_change_nothing(method: str) -> None:
     assert first.x.tobytes() == second.x.tobytes()
     assert first.nfev == second.nfev
     assert len(norms) == first.nit
+
+
+def test_ranks_that_find_other_ways_to_be_faster_stay_at_the_same_x(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "_PATIENCE", 0.0)  # rank 0 soon tries XLA
+
+    def hard(v: Any, x: Any) -> tf.Tensor:
+        return tf.reduce_mean(x**2) * tf.reduce_sum(100.0 * (v[1:] - v[:-1] ** 2) ** 2 + (1.0 - v[:-1]) ** 2)
+
+    def work(comm: Any) -> Any:
+        loss = tfm.DatasetLoss(hard, X[comm.rank :], communicator=comm)
+        solver = tfm.Minimizer(loss, np.tile([-1.2, 1.0], 5), jit_compile="auto" if comm.rank == 0 else False)
+        seen: list[bytes] = []
+
+        def note(intermediate_result: Any) -> None:
+            seen.append(intermediate_result.x.tobytes() + intermediate_result.fun.tobytes())
+            if comm.rank == 0 and 3 < len(seen) < 20:
+                (pool,) = solver._program._pools.values()
+                time.sleep(0.06)  # longer than the time between two polls
+                while not pool.ways.is_complete and (pool.ways._job is None or not pool.ways._job.has_ended):
+                    pool.ways.attend()
+                    time.sleep(0.001)
+
+        result = solver.minimize(callback=note)
+        return seen, result.nfev, result.backend
+
+    (first, nfev, backend), (second, *others) = results(on_ranks(2, work))
+    assert first == second
+    assert [nfev, backend, *others] == [nfev, "xla", nfev, "tfe"]
 
 
 def test_history_is_that_of_all_data() -> None:
