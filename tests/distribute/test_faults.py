@@ -280,8 +280,9 @@ def test_after_a_failure_the_same_ranks_solve_again() -> None:
         lambda loss: tf.function(lambda: tfm.minimize(loss, np.zeros(3)))(),
         lambda loss: tfm.math.minimize(lambda: loss(tf.zeros(3, tf.float64)), 3, tfm.LBFGSB()),
         lambda loss: loss(tf.zeros(3, tf.float64)),
+        lambda loss: tfm.ScipyOptimizerInterface(loss, [tf.Variable(np.zeros(3))]).minimize(),
     ],
-    ids=["scipy", "hessian", "batch", "compare", "graph", "math", "call"],
+    ids=["scipy", "hessian", "batch", "compare", "graph", "math", "call", "interface"],
 )
 def test_what_runs_in_one_process_refuses_a_communicator(call: Callable[[Any], Any]) -> None:
     def work(comm: Any) -> Any:

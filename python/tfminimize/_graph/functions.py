@@ -13,7 +13,7 @@ from tfminimize._problem.constraints import Constraints, Rows
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.effects import is_read_only, warn_of_random_numbers
-from tfminimize._trace.checks import check_writes
+from tfminimize._trace.checks import check_captured
 from tfminimize._trace.flat import FLAT, join, join_columns, split
 from tfminimize._trace.objective_graph import ObjectiveGraph
 
@@ -189,7 +189,7 @@ class Functions:
         compiled = tf.function(function, autograph=False, jit_compile=self._jit or None)
         with private.recording():
             concrete = compiled.get_concrete_function(*self._specs(first), *tensors)
-        check_writes(concrete, self._parameters)
+        check_captured(concrete, self._parameters)
         return concrete
 
     def _called(self, inner: Any, first: Sequence[tf.TensorSpec] = ()) -> Any:

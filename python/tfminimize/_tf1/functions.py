@@ -22,7 +22,7 @@ from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.effects import warn_of_random_numbers
-from tfminimize._trace.checks import check_writes
+from tfminimize._trace.checks import check_captured
 from tfminimize._trace.flat import FLAT, join, join_columns, split
 from tfminimize._trace.objective_graph import ObjectiveGraph
 from tfminimize._trace.stand_ins import StandIns, replace
@@ -251,7 +251,7 @@ class TracedProblem:
         specs = [*self._specs, *(tf.TensorSpec(t.shape, t.dtype) for t in others)]
         with private.recording():
             concrete = tf.function(traced, autograph=False).get_concrete_function(*specs)
-        check_writes(concrete, self._parameters)
+        check_captured(concrete, self._parameters)
         stand_ins = self._stand_ins
 
         def assign_and_call(x: tf.Tensor, *inputs: tf.Tensor) -> Any:

@@ -33,6 +33,7 @@ from tfminimize._tf1.arguments import (
 from tfminimize._tf1.formulation import Run
 from tfminimize._tf1.functions import FlatFunctions
 from tfminimize._tf1.internals import Internals
+from tfminimize._trace.dataset_loss import check_alone
 from tfminimize._trace.user_function import JitCompile, check_jit
 
 __all__ = ["ExternalOptimizerInterface", "ScipyOptimizerInterface"]
@@ -114,6 +115,7 @@ class ExternalOptimizerInterface(Internals):
         variables = None if var_list is None else listed(var_list, "var_list")
         if variables is not None and not variables:
             raise ValueError("var_list is empty: give at least one variable, or leave it out.")
+        check_alone(loss, "ScipyOptimizerInterface")
         self._formulation = formulate(loss, variables, *constraints, self._jit_compile)
         self._loss = getattr(self._formulation, "loss", loss)  # the tensor, if it was given by name
         read = [constraint for _, _, constraint in self._formulation.constraints]

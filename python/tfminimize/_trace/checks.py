@@ -7,17 +7,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfminimize._problem.parameters import Parameters
+from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._tf.effects import GraphEffects, is_read_only
 from tfminimize._tf.warning import warn
+from tfminimize._trace.copies import reads_copies
 
 __all__ = [
     "NotConnectedError",
     "about_datasets",
     "as_tensor",
     "check_all_connected",
+    "check_captured",
     "check_connected",
-    "check_writes",
+    "check_inputs",
     "constraint_values",
     "dense",
     "losses",
@@ -197,11 +199,32 @@ def about_datasets() -> str:
     )
 
 
-def check_writes(concrete: Any, parameters: Parameters) -> None:
-    """Raise ValueError if a function writes to a variable that is optimised."""
+def check_captured(concrete: Any, parameters: Parameters, *, takes_copies: bool = False) -> None:
+    """Raise ValueError if a function captures what a solve cannot give it, or writes to a variable that is optimised.
+
+    With ``takes_copies`` it may read other copies of mirrored variables than the first.
+    """
     for variable in parameters.variables:
-        if not is_read_only(concrete.graph, variable.handle):
+        if not all(is_read_only(concrete.graph, copy.handle) for copy in replicas(variable)):
             raise writes_error(variable.name, parameters.name)
+    check_inputs(concrete.graph)
+    if not takes_copies and reads_copies(concrete, parameters):
+        raise ValueError(
+            "the loss or a constraint reads copies of mirrored variables on other devices, as strategy.run does, which "
+            "only tfm.minimize and Minimizer.minimize outside of a graph can let it do, in a loss without constraint "
+            "functions: leave strategy.run out."
+        )
+
+
+def check_inputs(graph: Any) -> None:
+    """Raise ValueError if the function of a graph has inputs that TensorFlow makes anew for each of Python's calls."""
+    if getattr(graph, "deferred_external_captures", None):
+        raise ValueError(
+            "the loss or a constraint has inputs that TensorFlow makes anew for each call from Python, such as the "
+            "keys of the collectives of a MultiWorkerMirroredStrategy, and the solver calls it without Python: leave "
+            "strategy.run out, and give each worker its share by "
+            "tfm.DatasetLoss(..., communicator=tfm.distribute.communicator(strategy))."
+        )
 
 
 def writes_error(variable: str, parameters: str) -> ValueError:

@@ -45,6 +45,8 @@ class ProductTrace(Trace):
         If TensorFlow has no second derivatives of the loss.
     """
 
+    takes_copies = False
+
     @staticmethod
     def _traced(graph: ObjectiveGraph, constraints: Constraints | None) -> list[Callable[..., list[tf.Tensor]]]:
         return [graph.hessian_products]

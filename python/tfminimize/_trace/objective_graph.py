@@ -10,7 +10,15 @@ import tensorflow as tf
 from tfminimize._problem.arguments import Arguments
 from tfminimize._problem.constraints import ConstraintFunction
 from tfminimize._problem.parameters import Parameters
-from tfminimize._trace.checks import check_all_connected, check_connected, constraint_values, dense, scalar
+from tfminimize._trace.checks import (
+    check_all_connected,
+    check_connected,
+    check_inputs,
+    constraint_values,
+    dense,
+    scalar,
+)
+from tfminimize._trace.copies import value_and_gradients
 from tfminimize._trace.cost import Cost, cost_of_operations, count_operations
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, check_alone
 from tfminimize._trace.jacobian import jacobian
@@ -64,6 +72,8 @@ class ObjectiveGraph:
         The tensors of ``fetches``.
     uses : list of bool
         Whether the loss depends on each component of x.
+    reads_copies : bool
+        Whether the functions that were traced read other copies of mirrored variables than the first.
     reads_dataset : bool
         Whether the loss reads a tf.data.Dataset, which XLA cannot compile. If ``jit``, it compiles the loss of a batch.
     cost : Cost
@@ -106,6 +116,7 @@ class ObjectiveGraph:
         self._has_others = has_others
         self._takes_derivatives = takes_derivatives
         self._part = part
+        self.reads_copies = False
         self.uses: list[bool] = []
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.loss_dtype = self.values_dtype = self.dtype = "float64"
@@ -267,6 +278,7 @@ class ObjectiveGraph:
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The loss and the sums; see `BatchSum.parted`."""
         result = fun(*self._x(sources), *args)
+        check_inputs(tf.compat.v1.get_default_graph())
         sums: list[tf.Tensor] = []
         if self._sum is not None and fun is self._fun:
             result, sums = self._sum.parted(result)
@@ -280,10 +292,8 @@ class ObjectiveGraph:
     def _loss_and_gradients(
         self, fun: Callable[..., Any], sources: Sequence[Any], args: tuple[Any, ...]
     ) -> tuple[tf.Tensor, list[Any], list[tf.Tensor]]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            loss, sums = self._loss_and_sums(fun, sources, args)
-        return loss, tape.gradient(loss, sources), sums
+        loss, sums, found = value_and_gradients(lambda: self._loss_and_sums(fun, sources, args), sources)
+        return loss, found, sums
 
     def _vectors(self, sources: Sequence[Any], args: Sequence[tuple[Any, ...]]) -> list[tf.Tensor]:
         """The values of each constraint function, as a vector."""

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._problem.layout import Segment
-from tfminimize._problem.parameters import Parameters
+from tfminimize._problem.parameters import Parameters, replicas
 from tfminimize._tf import private
 
 __all__ = ["StandIns", "cannot_share", "destroy", "in_host_memory", "replace", "scratch_handle", "with_assignments"]
@@ -51,11 +51,21 @@ class StandIns:
         pairs = zip(self.handles, values, strict=True)
         return [tf.raw_ops.AssignVariableOp(resource=handle, value=value) for handle, value in pairs]
 
-    def call(self, concrete: Any, values: Iterable[tf.Tensor], inputs: Sequence[tf.Tensor]) -> Any:
-        """Call a function in the graph that is being traced, with these values in its variables."""
+    def call(
+        self,
+        concrete: Any,
+        values: Iterable[tf.Tensor],
+        inputs: Sequence[tf.Tensor],
+        captured: Sequence[tf.Tensor] | None = None,
+    ) -> Any:
+        """Call a function in the graph that is being traced, with these values in its variables.
+
+        Others may stand for the rest of what it has ``captured``.
+        """
         self.assign(values)
+        captured = concrete.captured_inputs if captured is None else captured
         return tf.raw_ops.StatefulPartitionedCall(
-            args=[*inputs, *replace(concrete.captured_inputs, self._replaced, self.handles)],
+            args=[*inputs, *replace(captured, self._replaced, self.handles)],
             Tout=[tensor.dtype for tensor in concrete.outputs],
             f=concrete,
         )
@@ -81,6 +91,14 @@ def _new_handle(segment: Segment) -> tf.Tensor:
     return tf.raw_ops.VarHandleOp(dtype=segment.dtype, shape=segment.shape, shared_name=private.anonymous_name())
 
 
+def _copied(value: tf.Tensor, segment: Segment, device: str) -> tf.Tensor:
+    """A stand-in on another device, which the graph makes whenever it runs."""
+    with tf.device(device):
+        handle = _new_handle(segment)
+        tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+    return handle
+
+
 def destroy(handle: tf.Tensor) -> None:
     """Destroy a resource. This may be called at any time, even while a graph is being built."""
     with private.eagerly():
@@ -90,8 +108,8 @@ def destroy(handle: tf.Tensor) -> None:
 _SPARSE_READS = {"ResourceGather", "ResourceGatherNd"}
 
 
-def cannot_share(graphs: Sequence[Any], parameters: Parameters, jit: bool, is_kept: bool) -> tuple[int, ...]:
-    """Return the variables whose stand-ins cannot share the memory of x and have to be assigned.
+def cannot_share(graphs: Sequence[Any], parameters: Parameters, jit: bool, has_own: bool) -> tuple[int, ...]:
+    """Return the variables whose stand-ins cannot share the memory of x and have to be assigned: all if ``has_own``.
 
     A gather on a variable makes TensorFlow move it to new memory ("copy on read"), unless XLA compiles it; a variable
     on another device has other memory anyway; and tensors that an operation may keep must not change with x.
@@ -100,7 +118,7 @@ def cannot_share(graphs: Sequence[Any], parameters: Parameters, jit: bool, is_ke
         return ()
     bodies = [body for graph in graphs for body in (graph.node, *(f.node_def for f in graph.library.function))]
     gathers = not jit and not _SPARSE_READS.isdisjoint(node.op for node in itertools.chain(*bodies))
-    has_own = is_kept or gathers
+    has_own = has_own or gathers
     return tuple(i for i, v in enumerate(parameters.variables) if has_own or not in_host_memory(v))
 
 
@@ -120,9 +138,13 @@ def with_assignments(
     """
     segments = [parameters.layout.segments[i] for i in by_value]
     stand_ins = StandIns([parameters.variables[i].handle for i in by_value], segments)
+    copies = [(k, copy) for k, i in enumerate(by_value) for copy in replicas(parameters.variables[i])[1:]]
 
     def assign_and_call(*inputs: tf.Tensor) -> Any:
-        results = stand_ins.call(concrete, inputs[: len(segments)], inputs[len(segments) :])
+        values, others = inputs[: len(segments)], inputs[len(segments) :]
+        on_devices = [_copied(values[k], segments[k], copy.device) for k, copy in copies]
+        captured = replace(concrete.captured_inputs, [copy.handle for _, copy in copies], on_devices)
+        results = stand_ins.call(concrete, values, others, captured)
         if jit and all(map(in_host_memory, parameters.variables)):  # XLA takes no variables on other devices
             private.mark_for_xla(results[0].op)
         return results

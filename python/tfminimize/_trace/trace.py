@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -18,7 +18,8 @@ from tfminimize._tf import dispatch, private, xla
 from tfminimize._tf.effects import GraphEffects, warn_of_random_numbers
 from tfminimize._trace.batches import NO_ROWS, WHOLE, Batches, Part, cut
 from tfminimize._trace.blocks import why_at_once
-from tfminimize._trace.checks import check_connected, check_writes
+from tfminimize._trace.checks import check_captured, check_connected
+from tfminimize._trace.copies import reads_copies
 from tfminimize._trace.cost import CONTROL_FLOW
 from tfminimize._trace.dataset_loss import BatchSum, DatasetLoss, Loss, batch_loss
 from tfminimize._trace.objective_graph import Fetches, ObjectiveGraph
@@ -136,6 +137,9 @@ class Trace:
         How long tracing took.
     """
 
+    takes_copies = True
+    """Whether its functions may read other copies of mirrored variables than the first."""
+
     def __init__(
         self,
         fun: Loss,
@@ -198,7 +202,9 @@ class Trace:
             with xla.tried(), private.recording():
                 functions = [function.get_concrete_function(*part_specs) for function in called]
             for concrete in functions:
-                check_writes(concrete, parameters)
+                takes_copies = self.takes_copies and not given.functions
+                check_captured(concrete, parameters, takes_copies=takes_copies)
+            graph.reads_copies = any(reads_copies(concrete, parameters) for concrete in functions)
             return graph, functions
 
         jit = follows_jit(batch_loss(fun)) if jit_compile is None else jit_compile
@@ -233,6 +239,7 @@ class Trace:
         else:
             self._use(made.programs, reason, made.seconds)
         graph = made.graphs[0]
+        self._reads_copies = graph.reads_copies
         self.shapes = graph.shapes
         self.num_values = sum(map(math.prod, graph.shapes))
         self.num_sums = graph.num_sums
@@ -256,7 +263,7 @@ class Trace:
         operations = [node.op for function in self.traced for node in private.operations(function)]
         has_flow = not CONTROL_FLOW.isdisjoint(operations) or any(op.startswith("TensorList") for op in operations)
         are_static = all(one.shape.is_fully_defined() for one in self.fetched)
-        return are_static and not has_flow and not self._is_cut_for_xla
+        return are_static and not self._reads_copies and not has_flow and not self._is_cut_for_xla
 
     def machine_code(self) -> Generator[Callable[[], Any], Any, Trace]:
         """The same trace as machine code; raises `xla.NotCompiled` or `xla.NotCompilable`."""
@@ -300,6 +307,7 @@ def _made_by_batch(trace: TracePart, batches: Batches) -> Making:
     functions = [function for _, of_part in parts for function in of_part]
     begin = time.perf_counter()
     try:
+        _check_devices(graph for graph, _ in parts)
         programs = yield functools.partial(xla.compile_functions, functions)
     except (xla.NotCompiled, xla.NotCompilable):  # the loss of all data says why
         return None
@@ -320,6 +328,7 @@ def _made_at_once(trace: TracePart, jit: bool, needs_xla: bool) -> Making:
         return _Made([graph], functions, True, "a fetch has no static shape, so TensorFlow calls what XLA compiles")
     begin = time.perf_counter()
     try:
+        _check_devices([graph])
         programs = yield functools.partial(xla.compile_functions, functions)
     except xla.NotCompiled as error:
         return _Made([graph], functions, True, str(error))
@@ -329,6 +338,12 @@ def _made_at_once(trace: TracePart, jit: bool, needs_xla: bool) -> Making:
         graph, functions = trace(False)
         return _Made([graph], functions, False, str(error))
     return _Made([graph], functions, True, xla.COMPILED, programs, time.perf_counter() - begin)
+
+
+def _check_devices(graphs: Iterable[ObjectiveGraph]) -> None:
+    """Raise NotCompilable if a loss runs on several devices."""
+    if any(graph.reads_copies for graph in graphs):
+        raise xla.NotCompilable("XLA cannot compile it: the loss reads copies of variables on several devices")
 
 
 def _check_parts(graphs: Sequence[ObjectiveGraph], parameters: Parameters) -> None:
@@ -351,7 +366,8 @@ def for_tensorflow(
     keeper = next(filter(None, map(dispatch.keeper, functions)), None)
     if keeper is not None:
         reason += f"; it gets copies of x, as operation {keeper} may keep what it gets"
-    assigned = cannot_share(graphs, parameters, jit, keeper is not None)
+    has_own = keeper is not None or any(reads_copies(concrete, parameters) for concrete in functions)
+    assigned = cannot_share(graphs, parameters, jit, has_own)
     found = []
     for concrete in functions:
         handles = _components(parameters)
