@@ -2,7 +2,7 @@
 
 ENGINE is "tensorflow" (which reads TF_CONFIG), "strategy" (the same, by a MultiWorkerMirroredStrategy) or "mpi". Each
 process prints a line ``{"name": ..., "found": ...}`` for each thing that it does. END is how its last rank dies; with
-"START" it hangs before it does anything.
+"START" it hangs before it does anything, and with "SUMS" the processes only add up, many times.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 LIMIT = 300
@@ -23,6 +25,7 @@ TIMEOUT = 4.0
 """Seconds that a process waits for the others."""
 
 START = [-1.2, 1.0, 1.0]
+SUMS = 10_000
 
 
 def main(engine: str, rank: int, size: int, end: str) -> None:
@@ -54,6 +57,16 @@ def main(engine: str, rank: int, size: int, end: str) -> None:
         return
     comm = tfm.distribute.communicator(source, timeout=TIMEOUT)
     assert (comm.rank, comm.size) == (rank, size)
+    if end == "SUMS":
+        vector = np.ones(8)
+        resident = []
+        for count in (500, SUMS):
+            for _ in range(count):
+                comm.sum(vector)
+                vector[:] = 1.0
+            resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+        tell("sums", (resident[1] - resident[0]) / SUMS)
+        return
 
     def exchanges() -> Any:
         vector = np.arange(5.0) * (rank + 1)
@@ -61,9 +74,11 @@ def main(engine: str, rank: int, size: int, end: str) -> None:
         top, first = np.array([float(rank), -float(rank)]), np.full(3, float(rank + 1))
         comm.maximum(top)
         comm.broadcast(first)
-        many = np.full(300_000, rank + 1.0)
-        comm.sum(many)
-        return [vector.tolist(), top.tolist(), first.tolist(), many.min(), many.max()]
+        many = np.arange(1_200_000.0)  # TensorFlow exchanges it in parts
+        own = many * (rank + 1)
+        comm.sum(own)
+        is_right = bool((own == many * size * (size + 1) / 2).all())
+        return [vector.tolist(), top.tolist(), first.tolist(), is_right]
 
     random = np.random.default_rng(5)
     x = random.normal(size=(103, 3))

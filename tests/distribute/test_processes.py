@@ -128,10 +128,18 @@ def test_process_that_hangs_in_the_set_up_ends_the_others(engine: str, tmp_path:
     assert "a longer start_timeout" in sentence
 
 
+@pytest.mark.weekly
+@pytest.mark.resident_memory
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("mpi", marks=needs_mpi)])
+def test_many_sums_keep_no_memory(engine: str, tmp_path: Path) -> None:
+    for bytes_of_each in Run(engine, 2, "SUMS", tmp_path).told("sums"):
+        assert bytes_of_each < 100
+
+
 def check_exchanges(run: Run) -> None:
     total = sum(range(1, run.size + 1))
     top = [run.size - 1.0, 0.0]
-    expected = [[total * i for i in range(5)], top, [1.0, 1.0, 1.0], total, total]
+    expected = [[total * i for i in range(5)], top, [1.0, 1.0, 1.0], True]
     assert run.told("exchanges") == [expected] * run.size
 
 
