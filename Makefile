@@ -36,7 +36,7 @@ has_googletest := $(shell echo '\#include <gtest/gtest.h>' | $(CXX) -E -x c++ - 
 # Python tests in a process for each core; a file stays in one process, which makes once what its tests share.
 pytest := $(bin)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-weekly test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench docs clean
+.PHONY: demo test test-fast test-weekly test-aarch64 test-python test-cpp lint lint-cpp lint-python fuzz tsan asan asan-cpp asan-python format bench docs clean
 
 demo: $(VENV)/.installed
 	$(bin)/python examples/digits.py
@@ -68,6 +68,17 @@ ifeq ($(has_googletest),yes)
 else
 	@echo "GoogleTest is not installed (Debian: libgtest-dev libgmock-dev), so the C++ tests are not run."
 endif
+
+# The same on 64-bit ARM, in qemu-user and without TensorFlow. The tests of the solvers record checksums of the bits that
+# they compute, and both processors must have the same.
+test-aarch64: test-cpp
+	$(cmake) --preset aarch64 -DPython_EXECUTABLE=$(abspath $(bin))/python $(if $(CI),,-DTFMINIMIZE_WERROR=OFF)
+	$(cmake) --build --preset aarch64 --parallel $(JOBS)
+	$(ctest) --preset aarch64
+	for preset in $(CPP_PRESET) aarch64; do \
+	  grep -o 'name="bits" value="[0-9]*"' build/$$preset/solvers.xml | sort -u > build/$$preset/bits.txt; \
+	done
+	test -s build/aarch64/bits.txt && diff build/$(CPP_PRESET)/bits.txt build/aarch64/bits.txt
 
 # Half of the time for the public interface, half for the operation. SEED=N repeats a run, INPUTS=N ends it early.
 fuzz: $(VENV)/.development

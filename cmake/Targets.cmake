@@ -36,8 +36,9 @@ function(tfminimize_sources variable)
 endfunction()
 
 # tfminimize_add_levels(<library> <source>... [OPTIONS <option>...])
-# Compiles each cpp/<source>.cc once for every x86-64 level. TFMINIMIZE_LEVEL is the name of the level (v1, v3, v4), and
-# the source uses it as a namespace. The library chooses a level when it is loaded.
+# Compiles each cpp/<source>.cc once for every level of the processor. TFMINIMIZE_LEVEL is the name of the level, and the
+# source uses it as a namespace. The library chooses a level at run time. The levels of x86-64 are v1, v3 and v4; another
+# kind of processor has only v1, which is what the compiler takes for the least of them.
 #
 # If several files define the same inline function, the linker keeps one, which could be that of the highest level. So
 # these sources must not define an inline function that another file also defines. CheckLevels.cmake checks it in every
@@ -45,14 +46,18 @@ endfunction()
 function(tfminimize_add_levels library)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS")
   tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
-  foreach(level_and_march v1=x86-64 v3=x86-64-v3 v4=x86-64-v4)
-    string(REPLACE "=" ";" level_and_march ${level_and_march})
-    list(GET level_and_march 0 level)
-    list(GET level_and_march 1 march)
+  set(levels v1)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    set(levels v1 v3 v4)
+    set(march_v1 -march=x86-64)
+    set(march_v3 -march=x86-64-v3)
+    set(march_v4 -march=x86-64-v4)
+  endif()
+  foreach(level IN LISTS levels)
     set(target tfminimize_${library}_${level})
     add_library(${target} OBJECT ${sources})
     tfminimize_common(${target})
-    target_compile_options(${target} PRIVATE -march=${march} ${arg_OPTIONS})
+    target_compile_options(${target} PRIVATE ${march_${level}} ${arg_OPTIONS})
     target_compile_definitions(${target} PRIVATE TFMINIMIZE_LEVEL=${level})
     target_sources(tfminimize_${library} PRIVATE $<TARGET_OBJECTS:${target}>)
     list(APPEND objects "$<JOIN:$<TARGET_OBJECTS:${target}>,,>")
@@ -111,7 +116,8 @@ function(tfminimize_add_op_library name)
 endfunction()
 
 # tfminimize_add_tests(<folder>)
-# Compiles cpp/tests/<folder>/**/*_test.cc into one executable, which is one test. The target cpp_tests builds all of them.
+# Compiles cpp/tests/<folder>/**/*_test.cc into one executable, which is one test and writes its report to <folder>.xml.
+# The target cpp_tests builds all of them.
 function(tfminimize_add_tests folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/cpp/tests/${folder}/*_test.cc")
   if(NOT sources)
@@ -120,8 +126,9 @@ function(tfminimize_add_tests folder)
   set(target tfminimize_${folder}_test)
   add_executable(${target} ${sources})
   tfminimize_common(${target})
+  target_compile_options(${target} PRIVATE -ffp-contract=off) # the functions of the tests have the same bits everywhere
   target_link_libraries(${target} PRIVATE tfminimize_${folder} GTest::gtest GTest::gmock GTest::gtest_main)
-  add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1)
+  add_test(NAME ${folder} COMMAND ${target} --gtest_brief=1 "--gtest_output=xml:${folder}.xml")
   add_dependencies(cpp_tests ${target})
 endfunction()
 

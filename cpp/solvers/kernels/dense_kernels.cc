@@ -1,4 +1,4 @@
-// Compiled once for each level of x86-64, under the same rules as kernels.cc.
+// Compiled once for each level of the processor, under the same rules as kernels.cc.
 
 #include "solvers/kernels/dense_kernels.h"
 

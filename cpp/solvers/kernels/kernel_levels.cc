@@ -1,31 +1,34 @@
+#ifdef __x86_64__
 #include <cpuid.h>
+#endif
 
+#include <algorithm>
 #include <cstring>
-#include <initializer_list>
+#include <iterator>
 
 #include "solvers/kernels/dense_kernels.h"
 #include "solvers/kernels/kernels.h"
 #include "solvers/kernels/triangle_kernels.h"
 
+// What the files that are compiled for a level define (see tfminimize_add_levels in cmake/Targets.cmake).
+#define TFMINIMIZE_DECLARE_LEVEL(level)          \
+  namespace level {                              \
+  extern const StoredKernels kKernels;           \
+  extern const DenseKernels kDenseKernels;       \
+  extern const TriangleKernels kTriangleKernels; \
+  }
+
 namespace tfminimize::solvers {
-namespace v1 {
-extern const StoredKernels kKernels;
-extern const DenseKernels kDenseKernels;
-extern const TriangleKernels kTriangleKernels;
-}  // namespace v1
-namespace v3 {
-extern const StoredKernels kKernels;
-extern const DenseKernels kDenseKernels;
-extern const TriangleKernels kTriangleKernels;
-}  // namespace v3
-namespace v4 {
-extern const StoredKernels kKernels;
-extern const DenseKernels kDenseKernels;
-extern const TriangleKernels kTriangleKernels;
-}  // namespace v4
+
+TFMINIMIZE_DECLARE_LEVEL(v1)
+#ifdef __x86_64__
+TFMINIMIZE_DECLARE_LEVEL(v3)
+TFMINIMIZE_DECLARE_LEVEL(v4)
+#endif
 
 namespace {
 
+#ifdef __x86_64__
 /// Whether the machine has what v3 requires besides vectors. The compiler may use all of it, and a virtual machine may
 /// hide any of it.
 bool has_scalar_part_of_v3() {
@@ -38,6 +41,7 @@ bool has_scalar_part_of_v3() {
          (basic & bit_MOVBE) != 0 && (basic & bit_F16C) != 0 && (extended & bit_LZCNT) != 0;
 }
 bool runs_v3() {
+  __builtin_cpu_init();
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
          __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 && has_scalar_part_of_v3();
 }
@@ -46,31 +50,42 @@ bool runs_v4() {
          __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
          __builtin_cpu_supports("avx512cd") != 0;
 }
+#endif
+bool runs_v1() { return true; }
 
-/// The table for `level`, or null if this machine cannot run it.
-template <typename Table>
-const Table* choose(const char* level, const Table& v1, const Table& v3, const Table& v4) {
-  __builtin_cpu_init();
-  if (std::strcmp(level, "v4") == 0) return runs_v4() ? &v4 : nullptr;
-  if (std::strcmp(level, "v3") == 0) return runs_v3() ? &v3 : nullptr;
-  return std::strcmp(level, "v1") == 0 ? &v1 : nullptr;
-}
+/// A level that is compiled for this kind of processor.
+struct Level {
+  const char* name;
+  bool (*runs)();  ///< Whether this machine runs it.
+  const StoredKernels* kernels;
+  const DenseKernels* dense_kernels;
+  const TriangleKernels* triangle_kernels;
+};
 
-template <typename Table>
-const Table& best(const Table* (*table_for)(const char* level)) {
-  for (const char* level : {"v4", "v3"}) {
-    if (const Table* found = table_for(level)) return *found;
+/// From the highest to the lowest.
+constexpr Level kLevels[] = {
+#ifdef __x86_64__
+    {"v4", runs_v4, &v4::kKernels, &v4::kDenseKernels, &v4::kTriangleKernels},
+    {"v3", runs_v3, &v3::kKernels, &v3::kDenseKernels, &v3::kTriangleKernels},
+#endif
+    {"v1", runs_v1, &v1::kKernels, &v1::kDenseKernels, &v1::kTriangleKernels},
+};
+
+/// The level of this name, or null if this machine cannot run it.
+const Level* find(const char* name) {
+  for (const Level& level : kLevels) {
+    if (std::strcmp(level.name, name) == 0) return level.runs() ? &level : nullptr;
   }
-  return *table_for("v1");
+  return nullptr;
 }
 
-}  // namespace
-
-namespace {
-
-const StoredKernels* stored_kernels_for(const char* level) {
-  return choose(level, v1::kKernels, v3::kKernels, v4::kKernels);
+/// The highest level that this machine runs.
+const Level& best() {
+  static const Level& chosen =
+      *std::find_if(std::begin(kLevels), std::end(kLevels), [](const Level& level) { return level.runs(); });
+  return chosen;
 }
+
 const Kernels& of(const StoredKernels& kernels, Storage storage) {
   return storage == Storage::kFloat64 ? kernels.float64 : kernels.float32;
 }
@@ -78,28 +93,21 @@ const Kernels& of(const StoredKernels& kernels, Storage storage) {
 }  // namespace
 
 const Kernels* kernels_for(const char* level, Storage storage) {
-  const StoredKernels* found = stored_kernels_for(level);
-  return found == nullptr ? nullptr : &of(*found, storage);
+  const Level* found = find(level);
+  return found == nullptr ? nullptr : &of(*found->kernels, storage);
 }
-const Kernels& kernels(Storage storage) {
-  static const StoredKernels& chosen = best(stored_kernels_for);
-  return of(chosen, storage);
-}
+const Kernels& kernels(Storage storage) { return of(*best().kernels, storage); }
 
 const DenseKernels* dense_kernels_for(const char* level) {
-  return choose(level, v1::kDenseKernels, v3::kDenseKernels, v4::kDenseKernels);
+  const Level* found = find(level);
+  return found == nullptr ? nullptr : found->dense_kernels;
 }
-const DenseKernels& dense_kernels() {
-  static const DenseKernels& chosen = best(dense_kernels_for);
-  return chosen;
-}
+const DenseKernels& dense_kernels() { return *best().dense_kernels; }
 
 const TriangleKernels* triangle_kernels_for(const char* level) {
-  return choose(level, v1::kTriangleKernels, v3::kTriangleKernels, v4::kTriangleKernels);
+  const Level* found = find(level);
+  return found == nullptr ? nullptr : found->triangle_kernels;
 }
-const TriangleKernels& triangle_kernels() {
-  static const TriangleKernels& chosen = best(triangle_kernels_for);
-  return chosen;
-}
+const TriangleKernels& triangle_kernels() { return *best().triangle_kernels; }
 
 }  // namespace tfminimize::solvers

@@ -1,4 +1,4 @@
-// Compiled once for each level of x86-64 (see CMakeLists.txt), with TFMINIMIZE_LEVEL as the name of the level.
+// Compiled once for each level of the processor (see cmake/Targets.cmake), with TFMINIMIZE_LEVEL as the level's name.
 // Every level computes in eight lanes, without fused multiply-add, so the bits are the same. Do not call a function of
 // another header that the compiler may leave out of line: the linker would keep one of them for all levels.
 

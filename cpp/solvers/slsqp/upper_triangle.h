@@ -50,7 +50,7 @@ class UpperTriangle {
   void remove(std::size_t column, const Rotate& rotate) {
     drop_column(column);
     for (std::size_t j = column; j < size_; ++j) {
-      const double length = std::hypot(row(j)[j], row(j + 1)[j]);
+      const double length = norm(row(j)[j], row(j + 1)[j]);
       const double c = row(j)[j] / length;
       const double s = row(j + 1)[j] / length;
       rotate_rows(j, c, s);
@@ -78,6 +78,14 @@ class UpperTriangle {
   }
 
  private:
+  /// std::hypot() of these, but with the same bits on every processor.
+  static double norm(double a, double b) {
+    const double largest = std::max(std::abs(a), std::abs(b));
+    if (largest == 0) return 0;
+    const double ratio = std::min(std::abs(a), std::abs(b)) / largest;
+    return largest * std::sqrt(1 + ratio * ratio);
+  }
+
   double* row(std::size_t i) const { return r_.data() + i * capacity_; }
   void grow();
   bool factorize_row(std::size_t end, double least);

@@ -8,11 +8,13 @@
 
 #include "solvers/kernels/dense_kernels.h"
 #include "tests/solvers/kernels/dense_problem.h"
+#include "tests/solvers/recorded_bits.h"
 
 namespace tfminimize::solvers {
 namespace {
 
 using testing::DenseProblem;
+using testing::RecordedBits;
 
 /// One use of one kernel, which leaves its results in the problem.
 struct Use {
@@ -67,6 +69,7 @@ class DenseKernelLevelTest : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(DenseKernelLevelTest, BitsAreThoseOfTheLowestLevel) {
+  RecordedBits recorded;
   for (const Use& use : all_uses()) {
     for (const std::size_t n : all_sizes()) {
       DenseProblem expected(n, n % 3);
@@ -74,6 +77,7 @@ TEST_P(DenseKernelLevelTest, BitsAreThoseOfTheLowestLevel) {
       use.run(*dense_kernels_for("v1"), expected);
       use.run(*dense_kernels_for(GetParam()), actual);
       ASSERT_TRUE(actual.bits() == expected.bits()) << use.name << ' ' << n;
+      recorded.add(actual.bits());
     }
   }
 }

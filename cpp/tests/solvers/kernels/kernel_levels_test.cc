@@ -8,6 +8,7 @@
 #include "solvers/kernels/kernels.h"
 #include "solvers/threads.h"
 #include "tests/solvers/kernels/kernel_problem.h"
+#include "tests/solvers/recorded_bits.h"
 
 namespace tfminimize::solvers {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 using testing::KernelProblem;
 using testing::kInf;
 using testing::kNaN;
+using testing::RecordedBits;
 using testing::Vector;
 
 /// One use of one kernel; returns what the kernel does.
@@ -161,6 +163,7 @@ class KernelLevelTest : public ::testing::TestWithParam<std::tuple<const char*, 
 TEST_P(KernelLevelTest, NameIsThatOfTheLevel) { EXPECT_STREQ(kernels_->level, level_); }
 
 TEST_P(KernelLevelTest, BitsAreThoseOfTheLowestLevel) {
+  RecordedBits recorded;
   for (const Use& use : all_uses()) {
     for (const std::size_t n : all_sizes()) {
       KernelProblem expected(n, use.bounded, storage_);
@@ -169,6 +172,8 @@ TEST_P(KernelLevelTest, BitsAreThoseOfTheLowestLevel) {
       const Vector actual_result = use.run(*kernels_, actual);
       ASSERT_EQ(as_bits(actual_result), as_bits(expected_result)) << use.name << ' ' << n;
       ASSERT_TRUE(actual.bits() == expected.bits()) << use.name << ' ' << n;
+      recorded.add(actual_result);
+      recorded.add(actual.bits());
     }
   }
 }

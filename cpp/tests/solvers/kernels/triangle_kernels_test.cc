@@ -10,12 +10,14 @@
 
 #include "solvers/padding.h"
 #include "tests/solvers/kernels/reference.h"
+#include "tests/solvers/recorded_bits.h"
 
 namespace tfminimize::solvers {
 namespace {
 
 using testing::AlignedVector;
 using testing::Random;
+using testing::RecordedBits;
 
 /// A random symmetric matrix and vectors, padded with zeros.
 struct TriangleProblem {
@@ -102,11 +104,14 @@ TEST(TriangleKernelsTest, ChangeOnlyTheirStripes) {
 }
 
 TEST(TriangleKernelsTest, AllLevelsGiveTheSameBits) {
+  RecordedBits recorded;
   for (const std::size_t n : kSizes) {
     TriangleProblem first(n);
     const TriangleKernels& base = *triangle_kernels_for("v1");
     base.update_and_multiply(first.tiles.data(), {0, first.stripes}, first.update(), first.x.data(), first.y.data());
     base.multiply(first.tiles.data(), {0, first.stripes}, first.u.data(), first.y.data());
+    recorded.add(first.tiles);
+    recorded.add(first.y);
     for (const char* level : {"v3", "v4"}) {
       const TriangleKernels* kernels = triangle_kernels_for(level);
       if (kernels == nullptr) continue;  // This machine does not run it.
