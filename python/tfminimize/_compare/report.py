@@ -10,7 +10,7 @@ from typing import Any
 
 from tfminimize._compare.figures import convergence_figures, profile_figures
 from tfminimize._compare.results import FEASIBLE, MOST_SECONDS, WITHIN, Solved, groups
-from tfminimize._compare.table import fastest, rules, summary, time_text, value_text
+from tfminimize._compare.table import fastest, rules, summary, time_text, value_text, violation_text
 
 __all__ = ["check_packages", "page"]
 
@@ -41,7 +41,7 @@ def page(problems: Sequence[Solved], left_out: Sequence[str], machine: Mapping[s
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(value=value_text, time=time_text)
+    environment.filters.update(value=value_text, time=time_text, violation=violation_text)
     source = resources.files("tfminimize._compare").joinpath("report.html.jinja").read_text(encoding="utf-8")
     text: str = environment.from_string(source).render(
         problems=problems,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import rich.console
     import rich.table
 
-__all__ = ["WIDTH", "Row", "blocks", "fastest", "rules", "summary", "time_text", "value_text"]
+__all__ = ["WIDTH", "Row", "blocks", "fastest", "rules", "summary", "time_text", "value_text", "violation_text"]
 
 WIDTH = 80
 """Width of the tables in characters."""
@@ -85,6 +85,13 @@ def value_text(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else str(value)
 
 
+def violation_text(violation: float) -> str:
+    """The greatest violation."""
+    if not math.isfinite(violation):
+        return ""
+    return f"{violation:.0e}" if violation else "0"
+
+
 def time_text(seconds: float) -> str:
     """A time with its unit."""
     if not math.isfinite(seconds):
@@ -104,7 +111,7 @@ def _table(problem: Solved) -> rich.table.Table:
         shown.add_row(
             run.label,
             "" if run.failed else value_text(run.fun),
-            *([f"{run.violation:.0e}" if math.isfinite(run.violation) else ""] if has_limits else []),
+            *([violation_text(run.violation)] if has_limits else []),
             "" if run.nfev is None else str(run.nfev),
             time_text(run.seconds),
             _ratio(run, problem),

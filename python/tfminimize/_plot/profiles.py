@@ -22,6 +22,9 @@ Float64 = NDArray[np.float64]
 
 _METRICS = {"nfev": "evaluations", "seconds": "time"}
 
+_LEGEND_WIDTH = 64
+"""A line of the legend has so many characters."""
+
 _FAR = 30.0
 """The x-axis of a data profile is logarithmic if its values differ by more than this factor."""
 
@@ -176,7 +179,9 @@ def _label(ax: Axes, x: str) -> None:
     ax.set_ylabel("share of problems solved")
     ax.set_ylim(-0.03, 1.03)
     # Profiles may run anywhere in the axes.
-    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, frameon=False, borderaxespad=0.2)
+    widest = max((len(text) for text in ax.get_legend_handles_labels()[1]), default=0)
+    columns = min(4, max(1, _LEGEND_WIDTH // (widest + 6)))  # 6 for the line and the gaps
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, borderaxespad=0.2)
 
 
 def _checked(results: Any) -> Mapping[str, Any]:
