@@ -251,6 +251,17 @@ def test_different_models_are_refused() -> None:
         assert str(error).startswith("process 1 has weights [((3, 5), 'float32')")
 
 
+def test_layers_that_normalise_in_another_way_are_refused() -> None:
+    models = []
+    for rank in range(2):
+        layer = keras.layers.Normalization()
+        layer.adapt(part((X, Y), [40, 21], rank)[0])
+        models.append(keras.Sequential([keras.layers.Input((3,)), layer, keras.layers.Dense(1)]))
+        models[-1].compile(loss="mse")
+    for error in fit(models):
+        assert str(error).startswith("process 1 has normalization of its own, and process 0 has of its own")
+
+
 def test_bad_input_of_one_rank_is_told_to_all() -> None:
     first, second = fit([compiled() for _ in range(2)], by_rank=lambda rank: {"epochs": 5 - 7 * rank})
     assert isinstance(second, ValueError)

@@ -95,11 +95,6 @@ class Together:
         elif not objective.has_ended:
             self._communicator.abort(str(error))
 
-    @property
-    def rank(self) -> int:
-        """Of this process."""
-        return self._communicator.rank
-
     def share(self, alike: Any, vector: Float64, *, is_last: bool = False) -> None:
         """Check that all processes have the same ``alike``, and take the vector of process 0."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._distribute.together import Together
+from tfminimize._keras import private
 from tfminimize._keras.precision import Precision
 
 __all__ = ["SharedModel", "SharedStates"]
@@ -21,6 +22,8 @@ class _Alike(NamedTuple):
 
     weights: Any
     metrics: Any
+    normalization: bytes
+    """What `keras.layers.Normalization` keeps besides its weights."""
     precision: Any
     epochs: Any
     validation: Any
@@ -45,7 +48,12 @@ class SharedModel:
         self._peers = peers
         self._weights = model.weights
         self._alike = _Alike(
-            _kinds(model.weights), _kinds(model.metrics_variables), precision.present, epochs, validation
+            _kinds(model.weights),
+            _kinds(model.metrics_variables),
+            _normalization(model),
+            precision.present,
+            epochs,
+            validation,
         )
 
     def begin(self, epoch: int) -> int:
@@ -96,6 +104,12 @@ class SharedStates:
             self._variables, self._first, _parts(self.added, self._variables), strict=True
         ):
             variable.assign(first + part)
+
+
+def _normalization(model: keras.Model) -> bytes:
+    layers = [layer for layer in private.layers_of(model) if isinstance(layer, keras.layers.Normalization)]
+    arrays = [array for layer in layers for array in (layer.mean, layer.variance) if array is not None]
+    return b"".join(np.asarray(array).tobytes() for array in arrays)
 
 
 def _kinds(variables: Sequence[keras.Variable]) -> list[tuple[tuple[int, ...], str]]:
