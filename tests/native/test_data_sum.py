@@ -15,6 +15,8 @@ from tfminimize import _native
 from tfminimize._tf import private, xla
 from tfminimize._tf.dispatch import call_plan
 
+pytestmark = pytest.mark.linked
+
 ROWS, SIZE = 11, 4
 POINTS = np.random.default_rng(7).normal(size=(ROWS, 2))
 DATA = tf.constant(POINTS)

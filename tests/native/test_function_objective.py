@@ -189,6 +189,7 @@ def compiled(n: int) -> _native.XlaCall:
     return _native.XlaCall(program.program, [0])
 
 
+@pytest.mark.linked
 def test_bare_loop_of_machine_code_writes_to_no_earlier_array() -> None:
     n = 1000
     function = _native.FunctionObjective(
@@ -203,6 +204,7 @@ def test_bare_loop_of_machine_code_writes_to_no_earlier_array() -> None:
     np.testing.assert_array_equal(g, 6.0)
 
 
+@pytest.mark.linked
 def test_calls_of_two_kinds_are_refused() -> None:
     concrete = trace(lambda x: tf.reduce_sum(x**2), vector_layout(3))
     calls = [compiled(3), function_call(call_plan(concrete, False), [0])]

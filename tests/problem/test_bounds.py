@@ -307,7 +307,7 @@ def test_complex_bound_is_an_error(bound: Any) -> None:
         ((object(), None), "the lower bound for x0, <object .* cannot be broadcast"),
     ],
 )
-@pytest.mark.parametrize("entry", [tfm.minimize, tfm.ops.minimize])
+@pytest.mark.parametrize("entry", [tfm.minimize, pytest.param(tfm.ops.minimize, marks=pytest.mark.linked)])
 def test_bounds_without_order_or_dense_numbers_are_an_error(entry: Any, bounds: Any, error: str) -> None:
     with pytest.raises(ValueError, match=error):
         entry(lambda x: tf.reduce_sum(x**2), np.zeros(3), bounds=bounds)
@@ -323,6 +323,7 @@ def test_numbers_of_python_are_bounds() -> None:
     assert flat((Decimal("0.5"), Fraction(5, 2)), np.zeros(1)) == ([0.5], [2.5])
 
 
+@pytest.mark.linked
 @pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP"])
 def test_tensors_that_are_infinite_bounds_leave_the_path_as_it_is(method: str) -> None:
     @tf.function(autograph=False)
@@ -351,6 +352,7 @@ def test_minimize_takes_the_values_of_tensors_in_every_form() -> None:
             np.testing.assert_allclose(result.x, [1.0, 3.0, 2.0], atol=1e-4)
 
 
+@pytest.mark.linked
 def test_bound_of_a_tensor_that_float32_cannot_hold_is_rounded_inwards_in_a_graph() -> None:
     bound = tf.constant(0.1, tf.float64)
     x = tfm.ops.minimize(lambda x: tf.reduce_sum(x**2), np.ones(1, np.float32), bounds=(bound, None)).x
@@ -362,6 +364,7 @@ def test_bound_that_no_float32_satisfies_is_an_error() -> None:
         pack_bounds((1e300, None), Parameters(np.zeros(1, np.float32)))
 
 
+@pytest.mark.linked
 def test_crossed_bounds_of_tensors_are_an_error_with_the_name_in_eager_mode() -> None:
     with pytest.raises(ValueError, match=r"lower bound for x0\[0\] is greater"):
         tfm.ops.minimize(lambda x: tf.reduce_sum(x**2), np.ones(2), bounds=(tf.constant(2.0), tf.constant(1.0)))
