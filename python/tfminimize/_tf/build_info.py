@@ -34,9 +34,9 @@ def build_info() -> dict[str, Any]:
 
 def _version() -> str:
     try:
-        return importlib.metadata.version("tfminimize")
-    except importlib.metadata.PackageNotFoundError:
         return str(build_info()["version"])
+    except FileNotFoundError:
+        return importlib.metadata.version("tfminimize")
 
 
 __version__: str = _version()
