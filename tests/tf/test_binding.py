@@ -52,4 +52,6 @@ def test_build_for_a_tensorflow_without_callable_machine_code_says_so(
     result = tfm.Minimizer(lambda x: (x - 3.0) ** 2, 0.0, jit_compile=True).minimize()
     assert result.success
     assert result.backend == "tfe"
-    assert result.backend_reason.startswith(f"tfminimize was built for TensorFlow {built['tensorflow']}, whose machine ")
+    assert result.backend_reason.startswith(
+        f"tfminimize was built for TensorFlow {built['tensorflow']}, whose machine "
+    )
