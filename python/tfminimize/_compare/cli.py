@@ -153,8 +153,9 @@ def _check_files(options: argparse.Namespace) -> None:
 
 
 def _compare(plan: Plan, options: argparse.Namespace) -> int:
-    for line in plan.left_out:
-        print(line, file=sys.stderr)
+    if options.json == "-":  # the tables have these lines at their end
+        for line in plan.left_out:
+            print(line, file=sys.stderr)
     solved = []
     is_interrupted = False
     progress = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
