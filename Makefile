@@ -151,7 +151,7 @@ docs: $(VENV)/.development
 	@echo "Open docs/_build/html/index.html."
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis .nox .import_linter_cache
 
 # TensorFlow is large: it is installed once, and the package is built against that very copy, without build isolation.
 $(VENV)/.requirements: pyproject.toml
