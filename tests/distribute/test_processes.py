@@ -89,7 +89,7 @@ needs_mpi = pytest.mark.skipif(
 )
 CASES = [
     pytest.param("tensorflow", 2, "SIGKILL", id="tensorflow2"),
-    pytest.param("tensorflow", 3, "SIGSTOP", id="tensorflow3"),
+    pytest.param("tensorflow", 3, "SIGSTOP", id="tensorflow3", marks=pytest.mark.weekly),
     pytest.param("strategy", 2, "SIGSTOP", id="strategy2", marks=pytest.mark.weekly),
     pytest.param("mpi", 2, "SIGSTOP", id="mpi2", marks=needs_mpi),
     pytest.param("mpi", 3, "SIGKILL", id="mpi3", marks=[needs_mpi, pytest.mark.weekly]),
