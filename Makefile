@@ -11,8 +11,6 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV ?= .venv
 CXX ?= c++
-CLANG_FORMAT ?= clang-format
-RUN_CLANG_TIDY ?= run-clang-tidy
 JOBS ?= $(shell nproc)
 # How the C++ tests are built, see CMakePresets.json; "asan" is the build that `make asan` makes anyway.
 CPP_PRESET ?= dev
@@ -113,10 +111,10 @@ asan-python: $(VENV)/.development
 lint: lint-cpp lint-python
 
 # clang-tidy reads how each file is compiled from the dev build.
-lint-cpp: $(VENV)/.requirements
-	@$(CLANG_FORMAT) --dry-run -Werror $(cpp_files)
+lint-cpp: $(VENV)/.development
+	@$(bin)/clang-format --dry-run -Werror $(cpp_files)
 	$(cmake) --preset dev -DPython_EXECUTABLE=$(abspath $(bin))/python
-	$(RUN_CLANG_TIDY) -quiet -p build/dev -j $(JOBS) '$(CURDIR)/cpp/.*'
+	$(bin)/python $(bin)/run-clang-tidy.py -clang-tidy-binary $(bin)/clang-tidy -quiet -p build/dev -j $(JOBS) '$(CURDIR)/cpp/.*'
 
 lint-python: $(VENV)/.development
 	$(bin)/ruff format --check .
@@ -125,7 +123,7 @@ lint-python: $(VENV)/.development
 	PYTHONPATH=python $(bin)/lint-imports
 
 format: $(VENV)/.development
-	@$(CLANG_FORMAT) -i $(cpp_files)
+	@$(bin)/clang-format -i $(cpp_files)
 	$(bin)/ruff format .
 
 bench: $(VENV)/.installed

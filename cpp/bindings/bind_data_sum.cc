@@ -117,6 +117,7 @@ std::unique_ptr<PyDataSum> make(const py::capsule& context, const Calls& batch, 
     return part.calls[i]->maker(context, std::string(part.name) + ": ", places(tensors, batches, part.rows));
   };
   std::vector<BatchFunctions> functions;
+  functions.reserve(batch.size());
   for (std::size_t i = 0; i < batch.size(); ++i) {
     functions.push_back({maker(parts[0], i), maker(parts[1], i), maker(parts[2], i)});
   }

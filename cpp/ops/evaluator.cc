@@ -41,11 +41,13 @@ Backend::Backend(const Run& run, const Attributes& attributes, std::size_t n, co
 Evaluator::Evaluator(const Backend& backend, const Run& run, const Attributes& attributes, std::size_t n,
                      const Captures& captures)
     : cancellation_(make_cancellation(run.context)), inputs_(run.context, n, captures) {
+  functions_.reserve(run.functions.size());
   for (const Callable& function : run.functions) {
     functions_.push_back(
         std::make_unique<LibraryFunction>(run.context, function.handle, *cancellation_, function.name));
   }
   std::vector<MakeFunction> make;
+  make.reserve(backend.shapes_.size());
   for (std::size_t i = 0; i < backend.shapes_.size(); ++i) {
     make.emplace_back([&, i](Components& components, std::vector<Output> outputs) -> std::unique_ptr<CompiledFunction> {
       if (backend.is_machine_code()) {
@@ -58,6 +60,7 @@ Evaluator::Evaluator(const Backend& backend, const Run& run, const Attributes& a
   }
   const std::size_t m = to_size(attributes.num_constraints);
   std::vector<ConstraintRow> rows;
+  rows.reserve(m);
   for (std::size_t i = 0; i < m; ++i) rows.push_back({i, i, 1, 0});
   const Component whole{0, {static_cast<std::int64_t>(n)}, TF_DOUBLE, nullptr};
   objective_ = std::make_unique<FunctionObjective>(std::vector<Component>{whole},

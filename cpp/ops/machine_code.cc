@@ -166,6 +166,7 @@ namespace {
 
 std::vector<CompiledFunction::Input> inputs_of(const MachineProgram& program, const MachineArguments& arguments) {
   std::vector<CompiledFunction::Input> inputs;
+  inputs.reserve(program.arguments.size());
   for (const std::size_t index : program.arguments) inputs.push_back(arguments.input(index));
   return inputs;
 }

@@ -39,7 +39,7 @@ double largest_magnitude(std::size_t n, const Value& value) {
     for (std::size_t k = 0; k < kLanes; ++k) largest[k] = std::max(largest[k], magnitude_bits(value(i + k)));
   }
   for (; i < n; ++i) largest[0] = std::max(largest[0], magnitude_bits(value(i)));
-  const std::uint64_t bits = std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
+  const std::uint64_t bits = std::max({largest[0], largest[1], largest[2], largest[3]});
   double result = 0;
   std::memcpy(&result, &bits, sizeof result);
   return result;

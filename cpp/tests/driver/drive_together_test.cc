@@ -87,6 +87,7 @@ class DriveTogether : public ::testing::TestWithParam<Kind> {
   void run(const std::vector<double>& rows, bool is_mean = true) {
     Adder adder(processes.size());
     std::vector<std::thread> threads;
+    threads.reserve(processes.size());
     for (std::size_t rank = 0; rank < processes.size(); ++rank) {
       threads.emplace_back([&, rank] {
         Process& process = *processes[rank];

@@ -80,6 +80,7 @@ template <typename Use>
 void in_threads(std::size_t count, const Use& use) {
   std::atomic<std::size_t> next{0};
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (std::size_t t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {
       for (std::size_t i = next++; i < count; i = next++) use(i);

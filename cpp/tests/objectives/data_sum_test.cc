@@ -136,6 +136,7 @@ class DataSumTest : public testing::Test {
   std::unique_ptr<DataSum> make(std::size_t size, bool is_mean = true, bool has_penalty = false,
                                 std::size_t num_functions = 1) {
     std::vector<BatchFunctions> all;
+    all.reserve(num_functions);
     for (std::size_t i = 0; i < num_functions; ++i) all.push_back(functions(size, has_penalty));
     return std::make_unique<DataSum>(std::vector<Component>{{0, {kSize}, TF_DOUBLE, nullptr}},
                                      Batches{kRows, size, is_mean, 2},

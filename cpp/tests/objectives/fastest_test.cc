@@ -175,6 +175,7 @@ TEST_F(FastestTest, ManyThreadsShareOneRace) {
   std::array<Parabola, 8> parabolas;
   race->add();
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       Parabola& one = parabolas[2 * i];

@@ -48,6 +48,7 @@ class ModelAt {
   Vector direction() const { return column_of(model.matrix(), n_, model.matrix().direction_column()); }
   std::vector<Pair> pairs() const {
     std::vector<Pair> all;
+    all.reserve(model.matrix().size());
     for (std::size_t k = 0; k < model.matrix().size(); ++k) {
       all.push_back({column_of(model.matrix(), n_, static_cast<std::size_t>(model.matrix().s_column(k))),
                      column_of(model.matrix(), n_, static_cast<std::size_t>(model.matrix().y_column(k)))});
