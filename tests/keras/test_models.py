@@ -46,12 +46,12 @@ KINDS = pytest.mark.parametrize(
 @KINDS
 def test_fit_is_that_of_tfminimize(make: Any) -> None:
     model, other = make(), make()
-    model.compile(optimizer=tfm.LBFGSB(maxcor=5), loss="mse", metrics=["mae"])
+    model.compile(optimizer=tfm.LBFGSB(maxcor=5), loss="mse", metrics=["mae"], jit_compile=False)
     other.compile(loss="mse", metrics=["mae"])
     x, y = rows()
     options = {"epochs": 6, "verbose": 0, "validation_split": 0.2}
     history = model.fit(x, y, shuffle=True, **options)
-    same = tfm.keras.fit(other, x, y, optimizer=tfm.LBFGSB(maxcor=5), **options)
+    same = tfm.keras.fit(other, x, y, optimizer=tfm.LBFGSB(maxcor=5), jit_compile=False, **options)
     assert history.history == same.history
     assert_same(model.get_weights(), other.get_weights())
     assert model.fit(x, y, verbose=0).epoch == [0]
@@ -70,7 +70,7 @@ def test_fit_is_that_of_tfminimize(make: Any) -> None:
 )
 def test_model_is_saved_and_loaded(make: Any, optimizer: Any, tmp_path: Path) -> None:
     model = make()
-    model.compile(optimizer=optimizer, loss="mse", metrics=["mae"])
+    model.compile(optimizer=optimizer, loss="mse", metrics=["mae"], jit_compile=False)
     x, y = rows()
     model.fit(x, y, epochs=4, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -188,7 +188,7 @@ def test_fits_go_on() -> None:
     x, y = rows()
     models = [regression(tfm.keras.Sequential) for _ in range(3)]
     for model in models:
-        model.compile(optimizer=tfm.LBFGSB(), loss="mse")
+        model.compile(optimizer=tfm.LBFGSB(), loss="mse", jit_compile=False)
     whole, begun, ended = models
     whole.fit(x, y, epochs=9, verbose=0)
     state = begun.fit(x, y, epochs=4, verbose=0).result.state
