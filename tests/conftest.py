@@ -46,7 +46,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Measure memory in a new process, because earlier tests and the objects that they keep alive would blur it."""
     if pyfuncitem.get_closest_marker("resident_memory") is None or pyfuncitem.config.getoption("alone"):
         return None
-    options = ["--alone", "-q", "-p", "no:cacheprovider"]
+    # A record of the log for each solve would be kept until the test ends.
+    options = ["--alone", "-q", "-p", "no:cacheprovider", "-o", "log_level=WARNING"]
     run_python("-m", "pytest", *options, pyfuncitem.nodeid, cwd=pyfuncitem.config.rootpath)
     return True
 
