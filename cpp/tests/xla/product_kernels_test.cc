@@ -46,21 +46,21 @@ struct Case {
     return kind == ProductKind::kRowsTransposed ? b[j * sizes.k + k] : b[k * sizes.j + j];
   }
 
-  /// The largest difference from the sum in long double, over the rounding of as many additions one after the other.
+  /// The largest difference from sums in float64, over the rounding of as many additions one after the other.
   double error() const {
     const std::vector<T> c = product();
     double largest = 0;
     for (std::size_t i = 0; i < sizes.i; ++i) {
       for (std::size_t j = 0; j < sizes.j; ++j) {
-        long double sum = 0;
-        long double size = 0;
+        double sum = 0;
+        double size = 0;
         for (std::size_t k = 0; k < sizes.k; ++k) {
-          const long double term = static_cast<long double>(left(i, k)) * right(k, j);
+          const double term = static_cast<double>(left(i, k)) * right(k, j);
           sum += term;
           size += std::abs(term);
         }
-        const long double rounding = static_cast<long double>(sizes.k) * std::numeric_limits<T>::epsilon() * size;
-        const auto error = static_cast<double>(std::abs(c[i * sizes.j + j] - sum) / rounding);
+        const double rounding = static_cast<double>(sizes.k) * std::numeric_limits<T>::epsilon() * size;
+        const double error = std::abs(c[i * sizes.j + j] - sum) / rounding;
         if (!(error <= largest)) largest = error;
       }
     }
@@ -76,8 +76,8 @@ struct Case {
 class ProductKernelsTest : public testing::TestWithParam<ProductKind> {
  protected:
   void SetUp() override {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-      GTEST_SKIP() << "The kernels need AVX2 and FMA.";
+    const bool can_run = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!can_run) GTEST_SKIP() << "The kernels need AVX2 and FMA.";
   }
 
   /// The sizes of a product with so many rows and a small matrix.

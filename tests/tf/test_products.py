@@ -1,0 +1,89 @@
+"""Machine code multiplies tall matrices by small ones with kernels of our own."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfminimize as tfm
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
+HAS_KERNELS = {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text().split())
+DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+def at_start(fun: Any, x0: Any, *args: Any, jit_compile: bool) -> Any:
+    """Return the loss and the gradient at the start."""
+    return tfm.minimize(fun, x0, args=args, jit_compile=jit_compile, options={"maxiter": 0})
+
+
+def network(weights: list[Any], x: Any) -> Any:
+    for weight in weights[:-1]:
+        x = tf.tanh(x @ weight)
+    return tf.reduce_sum((x @ weights[-1]) ** 2)
+
+
+def transposed(weights: list[Any], x: Any) -> Any:
+    """The same with columns for rows, as far as kernels of rows can see it."""
+    for weight in weights[:-1]:
+        x = tf.tanh(tf.matmul(tf.transpose(x), tf.transpose(weight), transpose_a=True, transpose_b=True))
+    return tf.reduce_sum(tf.transpose(tf.matmul(weights[-1], x, transpose_a=True, transpose_b=True)) ** 2)
+
+
+@DTYPES
+@pytest.mark.parametrize("loss", [network, transposed])
+@pytest.mark.parametrize(
+    ("rows", "units"),
+    [
+        (31, [5, 4, 3]),
+        (32, [5, 4, 3]),
+        (625, [2, 20, 20, 20, 1]),
+        (500, [64, 64, 32, 10]),
+        (77, [128, 32, 129, 7]),
+        (6000, [32, 32, 2]),  # in part too large
+    ],
+)
+def test_derivatives_are_those_of_the_graph(loss: Any, rows: int, units: list[int], dtype: str) -> None:
+    random = np.random.default_rng(0)
+    x = tf.constant(random.normal(size=(rows, units[0])), dtype)
+    shapes = itertools.pairwise(units)
+    weights = [(random.normal(size=shape) / np.sqrt(shape[0])).astype(dtype) for shape in shapes]
+    ours, graph = (at_start(loss, weights, x, jit_compile=jit) for jit in (True, False))
+    assert (ours.backend, graph.backend) == ("xla", "tfe")
+    rtol = 1e-10 if dtype == "float64" else 1e-3
+    assert ours.fun == pytest.approx(graph.fun, rel=rtol)
+    for one, other in zip(ours.jac, graph.jac, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * np.abs(other).max())
+
+
+@pytest.mark.skipif(not HAS_KERNELS, reason="This processor has no AVX2 and FMA; XLA's own products are used.")
+@DTYPES
+def test_kernels_make_the_products(dtype: str) -> None:
+    """A kernel adds 64 rows, then the sums of these: here the ones are lost in the first 64 only."""
+    large = 2.0**53 if dtype == "float64" else 2.0**24
+    ones, first = tf.ones([64 * 3, 2], dtype), np.ones([64 * 3, 4], dtype)
+    first[0] = large
+    result = at_start(
+        lambda x, a, b: tf.reduce_sum(tf.matmul(a, x) * b), np.zeros([2, 4], dtype), ones, first, jit_compile=True
+    )
+    assert result.backend == "xla"
+    np.testing.assert_array_equal(result.jac, np.full([2, 4], large + 128))
+
+
+def test_number_that_is_not_finite_stays_in_its_row() -> None:
+    rows = np.ones([40, 3])
+    rows[7, 1] = np.inf
+    result = at_start(
+        lambda x, a: tf.reduce_sum(tf.where(tf.range(40)[:, None] == 7, tf.zeros_like(a @ x), a @ x)),
+        np.ones([3, 5]),
+        rows,
+        jit_compile=True,
+    )
+    assert result.backend == "xla"
+    assert result.fun == 39 * 5 * 3.0
