@@ -228,11 +228,12 @@ TEST_P(DriveTogether, InterruptOfOnePollEndsAll) {
   Options endless;
   endless.tolerance = 0;
   make(2, endless);
-  for (auto& process : processes)
+  for (auto& process : processes) {
     process->callbacks.on_iteration = [] {
       std::this_thread::sleep_for(std::chrono::milliseconds(30));
       return false;
     };
+  }
   processes[0]->callbacks.poll = [] { throw std::domain_error("interrupt"); };
   run({1, 1});
   EXPECT_EQ(error(0), "interrupt");

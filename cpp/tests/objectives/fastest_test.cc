@@ -176,7 +176,7 @@ TEST_F(FastestTest, ManyThreadsShareOneRace) {
   race->add();
   std::vector<std::thread> threads;
   threads.reserve(4);
-  for (int i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       Parabola& one = parabolas[2 * i];
       one.duration = std::chrono::microseconds(50);

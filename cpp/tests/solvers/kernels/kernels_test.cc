@@ -36,8 +36,8 @@ class ReferenceSum {
   }
 
  private:
-  long double sum_ = 0;
-  long double size_ = 0;
+  long double sum_ = 0;   // NOLINT(google-runtime-float): more precise where there is such a type
+  long double size_ = 0;  // NOLINT(google-runtime-float)
 };
 
 double combined(KernelProblem& p, const Combination& step, std::size_t i) {
