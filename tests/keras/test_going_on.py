@@ -32,10 +32,10 @@ def fit(model: Any, epochs: int = WHOLE, **options: Any) -> Any:
     ("optimizer", "jit_compile", "batch_size"),
     [
         (tfm.LBFGSB(), False, None),
-        (tfm.LBFGSB(maxcor=4), True, 13),
+        pytest.param(tfm.LBFGSB(maxcor=4), True, 13, marks=pytest.mark.weekly),
         (tfm.SLSQP(), True, None),
         (tfm.BFGS(update="ssbroyden"), True, 13),
-        (tfm.SLSQP(), False, 13),
+        pytest.param(tfm.SLSQP(), False, 13, marks=pytest.mark.weekly),
     ],
 )
 def test_fit_goes_on_with_the_same_bits(floatx: str, optimizer: Any, jit_compile: bool, batch_size: Any) -> None:  # noqa: F811

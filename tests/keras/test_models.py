@@ -58,15 +58,14 @@ def test_fit_is_that_of_tfminimize(make: Any) -> None:
     assert history.result.hess_inv.n_corrs <= 5
 
 
-@KINDS
 @pytest.mark.parametrize(
-    "optimizer",
+    ("make", "optimizer"),
     [
-        tfm.LBFGSB(maxcor=7, maxtime=60.0, bounds=[None, (-1, 1.5), (0.0, None), None]),
-        tfm.SLSQP(ftol=1e-9),
-        tfm.BFGS(update="ssbroyden", norm=2, initial_scale=True),
+        (functional, tfm.LBFGSB(maxcor=7, maxtime=60.0, bounds=[None, (-1, 1.5), (0.0, None), None])),
+        (Subclassed, tfm.SLSQP(ftol=1e-9)),
+        (lambda: regression(tfm.keras.Sequential), tfm.BFGS(update="ssbroyden", norm=2, initial_scale=True)),
     ],
-    ids=["lbfgsb", "slsqp", "bfgs"],
+    ids=["model-lbfgsb", "subclass-slsqp", "sequential-bfgs"],
 )
 def test_model_is_saved_and_loaded(make: Any, optimizer: Any, tmp_path: Path) -> None:
     model = make()
@@ -213,7 +212,7 @@ def test_summary_and_scores() -> None:
     ("option", "values", "make"),
     [
         ("maxcor", [5, 10], lambda maxcor: tfm.LBFGSB(maxcor=maxcor)),
-        ("update", ["bfgs", "ssbroyden"], lambda update: tfm.BFGS(update=update)),
+        pytest.param("update", ["bfgs", "ssbroyden"], lambda update: tfm.BFGS(update=update), marks=pytest.mark.weekly),
     ],
 )
 def test_tuner_of_keras_searches_over_such_a_model(option: str, values: list[Any], make: Any, tmp_path: Path) -> None:
