@@ -87,3 +87,15 @@ def test_number_that_is_not_finite_stays_in_its_row() -> None:
     )
     assert result.backend == "xla"
     assert result.fun == 39 * 5 * 3.0
+
+
+def test_number_of_rows_may_be_known_at_run_time_only() -> None:
+    """XLA's own products stay, since XLA refuses other calls for such rows."""
+    x, weight = np.linspace(-1, 1, 40 * 3).reshape(40, 3), np.ones([3, 5])
+
+    def loss(weight: Any, x: Any) -> Any:
+        return tf.reduce_sum(tf.tanh(tf.boolean_mask(x, x[:, 0] > 0) @ weight))
+
+    result = at_start(loss, weight, x, jit_compile=True)
+    assert result.backend == "xla", result.backend_reason
+    assert result.fun == pytest.approx(5 * np.tanh(x[x[:, 0] > 0].sum(axis=1)).sum(), rel=1e-12)

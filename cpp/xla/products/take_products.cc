@@ -142,10 +142,21 @@ std::optional<HloInstructionProto> call_for(const HloInstructionProto& dot, cons
   return call;
 }
 
+/// Whether the size of something is known only while the program runs, as after tf.boolean_mask.
+bool is_dynamic(const ::xla::HloModuleProto& module) {
+  for (const ::xla::HloComputationProto& computation : module.computations()) {
+    for (const HloInstructionProto& instruction : computation.instructions()) {
+      const auto& dynamic = instruction.shape().is_dynamic_dimension();
+      if (std::find(dynamic.begin(), dynamic.end(), true) != dynamic.end()) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void take_products(::xla::HloModuleProto& module) {
-  if (!are_kernels_there()) return;
+  if (is_dynamic(module) || !are_kernels_there()) return;
   for (::xla::HloComputationProto& computation : *module.mutable_computations()) {
     Instructions instructions;
     for (const HloInstructionProto& instruction : computation.instructions()) {
