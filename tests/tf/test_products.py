@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from interpreter import run_program
 
 import tfminimize as tfm
 
@@ -99,3 +100,33 @@ def test_number_of_rows_may_be_known_at_run_time_only() -> None:
     result = at_start(loss, weight, x, jit_compile=True)
     assert result.backend == "xla", result.backend_reason
     assert result.fun == pytest.approx(5 * np.tanh(x[x[:, 0] > 0].sum(axis=1)).sum(), rel=1e-12)
+
+
+@pytest.mark.subprocess
+def test_two_copies_of_the_library_in_one_process(tmp_path: Path) -> None:
+    """A served model may bring its own, and XLA ends the process if both give a kernel the same name."""
+    rows = tf.reshape(tf.linspace(tf.constant(-1.0, tf.float64), 1.0, 40 * 3), [40, 3])
+
+    @tf.function(input_signature=[tf.TensorSpec([3, 2], tf.float64)])
+    def solve(x0: tf.Tensor) -> dict[str, tf.Tensor]:
+        result = tfm.ops.minimize(lambda x: tf.reduce_sum((rows @ x) ** 2), x0, jit_compile=True)
+        return {"fun": result.fun, "backend": result.backend}
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"), signatures=solve)
+    program = """
+        import importlib.util, shutil, sys
+        from pathlib import Path
+        import numpy as np
+        import tensorflow as tf
+        package = Path(importlib.util.find_spec("tfminimize").submodule_search_locations[0])
+        folder = Path(sys.argv[1])
+        for library in package.glob("_xla*.so"):
+            shutil.copy(library, folder)
+        tf.load_op_library(shutil.copy(package / "_ops.so", folder))
+        served = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
+        print(served(x0=tf.ones([3, 2], tf.float64))["backend"].numpy().decode())
+        import tfminimize as tfm
+        rows = np.linspace(-1, 1, 40 * 3).reshape(40, 3)
+        print(tfm.minimize(lambda x: tf.reduce_sum((rows @ x) ** 2), np.ones([3, 2]), jit_compile=True).backend)
+    """
+    assert run_program(program, tmp_path) == "xla\nxla\n"

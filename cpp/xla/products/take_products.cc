@@ -18,8 +18,6 @@ namespace {
 
 using ::xla::HloInstructionProto;
 
-constexpr char kTarget[] = "tfminimize_product";
-
 /// The largest matrix, so that it is in a core's second cache.
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 /// With fewer rows, a call takes longer than it saves.
@@ -45,11 +43,18 @@ void multiply(void* result, const void** operands, const char* text, std::size_t
   }
 }
 
+/// What XLA knows the kernels by. It ends the process if two functions have one name, so another copy of this library
+/// in the process, as of another installation, must have a name of its own.
+const std::string& target() {
+  static const std::string name = "tfminimize_product_" + std::to_string(reinterpret_cast<std::uintptr_t>(&multiply));
+  return name;
+}
+
 /// Whether the kernels run on this machine. If so, XLA knows them from now on.
 bool are_kernels_there() {
   static const bool are_there = [] {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
-    ::xla::CustomCallTargetRegistry::Global()->Register(kTarget, reinterpret_cast<void*>(&multiply), "Host");
+    ::xla::CustomCallTargetRegistry::Global()->Register(target(), reinterpret_cast<void*>(&multiply), "Host");
     return true;
   }();
   return are_there;
@@ -126,7 +131,7 @@ std::optional<HloInstructionProto> call_for(const HloInstructionProto& dot, cons
   call.set_id(dot.id());
   call.set_name(dot.name());
   call.set_opcode("custom-call");
-  call.set_custom_call_target(kTarget);
+  call.set_custom_call_target(target());
   call.set_custom_call_api_version(::xla::API_VERSION_STATUS_RETURNING_UNIFIED);
   call.set_backend_config(std::string(reinterpret_cast<const char*>(&*product), sizeof *product));
   call.set_constrain_layout(true);
