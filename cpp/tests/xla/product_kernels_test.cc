@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "xla/products/processor.h"
+
 namespace tfminimize::xla {
 namespace {
 
@@ -76,8 +78,7 @@ struct Case {
 class ProductKernelsTest : public testing::TestWithParam<ProductKind> {
  protected:
   void SetUp() override {
-    const bool can_run = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (!can_run) GTEST_SKIP() << "The kernels need AVX2 and FMA.";
+    if (!runs_product_kernels()) GTEST_SKIP() << "The kernels need AVX2 and FMA.";
   }
 
   /// The sizes of a product with so many rows and a small matrix.

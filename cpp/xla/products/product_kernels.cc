@@ -65,7 +65,7 @@ TFMINIMIZE_INLINE void tile(const Layout& layout, const T* a, const T* b, T* c) 
     Vector<T> row[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) row[v] = load(b + v * kLanes<T>);
     for (std::size_t r = 0; r < kRows; ++r) {
-      const Vector<T> factor = a[r * layout.a_row] - Vector<T>{};
+      const Vector<T> factor = a[r * layout.a_row] - Vector<T>{};  // in all lanes
       for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += factor * row[v];
     }
   }

@@ -19,11 +19,12 @@ struct ProductSizes {
   std::size_t k = 0;
 };
 
-/// The largest small matrix, in elements, and its longest row.
+/// The largest small matrix, in elements, and the longest of its rows and columns.
 inline constexpr std::size_t kMaxSmall = 4096;
 inline constexpr std::size_t kMaxColumns = 128;
 
-/// Computes C from A and B, none of which overlaps with another. The processor must have AVX2 and FMA.
+/// Computes C from A and B, none of which overlaps with another. The small one, B or for kSum C, keeps to the
+/// limits above. The processor must have AVX2 and FMA.
 void multiply_floats(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c);
 void multiply_doubles(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c);
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "xla/products/processor.h"
 #include "xla/products/product_kernels.h"
 #include "xla/service/custom_call_status.h"
 #include "xla/service/custom_call_target_registry.h"
@@ -53,7 +54,7 @@ const std::string& target() {
 /// Whether the kernels run on this machine. If so, XLA knows them from now on.
 bool are_kernels_there() {
   static const bool are_there = [] {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
+    if (!runs_product_kernels()) return false;
     ::xla::CustomCallTargetRegistry::Global()->Register(target(), reinterpret_cast<void*>(&multiply), "Host");
     return true;
   }();
@@ -88,6 +89,7 @@ std::optional<Operand> operand_of(const Instructions& instructions, std::int64_t
   return Operand{id, &instruction.shape(), summed};
 }
 
+/// A matrix of one row or column is none of these: XLA multiplies vectors itself.
 bool is_small(std::size_t rows, std::size_t columns) {
   return std::min(rows, columns) >= 2 && std::max(rows, columns) <= kMaxColumns && rows * columns <= kMaxSmall;
 }
