@@ -21,7 +21,8 @@ REACHED = "the precision of float32 is reached"
 def fitted(model: Any, x: Any, y: Any, loss: Any = "mse", **options: Any) -> Any:
     model.compile(loss=loss)
     options = {"epochs": 20_000, "optimizer": exact(), **options}
-    return tfm.keras.fit(model, x, y, verbose=0, **options).result
+    # Where only the last digits change, another way to evaluate within the solve would change them too.
+    return tfm.keras.fit(model, x, y, verbose=0, jit_compile=False, **options).result
 
 
 AS_LONG_AS_IT_CAN = pytest.mark.parametrize(

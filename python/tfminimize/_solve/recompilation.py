@@ -40,9 +40,9 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
     again = beside = 0.0
     # Close to x, the function may be undefined.
     with contextlib.suppress(tf.errors.OpError):
-        again = _seconds(workspace)
+        again = min(_seconds(workspace) for _ in range(2))  # one may be slow by chance
         if _MUCH_FASTER * again * count < seconds:
-            beside = min(_seconds_beside(workspace) for _ in range(2))  # one may be slow by chance
+            beside = min(_seconds_beside(workspace) for _ in range(2))
             workspace.x[...] = x
             _seconds(workspace)
     workspace.x[...], workspace.gradient[...] = x, gradient
