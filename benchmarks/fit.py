@@ -251,8 +251,8 @@ def measure_keras(rows: int, repetitions: int) -> dict[str, float]:
             ]
             # In the graph, as the bare loss: with "auto", tracing and compiling for XLA would count.
             result = tfm.keras.fit(
-                model, x, y, batch_size=BATCH, epochs=EVALUATIONS, optimizer=tfm.LBFGSB(**limits), verbose=0, jit_compile=False,
-                callbacks=callbacks,
+                model, x, y, batch_size=BATCH, epochs=EVALUATIONS, optimizer=tfm.LBFGSB(**limits), verbose=0,
+                jit_compile=False, callbacks=callbacks,
             ).result  # fmt: skip
         timing = result.timing
         # The first evaluation, for which TensorFlow compiles the function, counts as compiling.
