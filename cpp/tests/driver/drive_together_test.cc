@@ -115,7 +115,9 @@ class DriveTogether : public ::testing::TestWithParam<Kind> {
     for (const auto& process : processes) {
       EXPECT_EQ(process->solve.x(), processes[0]->solve.x());
       EXPECT_EQ(process->solve.solver->nfev(), processes[0]->solve.solver->nfev());
-      EXPECT_EQ(process->solve.solver->save(), processes[0]->solve.solver->save());
+      // Not the bytes of their states: those between two members of a struct may be any.
+      EXPECT_EQ(process->solve.solver->nit(), processes[0]->solve.solver->nit());
+      EXPECT_EQ(process->solve.solver->message(), processes[0]->solve.solver->message());
       EXPECT_TRUE(process->has_ended);
     }
   }
