@@ -179,7 +179,7 @@ template <typename T>
 void multiply_sum(const ProductSizes& sizes, const T* a, const T* b, T* c) {
   const std::size_t vectors = vectors_for<T>(sizes.j);
   const std::size_t length = vectors * kLanes<T>;
-  Small<T> sums;  // C, in whole vectors, the rest of which is never looked at
+  Small<T> sums;  // C, in whole vectors; the elements after the end of a row are not used
   for (std::size_t e = 0; e < sizes.i * length; ++e) sums.data[e] = 0;
   const std::size_t rows = rows_of_vectors<T>(sizes.k, sizes.j);
   for_each_piece(rows, [&](std::size_t first, std::size_t count) {

@@ -5,8 +5,8 @@
 
 namespace tfminimize::xla {
 
-/// A product of two matrices of which one is small: as in a network on a block of rows, forwards and backwards. All
-/// matrices are stored row by row.
+/// A product of two matrices, one of them small, as a network makes them for a block of rows. All matrices are stored
+/// row by row.
 enum class ProductKind {
   kRows,            ///< C[i, j] = sum over k of A[i, k] B[k, j], where A has many rows.
   kRowsTransposed,  ///< C[i, j] = sum over k of A[i, k] B[j, k], where A has many rows.
@@ -23,8 +23,8 @@ struct ProductSizes {
 inline constexpr std::size_t kMaxSmall = 4096;
 inline constexpr std::size_t kMaxColumns = 128;
 
-/// Computes C from A and B, none of which overlaps with another. The small one, B or for kSum C, keeps to the
-/// limits above. The processor must have AVX2 and FMA.
+/// Computes C from A and B. They must not overlap, and the small one (B, or C for kSum) must be within the limits
+/// above. The processor must have AVX2 and FMA.
 void multiply_floats(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c);
 void multiply_doubles(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c);
 

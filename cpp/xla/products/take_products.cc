@@ -89,7 +89,7 @@ std::optional<Operand> operand_of(const Instructions& instructions, std::int64_t
   return Operand{id, &instruction.shape(), summed};
 }
 
-/// A matrix of one row or column is none of these: XLA multiplies vectors itself.
+/// Vectors, matrices of one row or column, are left to XLA.
 bool is_small(std::size_t rows, std::size_t columns) {
   return std::min(rows, columns) >= 2 && std::max(rows, columns) <= kMaxColumns && rows * columns <= kMaxSmall;
 }

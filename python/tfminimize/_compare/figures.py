@@ -87,7 +87,7 @@ def _without_xla(names: Sequence[str]) -> list[str]:
 
 
 def _of_group(problems: Sequence[Solved], group: str) -> list[Run | None]:
-    """The run of each problem; None where there is none."""
+    """The run of each problem; None if the problem has not been run."""
     return [next((run for run in problem.runs if run.group == group), None) for problem in problems]
 
 

@@ -106,7 +106,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _load(path: Path) -> ModuleType:
-    """Run a file as Python runs a script: it can import what is beside it."""
+    """Run a file as Python runs a script: it can import modules from its own folder."""
     if (folder := str(path.parent)) not in sys.path:
         sys.path.insert(0, folder)
     name = f"_compared_{path.stem}"

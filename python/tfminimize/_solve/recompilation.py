@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 
 import tensorflow as tf
@@ -16,6 +17,9 @@ _SHORT = 0.005
 """A short evaluation, in seconds; compiling the smallest function takes 10 ms."""
 
 _MUCH_FASTER = 4
+
+_TIMES = 3
+"""The median of so many evaluations counts: one may be slow by chance, or at an x that was compiled in the solve."""
 
 _STEP = 2.0**-20
 """A relative step that also changes a float32."""
@@ -40,9 +44,9 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
     again = beside = 0.0
     # Close to x, the function may be undefined.
     with contextlib.suppress(tf.errors.OpError):
-        again = min(_seconds(workspace) for _ in range(2))  # one may be slow by chance
+        again = statistics.median(_seconds(workspace) for _ in range(_TIMES))
         if _MUCH_FASTER * again * count < seconds:
-            beside = min(_seconds_beside(workspace) for _ in range(2))
+            beside = statistics.median(_seconds_beside(workspace) for _ in range(_TIMES))
             workspace.x[...] = x
             _seconds(workspace)
     workspace.x[...], workspace.gradient[...] = x, gradient

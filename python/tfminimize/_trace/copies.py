@@ -32,7 +32,7 @@ def value_and_gradients(
 
 
 def _sum(gradients: Sequence[Any]) -> Any:
-    """The sum of the gradients that are there; None if there are none."""
+    """The sum of the gradients, without those that are None; None if all are."""
     found = [gradient for gradient in gradients if gradient is not None]
     if len(found) > 1:
         return tf.add_n([tf.convert_to_tensor(gradient) for gradient in found])
