@@ -253,6 +253,29 @@ def powers(x: tf.Tensor) -> tf.Tensor:
     return bowl(x) + tf.reduce_sum(y**2)
 
 
+def draws_noise(x: tf.Tensor) -> tf.Tensor:
+    return bowl(x) + tf.random.uniform([], dtype=x.dtype)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.filterwarnings("ignore:The loss or a constraint draws random numbers")
+@pytest.mark.parametrize(
+    ("fun", "reason"),
+    [
+        (uses_python, "XLA cannot compile it"),
+        (checks, "XLA would leave out the check"),
+        (draws_noise, "XLA through TensorFlow (there is no _xla) is not used, because its results do not agree"),
+    ],
+)
+def test_function_that_xla_cannot_serve_without_machine_code(
+    monkeypatch: pytest.MonkeyPatch, fun: Any, reason: str
+) -> None:
+    monkeypatch.setattr(xla.binding, "xla", mock.Mock(side_effect=ImportError("there is no _xla")))
+    result = solve_until_settled(tfm.Minimizer(fun, np.zeros(3), jit_compile="auto"))
+    assert result.backend == "tfe"
+    assert reason in result.backend_reason
+
+
 @pytest.mark.usefixtures("impatient")
 def test_function_with_a_loop_is_traced_again() -> None:
     solver = tfm.Minimizer(powers, np.full(3, 2.0), jit_compile="auto")

@@ -1,14 +1,10 @@
 #include <algorithm>
-#include <iterator>
-#include <map>
 #include <memory>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tensorflow/compiler/tf2xla/const_analysis.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
@@ -18,6 +14,7 @@
 #include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/public/version.h"
+#include "xla/nanort/checks.h"
 #include "xla/nanort/lowering.h"
 #include "xla/nanort/messages.h"
 #include "xla/nanort/nanort_program.h"
@@ -26,80 +23,12 @@
 namespace tfminimize::xla {
 namespace {
 
-template <typename... Parts>
-[[noreturn]] void refuse(const Parts&... parts) {
-  throw std::runtime_error(absl::StrCat(parts...));
-}
-
 /// Throws with the first line of XLA's message, which may go on for pages.
 [[noreturn]] void refuse_for_xla(std::string line) {
   constexpr std::size_t kLongest = 300;
   line.resize(std::min(line.find('\n'), line.size()));
   if (line.size() > kLongest) line = line.substr(0, kLongest - 3) + "...";
   refuse("XLA cannot compile it: ", line);
-}
-
-/// Operations that count as stateful, but only call functions, or check values, which XLA leaves out.
-bool is_stateless(const std::string& op) {
-  static const auto* const ops = new std::set<std::string>{
-      "Assert", "Case", "CheckNumerics", "CheckNumericsV2", "If", "Placeholder", "While", "StatefulPartitionedCall"};
-  return ops->count(op) > 0;
-}
-
-/// Whether an operation keeps its own state, not that of an input resource, as random numbers do.
-bool keeps_state(const tensorflow::OpDef& op) {
-  if (!op.is_stateful() || is_stateless(op.name())) return false;
-  return std::none_of(op.input_arg().begin(), op.input_arg().end(),
-                      [](const tensorflow::OpDef::ArgDef& input) { return input.type() == tensorflow::DT_RESOURCE; });
-}
-
-/// Refuses side effects, since the solver runs machine code any number of times, and in several threads; and lists that
-/// grow, for which XLA computes wrong values or ends the process. xla.py does the same for solves that Python starts.
-void check_effects(const tensorflow::FunctionDefLibrary& library) {
-  for (const tensorflow::FunctionDef& function : library.function()) {
-    for (const tensorflow::NodeDef& node : function.node_def()) {
-      const auto resizes = node.attr().find("resize_if_index_out_of_bounds");
-      if (resizes != node.attr().end() && resizes->second.b()) {
-        refuse("XLA cannot compile it: '", node.name(), "' (", node.op(), ") lets a tf.TensorArray grow");
-      }
-      const tensorflow::OpRegistrationData* op = nullptr;
-      if (!tensorflow::OpRegistry::Global()->LookUp(node.op(), &op).ok()) continue;  // a function
-      if (!keeps_state(op->op_def)) continue;
-      refuse("operation '", node.name(), "' (", node.op(), ") of the function keeps its own state");
-    }
-  }
-}
-
-/// The functions that a function calls, by its operations or their attributes.
-std::vector<std::string> called_functions(const tensorflow::FunctionDef& function) {
-  std::vector<std::string> names;
-  for (const tensorflow::NodeDef& node : function.node_def()) {
-    names.push_back(node.op());
-    for (const auto& [key, value] : node.attr()) {
-      if (value.has_func()) names.push_back(value.func().name());
-      for (const tensorflow::NameAttrList& one : value.list().func()) names.push_back(one.name());
-    }
-  }
-  return names;
-}
-
-/// Refuses functions that call themselves, for which XLA goes on until the stack overflows. Functions that call no
-/// others but those that are done are done.
-void check_recursion(const tensorflow::FunctionDefLibrary& library) {
-  std::map<std::string, std::vector<std::string>> waiting;
-  for (const tensorflow::FunctionDef& function : library.function()) {
-    waiting[function.signature().name()] = called_functions(function);
-  }
-  for (std::size_t before = 0; waiting.size() != before;) {
-    before = waiting.size();
-    for (auto function = waiting.begin(); function != waiting.end();) {
-      const std::vector<std::string>& calls = function->second;
-      const bool is_done =
-          std::none_of(calls.begin(), calls.end(), [&](const std::string& name) { return waiting.count(name) > 0; });
-      function = is_done ? waiting.erase(function) : std::next(function);
-    }
-  }
-  if (!waiting.empty()) refuse("XLA cannot compile it: function ", waiting.begin()->first, " calls itself");
 }
 
 /// Finds the arguments whose values XLA must know, as TensorFlow does before it compiles a function.
@@ -130,9 +59,11 @@ auto compiled(const Compile& compile) {
 
 std::vector<bool> constant_arguments(const std::string& function, std::string_view library) {
   const auto functions = parse<tensorflow::FunctionDefLibrary>(library);
-  check_effects(functions);
-  check_recursion(functions);
-  return compiled([&] { return find_constants(function, functions); });
+  check_state(functions);
+  return compiled([&] {
+    check_lowerable(functions);
+    return find_constants(function, functions);
+  });
 }
 
 void check_shapes(const std::vector<std::vector<std::size_t>>& found,

@@ -9,6 +9,7 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "xla/client/client_library.h"
 #include "xla/client/local_client.h"
+#include "xla/nanort/checks.h"
 #include "xla/nanort/messages.h"
 #include "xla/service/platform_util.h"
 
@@ -36,8 +37,9 @@ tensorflow::XlaArgument describe(const LoweringArgument& argument) {
 }  // namespace
 
 Lowered lower(const std::string& function, std::string_view library, const std::vector<LoweringArgument>& arguments) {
-  const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(),
-                                                          parse<tensorflow::FunctionDefLibrary>(library));
+  const auto functions = parse<tensorflow::FunctionDefLibrary>(library);
+  check_lowerable(functions);
+  const tensorflow::FunctionLibraryDefinition definitions(tensorflow::OpRegistry::Global(), functions);
   absl::StatusOr<stream_executor::Platform*> platform = ::xla::PlatformUtil::GetPlatform("Host");
   check(platform.status());
   absl::StatusOr<::xla::LocalClient*> client = ::xla::ClientLibrary::GetOrCreateLocalClient(*platform);

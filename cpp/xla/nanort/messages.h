@@ -6,8 +6,15 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 
 namespace tfminimize::xla {
+
+/// Throws std::runtime_error with a sentence of these parts.
+template <typename... Parts>
+[[noreturn]] void refuse(const Parts&... parts) {
+  throw std::runtime_error(absl::StrCat(parts...));
+}
 
 /// Throws std::runtime_error with the message of a status that is not OK.
 inline void check(const absl::Status& status) {

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "bindings/gil.h"
+#include "xla/nanort/checks.h"
 #include "xla/nanort/lowering.h"
+#include "xla/nanort/messages.h"
 #include "xla/nanort/nanort_program.h"
 #include "xla/xla_capsule.h"
 
@@ -27,6 +29,8 @@ py::bytes lower_function(const std::string& function, const py::bytes& library,
   }
   return module;
 }
+
+void check_state_of(const py::bytes& library) { check_state(parse<tensorflow::FunctionDefLibrary>(library)); }
 
 py::capsule compile(const py::bytes& hlo) {
   std::shared_ptr<XlaProgram> program;
@@ -64,6 +68,9 @@ if the value is known.)")
 
 library: a serialized FunctionDefLibrary with the function and those that it calls. The program has one parameter for
 each argument that is not a constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
+  m.def("check_state", &tfminimize::xla::check_state_of, py::arg("library"),
+        "Raises RuntimeError with a sentence if a function of a serialized FunctionDefLibrary has an operation that "
+        "keeps its own state, as random numbers do.");
   m.def("compile", &tfminimize::xla::compile, py::arg("hlo"),
         "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
         "RuntimeError with XLA's message.");

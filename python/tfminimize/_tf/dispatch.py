@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfminimize._tf import private
-from tfminimize._tf.effects import READS, called_functions
+from tfminimize._tf.effects import CHECKS, READS, called_functions
 from tfminimize._tf.private import (
     atomic_function,
     cancellation,
@@ -311,8 +311,7 @@ def _function_of(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
 
 
 _READS = READS | {"LookupTableFindV2", "Placeholder"}
-_CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
-_STATELESS = _CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
+_STATELESS = CHECKS | {"DeepCopy", "EagerPyFunc", "PrintV2", "PyFunc"}
 _CALLS = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
 _RANDOM = frozenset(
     {
@@ -328,7 +327,7 @@ _RANDOM = frozenset(
     }
 )
 _KEEP_NOTHING = (
-    _READS | _CHECKS | _CALLS | _RANDOM | {"AssignAddVariableOp", "AssignSubVariableOp", "PrintV2", "VarHandleOp"}
+    _READS | CHECKS | _CALLS | _RANDOM | {"AssignAddVariableOp", "AssignSubVariableOp", "PrintV2", "VarHandleOp"}
 )
 """Operations that count as stateful, but keep none of their inputs."""
 
@@ -353,7 +352,7 @@ def effect(concrete: Any) -> str | None:
 
 def _does_more(node: Any) -> bool:
     definition = private.op_def(node.op)
-    return definition is not None and definition.is_stateful and node.op not in _READS | _CHECKS | _CALLS
+    return definition is not None and definition.is_stateful and node.op not in _READS | CHECKS | _CALLS
 
 
 def _may_keep(node: Any) -> bool:
@@ -381,7 +380,7 @@ def _keeps_state(function: Any) -> bool:
 
 def _is_repeatable(function: Any) -> bool:
     """Whether calling a function twice has the same effect as calling it once."""
-    return not any(_has_effects(op) and op.type not in _CHECKS for op in function.graph.get_operations())
+    return not any(_has_effects(op) and op.type not in CHECKS for op in function.graph.get_operations())
 
 
 def _nodes_in_loops(graph_def: Any) -> set[str]:

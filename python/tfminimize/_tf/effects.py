@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfminimize._tf import private
 from tfminimize._tf.warning import warn
 
-__all__ = ["READS", "GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
+__all__ = ["CHECKS", "READS", "GraphEffects", "called_functions", "is_read_only", "warn_of_random_numbers"]
 
 READS = frozenset(
     {
@@ -28,6 +28,8 @@ READS = frozenset(
     }
 )
 """Operations that take a variable and only read it."""
+CHECKS = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
+"""Operations that only check values; XLA leaves them out."""
 _FRAMES = ("Identity", "Switch", "Merge", "Enter", "Exit", "NextIteration", "Select")
 _PASS_HANDLES = frozenset({"IdentityN", *_FRAMES})
 _PASS_REFERENCES = frozenset(f"Ref{op}" for op in _FRAMES)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfminimize._tf import binding, private
-from tfminimize._tf.effects import is_read_only
+from tfminimize._tf.effects import CHECKS, is_read_only
 
 __all__ = [
     "COMPILED",
@@ -85,11 +85,10 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
         for function in functions:
             _check_with_tensorflow(function, rows)
         raise NotCompiled(str(error)) from error
-    for function in functions:
-        _check_lists(function)
-    modules = [_lowered(function, xla, rows) for function in functions]
-    for function in functions:
-        _check_effects(function)
+    libraries = [_library(function) for function in functions]
+    modules = [_lowered(*pair, xla, rows) for pair in zip(functions, libraries, strict=True)]
+    for function, library in zip(functions, libraries, strict=True):
+        _check_effects(function, library, xla)
         _check_devices(function)
     try:
         programs = [xla.compile(module) for module in modules]
@@ -99,16 +98,20 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
     return [CompiledProgram(*pair) for pair in zip(programs, captured, strict=True)]
 
 
-def _lowered(concrete: Any, xla: Any, rows: int | None) -> bytes:
-    """The function as a program of XLA."""
+def _library(concrete: Any) -> bytes:
+    """The function and those that it calls."""
     library = concrete.graph.as_graph_def().library
     library.function.append(concrete.function_def)
+    serialized: bytes = library.SerializeToString()
+    return serialized
+
+
+def _lowered(concrete: Any, library: bytes, xla: Any, rows: int | None) -> bytes:
+    """The function as a program of XLA."""
     num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
     try:
-        module: bytes = xla.lower(
-            concrete.name.decode(), library.SerializeToString(), [_argument(tensor, xla, rows) for tensor in inputs]
-        )
+        module: bytes = xla.lower(concrete.name.decode(), library, [_argument(tensor, xla, rows) for tensor in inputs])
     except RuntimeError as error:
         raise NotCompilable(_refusal(error)) from error
     return module
@@ -152,50 +155,41 @@ def _variables(concrete: Any) -> list[tf.Variable]:
     return [v for v in concrete.graph.variables if id(v.handle) in handles]
 
 
-def _check_effects(concrete: Any) -> None:
+def _check_effects(concrete: Any, library: bytes, xla: Any) -> None:
     """Refuse side effects: the solver runs machine code any number of times, and in several threads."""
+    _check_writes(concrete)
+    try:
+        xla.check_state(library)
+    except RuntimeError as error:
+        raise NotCompiled(str(error)) from error
+
+
+def _check_writes(concrete: Any) -> None:
     for variable in _variables(concrete):
         if not is_read_only(concrete.graph, variable.handle):
             raise NotCompiled(f"the function writes to variable '{variable.name}'")
-    for node in private.operations(concrete):
-        if _keeps_state(node.op):
-            raise NotCompiled(f"operation '{node.name}' ({node.op}) of the function keeps its own state")
 
 
 def check_alike(concrete: Any) -> None:
     """Refuse a function that does something else, or fails in another way, if XLA compiles it.
+
+    Without machine code, it does not look for random numbers: if XLA draws others, its results do not agree with those
+    of the graph, and are not used.
 
     Raises
     ------
     NotCompiled
         With a sentence that gives the reason.
     """
-    _check_effects(concrete)
+    try:
+        xla = binding.xla()
+    except ImportError:
+        _check_writes(concrete)
+    else:
+        _check_effects(concrete, _library(concrete), xla)
     for node in private.operations(concrete):
-        if node.op in _CHECKS:
+        if node.op in CHECKS:
             raise NotCompiled(f"XLA would leave out the check '{node.name}' ({node.op})")
-
-
-def _check_lists(concrete: Any) -> None:
-    """Refuse lists that grow: XLA does not have them, and computes wrong values or ends the process."""
-    for node in private.operations(concrete):
-        if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
-            raise NotCompilable(f"XLA cannot compile it: '{node.name}' ({node.op}) lets a tf.TensorArray grow")
-
-
-_CHECKS = {"Assert", "CheckNumerics", "CheckNumericsV2"}
-"""Operations that check values, which XLA leaves out."""
-
-_STATELESS = _CHECKS | {"Case", "If", "Placeholder", "StatefulPartitionedCall", "While"}
-"""Operations that count as stateful, but only call functions or check values."""
-
-
-def _keeps_state(op: str) -> bool:
-    """Whether an operation keeps its own state, not that of an input resource, as random numbers do."""
-    definition = private.op_def(op)
-    if definition is None or not definition.is_stateful or op in _STATELESS:
-        return False
-    return all(argument.type != tf.resource.as_datatype_enum for argument in definition.input_arg)
 
 
 def _check_devices(concrete: Any) -> None:
