@@ -101,9 +101,7 @@ def seconds_to_first_result(jit_compile: Any, loss: Callable[[], tf.Tensor], var
     workspace = minimizer._program.lease(minimizer.arguments).workspace
     workspace.objective.evaluate(workspace.x, workspace.gradient)
     seconds = time.perf_counter() - begin
-    while (
-        jit_compile == "auto" and not workspace.is_settled
-    ):  # else XLA would still compile while the next one is timed
+    while jit_compile == "auto" and not workspace.is_settled:  # XLA must not compile while the next one is timed
         workspace.objective.evaluate(workspace.x, workspace.gradient)
     return seconds
 

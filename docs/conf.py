@@ -8,6 +8,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import matplotlib.pyplot as plt
+
 import tfminimize
 
 HERE = Path(__file__).parent
@@ -30,7 +32,12 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["gallery/*.ipynb", "gallery/*.py", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = [
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
 suppress_warnings = [
     "config.cache"
 ]  # of functions in sphinx_gallery_conf, which only means that pages are written anew
@@ -44,7 +51,9 @@ copybutton_prompt_is_regexp = True
 # Docstrings: a name in single backticks is a link wherever it can be one.
 default_role = "py:obj"
 autosummary_generate = True
+templates_path = ["_templates"]
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -52,16 +61,23 @@ numpydoc_xref_param_type = False
 intersphinx_mapping = write_inventories(HERE / "_build" / "inventories")
 intersphinx_disabled_reftypes = ["std:*"]
 
+
+def figures_without_background(*_: object) -> None:
+    """Let the page shine through, be it light or dark."""
+    plt.rcParams["savefig.transparent"] = True
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
     "remove_config_comments": True,
+    "reset_modules": ("matplotlib", figures_without_background),
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
-    "min_reported_time": 5,
+    "min_reported_time": 3600,
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -70,7 +86,18 @@ html_static_path = ["_static"]
 html_css_files = ["tfminimize.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "why": [], "benchmarks": [], "contributing": []}
+# Pages without others below them, for which the sidebar would be empty.
+_ALONE = (
+    "index",
+    "install",
+    "user-guide",
+    "benchmarks",
+    "scipy-parity",
+    "how-it-works",
+    "why",
+    "contributing",
+)
+html_sidebars = {page: [] for page in _ALONE}
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,

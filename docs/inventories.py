@@ -29,7 +29,9 @@ Entry = tuple[str, str, str]
 
 
 def _role(value: object) -> str:
-    return "class" if inspect.isclass(value) else "function" if callable(value) else "data"
+    return (
+        "class" if inspect.isclass(value) else "function" if callable(value) else "data"
+    )
 
 
 def _public(module: str) -> Iterator[tuple[str, object]]:
@@ -43,7 +45,13 @@ def _public(module: str) -> Iterator[tuple[str, object]]:
 def _python() -> Iterator[Entry]:
     for page, names in BUILTINS.items():
         for name in names.split():
-            role = "exception" if "exceptions" in page else "function" if "functions" in page else "class"
+            role = (
+                "exception"
+                if "exceptions" in page
+                else "function"
+                if "functions" in page
+                else "class"
+            )
             yield name, role, f"{page}#{name}"
 
 
@@ -65,7 +73,11 @@ def _tensorflow() -> Iterator[Entry]:
         for name in dir(module):
             value = getattr(module, name)
             if not name.startswith("_") and callable(value):
-                yield f"{short}.{name}", _role(value), f"{short.replace('.', '/')}/{name}"
+                yield (
+                    f"{short}.{name}",
+                    _role(value),
+                    f"{short.replace('.', '/')}/{name}",
+                )
 
 
 def _keras() -> Iterator[Entry]:
@@ -78,9 +90,7 @@ def _keras() -> Iterator[Entry]:
 
 def _write(path: Path, project: str, entries: Iterable[Entry]) -> None:
     """Write version 2 of Sphinx's format: four lines of text, then compressed lines."""
-    head = (
-        f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n# The remainder is compressed using zlib.\n"
-    )
+    head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n# The remainder is compressed using zlib.\n"
     lines = "".join(f"{name} py:{role} 1 {page} -\n" for name, role, page in entries)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(head.encode() + zlib.compress(lines.encode()))
@@ -89,7 +99,9 @@ def _write(path: Path, project: str, entries: Iterable[Entry]) -> None:
 def write_inventories(folder: Path) -> dict[str, tuple[str, str]]:
     """Write a file for each site; return Sphinx's ``intersphinx_mapping``."""
     mapping = {}
-    for name, make in zip(SITES, (_python, _numpy, _scipy, _tensorflow, _keras), strict=True):
+    for name, make in zip(
+        SITES, (_python, _numpy, _scipy, _tensorflow, _keras), strict=True
+    ):
         path = folder / f"{name}.inv"
         _write(path, name, make())
         mapping[name] = (SITES[name], str(path))

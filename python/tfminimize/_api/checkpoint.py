@@ -47,8 +47,12 @@ class Checkpoint:
     ...     return tf.reduce_sum((x - [1.0, 2.0]) ** 4)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     checkpoint = tfm.Checkpoint(f"{folder}/fit.npz", every=5)
-    ...     result = tfm.minimize(quartic, np.zeros(2), callback=checkpoint, options={"maxiter": 8})
-    ...     tfm.minimize(quartic, np.zeros(2), state=tfm.State.load(f"{folder}/fit.npz")).nit > 8
+    ...     result = tfm.minimize(
+    ...         quartic, np.zeros(2), callback=checkpoint, options={"maxiter": 8}
+    ...     )
+    ...     tfm.minimize(
+    ...         quartic, np.zeros(2), state=tfm.State.load(f"{folder}/fit.npz")
+    ...     ).nit > 8
     True
     """
 

@@ -190,7 +190,10 @@ def minimize(
     ...     return 1.0 - tf.reduce_sum(x**2)
     >>> constraint = {"type": "ineq", "fun": in_disc}
     >>> result = minimize(
-    ...     lambda x: tf.reduce_sum((x - [2.0, 1.0]) ** 2), np.zeros(2), method="SLSQP", constraints=constraint
+    ...     lambda x: tf.reduce_sum((x - [2.0, 1.0]) ** 2),
+    ...     np.zeros(2),
+    ...     method="SLSQP",
+    ...     constraints=constraint,
     ... )
     >>> result.x.round(4), result.multipliers.round(3), result.constr_violation.round(6)
     (array([0.8944, 0.4472]), array([1.236]), np.float64(0.0))

@@ -259,8 +259,12 @@ class Minimizer:
         Examples
         --------
         >>> import tensorflow as tf
-        >>> solver = Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=np.zeros(2))
-        >>> batch = solver.minimize_batch(batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+        >>> solver = Minimizer(
+        ...     lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=np.zeros(2)
+        ... )
+        >>> batch = solver.minimize_batch(
+        ...     batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        ... )
         >>> batch.x.round(6)
         array([[1., 2.],
                [3., 4.],
@@ -273,7 +277,9 @@ class Minimizer:
         >>> def far(x, centers):  # [B, 2], [B, 2] -> [B]
         ...     return tf.reduce_sum((x - centers) ** 2, axis=-1)
         >>> solver = Minimizer(far, np.zeros(2), args=np.zeros(2), vectorized=True)
-        >>> solver.minimize_batch(batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).x.round(6)
+        >>> solver.minimize_batch(
+        ...     batched_args=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        ... ).x.round(6)
         array([[1., 2.],
                [3., 4.],
                [5., 6.]])

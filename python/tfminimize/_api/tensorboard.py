@@ -48,7 +48,9 @@ class TensorBoard:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     result = tfm.minimize(
-    ...         lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), callback=tfm.TensorBoard(folder)
+    ...         lambda x: tf.reduce_sum((x - 1.0) ** 4),
+    ...         np.zeros(3),
+    ...         callback=tfm.TensorBoard(folder),
     ...     )
     ...     files = os.listdir(folder)
     >>> len(files)

@@ -49,6 +49,7 @@ def communicator(source: Any = None, *, timeout: float = 60.0, start_timeout: fl
     Run this in every process, with its own share of the data::
 
         from mpi4py import MPI
+
         comm = tfm.distribute.communicator(MPI.COMM_WORLD)
         loss = tfm.DatasetLoss(fun, my_share, communicator=comm)
         tfm.minimize(loss, variables)

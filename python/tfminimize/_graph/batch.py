@@ -145,7 +145,9 @@ def minimize_batch(
     >>> points = tf.constant([[2.0, 0.5], [-1.0, 0.2], [0.3, 3.0]])
     >>> def distance(x, point):
     ...     return tf.reduce_sum((x - point) ** 2)
-    >>> minimize_batch(distance, tf.zeros([1, 2]), batched_args=points, bounds=(0, 1)).x.numpy().round(2)
+    >>> minimize_batch(
+    ...     distance, tf.zeros([1, 2]), batched_args=points, bounds=(0, 1)
+    ... ).x.numpy().round(2)
     array([[1. , 0.5],
            [0. , 0.2],
            [0.3, 1. ]], dtype=float32)

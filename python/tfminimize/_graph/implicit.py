@@ -124,7 +124,9 @@ def pullback(
     >>> a = tf.constant([3.0], tf.float64)
     >>> found = Solution(a, tf.zeros(0, tf.float64), 0, None, None)
     >>> upstream = Upstream(x=tf.ones(1, tf.float64))
-    >>> by_a, *_ = pullback(lambda x, a: (tf.reduce_sum((x - a) ** 2), 2 * (x - a)), found, [a], upstream)
+    >>> by_a, *_ = pullback(
+    ...     lambda x, a: (tf.reduce_sum((x - a) ** 2), 2 * (x - a)), found, [a], upstream
+    ... )
     >>> by_a[0].numpy()
     array([1.])
     """

@@ -123,7 +123,9 @@ def minimize(
     --------
     >>> @tf.function
     ... def nearest(a):
-    ...     return minimize(lambda x: tf.reduce_sum((x - a) ** 2), tf.zeros_like(a), bounds=(0, 1)).x
+    ...     return minimize(
+    ...         lambda x: tf.reduce_sum((x - a) ** 2), tf.zeros_like(a), bounds=(0, 1)
+    ...     ).x
     >>> nearest(tf.constant([2.0, 0.5, -1.0])).numpy().round(4)
     array([1. , 0.5, 0. ], dtype=float32)
     """

@@ -183,7 +183,9 @@ def minimize(
     --------
     >>> import tensorflow as tf
     >>> x = tf.Variable(0.0)
-    >>> losses = minimize(lambda: (x - 5.0) ** 2, num_steps=100, optimizer=tf.keras.optimizers.SGD(0.1))
+    >>> losses = minimize(
+    ...     lambda: (x - 5.0) ** 2, num_steps=100, optimizer=tf.keras.optimizers.SGD(0.1)
+    ... )
     >>> losses.shape, round(float(losses[0])), round(float(x), 4)
     (TensorShape([100]), 25, 5.0)
 

@@ -78,8 +78,13 @@ def convergence(
     --------
     >>> def quartic(x):
     ...     return tf.reduce_sum((x - [1.0, 2.0]) ** 4)
-    >>> results = [tfm.minimize(quartic, np.zeros(2), method=m, history=True) for m in ("L-BFGS-B", "BFGS")]
-    >>> ax = tfm.plot.convergence(*results, quantity="gradient_norm", labels=["L-BFGS-B", "BFGS"])
+    >>> results = [
+    ...     tfm.minimize(quartic, np.zeros(2), method=m, history=True)
+    ...     for m in ("L-BFGS-B", "BFGS")
+    ... ]
+    >>> ax = tfm.plot.convergence(
+    ...     *results, quantity="gradient_norm", labels=["L-BFGS-B", "BFGS"]
+    ... )
     >>> ax.get_xlabel(), ax.get_yscale()
     ('iteration', 'log')
     """

@@ -73,7 +73,10 @@ def performance_profile(
     --------
     >>> problems = [tfm.testing.rosenbrock(n) for n in (2, 4, 8)]
     >>> ax = tfm.plot.performance_profile(
-    ...     {m: [tfm.minimize(p.fun, p.x0, method=m) for p in problems] for m in ("L-BFGS-B", "BFGS")}
+    ...     {
+    ...         m: [tfm.minimize(p.fun, p.x0, method=m) for p in problems]
+    ...         for m in ("L-BFGS-B", "BFGS")
+    ...     }
     ... )
     >>> [line.get_label() for line in ax.lines], ax.get_xscale()
     (['L-BFGS-B', 'BFGS'], 'log')
@@ -142,7 +145,10 @@ def data_profile(
     --------
     >>> problems = [tfm.testing.rosenbrock(n) for n in (2, 4, 8)]
     >>> ax = tfm.plot.data_profile(
-    ...     {m: [tfm.minimize(p.fun, p.x0, method=m, history=True) for p in problems] for m in ("L-BFGS-B", "BFGS")}
+    ...     {
+    ...         m: [tfm.minimize(p.fun, p.x0, method=m, history=True) for p in problems]
+    ...         for m in ("L-BFGS-B", "BFGS")
+    ...     }
     ... )
     >>> ax.get_xlabel()
     'evaluations / (n + 1)'

@@ -70,7 +70,9 @@ class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
     >>> upper = tf.constant([1.0, 5.0])
     >>> with tf.GradientTape() as tape:
     ...     tape.watch(upper)
-    ...     x = tfm.ops.minimize(lambda x: tf.reduce_sum((x - 3.0) ** 2), tf.zeros(2), bounds=Bounds(ub=upper)).x
+    ...     x = tfm.ops.minimize(
+    ...         lambda x: tf.reduce_sum((x - 3.0) ** 2), tf.zeros(2), bounds=Bounds(ub=upper)
+    ...     ).x
     >>> x.numpy().round(3), tape.gradient(x, upper).numpy()
     (array([1., 3.], dtype=float32), array([1., 0.], dtype=float32))
     """

@@ -79,7 +79,9 @@ def bfgs(
     Examples
     --------
     >>> import scipy.optimize
-    >>> result = scipy.optimize.minimize(scipy.optimize.rosen, [1.3, 0.7], jac=scipy.optimize.rosen_der, method=bfgs)
+    >>> result = scipy.optimize.minimize(
+    ...     scipy.optimize.rosen, [1.3, 0.7], jac=scipy.optimize.rosen_der, method=bfgs
+    ... )
     >>> result.x.round(4), result.hess_inv.shape
     (array([1., 1.]), (2, 2))
     """

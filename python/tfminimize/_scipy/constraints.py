@@ -47,7 +47,12 @@ def read_constraints(constraints: Any, x0: Float64) -> list[ArrayConstraint]:
 
     Examples
     --------
-    >>> [c.name for c in read_constraints([{"type": "ineq", "fun": sum}, {"type": "eq", "fun": max}], np.zeros(2))]
+    >>> [
+    ...     c.name
+    ...     for c in read_constraints(
+    ...         [{"type": "ineq", "fun": sum}, {"type": "eq", "fun": max}], np.zeros(2)
+    ...     )
+    ... ]
     ['constraint 1', 'constraint 0']
     """
     given = private.minimize.standardize_constraints(with_same_sizes(constraints), x0, "slsqp")

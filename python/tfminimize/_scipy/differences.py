@@ -39,7 +39,9 @@ class ForwardDifferences(NamedTuple):
 
         Examples
         --------
-        >>> ForwardDifferences(1e-8, (0.0, 1.0)).derivative(lambda x: x[0] + 3 * x[1], np.ones(2), 4.0).round(6)
+        >>> ForwardDifferences(1e-8, (0.0, 1.0)).derivative(
+        ...     lambda x: x[0] + 3 * x[1], np.ones(2), 4.0
+        ... ).round(6)
         array([1., 3.])
         """
         if not isinstance(values, float) and getattr(values, "dtype", None) != np.float64:

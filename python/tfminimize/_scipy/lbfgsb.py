@@ -80,7 +80,9 @@ def lbfgsb(
     Examples
     --------
     >>> import scipy.optimize
-    >>> result = scipy.optimize.minimize(scipy.optimize.rosen, [1.3, 0.7], jac=scipy.optimize.rosen_der, method=lbfgsb)
+    >>> result = scipy.optimize.minimize(
+    ...     scipy.optimize.rosen, [1.3, 0.7], jac=scipy.optimize.rosen_der, method=lbfgsb
+    ... )
     >>> result.x.round(4)
     array([1., 1.])
     """

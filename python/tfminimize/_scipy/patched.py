@@ -50,7 +50,9 @@ def patched() -> Iterator[None]:
     --------
     >>> import scipy.optimize
     >>> with patched():
-    ...     result = scipy.optimize.minimize(scipy.optimize.rosen, [1.3, 0.7], method="L-BFGS-B")
+    ...     result = scipy.optimize.minimize(
+    ...         scipy.optimize.rosen, [1.3, 0.7], method="L-BFGS-B"
+    ...     )
     >>> result.backend, result.success
     ('host', True)
     """

@@ -87,7 +87,9 @@ def slsqp(
     --------
     >>> from scipy.optimize import minimize
     >>> disc = {"type": "ineq", "fun": lambda x: 1 - x @ x, "jac": lambda x: -2 * x}
-    >>> result = minimize(lambda x: x.sum(), [1.0, 0.0], jac=np.ones_like, constraints=disc, method=slsqp)
+    >>> result = minimize(
+    ...     lambda x: x.sum(), [1.0, 0.0], jac=np.ones_like, constraints=disc, method=slsqp
+    ... )
     >>> result.x.round(4), result.multipliers.round(4), result.constr_violation.round(6)
     (array([-0.7071, -0.7071]), array([0.7071]), np.float64(0.0))
     """

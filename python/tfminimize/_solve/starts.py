@@ -56,7 +56,11 @@ def best_of(fun: Float64, success: NDArray[np.bool_], n_starts: int) -> NDArray[
 
     Examples
     --------
-    >>> best_of(np.array([3.0, 1.0, 2.0, np.nan, 5.0, 4.0]), np.array([True, False, True, False, False, False]), 3)
+    >>> best_of(
+    ...     np.array([3.0, 1.0, 2.0, np.nan, 5.0, 4.0]),
+    ...     np.array([True, False, True, False, False, False]),
+    ...     3,
+    ... )
     array([2, 2])
     """
     losses = np.where(np.isnan(fun), np.inf, fun).reshape(-1, n_starts)

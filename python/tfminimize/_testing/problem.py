@@ -35,7 +35,9 @@ class TestProblem:
     Examples
     --------
     >>> import tensorflow as tf, tfminimize as tfm
-    >>> problem = tfm.testing.TestProblem("bowl", lambda x: tf.reduce_sum(x**2), [1.0, 2.0], minimum=0.0)
+    >>> problem = tfm.testing.TestProblem(
+    ...     "bowl", lambda x: tf.reduce_sum(x**2), [1.0, 2.0], minimum=0.0
+    ... )
     >>> bool(tfm.minimize(problem.fun, problem.x0).fun < 1e-9)
     True
     """

@@ -85,7 +85,9 @@ class ExternalOptimizerInterface(Internals):
     Examples
     --------
     >>> class GradientDescent(ExternalOptimizerInterface):
-    ...     def _minimize(self, initial_val, loss_grad_func, step_callback, optimizer_kwargs, **unused):
+    ...     def _minimize(
+    ...         self, initial_val, loss_grad_func, step_callback, optimizer_kwargs, **unused
+    ...     ):
     ...         x = initial_val
     ...         for _ in range(optimizer_kwargs["steps"]):
     ...             loss, gradient = loss_grad_func(x)
@@ -366,7 +368,9 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
 
     >>> with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     ...     v = tf.Variable([7.0, 7.0])
-    ...     optimizer = ScipyOptimizerInterface(tf.reduce_sum(v**2), var_to_bounds={v.ref(): ([1, 2], np.inf)})
+    ...     optimizer = ScipyOptimizerInterface(
+    ...         tf.reduce_sum(v**2), var_to_bounds={v.ref(): ([1, 2], np.inf)}
+    ...     )
     ...     session.run(tf.compat.v1.global_variables_initializer())
     ...     result = optimizer.minimize(session)
     ...     session.run(v)
@@ -375,7 +379,10 @@ class ScipyOptimizerInterface(ExternalOptimizerInterface):
     With constraints: y = 1 and x >= 1.
 
     >>> optimizer = ScipyOptimizerInterface(
-    ...     loss, equalities=[lambda: vector[1] - 1.0], inequalities=[lambda: vector[0] - 1.0], method="SLSQP"
+    ...     loss,
+    ...     equalities=[lambda: vector[1] - 1.0],
+    ...     inequalities=[lambda: vector[0] - 1.0],
+    ...     method="SLSQP",
     ... )
     >>> result = optimizer.minimize()
     >>> vector.numpy().round(4)

@@ -227,7 +227,11 @@ class DatasetLoss:
     --------
     >>> import numpy as np
     >>> X, y = np.arange(10.0).reshape(5, 2), np.arange(5.0)
-    >>> loss = DatasetLoss(lambda w, X, y: tf.reduce_mean((tf.linalg.matvec(X, w) - y) ** 2), (X, y), batch_size=2)
+    >>> loss = DatasetLoss(
+    ...     lambda w, X, y: tf.reduce_mean((tf.linalg.matvec(X, w) - y) ** 2),
+    ...     (X, y),
+    ...     batch_size=2,
+    ... )
     >>> result = tfm.minimize(loss, np.zeros(2))
     >>> result.success, round(float(result.fun), 6)
     (True, 0.0)
