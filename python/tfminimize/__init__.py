@@ -1,4 +1,9 @@
-"""`scipy.optimize.minimize` for TensorFlow functions, at machine speed."""
+"""`scipy.optimize.minimize` for TensorFlow functions, at machine speed.
+
+What users name is imported when they first name it: SciPy's optimizers alone take a quarter of a second to load.
+"""
+
+# ruff: noqa: F403, F405  the names stand in _public
 
 from __future__ import annotations
 
@@ -10,26 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
 
 # isort: split
-from tfminimize import distribute, math, ops, plot, scipy, testing
-from tfminimize._api.checkpoint import Checkpoint
-from tfminimize._api.hessian import hessian
-from tfminimize._api.minimize import clear_cache, minimize
-from tfminimize._api.minimizer import Minimizer
-from tfminimize._api.tensorboard import TensorBoard
-from tfminimize._compare.benchmark import Benchmark
-from tfminimize._compare.compare import Comparison, compare
-from tfminimize._graph.optimizers import BFGS, LBFGSB, SLSQP
-from tfminimize._problem.bounds import Bounds
-from tfminimize._problem.result import BatchResult, OptimizeResult
-from tfminimize._problem.state import State
 from tfminimize._tf import binding
-from tfminimize._tf.build_info import __version__, build_info
-from tfminimize._tf.threads import get_num_threads, set_num_threads
-from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
-from tfminimize._trace.dataset_loss import DatasetLoss
 
 if TYPE_CHECKING:
-    from tfminimize import keras
+    from tfminimize import distribute, keras, math, ops, plot, scipy, testing
+    from tfminimize._public import *
 
 # A SavedModel that holds the operation can be loaded from now on. If the operation cannot, what needs it says why.
 with contextlib.suppress(ImportError):
@@ -37,8 +27,9 @@ with contextlib.suppress(ImportError):
 # Saved models that are ours can be loaded from now on. TensorFlow has imported Keras, unless it was asked not to.
 if "keras" in sys.modules:
     with contextlib.suppress(ImportError):
-        from tfminimize import keras
+        from tfminimize._keras import models  # noqa: F401
 
+_MODULES = "distribute", "keras", "math", "ops", "plot", "scipy", "testing"
 __all__ = [
     "BFGS",
     "LBFGSB",
@@ -74,10 +65,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `tfminimize.keras`, and so Keras, when it is first used."""
-    if name == "keras":
-        return importlib.import_module("tfminimize.keras")
-    raise AttributeError(f"module 'tfminimize' has no attribute {name!r}")
+    """Import what the user names for the first time."""
+    if name in _MODULES:
+        return importlib.import_module(f"tfminimize.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'tfminimize' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module("tfminimize._public"), name)
+    return value
 
 
 def __dir__() -> list[str]:

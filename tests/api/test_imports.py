@@ -41,6 +41,19 @@ def test_import_warns_of_nothing_and_loads_no_package_that_few_users_need() -> N
     """)
 
 
+def test_import_does_not_load_what_takes_long() -> None:
+    # Keras loads scikit-learn, if it is installed, and with it SciPy's optimizers.
+    run_program("""
+        import sys
+        sys.modules["sklearn"] = None
+        import tensorflow
+        import tfminimize
+        assert "scipy.optimize" not in sys.modules
+        assert tfminimize.minimize(lambda x: (x - 1.0) ** 2, 0.0).success
+        assert "scipy.optimize" in sys.modules
+    """)
+
+
 def test_first_solve_leaves_the_random_numbers_of_numpy_and_python() -> None:
     solves = [f"tfminimize.minimize(lambda x: (x - 1.0) ** 2, 0.0, jit_compile={jit})" for jit in (False, True)]
     run_program(PROGRAM.format(before="").replace("import tfminimize\n", "\n".join(["import tfminimize", *solves, ""])))

@@ -240,7 +240,10 @@ def test_saved_model_is_loaded_where_only_tfminimize_is_imported(tmp_path: Path)
     model.save(tmp_path / "model.keras")
     run_program(
         f"""
+        import sys
+        sys.modules["sklearn"] = None  # Keras loads it
         import tfminimize, keras
+        assert "scipy.optimize" not in sys.modules
         model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
         assert isinstance(model, tfminimize.keras.Model)
         assert model.optimizer.options["maxcor"] == 7

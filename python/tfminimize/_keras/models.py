@@ -8,7 +8,6 @@ import keras
 
 from tfminimize._graph.optimizers import NativeOptimizer
 from tfminimize._keras import private
-from tfminimize._keras.fit import fit
 
 __all__ = ["Model", "Sequential"]
 
@@ -97,6 +96,8 @@ class _Fitted:
                 f"steps_per_epoch is {steps_per_epoch}, but {type(self.optimizer).__name__} takes its steps on all "
                 "data: leave it out, and end a long tf.data.Dataset by .take(n)."
             )
+        from tfminimize._keras.fit import fit  # imports SciPy's optimizers
+
         return fit(self, x, y, **options)
 
 

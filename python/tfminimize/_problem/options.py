@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator
 
 __all__ = [
     "BFGS_DEFAULTS",
@@ -268,7 +267,7 @@ def _inverse_hessian(name: str, value: Any) -> Float64:
     A vector holds the rows of its lower triangle, as ``H[np.tril_indices(n)]``.
     """
     try:
-        if isinstance(value, LinearOperator):
+        if hasattr(value, "matmat"):  # a scipy.sparse.linalg.LinearOperator
             value = value @ np.eye(value.shape[1])
         given = np.asarray(value.todense() if hasattr(value, "todense") else value)
         if np.iscomplexobj(given):
