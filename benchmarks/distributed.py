@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TFMINIMIZE_QUIET", "1")
 
 import numpy as np
 from rich.console import Console

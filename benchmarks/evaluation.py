@@ -21,14 +21,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import _quiet  # noqa: F401  before TensorFlow
 import keras
 import numpy as np
 import tensorflow as tf

@@ -29,7 +29,6 @@ import functools
 import importlib.util
 import itertools
 import json
-import os
 import statistics
 import time
 import warnings
@@ -37,8 +36,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import scipy.optimize
 import tensorflow.compat.v1 as tf

@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import pathlib
 import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import tensorflow as tf
 from rich.console import Console

@@ -20,16 +20,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
+import _quiet  # noqa: F401  before TensorFlow
 import numpy as np
 import pinn_burgers
 import scipy.optimize

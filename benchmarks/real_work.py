@@ -27,15 +27,13 @@ import functools
 import importlib.util
 import itertools
 import json
-import os
 import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+import _quiet  # noqa: F401  before TensorFlow
 import losses
 import numpy as np
 import scipy.optimize

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TFMINIMIZE_QUIET", "1")
 
 import matplotlib.pyplot as plt
 

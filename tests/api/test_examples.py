@@ -21,19 +21,34 @@ def reported_by(benchmark: str, *options: str) -> Any:
     return json.loads(run_python(ROOT / "benchmarks" / benchmark, *options, "--json"))
 
 
+def errors_of(*arguments: str, cwd: Path | None = None, **environment: str) -> str:
+    """What Python writes to its error output, if no level is set for TensorFlow's lines."""
+    unset = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=unset | environment, capture_output=True, text=True, check=True
+    )
+    return done.stderr
+
+
 @pytest.mark.weekly  # `make demo` runs them for each change
 @pytest.mark.parametrize("example", sorted(ROOT.glob("examples/[!_]*.py")), ids=lambda path: path.stem)
 def test_example_runs(example: Path) -> None:
     assert run_python(example)
 
 
-def test_examples_do_not_print_the_start_up_lines_of_tensorflow() -> None:
+@pytest.mark.parametrize("folder", ["examples", "benchmarks"])
+def test_scripts_do_not_print_the_start_up_lines_of_tensorflow(folder: str) -> None:
     program = "import _quiet, sys, tensorflow as tf; tf.constant(1.0) + 1.0; print('told', file=sys.stderr)"
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT / "examples", env=environment, stderr=subprocess.PIPE, check=True
-    )
-    assert done.stderr == b"told\n"
+    assert errors_of("-c", program, cwd=ROOT / folder) == "told\n"
+
+
+def test_command_line_does_not_print_the_start_up_lines_of_tensorflow() -> None:
+    assert errors_of("-m", "tfminimize", "info") == ""
+
+
+def test_user_chooses_whether_tensorflow_prints_its_start_up_lines() -> None:
+    assert "oneDNN" in errors_of("-c", "import tfminimize")
+    assert errors_of("-c", "import tfminimize", TFMINIMIZE_QUIET="1") == ""
 
 
 def test_overhead_benchmark_reports_every_size_and_mode() -> None:
