@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "tfminimize"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["tfminimize.css"]
 html_copy_source = False
