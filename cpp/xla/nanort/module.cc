@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/gil.h"
+#include "xla/lapack/take_factorizations.h"
 #include "xla/nanort/checks.h"
 #include "xla/nanort/lowering.h"
 #include "xla/nanort/messages.h"
@@ -48,6 +49,23 @@ py::capsule compile(const py::bytes& hlo) {
   return capsule;
 }
 
+/// The function that a capsule of Cython holds; its name is its declaration in C.
+template <typename Function>
+void take_function(Function*& function, const py::capsule& capsule) {
+  const std::string name = capsule.name();
+  if (name.rfind("void (char *, ", 0) != 0) throw py::value_error("it is no function of LAPACK: " + name);
+  function = reinterpret_cast<Function*>(capsule.get_pointer());
+}
+
+void use_lapack(const py::dict& lapack, const py::dict& blas) {
+  Lapack functions;
+  take_function(functions.doubles.potrf, lapack["dpotrf"]);
+  take_function(functions.floats.potrf, lapack["spotrf"]);
+  take_function(functions.doubles.trsm, blas["dtrsm"]);
+  take_function(functions.floats.trsm, blas["strsm"]);
+  set_lapack(functions);
+}
+
 }  // namespace
 }  // namespace tfminimize::xla
 
@@ -74,4 +92,8 @@ each argument that is not a constant, and returns a tuple. Raises RuntimeError w
   m.def("compile", &tfminimize::xla::compile, py::arg("hlo"),
         "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
         "RuntimeError with XLA's message.");
+  m.def(
+      "use_lapack", &tfminimize::xla::use_lapack, py::arg("lapack"), py::arg("blas"),
+      "Lets machine code that is compiled from now on call LAPACK for Cholesky factorizations and triangular systems. "
+      "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. Only the first call counts.");
 }

@@ -15,6 +15,8 @@
 #include "xla/backends/cpu/nanort/nanort_client.h"
 #include "xla/backends/cpu/nanort/nanort_executable.h"
 #include "xla/hlo/builder/xla_computation.h"
+#include "xla/lapack/take_factorizations.h"
+#include "xla/nanort/custom_call.h"
 #include "xla/primitive_util.h"
 #include "xla/products/take_products.h"
 #include "xla/service/hlo.pb.h"
@@ -133,7 +135,10 @@ std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
   if (!proto.ParseFromArray(hlo.data(), static_cast<int>(hlo.size()))) {
     throw std::runtime_error("it is not a serialized HloModuleProto");
   }
-  take_products(proto);
+  if (!is_dynamic(proto)) {
+    take_products(proto);
+    take_factorizations(proto);
+  }
   const ::xla::XlaComputation computation(std::move(proto));
   const absl::StatusOr<::xla::ProgramShape> shape = computation.GetProgramShape();
   if (!shape.ok()) fail(shape.status());

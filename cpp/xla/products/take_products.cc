@@ -4,15 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "xla/nanort/custom_call.h"
 #include "xla/products/processor.h"
 #include "xla/products/product_kernels.h"
-#include "xla/service/custom_call_status.h"
-#include "xla/service/custom_call_target_registry.h"
 
 namespace tfminimize::xla {
 namespace {
@@ -44,27 +42,11 @@ void multiply(void* result, const void** operands, const char* text, std::size_t
   }
 }
 
-/// What XLA knows the kernels by. It ends the process if two functions have one name, so another copy of this library
-/// in the process, as of another installation, must have a name of its own.
+/// What XLA knows the kernels by; empty if they do not run on this machine.
 const std::string& target() {
-  static const std::string name = "tfminimize_product_" + std::to_string(reinterpret_cast<std::uintptr_t>(&multiply));
+  static const std::string name = runs_product_kernels() ? register_kernel("product", &multiply) : "";
   return name;
 }
-
-/// Whether the kernels run on this machine. If so, XLA knows them from now on.
-bool are_kernels_there() {
-  static const bool are_there = [] {
-    if (!runs_product_kernels()) return false;
-    ::xla::CustomCallTargetRegistry::Global()->Register(target(), reinterpret_cast<void*>(&multiply), "Host");
-    return true;
-  }();
-  return are_there;
-}
-
-/// The instructions of a computation by their numbers in it, which are the lower halves of their identities.
-using Instructions = std::map<std::uint32_t, const HloInstructionProto*>;
-
-std::uint32_t number_of(std::int64_t id) { return static_cast<std::uint32_t>(id); }
 
 /// One side of a product: a matrix, and the dimension that is summed over.
 struct Operand {
@@ -79,9 +61,9 @@ struct Operand {
 
 /// A transposed matrix is the one before it, with the other dimension.
 std::optional<Operand> operand_of(const Instructions& instructions, std::int64_t id, std::int64_t summed) {
-  const auto found = instructions.find(number_of(id));
-  if (found == instructions.end()) return std::nullopt;
-  const HloInstructionProto& instruction = *found->second;
+  const HloInstructionProto* const found = instructions.find(id);
+  if (found == nullptr) return std::nullopt;
+  const HloInstructionProto& instruction = *found;
   if (instruction.shape().dimensions_size() != 2) return std::nullopt;
   if (instruction.opcode() == "transpose" && instruction.dimensions(0) == 1) {
     return operand_of(instructions, instruction.operand_ids(0), 1 - summed);
@@ -112,13 +94,9 @@ std::optional<Product> product_of(const Operand& a, const Operand& b, ::xla::Pri
   return product;
 }
 
-void set_row_major(::xla::ShapeProto& shape) {
-  shape.mutable_layout()->clear_minor_to_major();
-  for (const int dimension : {1, 0}) shape.mutable_layout()->add_minor_to_major(dimension);
-}
-
-/// The call in the place of `dot`, which may stay.
+/// The call in the place of a product, which may stay.
 std::optional<HloInstructionProto> call_for(const HloInstructionProto& dot, const Instructions& instructions) {
+  if (dot.opcode() != "dot") return std::nullopt;
   const ::xla::DotDimensionNumbers& numbers = dot.dot_dimension_numbers();
   if (dot.shape().dimensions_size() != 2 || numbers.lhs_batch_dimensions_size() > 0 ||
       numbers.lhs_contracting_dimensions_size() != 1) {
@@ -129,51 +107,15 @@ std::optional<HloInstructionProto> call_for(const HloInstructionProto& dot, cons
   if (!a || !b) return std::nullopt;
   const std::optional<Product> product = product_of(*a, *b, dot.shape().element_type());
   if (!product) return std::nullopt;
-  HloInstructionProto call;
-  call.set_id(dot.id());
-  call.set_name(dot.name());
-  call.set_opcode("custom-call");
-  call.set_custom_call_target(target());
-  call.set_custom_call_api_version(::xla::API_VERSION_STATUS_RETURNING_UNIFIED);
-  call.set_backend_config(std::string(reinterpret_cast<const char*>(&*product), sizeof *product));
-  call.set_constrain_layout(true);
-  *call.mutable_metadata() = dot.metadata();
-  *call.mutable_shape() = dot.shape();
-  set_row_major(*call.mutable_shape());
-  for (const Operand& operand : {*a, *b}) {
-    call.add_operand_ids(operand.id);
-    ::xla::ShapeProto& shape = *call.add_operand_shapes_with_layout();
-    shape = *operand.shape;
-    set_row_major(shape);
-  }
+  HloInstructionProto call = call_in_place_of(dot, target(), *product);
+  for (const Operand& operand : {*a, *b}) add_operand(call, operand.id, *operand.shape);
   return call;
-}
-
-/// Whether the size of something is known only while the program runs, as after tf.boolean_mask.
-bool is_dynamic(const ::xla::HloModuleProto& module) {
-  for (const ::xla::HloComputationProto& computation : module.computations()) {
-    for (const HloInstructionProto& instruction : computation.instructions()) {
-      const auto& dynamic = instruction.shape().is_dynamic_dimension();
-      if (std::find(dynamic.begin(), dynamic.end(), true) != dynamic.end()) return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace
 
 void take_products(::xla::HloModuleProto& module) {
-  if (is_dynamic(module) || !are_kernels_there()) return;
-  for (::xla::HloComputationProto& computation : *module.mutable_computations()) {
-    Instructions instructions;
-    for (const HloInstructionProto& instruction : computation.instructions()) {
-      instructions[number_of(instruction.id())] = &instruction;
-    }
-    for (HloInstructionProto& instruction : *computation.mutable_instructions()) {
-      if (instruction.opcode() != "dot") continue;
-      if (auto call = call_for(instruction, instructions)) instruction = *std::move(call);
-    }
-  }
+  if (!target().empty()) replace_instructions(module, call_for);
 }
 
 }  // namespace tfminimize::xla

@@ -7,8 +7,7 @@ namespace tfminimize::xla {
 
 /// Puts calls of our kernels in the place of products of a matrix with many rows and a small one. XLA leaves these to
 /// libraries that are made for large matrices. Products that do not fit a core's cache stay, as XLA has threads for
-/// them; all of them stay if the processor lacks what the kernels need, or if the size of anything is known only while
-/// the program runs, since XLA follows such sizes through its own products alone.
+/// them; all of them stay if the processor lacks what the kernels need.
 void take_products(::xla::HloModuleProto& module);
 
 }  // namespace tfminimize::xla

@@ -1,0 +1,18 @@
+#ifndef TFMINIMIZE_XLA_LAPACK_TAKE_FACTORIZATIONS_H_
+#define TFMINIMIZE_XLA_LAPACK_TAKE_FACTORIZATIONS_H_
+
+#include "xla/lapack/lapack.h"
+#include "xla/service/hlo.pb.h"
+
+namespace tfminimize::xla {
+
+/// The library to call from now on. It must stay loaded. Only the first call counts: programs may be using that one.
+void set_lapack(const Lapack& lapack);
+
+/// Puts calls of LAPACK in the place of Cholesky factorizations and triangular systems, for which XLA has loops over
+/// columns. They stay if there is no library.
+void take_factorizations(::xla::HloModuleProto& module);
+
+}  // namespace tfminimize::xla
+
+#endif  // TFMINIMIZE_XLA_LAPACK_TAKE_FACTORIZATIONS_H_
