@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from tfminimize._problem.native_methods import NATIVE_NAMES, NativeMethod
 from tfminimize._problem.options import check_matrix_size
 from tfminimize._problem.parameters import Parameters
 from tfminimize._problem.problem import Problem
-from tfminimize._tf import private
+from tfminimize._tf import binding, private
 from tfminimize._tf.xla import is_required
 from tfminimize._trace.dataset_loss import batch_loss
 from tfminimize._trace.user_function import JitCompile, check_jit, follows_jit
@@ -80,6 +81,9 @@ class Call:
         inputs, attributes = _options(self.problem.native, given.options, given.tol, parameters.layout.size)
         arguments = Arguments(given.args, parameters.float_dtype)
         jit = follows_jit(batch_loss(given.fun)) if given.jit_compile is None else bool(given.jit_compile)
+        if jit:
+            with contextlib.suppress(ImportError):  # the operation says why it has no machine code
+                binding.xla()
         constraints = self.problem.packed_constraints
         self.functions = Functions(given.fun, parameters, arguments, constraints, jit, given.trace, slices)
         self._keywords = {

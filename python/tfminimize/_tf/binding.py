@@ -85,8 +85,6 @@ def xla() -> Any:
             "install TensorFlow 2.21 and a tfminimize that was built for it."
         )
     check_version("_xla", can_be_built=False)
-    from scipy.linalg import cython_blas, cython_lapack
-
     try:
         import tfminimize._xla as extension
     except ImportError as error:
@@ -94,6 +92,8 @@ def xla() -> Any:
             f"tfminimize's _xla could not be loaded ({error}): install tfminimize again with "
             "`pip install --force-reinstall tfminimize`."
         ) from error
+    from scipy.linalg import cython_blas, cython_lapack  # takes a while
+
     extension.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
     return extension
 

@@ -1,0 +1,142 @@
+"""Machine code calls SciPy's LAPACK for Cholesky factorizations and triangular systems."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import tensorflow as tf
+
+import tfminimize as tfm
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
+DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+def at_start(fun: Any, x0: Any, *args: Any, jit_compile: bool = True) -> Any:
+    """Return the loss and the gradient at the start."""
+    result = tfm.minimize(fun, x0, args=args, jit_compile=jit_compile, options={"maxiter": 0})
+    assert result.backend == ("xla" if jit_compile else "tfe")
+    return result
+
+
+def covariances(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """Positive definite matrices that are not symmetric in their last bits."""
+    a = np.random.default_rng(0).normal(size=shape)
+    return (a @ np.swapaxes(a, -1, -2) / shape[-1] + np.eye(shape[-1])).astype(dtype)
+
+
+def assert_close(ours: Any, expected: Any) -> None:
+    tolerance = 1e-10 if ours.dtype == np.float64 else 1e-3
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [1, 2, 50, 129])
+def test_factor_has_the_bits_of_lapack(n: int, dtype: str) -> None:
+    matrix = covariances((n, n), dtype)
+    weights = np.random.default_rng(1).normal(size=(n, n)).astype(dtype)
+    factor = at_start(lambda x, a: tf.reduce_sum(x * tf.linalg.cholesky(a)), weights, matrix).jac
+    (potrf,) = scipy.linalg.get_lapack_funcs(("potrf",), (matrix,))
+    upper, info = potrf(np.asfortranarray(matrix.T), lower=False)
+    assert info == 0
+    np.testing.assert_array_equal(factor, np.triu(upper).T)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(1, 1), (7, 7), (4, 33, 33), (2, 3, 5, 5)])
+def test_derivatives_of_a_factor_are_those_of_the_graph(shape: tuple[int, ...], dtype: str) -> None:
+    def loss(x: Any) -> Any:
+        return tf.reduce_sum(tf.linalg.cholesky(x) ** 3) + tf.reduce_sum(tf.linalg.logdet(x))
+
+    matrix = covariances(shape, dtype)
+    ours, graph = (at_start(loss, matrix, jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+    assert ours.fun == pytest.approx(graph.fun, rel=1e-10 if dtype == "float64" else 1e-4)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 6, 1), (40, 40, 3), (3, 5, 5, 70)], ids=str)
+def test_triangular_systems_are_those_of_the_graph(shape: tuple[int, ...], dtype: str) -> None:
+    """The other triangle holds numbers that are not to be read. The gradient solves with the transposed matrix."""
+
+    def loss(x: Any, b: Any) -> Any:
+        kinds = itertools.product([False, True], repeat=2)
+        return tf.add_n(
+            [tf.reduce_sum(tf.linalg.triangular_solve(x, b, lower=one, adjoint=other) ** 3) for one, other in kinds]
+        )
+
+    matrix = covariances(shape[:-1], dtype)
+    right = np.random.default_rng(2).normal(size=(*shape[:-3], shape[-2], shape[-1])).astype(dtype)
+    ours, graph = (at_start(loss, matrix, right, jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+
+
+@DTYPES
+def test_systems_from_both_sides_and_with_a_unit_diagonal(dtype: str) -> None:
+    """TensorFlow's inverse and its solver for square systems are Q R factorizations, which end in such systems."""
+    matrix = covariances((9, 9), dtype) + np.triu(np.ones((9, 9), dtype))
+
+    def loss(x: Any) -> Any:
+        return tf.reduce_sum(tf.linalg.inv(x) ** 2) + tf.reduce_sum(tf.linalg.solve(x, tf.ones([9, 2], dtype)) ** 3)
+
+    ours, graph = (at_start(loss, matrix, jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+
+
+@DTYPES
+def test_one_matrix_that_is_not_positive_definite_spoils_only_its_own_factor(dtype: str) -> None:
+    matrices = covariances((3, 4, 4), dtype)
+    matrices[1, 2, 2] = -1.0
+
+    def loss(x: Any, a: Any) -> Any:
+        product = x * tf.linalg.cholesky(a)
+        return tf.reduce_sum(tf.where(tf.math.is_nan(product), tf.zeros_like(product), product))  # its gradient is the factor
+
+    factors = at_start(loss, np.ones((3, 4, 4), dtype), matrices).jac
+    assert_close(factors[[0, 2]], np.linalg.cholesky(matrices[[0, 2]]))
+    np.testing.assert_array_equal(np.isnan(factors[1]), np.tril(np.ones((4, 4))) == 1)
+
+
+def marginal_likelihood(x: Any, distances: Any, values: Any) -> Any:
+    covariance = tf.exp(x[0] - distances * tf.exp(x[1])) + tf.exp(x[2]) * tf.eye(len(values), dtype=x.dtype)
+    factor = tf.linalg.cholesky(covariance)
+    white = tf.linalg.triangular_solve(factor, values[:, None])
+    return 0.5 * tf.reduce_sum(white**2) + tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)))
+
+
+def regression() -> tuple[Any, Any]:
+    random = np.random.default_rng(3)
+    places = random.uniform(size=60)
+    return (places[:, None] - places) ** 2 * 50, np.sin(12 * places) + 0.2 * random.normal(size=60)
+
+
+def test_fit_of_a_gaussian_process_is_that_of_the_graph() -> None:
+    fits = [tfm.minimize(marginal_likelihood, np.zeros(3), args=regression(), jit_compile=jit) for jit in (True, False)]
+    assert [fit.backend for fit in fits] == ["xla", "tfe"]
+    assert all(fit.success for fit in fits)
+    assert fits[0].fun == pytest.approx(fits[1].fun, rel=1e-9)
+
+
+def test_batch_in_threads_finds_what_single_solves_find() -> None:
+    distances, values = regression()
+    several = np.stack([values, 2 * values, values**2, -values])
+    solver = tfm.Minimizer(marginal_likelihood, np.zeros(3), args=(distances, values), jit_compile=True)
+    batch = solver.minimize_batch(np.zeros((4, 3)), args=(distances,), batched_args=(several,), num_threads=2)
+    assert batch.backend == "xla"
+    for x, one in zip(batch.x, several, strict=True):
+        np.testing.assert_array_equal(x, solver.minimize(args=(distances, one)).x)
+
+
+def test_operation_calls_it_too() -> None:
+    distances, values = (tf.constant(a) for a in regression())
+    options: dict[str, Any] = {"jit_compile": True, "options": {"maxiter": 7}}
+    inside = tf.function(
+        lambda: tfm.ops.minimize(marginal_likelihood, tf.zeros([3], tf.float64), args=(distances, values), **options)
+    )()
+    outside = tfm.minimize(marginal_likelihood, np.zeros(3), args=(distances, values), **options)
+    np.testing.assert_array_equal(inside.x, outside.x)
