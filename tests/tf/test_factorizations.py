@@ -94,8 +94,8 @@ def test_one_matrix_that_is_not_positive_definite_spoils_only_its_own_factor(dty
     matrices[1, 2, 2] = -1.0
 
     def loss(x: Any, a: Any) -> Any:
-        product = x * tf.linalg.cholesky(a)
-        return tf.reduce_sum(tf.where(tf.math.is_nan(product), tf.zeros_like(product), product))  # its gradient is the factor
+        product = x * tf.linalg.cholesky(a)  # its gradient is the factor
+        return tf.reduce_sum(tf.where(tf.math.is_nan(product), tf.zeros_like(product), product))
 
     factors = at_start(loss, np.ones((3, 4, 4), dtype), matrices).jac
     assert_close(factors[[0, 2]], np.linalg.cholesky(matrices[[0, 2]]))
