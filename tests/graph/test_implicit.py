@@ -64,7 +64,13 @@ def smooth(x: Any, a: Any) -> Any:
     return tf.reduce_sum(tf.math.expm1(a * x)) + tf.reduce_sum((x - a) ** 2)
 
 
-@pytest.mark.parametrize("num_direct", [implicit.MAX_DIRECT, 0], ids=["direct", "conjugate residuals"])
+@pytest.mark.parametrize(
+    "num_direct",
+    [
+        pytest.param(implicit.MAX_DIRECT, id="direct"),
+        pytest.param(0, id="conjugate residuals", marks=pytest.mark.weekly),
+    ],
+)
 @pytest.mark.parametrize("kind", implicit_problems.SOLVES)
 @pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.weekly)])
 def test_gradient_is_that_of_finite_differences_of_the_whole_solve(

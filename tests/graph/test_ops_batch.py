@@ -88,7 +88,7 @@ def test_structures_float32_and_one_start_for_all(jit_compile: bool) -> None:
 
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
-@pytest.mark.parametrize("count", [0, 1, 6])
+@pytest.mark.parametrize("count", [0, pytest.param(1, marks=pytest.mark.weekly), 6])
 def test_number_of_problems_that_only_the_graph_knows(count: int, jit_compile: bool) -> None:
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float64)])
     def project(points: Any) -> Any:

@@ -62,7 +62,7 @@ def assert_as_evaluated(model: Any, history: Any, *args: Any, tolerance: float =
 
 
 @pytest.mark.parametrize("optimizer", [tfm.LBFGSB(), tfm.SLSQP(), tfm.BFGS()], ids=["lbfgsb", "slsqp", "bfgs"])
-@pytest.mark.parametrize("batch_size", [None, 17, 20])
+@pytest.mark.parametrize("batch_size", [None, 17, pytest.param(20, marks=pytest.mark.weekly)])
 def test_metrics_of_an_epoch_are_those_at_the_iterate(floatx: str, optimizer: Any, batch_size: Any) -> None:  # noqa: F811
     model = compiled(regression(kernel_regularizer=keras.regularizers.L2(1e-2)), metrics=["mae", "r2_score"])
     x, y = rows()

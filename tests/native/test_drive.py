@@ -363,7 +363,13 @@ def test_nan_at_the_start(kind: Kind) -> None:
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("callback", ["lambda: False", "lambda: time.sleep(0.001)"], ids=["quick", "without_the_gil"])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        pytest.param("lambda: False", id="quick", marks=pytest.mark.weekly),
+        pytest.param("lambda: time.sleep(0.001)", id="without_the_gil"),
+    ],
+)
 @pytest.mark.parametrize("kind", ["L-BFGS-B", "SLSQP"])
 def test_interpreter_ends_while_daemon_threads_solve(kind: str, callback: str) -> None:
     if kind == "L-BFGS-B":

@@ -107,7 +107,7 @@ ENTRIES = [
 @pytest.mark.parametrize(
     "limits",
     [
-        None,
+        pytest.param(None, marks=pytest.mark.weekly),
         pytest.param((-2.0, 2.0), marks=pytest.mark.weekly),
         (-2.0, 0.7),
         pytest.param((-0.5, np.inf), marks=pytest.mark.weekly),
@@ -202,7 +202,9 @@ BOXES = [name for name in NAMES if (problem := load(name)).bounds is not None an
 CONSTRAINED = ["HS41", "HS43", "HS53", "HS71", "HS77", "HS86", "HS104", "HS113", "HS117", "HS119"]
 
 
-@pytest.mark.parametrize("name", CONSTRAINED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.weekly if i % 2 else ()) for i, n in enumerate(CONSTRAINED)]
+)
 @pytest.mark.parametrize("use", ["leaves", "variables", "operation"])
 def test_constrained_problems_in_parts_take_the_path_of_one_vector(name: str, use: str) -> None:
     problem, (on_tensors,) = load(name), tfm.testing.s2mpj(name)

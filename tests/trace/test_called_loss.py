@@ -302,7 +302,9 @@ def test_calls_in_threads() -> None:
 @pytest.mark.slow
 @pytest.mark.resident_memory
 @pytest.mark.parametrize("kind", ["batches", "tf.data"])
-@pytest.mark.parametrize("in_function", [False, True], ids=["eager", "tf.function"])
+@pytest.mark.parametrize(
+    "in_function", [pytest.param(False, id="eager", marks=pytest.mark.weekly), pytest.param(True, id="tf.function")]
+)
 def test_memory_of_a_gradient_is_that_of_one_batch(in_function: bool, kind: str) -> None:
     """All at once, the hidden layer and its derivatives would be some 1,000 MB."""
     rows, hidden, size = 200_000, 200, 1000
