@@ -3,7 +3,8 @@
 A `tf.function` minimises Rosenbrock's function from (-1.2, 1, -1.2, 1, ...) in float64 with default tolerances, by
 `tfminimize.ops.minimize`. We compare it with TensorFlow Probability's `tfp.optimizer.lbfgs_minimize`, in graph mode and
 with XLA, and with `tfminimize.Minimizer.minimize`, which does the same outside the graph. All run in one process, in
-turn. Every function is traced and compiled before the clock starts. The times are medians.
+turn. Every function is traced and compiled before the clock starts. The times are medians; what takes long has fewer
+runs ("runs"), spread over the whole time.
 
 With "XLA", tfminimize compiles the loss and its gradient, and TensorFlow Probability compiles the whole solve.
 
@@ -54,6 +55,7 @@ class Row:
     solver: str
     mode: str
     seconds: float
+    runs: int
     evaluations: int
     fun: float
 
@@ -162,6 +164,10 @@ def batch_by_tfp(points: np.ndarray, jit_compile: bool) -> Callable[[], tuple[An
 WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 BATCH_WAYS = {"one operation": batch_by_operation, "tf.map_fn": batch_by_map, "tfp": batch_by_tfp}
 LOOP = 10
+LONG = 1.0
+"""Seconds for all runs of one way..."""
+FEWEST = 5
+"""...which are as many at least."""
 WAYS = {
     "operation": by_operation,
     "in a loop": in_loop,
@@ -172,30 +178,36 @@ WAYS = {
 MODES = {"graph": False, "XLA": True}
 
 
-def timed(solves: dict[Any, Callable[[], Any]], repetitions: int, advance: Callable[[], None]) -> dict[Any, float]:
-    """The median seconds of each call, all in turn."""
+def timed(
+    solves: dict[Any, Callable[[], Any]], rounds: int, advance: Callable[[], None]
+) -> dict[Any, tuple[float, int]]:
+    """The median seconds of each call and the number of its runs, all in turn."""
     times: dict[Any, list[float]] = {key: [] for key in solves}
-    for _ in range(repetitions):
+    for i in range(rounds):
         for key, solve in solves.items():
+            taken = times[key]
+            if taken and sum(taken) > max(LONG, FEWEST * taken[0]) * i / rounds:
+                continue  # in a later round
             begin = time.perf_counter()
             solve()
-            times[key].append(time.perf_counter() - begin)
+            taken.append(time.perf_counter() - begin)
         advance()
-    return {key: statistics.median(seconds) for key, seconds in times.items()}
+    return {key: (statistics.median(taken), len(taken)) for key, taken in times.items()}
 
 
-def measure(n: int, repetitions: int, advance: Callable[[], None]) -> list[Row]:
+def measure(n: int, rounds: int, advance: Callable[[], None]) -> list[Row]:
     x0 = np.resize([-1.2, 1.0], n)
     solves = {(way, mode): make(x0, jit) for way, make in WAYS.items() for mode, jit in MODES.items()}
     results = {}
     for key, solve in solves.items():
         solve()  # trace, compile
         results[key] = [float(np.asarray(value)) for value in solve()]
-    seconds = timed(solves, repetitions, advance)
-    return [
-        Row(n, *key, seconds[key] / (LOOP if key[0] == "in a loop" else 1), int(evaluations), fun)
-        for key, (fun, evaluations) in results.items()
-    ]
+    times = timed(solves, rounds, advance)
+    rows = []
+    for key, (fun, evaluations) in results.items():
+        seconds, runs = times[key]
+        rows.append(Row(n, *key, seconds / (LOOP if key[0] == "in a loop" else 1), runs, int(evaluations), fun))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,7 @@ class BatchRow:
     solver: str
     mode: str
     seconds: float
+    runs: int
     evaluations: int
     """Of all problems; a solver that goes in step counts a problem until the last has converged."""
     difference: float
@@ -213,23 +226,23 @@ class BatchRow:
     """The time as a multiple of that of the operation in the same mode."""
 
 
-def measure_batch(count: int, repetitions: int, advance: Callable[[], None]) -> list[BatchRow]:
+def measure_batch(count: int, rounds: int, advance: Callable[[], None]) -> list[BatchRow]:
     points = np.random.default_rng(0).normal(size=(count, len(WEIGHTS)))
     solves = {(way, mode): make(points, jit) for way, make in BATCH_WAYS.items() for mode, jit in MODES.items()}
     results = {}
     for key, solve in solves.items():
         solve()  # trace, compile
         results[key] = [np.asarray(value) for value in solve()]
-    seconds = timed(solves, repetitions, advance)
+    times = timed(solves, rounds, advance)
     x = results["one operation", "XLA"][0]
     return [
         BatchRow(
             way,
             mode,
-            seconds[way, mode],
+            *times[way, mode],
             int(evaluations),
             float(np.abs(found - x).max()),
-            seconds[way, mode] / seconds["one operation", mode],
+            times[way, mode][0] / times["one operation", mode][0],
         )
         for (way, mode), (found, evaluations) in results.items()
     ]
@@ -258,25 +271,25 @@ def ratios(rows: list[Row]) -> list[dict[str, Any]]:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 100], metavar="N")
-    parser.add_argument("--repetitions", type=int, default=51)
+    parser.add_argument("--rounds", type=int, default=51, help="of all ways; the most runs of each")
     parser.add_argument("--count", type=int, default=1000, help="of the points that are projected")
     parser.add_argument("--small", action="store_true", help="n = 2, 10 points, once, to see that it runs")
     parser.add_argument("--json", action="store_true", help="print one JSON document and no tables")
     options = parser.parse_args(arguments)
     if options.small:
-        options.sizes, options.count, options.repetitions = [2], 10, 1
+        options.sizes, options.count, options.rounds = [2], 10, 1
 
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, width=100)
     rows: list[Row] = []
     with Progress(console=console, transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("Solving", total=(len(options.sizes) + 1) * options.repetitions)
+        task = progress.add_task("Solving", total=(len(options.sizes) + 1) * options.rounds)
 
         def advance() -> None:
             progress.update(task, advance=1, refresh=True)
 
         for n in options.sizes:
-            rows += measure(n, options.repetitions, advance)
-        batch = measure_batch(options.count, options.repetitions, advance)
+            rows += measure(n, options.rounds, advance)
+        batch = measure_batch(options.count, options.rounds, advance)
 
     versions = {
         "cores": os.cpu_count(),
@@ -295,11 +308,17 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(document, indent=2))
         return
     table = Table(title="Whole solve in a tf.function")
-    for name in ("n", "mode", "solver", "evaluations", "loss", "ms", "µs per evaluation"):
+    for name in ("n", "mode", "solver", "evaluations", "loss", "runs", "ms", "µs per evaluation"):
         table.add_column(name, justify="right")
     for row in sorted(rows, key=lambda row: (row.n, row.mode)):
         per_evaluation = row.seconds / row.evaluations * 1e6
-        cells = f"{row.evaluations}", f"{row.fun:.1e}", f"{row.seconds * 1e3:.3g}", f"{per_evaluation:.3g}"
+        cells = (
+            f"{row.evaluations}",
+            f"{row.fun:.1e}",
+            f"{row.runs}",
+            f"{row.seconds * 1e3:.3g}",
+            f"{per_evaluation:.3g}",
+        )
         table.add_row(str(row.n), row.mode, row.solver, *cells)
     console.print(table)
     table = Table(title="Ratios of times")
@@ -310,10 +329,16 @@ def main(arguments: list[str]) -> None:
         table.add_row(str(entry["n"]), entry["mode"], f"{entry['tfp']:.1f}", *compared)
     console.print(table)
     table = Table(title=f"{options.count} projections")
-    for name in ("mode", "solver", "evaluations", "difference", "ms", "/ one operation"):
+    for name in ("mode", "solver", "evaluations", "difference", "runs", "ms", "/ one operation"):
         table.add_column(name, justify="right")
     for one in sorted(batch, key=lambda row: row.mode):
-        cells = f"{one.evaluations}", f"{one.difference:.0e}", f"{one.seconds * 1e3:.3g}", f"{one.ratio:.1f}"
+        cells = (
+            f"{one.evaluations}",
+            f"{one.difference:.0e}",
+            f"{one.runs}",
+            f"{one.seconds * 1e3:.3g}",
+            f"{one.ratio:.1f}",
+        )
         table.add_row(one.mode, one.solver, *cells)
     console.print(table)
 

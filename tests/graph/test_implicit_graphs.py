@@ -33,12 +33,15 @@ def value(a: Any) -> tf.Tensor:
     return tf.reduce_sum(solve(a) * WEIGHTS)
 
 
-def expected_jacobian(a: np.ndarray = A) -> np.ndarray:
+def slope(x: np.ndarray, a: np.ndarray) -> np.ndarray:
     """The exact gradient: the problem is separable, so dx/da = -∂²f/∂x∂a / ∂²f/∂x² where x is free."""
-    x = solve(tf.constant(a)).numpy()
     e = np.exp(x * a)
-    slope = -(e * (1 + x * a) - 2) / (e * a**2 + 2)
-    return np.diag(np.where(x == 0.1, 0.0, slope))
+    return -(e * (1 + x * a) - 2) / (e * a**2 + 2)
+
+
+def expected_jacobian(a: np.ndarray = A) -> np.ndarray:
+    x = solve(tf.constant(a)).numpy()
+    return np.diag(np.where(x == 0.1, 0.0, slope(x, a)))
 
 
 def expected(a: np.ndarray = A) -> np.ndarray:
@@ -112,13 +115,31 @@ def test_while_loop_and_cond() -> None:
     np.testing.assert_allclose(gradient(tf.constant(A)), expected(A) + expected(A + 0.2), atol=1e-6)
 
 
-def test_graph_of_tensorflow_1() -> None:
-    correct = expected()
-    with tf.Graph().as_default():
+LIMITED: dict[str, dict[str, Any]] = {
+    "L-BFGS-B": {"bounds": [(None, 0.1), (None, None), (None, None)], "options": TIGHT},
+    "SLSQP": {"constraints": {"type": "ineq", "fun": lambda x: 0.1 - x[0]}, "options": {"ftol": 1e-16}},
+    "BFGS": {"options": {"gtol": 1e-12}},
+}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("method", LIMITED)
+def test_session_of_tensorflow_1(method: str, jit_compile: bool) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         a = tf.compat.v1.placeholder(tf.float64, [3])
-        (gradient,) = tf.compat.v1.gradients(value(a), a)
-        with tf.compat.v1.Session() as session:
-            np.testing.assert_allclose(session.run(gradient, {a: A}), correct, atol=1e-6)
+        scale = tf.compat.v1.get_variable("scale", initializer=np.float64(1.0), use_resource=True)
+        result = tfm.ops.minimize(
+            lambda x, a: scale * fun(x, a), np.zeros(3), (a,), method, jit_compile=jit_compile, **LIMITED[method]
+        )
+        gradients = tf.gradients(tf.reduce_sum(result.x * WEIGHTS), [a, scale])
+        session.run(tf.compat.v1.global_variables_initializer())
+        for present in (A, A + 0.1):
+            x, backend, (by_a, by_scale) = session.run([result.x, result.backend, gradients], {a: present})
+            assert backend == (b"xla" if jit_compile else b"tensorflow")
+            is_limited = (method != "BFGS") & np.isclose(x, 0.1)
+            np.testing.assert_array_equal(is_limited, [method != "BFGS", False, False])
+            np.testing.assert_allclose(by_a, WEIGHTS * np.where(is_limited, 0.0, slope(x, present)), atol=1e-6)
+            np.testing.assert_allclose(by_scale, 0.0, atol=1e-6)
 
 
 @pytest.mark.subprocess

@@ -125,6 +125,35 @@ def test_cancelled_function_ends_early(loss: Any, method: str) -> None:
         cancel_in_the_midst(manager.get_cancelable_function(solve), started, manager.start_cancel)
 
 
+def test_cancelled_function_ends_a_batch_early() -> None:
+    started = threading.Event()
+    noted = noting(long_loop, started)
+    solve = tf.function(lambda: tfm.ops.minimize_batch(noted, np.tile(X0, (5, 1))).x).get_concrete_function()
+    for _ in range(2):
+        started.clear()
+        manager = cancellation.CancellationManager()
+        cancel_in_the_midst(manager.get_cancelable_function(solve), started, manager.start_cancel)
+
+
+MINUTES = {"ftol": 0, "gtol": 0, "maxiter": 10**9, "maxfun": 10**9}
+"""Options with which a solve from `LONG_X0` takes minutes."""
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_timeout_ends_evaluation_after_evaluation(is_batch: bool, jit_compile: bool) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        starts = np.tile(LONG_X0, (3, 1)) if is_batch else LONG_X0
+        x0 = tf.compat.v1.placeholder(tf.float64, starts.shape)
+        minimize = tfm.ops.minimize_batch if is_batch else tfm.ops.minimize
+        x = minimize(rosenbrock, x0, jit_compile=jit_compile, options=MINUTES).x
+        minimum = np.ones_like(starts)
+        for _ in range(2):
+            np.testing.assert_array_equal(session.run(x, {x0: minimum}), minimum)
+            with pytest.raises(tf.errors.DeadlineExceededError):
+                session.run(x, {x0: starts}, options=tf.compat.v1.RunOptions(timeout_in_ms=500))
+
+
 class TestVersion1:
     def test_placeholders_variables_and_fetches(self) -> None:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -155,9 +184,10 @@ class TestVersion1:
             with pytest.raises(ValueError, match="use_resource=True"):
                 tfm.ops.minimize(lambda: tf.reduce_sum(v**2), v)
 
-    def test_timeout_of_a_step(self) -> None:
+    @pytest.mark.parametrize("is_batch", [False, True])
+    def test_timeout_of_a_step(self, is_batch: bool) -> None:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            result = tfm.ops.minimize(long_loop, X0)
+            result = tfm.ops.minimize_batch(long_loop, np.stack([X0, X0])) if is_batch else tfm.ops.minimize(long_loop, X0)
             with pytest.raises(tf.errors.DeadlineExceededError):
                 session.run(result.x, options=tf.compat.v1.RunOptions(timeout_in_ms=200))
 
@@ -173,10 +203,12 @@ class TestVersion1:
                 del solve
                 gc.collect()
 
-    def test_closing_the_session(self) -> None:
+    @pytest.mark.parametrize("is_batch", [False, True])
+    def test_closing_the_session(self, is_batch: bool) -> None:
         started = threading.Event()
         with tf.Graph().as_default():
-            result = tfm.ops.minimize(noting(long_loop, started), X0)
+            noted = noting(long_loop, started)
+            result = tfm.ops.minimize_batch(noted, np.stack([X0, X0])) if is_batch else tfm.ops.minimize(noted, X0)
             session = tf.compat.v1.Session()
             cancel_in_the_midst(lambda: session.run(result.x), started, session.close)
 
