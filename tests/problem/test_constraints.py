@@ -417,3 +417,13 @@ def test_one_value_of_a_python_function(dtype: str) -> None:
 
     result = slsqp([{"type": "eq", "fun": fun}, {"type": "eq", "fun": fun}], x0=BOWL_X0.astype(dtype))
     np.testing.assert_allclose(result.x, [2, 1, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("empty", [None, (), [], np.array([])], ids=repr)
+@pytest.mark.parametrize("method", ["L-BFGS-B", "SLSQP", "BFGS"])
+def test_no_constraints_can_be_given_in_any_empty_form(method: str, empty: Any) -> None:
+    methods = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp, "BFGS": tfm.scipy.bfgs}
+    result = tfm.minimize(lambda x: tf.reduce_sum((x - 1.0) ** 2), np.zeros(2), method=method, constraints=empty)
+    by_name = methods[method](lambda x: np.sum((x - 1.0) ** 2), np.zeros(2), constraints=empty)
+    assert result.success and by_name.success
+    np.testing.assert_allclose([result.x, by_name.x], np.ones((2, 2)), atol=1e-5)

@@ -59,14 +59,18 @@ _FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a Line
 
 
 def has_constraints(constraints: Any) -> bool:
-    """Whether there are any constraints; None and an empty list or tuple hold no constraint."""
+    """Whether there are any constraints; None and an empty list, tuple or array hold no constraint."""
+    if isinstance(constraints, np.ndarray):
+        return constraints.size > 0
     return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
 
 
 def listed_constraints(constraints: Any) -> list[Any]:
     """The constraints as a list, also if there is only one or None."""
     forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
-    return list([constraints] if isinstance(constraints, forms) else constraints or ())
+    if isinstance(constraints, forms):
+        return [constraints]
+    return list(constraints) if has_constraints(constraints) else []
 
 
 class NamedConstraint(dict[str, Any]):

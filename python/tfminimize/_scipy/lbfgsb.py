@@ -86,7 +86,7 @@ def lbfgsb(
     >>> result.x.round(4)
     array([1., 1.])
     """
-    if has_constraints(constraints) and len(np.atleast_1d(constraints)):
+    if has_constraints(constraints):
         raise ValueError("lbfgsb cannot handle constraints: use tfminimize.scipy.slsqp, or remove them.")
     warn_of_hessian("lbfgsb", hess, hessp)
     settings, differences = _settings(options)
