@@ -425,5 +425,6 @@ def test_no_constraints_can_be_given_in_any_empty_form(method: str, empty: Any) 
     methods = {"L-BFGS-B": tfm.scipy.lbfgsb, "SLSQP": tfm.scipy.slsqp, "BFGS": tfm.scipy.bfgs}
     result = tfm.minimize(lambda x: tf.reduce_sum((x - 1.0) ** 2), np.zeros(2), method=method, constraints=empty)
     by_name = methods[method](lambda x: np.sum((x - 1.0) ** 2), np.zeros(2), constraints=empty)
-    assert result.success and by_name.success
+    assert result.success
+    assert by_name.success
     np.testing.assert_allclose([result.x, by_name.x], np.ones((2, 2)), atol=1e-5)
