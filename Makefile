@@ -98,7 +98,7 @@ asan-cpp:
 # is that of the package.
 asan-python: $(VENV)/.development
 	test -e build/asan/CMakeCache.txt || $(MAKE) asan-cpp
-	$(cmake) --build --preset asan --parallel $(JOBS)
+	$(cmake) --build --preset asan --parallel $(JOBS) --target _native
 	rm -rf build/asan/site
 	mkdir -p build/asan/site
 	cp -r python/tfminimize build/asan/site
