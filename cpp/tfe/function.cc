@@ -22,6 +22,7 @@ Function::Function(const TfeApi& api, TFE_Context* context, Components& componen
       host_device_(host_device_name(api, context)),
       status_(api) {
   holds_results_ = true;
+  is_forked();  // from now on it knows
   if (options.calls.empty() || options.calls.size() > 2) {
     throw std::invalid_argument("There must be one or two ways to call.");
   }
@@ -68,9 +69,11 @@ OpDescription Function::describe(const CallOptions& options) const {
 }
 
 const char* Function::way() const {
-  const Dispatch dispatch = dispatches_[calls_.size() > 1 ? faster_.winner() : 0];
-  return dispatch == Dispatch::kFunction ? "function" : "partitioned_call";
+  return dispatches_[winner()] == Dispatch::kFunction ? "function" : "partitioned_call";
 }
+
+/// The way that was faster so far. In a forked process only the first of two works, because it needs no other thread.
+std::size_t Function::winner() const { return calls_.size() > 1 && !is_forked() ? faster_.winner() : 0; }
 
 /// The handle of the tensor at `position`, which must not be a component.
 TFE_TensorHandle* Function::handle_at(std::size_t position) const {
@@ -157,7 +160,7 @@ void Function::call(std::size_t way) {
     calls_[way]->run(arguments_, handles_);
   } catch (const TensorFlowError& error) {
     // A partitioned call does not say which operation failed, so ask the other way.
-    const bool retry = repeatable_ && way + 1 < calls_.size() && error.code() != TF_CANCELLED;
+    const bool retry = repeatable_ && way + 1 < calls_.size() && error.code() != TF_CANCELLED && !is_forked();
     if (!retry) throw;
     calls_[way + 1]->run(arguments_, handles_);
   }
@@ -165,7 +168,7 @@ void Function::call(std::size_t way) {
 
 /// Calls the function with arguments_ as faster_ chooses, and leaves the results in handles_.
 void Function::call() {
-  if (calls_.size() == 1) {
+  if (calls_.size() == 1 || is_forked()) {
     call(0);
   } else if (faster_.running()) {
     const auto start = std::chrono::steady_clock::now();
@@ -253,7 +256,7 @@ void Function::end_batch() {
 }
 
 double Function::repeat(Span<const double> x, std::int64_t count) {
-  OpCall& op = *calls_[calls_.size() > 1 ? faster_.winner() : 0];
+  OpCall& op = *calls_[winner()];
   const auto start = std::chrono::steady_clock::now();
   try {
     for (std::int64_t i = 0; i < count; ++i) {

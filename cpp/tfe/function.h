@@ -80,6 +80,7 @@ class Function final : public CompiledFunction {
   void release() override;
 
   void pass_copy(const BatchedInput& input, const void* value);
+  std::size_t winner() const;
   OpDescription describe(const CallOptions& options) const;
   TFE_TensorHandle* handle_at(std::size_t position) const;
   TensorHandle component(std::size_t index, Span<const double> x) const;

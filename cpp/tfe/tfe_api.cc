@@ -1,7 +1,9 @@
 #include "tfe/tfe_api.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
+#include <atomic>
 #include <cstring>
 #include <new>
 #include <string_view>
@@ -191,6 +193,12 @@ TensorHandle copy_memory(const TfeApi& api, const void* data, std::size_t bytes,
   TensorHandle handle(api.new_tensor_handle(tensor.get(), status.get()), api.delete_tensor_handle);
   status.check();
   return handle;
+}
+
+bool is_forked() {
+  static std::atomic<bool> forked{false};
+  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+  return forked.load(std::memory_order_relaxed);
 }
 
 std::string host_device_name(const TfeApi& api, TFE_Context* context) {

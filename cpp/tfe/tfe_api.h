@@ -17,6 +17,10 @@
 
 namespace tfminimize::tfe {
 
+/// Whether this process was forked from one that had called this function before. TensorFlow's threads then stayed with
+/// the parent, and what waits for them never ends.
+bool is_forked();
+
 /// The functions of TensorFlow's eager C API that are called. They are found at run time in the TensorFlow that Python
 /// has imported, so nothing here links to TensorFlow. Their names are those of c_api.h without the prefix.
 struct TfeApi {

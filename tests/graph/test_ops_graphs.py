@@ -187,9 +187,8 @@ class TestVersion1:
     @pytest.mark.parametrize("is_batch", [False, True])
     def test_timeout_of_a_step(self, is_batch: bool) -> None:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            result = (
-                tfm.ops.minimize_batch(long_loop, np.stack([X0, X0])) if is_batch else tfm.ops.minimize(long_loop, X0)
-            )
+            minimize, start = (tfm.ops.minimize_batch, np.stack([X0, X0])) if is_batch else (tfm.ops.minimize, X0)
+            result = minimize(long_loop, start)
             with pytest.raises(tf.errors.DeadlineExceededError):
                 session.run(result.x, options=tf.compat.v1.RunOptions(timeout_in_ms=200))
 
