@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
+from scipy.linalg import cython_blas, cython_lapack
 
 import tfminimize as tfm
+from tfminimize._tf import binding
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -140,3 +142,28 @@ def test_operation_calls_it_too() -> None:
     )()
     outside = tfm.minimize(marginal_likelihood, np.zeros(3), args=(distances, values), **options)
     np.testing.assert_array_equal(inside.x, outside.x)
+
+
+OTHERS = {"dpotrf": "dsyev", "spotrf": "ssyev", "dtrsm": "dtrmv", "strsm": "strmv"}
+
+
+@pytest.fixture(params=OTHERS)
+def other_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One function is declared in another way, as all are in a SciPy whose integers have 64 bits."""
+    name: str = request.param
+    functions = (cython_blas if "trsm" in name else cython_lapack).__pyx_capi__
+    monkeypatch.setitem(functions, name, functions[OTHERS[name]])
+    return name
+
+
+def test_function_that_is_declared_in_another_way_is_refused(other_library: str) -> None:
+    xla = binding.xla()
+    with pytest.raises(ImportError, match=rf"SciPy's {other_library} is void \(char \*, char \*.*, and not void "):
+        xla.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
+
+
+@pytest.mark.usefixtures("fresh_binding", "other_library")
+def test_machine_code_does_not_need_the_library() -> None:
+    matrix = covariances((3, 3), "float64")
+    factor = at_start(lambda x, a: tf.reduce_sum(x * tf.linalg.cholesky(a)), np.ones((3, 3)), matrix).jac
+    assert_close(factor, np.linalg.cholesky(matrix))

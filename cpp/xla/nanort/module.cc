@@ -49,20 +49,26 @@ py::capsule compile(const py::bytes& hlo) {
   return capsule;
 }
 
-/// The function that a capsule of Cython holds; its name is its declaration in C.
+/// The function that a capsule of Cython holds. The capsule's name is its declaration in C, which must begin so: other
+/// builds of SciPy have integers of 64 bits.
 template <typename Function>
-void take_function(Function*& function, const py::capsule& capsule) {
-  const std::string name = capsule.name();
-  if (name.rfind("void (char *, ", 0) != 0) throw py::value_error("it is no function of LAPACK: " + name);
+void take_function(Function*& function, const py::dict& module, const char* symbol, const std::string& beginning) {
+  const py::capsule capsule = module[symbol];
+  const std::string declaration = capsule.name();
+  if (declaration.rfind(beginning, 0) != 0) {
+    throw py::import_error(std::string("SciPy's ") + symbol + " is " + declaration + ", and not " + beginning + "...");
+  }
   function = reinterpret_cast<Function*>(capsule.get_pointer());
 }
 
 void use_lapack(const py::dict& lapack, const py::dict& blas) {
+  const std::string potrf = "void (char *, int *, ";
+  const std::string trsm = "void (char *, char *, char *, char *, int *, int *, ";
   Lapack functions;
-  take_function(functions.doubles.potrf, lapack["dpotrf"]);
-  take_function(functions.floats.potrf, lapack["spotrf"]);
-  take_function(functions.doubles.trsm, blas["dtrsm"]);
-  take_function(functions.floats.trsm, blas["strsm"]);
+  take_function(functions.doubles.potrf, lapack, "dpotrf", potrf);
+  take_function(functions.floats.potrf, lapack, "spotrf", potrf);
+  take_function(functions.doubles.trsm, blas, "dtrsm", trsm);
+  take_function(functions.floats.trsm, blas, "strsm", trsm);
   set_lapack(functions);
 }
 
@@ -95,5 +101,6 @@ each argument that is not a constant, and returns a tuple. Raises RuntimeError w
   m.def(
       "use_lapack", &tfminimize::xla::use_lapack, py::arg("lapack"), py::arg("blas"),
       "Lets machine code that is compiled from now on call LAPACK for Cholesky factorizations and triangular systems. "
-      "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. Only the first call counts.");
+      "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. Only the first call counts. "
+      "Raises ImportError if their integers do not have 32 bits.");
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -92,9 +93,10 @@ def xla() -> Any:
             f"tfminimize's _xla could not be loaded ({error}): install tfminimize again with "
             "`pip install --force-reinstall tfminimize`."
         ) from error
-    from scipy.linalg import cython_blas, cython_lapack  # takes a while
+    with contextlib.suppress(ImportError):  # XLA's loops stay
+        from scipy.linalg import cython_blas, cython_lapack  # takes a while
 
-    extension.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
+        extension.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
     return extension
 
 
