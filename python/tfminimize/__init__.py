@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from tfminimize._tf import imports  # noqa: F401  before anything imports TensorFlow
 
 # isort: split
+from tfminimize._graph import gradients  # noqa: F401
 from tfminimize._tf import binding
 
 if TYPE_CHECKING:
     from tfminimize import distribute, keras, math, ops, plot, scipy, testing
     from tfminimize._public import *
 
-# A SavedModel that holds the operation can be loaded from now on. If the operation cannot, what needs it says why.
+# A SavedModel that holds the operation can be loaded, and has its gradient, from now on. If the operation cannot, what
+# needs it says why.
 with contextlib.suppress(ImportError):
     binding.ops()
 # Saved models that are ours can be loaded from now on. TensorFlow has imported Keras, unless it was asked not to.

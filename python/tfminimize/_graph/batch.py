@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfminimize._graph import implicit
 from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._graph.functions import Slices
 from tfminimize._problem.batch_bounds import tensor_bounds_of_all
@@ -24,8 +23,6 @@ from tfminimize._trace.flat import join_rows, split_rows
 from tfminimize._trace.user_function import JitCompile
 
 __all__ = ["MinimizeBatchResult", "minimize_batch"]
-
-tf.RegisterGradient("TfminimizeMinimizeBatch")(implicit.gradient_of_op)
 
 
 class MinimizeBatchResult(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfminimize._graph import implicit
 from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._problem.bounds import pack_bounds, tensor_bounds
 from tfminimize._problem.methods import check_bounds
@@ -21,8 +20,6 @@ __all__ = ["MinimizeResult", "minimize", "traced_minimize"]
 
 HISTORY = "fun", "gradient_norm", "step", "nfev", "seconds", "constr_violation"
 """The rows of the operation's output of that name."""
-
-tf.RegisterGradient("TfminimizeMinimize")(implicit.gradient_of_op)
 
 
 class MinimizeResult(NamedTuple):
