@@ -70,11 +70,18 @@ void factorize(Cholesky call, const T* a, T* factor) {
   }
 }
 
+/// OpenBLAS uses threads unless it has fewer right-hand sides than eight. For smaller matrices than this, to wake them
+/// takes longer than they save, and a thousand times longer where the cores are busy, as with the other solves of a
+/// batch.
+constexpr int kSmall = 256;
+constexpr int kForOneThread = 7;
+
 /// ...and op(A) X = B its X' op(A') = B', where the primed ones are what is stored.
 template <typename T>
 void solve(TriangularSystem call, const T* a, const T* b, T* x) {
   const auto n = static_cast<std::size_t>(call.n());
-  const std::size_t size = static_cast<std::size_t>(call.rows) * static_cast<std::size_t>(call.columns);
+  const auto stride_b = static_cast<std::size_t>(call.columns);
+  const std::size_t size = static_cast<std::size_t>(call.rows) * stride_b;
   std::copy_n(b, size * call.count, x);
   char side = call.is_left ? 'R' : 'L';
   char uplo = triangle(call.is_lower);
@@ -82,9 +89,15 @@ void solve(TriangularSystem call, const T* a, const T* b, T* x) {
   char diagonal = call.has_unit_diagonal ? 'U' : 'N';
   int stride = call.n();
   T one = 1;
+  const int sides = call.is_left ? call.columns : call.rows;
+  const int most = call.n() < kSmall ? kForOneThread : sides;
   for (std::size_t i = 0; i < call.count; ++i, a += n * n, x += size) {
-    functions<T>().trsm(&side, &uplo, &transposed, &diagonal, &call.columns, &call.rows, &one, const_cast<T*>(a),
-                        &stride, x, &call.columns);
+    for (int first = 0; first < sides; first += most) {
+      int some = std::min(most, sides - first);
+      T* const part = x + static_cast<std::size_t>(first) * (call.is_left ? 1 : stride_b);
+      functions<T>().trsm(&side, &uplo, &transposed, &diagonal, call.is_left ? &some : &call.columns,
+                          call.is_left ? &call.rows : &some, &one, const_cast<T*>(a), &stride, part, &call.columns);
+    }
   }
 }
 
