@@ -18,6 +18,7 @@ from tfminimize._tf.threads import get_num_threads, set_num_threads
 from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
 from tfminimize._trace.dataset_loss import DatasetLoss
 
+# Editors and type checkers read this list. That of `tfminimize` names these too, as it must not import them.
 __all__ = [
     "BFGS",
     "LBFGSB",

@@ -36,7 +36,7 @@ bool is_dynamic(const ::xla::HloModuleProto& module);
 class Instructions {
  public:
   explicit Instructions(const ::xla::HloComputationProto& computation);
-  /// Null if there is none.
+  /// The instruction with this identity, or null if the computation does not have it.
   const ::xla::HloInstructionProto* find(std::int64_t id) const;
 
  private:
