@@ -69,6 +69,17 @@ def cases(quick: bool) -> dict[str, Callable[[], Case]]:
     return makers
 
 
+def in_one_blas_thread(call: Callable[..., Any]) -> Callable[..., Any]:
+    """More threads only slow down SciPy's solver: those of TensorFlow have the cores."""
+
+    @functools.wraps(call)
+    def limited(*args: Any) -> Any:
+        with threadpool_limits(1, "blas"):
+            return call(*args)
+
+    return limited
+
+
 class SciPy:
     """SciPy's L-BFGS-B on a `tf.function`."""
 
@@ -94,10 +105,12 @@ class SciPy:
         loss, gradient = self._function(*self._data)
         return float(loss), gradient.numpy().astype(np.float64)
 
+    @in_one_blas_thread
     def limits(self) -> dict[str, float]:
         """What an evaluation computes, and how long a simple loop takes for it."""
         return simple_loop(self._function.get_concrete_function(*self._data))
 
+    @in_one_blas_thread
     def solve(self, x0: np.ndarray, iterations: int) -> Any:
         options = {"maxiter": iterations, "maxfun": 100 * iterations, **LIMITS}
         return scipy.optimize.minimize(self.evaluate, x0, jac=True, method="L-BFGS-B", options=options)
@@ -150,16 +163,17 @@ def measure(case: Case, quick: bool, limits: bool) -> dict[str, Any]:
         way.evaluate(x0)  # traces and compiles
     each = np.array([[timed(way.evaluate, x0)[0] for way in ways] for _ in range(evaluations)]).min(0).tolist()
     scipys, ours = ways[0 if each[0] < each[1] else 1], ways[2 if each[2] < each[3] else 3]
-    if case.own:
-        solved(case.own, 1)  # traces
+    own = in_one_blas_thread(case.own) if case.own else None
+    if own:
+        solved(own, 1)  # traces
     found = []
     for _ in range(turns):
         their_seconds, theirs = solved(scipys.solve, x0, iterations)
         our_seconds, our = solved(ours.solve, 2 * iterations, theirs.fun)
         found.append([their_seconds, our_seconds])
-        if case.own:
-            own_seconds, own = solved(case.own, iterations)
-            found[-1] += [own_seconds, solved(ours.solve, 2 * iterations, own.fun)[0]]
+        if own:
+            own_seconds, end = solved(own, iterations)
+            found[-1] += [own_seconds, solved(ours.solve, 2 * iterations, end.fun)[0]]
     their_seconds, our_seconds, *owns = (statistics.median(column) for column in zip(*found, strict=True))
     return {
         "case": case.name,
@@ -220,8 +234,7 @@ def main() -> None:
     chosen = [make for name, make in makers.items() if arguments.only.search(name)]
     if not chosen:
         parser.error(f"--only {arguments.only.pattern!r} matches no row; they are: {', '.join(makers)}")
-    with threadpool_limits(1, "blas"):
-        rows = [measure(make(), arguments.quick, arguments.limits) for make in chosen]
+    rows = [measure(make(), arguments.quick, arguments.limits) for make in chosen]
     if arguments.json:
         print(json.dumps(rows, indent=2))
     else:

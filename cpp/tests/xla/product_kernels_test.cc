@@ -9,19 +9,10 @@
 #include <random>
 #include <vector>
 
-#include "xla/products/processor.h"
+#include "xla/avx2/processor.h"
 
 namespace tfminimize::xla {
 namespace {
-
-template <typename T>
-void multiply(ProductKind kind, const ProductSizes& sizes, const T* a, const T* b, T* c) {
-  if constexpr (sizeof(T) == sizeof(double)) {
-    multiply_doubles(kind, sizes, a, b, c);
-  } else {
-    multiply_floats(kind, sizes, a, b, c);
-  }
-}
 
 /// A product in memory without a spare element, so that AddressSanitizer sees what goes beyond.
 template <typename T>
@@ -37,7 +28,7 @@ struct Case {
 
   std::vector<T> product() const {
     std::vector<T> c(sizes.i * sizes.j, std::numeric_limits<T>::quiet_NaN());
-    multiply(kind, sizes, a.data(), b.data(), c.data());
+    multiply_matrices(kind, sizes, a.data(), b.data(), c.data());
     return c;
   }
 
@@ -78,7 +69,7 @@ struct Case {
 class ProductKernelsTest : public testing::TestWithParam<ProductKind> {
  protected:
   void SetUp() override {
-    if (!runs_product_kernels()) GTEST_SKIP() << "The kernels need AVX2 and FMA.";
+    if (!runs_avx2_kernels()) GTEST_SKIP() << "The kernels need AVX2 and FMA.";
   }
 
   /// The sizes of a product with so many rows and a small matrix.

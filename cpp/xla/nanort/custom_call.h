@@ -16,6 +16,10 @@ namespace tfminimize::xla {
 /// A function of our own that machine code calls. `text` is what the call was made with.
 using Kernel = void(void* result, const void** operands, const char* text, std::size_t size, XlaCustomCallStatus*);
 
+/// Calls use(T{}), where T is the type of C++ for F64 or F32.
+template <typename Use>
+void with_type(::xla::PrimitiveType type, const Use& use);
+
 /// Makes a kernel known to XLA, and returns the name that XLA knows it by, which begins with `name`.
 std::string register_kernel(const std::string& name, Kernel* kernel);
 
@@ -53,6 +57,15 @@ namespace detail {
 ::xla::HloInstructionProto call_in_place_of(const ::xla::HloInstructionProto& instruction, const std::string& target,
                                             std::string text);
 }  // namespace detail
+
+template <typename Use>
+void with_type(::xla::PrimitiveType type, const Use& use) {
+  if (type == ::xla::F64) {
+    use(double{});
+  } else {
+    use(float{});
+  }
+}
 
 template <typename Text>
 ::xla::HloInstructionProto call_in_place_of(const ::xla::HloInstructionProto& instruction, const std::string& target,

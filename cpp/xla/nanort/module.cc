@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bindings/gil.h"
-#include "xla/lapack/take_factorizations.h"
+#include "xla/factorizations/take_factorizations.h"
 #include "xla/nanort/checks.h"
 #include "xla/nanort/lowering.h"
 #include "xla/nanort/messages.h"
@@ -63,12 +63,14 @@ void take_function(Function*& function, const py::dict& module, const char* symb
 
 void use_lapack(const py::dict& lapack, const py::dict& blas) {
   const std::string potrf = "void (char *, int *, ";
-  const std::string trsm = "void (char *, char *, char *, char *, int *, int *, ";
+  const std::string triangular = "void (char *, char *, char *, char *, int *, int *, ";
   Lapack functions;
   take_function(functions.doubles.potrf, lapack, "dpotrf", potrf);
   take_function(functions.floats.potrf, lapack, "spotrf", potrf);
-  take_function(functions.doubles.trsm, blas, "dtrsm", trsm);
-  take_function(functions.floats.trsm, blas, "strsm", trsm);
+  take_function(functions.doubles.trsm, blas, "dtrsm", triangular);
+  take_function(functions.floats.trsm, blas, "strsm", triangular);
+  take_function(functions.doubles.trmm, blas, "dtrmm", triangular);
+  take_function(functions.floats.trmm, blas, "strmm", triangular);
   set_lapack(functions);
 }
 

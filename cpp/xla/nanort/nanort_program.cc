@@ -14,8 +14,8 @@
 #include "solvers/aligned_array.h"
 #include "xla/backends/cpu/nanort/nanort_client.h"
 #include "xla/backends/cpu/nanort/nanort_executable.h"
+#include "xla/factorizations/take_factorizations.h"
 #include "xla/hlo/builder/xla_computation.h"
-#include "xla/lapack/take_factorizations.h"
 #include "xla/nanort/custom_call.h"
 #include "xla/primitive_util.h"
 #include "xla/products/take_products.h"
@@ -136,8 +136,8 @@ std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
     throw std::runtime_error("it is not a serialized HloModuleProto");
   }
   if (!is_dynamic(proto)) {
-    take_products(proto);
     take_factorizations(proto);
+    take_products(proto);
   }
   const ::xla::XlaComputation computation(std::move(proto));
   const absl::StatusOr<::xla::ProgramShape> shape = computation.GetProgramShape();

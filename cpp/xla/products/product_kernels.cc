@@ -2,51 +2,14 @@
 
 #include "xla/products/product_kernels.h"
 
-#define TFMINIMIZE_INLINE inline __attribute__((always_inline))
+#include "xla/avx2/vectors.h"
 
 namespace tfminimize::xla {
 namespace {
 
-constexpr std::size_t kVectorBytes = 32;
-constexpr std::size_t kRegisters = 16;
-
 /// Products are made for so many rows at a time, whose elements stay in the caches. A sum over many rows is made piece
 /// by piece, so that its error stays small.
 constexpr std::size_t kPiece = 64;
-
-// One for each type, since GCC leaves the attribute out of a type that depends on a parameter.
-template <typename T>
-struct Vectors;
-template <>
-struct Vectors<float> {
-  using InRegister = float __attribute__((vector_size(kVectorBytes)));
-  using InMemory = float __attribute__((vector_size(kVectorBytes), aligned(sizeof(float)), may_alias));
-};
-template <>
-struct Vectors<double> {
-  using InRegister = double __attribute__((vector_size(kVectorBytes)));
-  using InMemory = double __attribute__((vector_size(kVectorBytes), aligned(sizeof(double)), may_alias));
-};
-template <typename T>
-using Vector = typename Vectors<T>::InRegister;
-
-template <typename T>
-constexpr std::size_t kLanes = kVectorBytes / sizeof(T);
-
-template <typename T>
-TFMINIMIZE_INLINE Vector<T> load(const T* p) {
-  return *reinterpret_cast<const typename Vectors<T>::InMemory*>(p);
-}
-template <typename T>
-TFMINIMIZE_INLINE void store(T* p, Vector<T> v) {
-  *reinterpret_cast<typename Vectors<T>::InMemory*>(p) = v;
-}
-
-/// How many rows of C are summed together, with `vectors` vectors each: as the registers have room for.
-constexpr std::size_t rows_at_once(std::size_t vectors) {
-  const std::size_t most = (kRegisters - 1 - vectors) / vectors;
-  return most < 8 ? most : 8;
-}
 
 /// The sizes of a product, and where A has its elements: that for row i of C and summand k is at i * a_row + k * a_k.
 struct Layout {
@@ -65,7 +28,7 @@ TFMINIMIZE_INLINE void tile(const Layout& layout, const T* a, const T* b, T* c) 
     Vector<T> row[kVectors];
     for (std::size_t v = 0; v < kVectors; ++v) row[v] = load(b + v * kLanes<T>);
     for (std::size_t r = 0; r < kRows; ++r) {
-      const Vector<T> factor = a[r * layout.a_row] - Vector<T>{};  // in all lanes
+      const Vector<T> factor = in_all_lanes(a[r * layout.a_row]);
       for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += factor * row[v];
     }
   }
@@ -207,10 +170,10 @@ void multiply(ProductKind kind, const ProductSizes& sizes, const T* a, const T* 
 
 }  // namespace
 
-void multiply_floats(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c) {
+void multiply_matrices(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c) {
   multiply(kind, sizes, a, b, c);
 }
-void multiply_doubles(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c) {
+void multiply_matrices(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c) {
   multiply(kind, sizes, a, b, c);
 }
 

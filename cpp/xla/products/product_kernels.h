@@ -25,8 +25,8 @@ inline constexpr std::size_t kMaxColumns = 128;
 
 /// Computes C from A and B. They must not overlap, and the small one (B, or C for kSum) must be within the limits
 /// above. The processor must have AVX2 and FMA.
-void multiply_floats(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c);
-void multiply_doubles(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c);
+void multiply_matrices(ProductKind kind, const ProductSizes& sizes, const float* a, const float* b, float* c);
+void multiply_matrices(ProductKind kind, const ProductSizes& sizes, const double* a, const double* b, double* c);
 
 }  // namespace tfminimize::xla
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "xla/avx2/processor.h"
 #include "xla/nanort/custom_call.h"
-#include "xla/products/processor.h"
 #include "xla/products/product_kernels.h"
 
 namespace tfminimize::xla {
@@ -33,18 +33,16 @@ struct Product {
 void multiply(void* result, const void** operands, const char* text, std::size_t /*size*/, XlaCustomCallStatus*) {
   Product product;
   std::memcpy(&product, text, sizeof product);
-  if (product.type == ::xla::F64) {
-    multiply_doubles(product.kind, product.sizes, static_cast<const double*>(operands[0]),
-                     static_cast<const double*>(operands[1]), static_cast<double*>(result));
-  } else {
-    multiply_floats(product.kind, product.sizes, static_cast<const float*>(operands[0]),
-                    static_cast<const float*>(operands[1]), static_cast<float*>(result));
-  }
+  with_type(product.type, [&](auto type) {
+    using T = decltype(type);
+    multiply_matrices(product.kind, product.sizes, static_cast<const T*>(operands[0]),
+                      static_cast<const T*>(operands[1]), static_cast<T*>(result));
+  });
 }
 
 /// What XLA knows the kernels by; empty if they do not run on this machine.
 const std::string& target() {
-  static const std::string name = runs_product_kernels() ? register_kernel("product", &multiply) : "";
+  static const std::string name = runs_avx2_kernels() ? register_kernel("product", &multiply) : "";
   return name;
 }
 

@@ -1,0 +1,267 @@
+#include "xla/factorizations/take_factorizations.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "xla/avx2/processor.h"
+#include "xla/factorizations/find_triangles.h"
+#include "xla/factorizations/take_inverses.h"
+#include "xla/factorizations/triangular_kernels.h"
+#include "xla/nanort/custom_call.h"
+
+namespace tfminimize::xla {
+namespace {
+
+using ::xla::HloInstructionProto;
+using ::xla::ShapeProto;
+
+/// Null until there is a library, which then stays.
+std::atomic<const Lapack*> library{nullptr};
+
+template <typename T>
+const LapackFunctions<T>& functions() {
+  if constexpr (std::is_same_v<T, double>) {
+    return library.load()->doubles;
+  } else {
+    return library.load()->floats;
+  }
+}
+
+/// `count` symmetric matrices, n x n, one after the other.
+struct Cholesky {
+  ::xla::PrimitiveType type = ::xla::F64;
+  bool is_lower = true;
+  int n = 0;
+  std::size_t count = 0;
+};
+
+/// `count` systems op(A) X = B, or X op(A) = B, or as many products X = op(A) B, or X = B op(A). A is triangular, B is
+/// rows x columns.
+struct Triangular {
+  ::xla::PrimitiveType type = ::xla::F64;
+  bool is_product = false;
+  bool is_left = true;
+  bool is_lower = true;
+  bool is_transposed = false;
+  bool has_unit_diagonal = false;
+  int rows = 0;
+  int columns = 0;
+  std::size_t count = 0;
+
+  int n() const { return is_left ? rows : columns; }
+};
+
+/// XLA's matrices are stored row by row, LAPACK's column by column: each sees the transposed matrix of the other. So a
+/// lower triangle is LAPACK's upper one...
+char triangle(bool is_lower) { return is_lower ? 'U' : 'L'; }
+
+template <typename T>
+void factorize(Cholesky call, const T* a, T* factor) {
+  const std::size_t size = static_cast<std::size_t>(call.n) * static_cast<std::size_t>(call.n);
+  std::copy_n(a, size * call.count, factor);
+  char uplo = triangle(call.is_lower);
+  for (std::size_t i = 0; i < call.count; ++i, factor += size) {
+    int info = 0;
+    functions<T>().potrf(&uplo, &call.n, factor, &call.n, &info);
+    if (info != 0) std::fill_n(factor, size, std::numeric_limits<T>::quiet_NaN());  // as XLA's own
+  }
+}
+
+/// ...and op(A) X = B its X' op(A') = B', where the primed ones are what is stored.
+template <typename T>
+void call_blas(const Triangular& call, const T* a, T* x) {
+  char side = call.is_left ? 'R' : 'L';
+  char uplo = triangle(call.is_lower);
+  char transposed = call.is_transposed ? 'T' : 'N';
+  char diagonal = call.has_unit_diagonal ? 'U' : 'N';
+  int rows = call.columns;
+  int columns = call.rows;
+  int n = call.n();
+  T one = 1;
+  (call.is_product ? functions<T>().trmm : functions<T>().trsm)(&side, &uplo, &transposed, &diagonal, &rows, &columns,
+                                                                &one, const_cast<T*>(a), &n, x, &rows);
+}
+
+/// For small systems OpenBLAS wakes threads all the same. That takes longer than they save, and a thousand times longer
+/// where the cores are busy, as with the other solves of a batch.
+bool is_small(const Triangular& call) {
+  return !call.is_product && static_cast<std::size_t>(call.n()) <= kMaxTriangle && runs_avx2_kernels();
+}
+
+/// X op(A) = B is the same as (transpose of op(A)) (transpose of X) = (transpose of B).
+template <typename T>
+void solve_small(const Triangular& call, const T* a, T* x) {
+  const std::ptrdiff_t n = call.n();
+  const bool is_transposed = call.is_transposed == call.is_left;
+  SmallSystem system;
+  system.n = static_cast<std::size_t>(n);
+  system.sides = static_cast<std::size_t>(call.is_left ? call.columns : call.rows);
+  system.has_unit_diagonal = call.has_unit_diagonal;
+  system.a_row = is_transposed ? 1 : n;
+  system.a_column = is_transposed ? n : 1;
+  system.x_row = call.is_left ? call.columns : 1;
+  system.x_side = call.is_left ? 1 : call.columns;
+  if (call.is_lower == is_transposed) {  // upper triangular: from its end
+    a += n * n - 1;
+    x += (n - 1) * system.x_row;
+    system.a_row = -system.a_row;
+    system.a_column = -system.a_column;
+    system.x_row = -system.x_row;
+  }
+  solve_small(system, a, x);
+}
+
+template <typename T>
+void solve_or_multiply(const Triangular& call, const T* a, const T* b, T* x) {
+  const auto n = static_cast<std::size_t>(call.n());
+  const std::size_t size = static_cast<std::size_t>(call.rows) * static_cast<std::size_t>(call.columns);
+  std::copy_n(b, size * call.count, x);
+  for (std::size_t i = 0; i < call.count; ++i, a += n * n, x += size) {
+    if (is_small(call)) {
+      solve_small(call, a, x);
+    } else {
+      call_blas(call, a, x);
+    }
+  }
+}
+
+template <typename Call>
+Call call_of(const char* text) {
+  Call call;
+  std::memcpy(&call, text, sizeof call);
+  return call;
+}
+
+/// As XLA calls them.
+void run_cholesky(void* result, const void** operands, const char* text, std::size_t, XlaCustomCallStatus*) {
+  const auto call = call_of<Cholesky>(text);
+  with_type(call.type, [&](auto type) {
+    using T = decltype(type);
+    factorize(call, static_cast<const T*>(operands[0]), static_cast<T*>(result));
+  });
+}
+
+void run_triangular(void* result, const void** operands, const char* text, std::size_t, XlaCustomCallStatus*) {
+  const auto call = call_of<Triangular>(text);
+  with_type(call.type, [&](auto type) {
+    using T = decltype(type);
+    solve_or_multiply(call, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
+                      static_cast<T*>(result));
+  });
+}
+
+/// The sizes of a stack of matrices.
+struct Matrices {
+  int rows = 0;
+  int columns = 0;
+  std::size_t count = 0;
+};
+
+/// Empty if LAPACK cannot take them.
+std::optional<Matrices> matrices(const ShapeProto& shape) {
+  const auto& sizes = shape.dimensions();
+  if (shape.element_type() != ::xla::F64 && shape.element_type() != ::xla::F32) return std::nullopt;
+  const auto is_possible = [](std::int64_t size) { return 0 < size && size <= std::numeric_limits<int>::max(); };
+  if (!std::all_of(sizes.begin(), sizes.end(), is_possible)) return std::nullopt;
+  const auto matrix = sizes.end() - 2;
+  const auto count = std::accumulate(sizes.begin(), matrix, std::int64_t{1}, std::multiplies<>());
+  return Matrices{static_cast<int>(matrix[0]), static_cast<int>(matrix[1]), static_cast<std::size_t>(count)};
+}
+
+std::optional<HloInstructionProto> cholesky_for(const HloInstructionProto& instruction) {
+  static const std::string target = register_kernel("cholesky", &run_cholesky);
+  const auto found = matrices(instruction.shape());
+  if (!found) return std::nullopt;
+  const bool is_lower = instruction.cholesky_options().lower();
+  const Cholesky text{instruction.shape().element_type(), is_lower, found->rows, found->count};
+  HloInstructionProto call = call_in_place_of(instruction, target, text);
+  add_operand(call, instruction.operand_ids(0), instruction.shape());
+  return call;
+}
+
+/// A call for what was made of a triangular matrix and another one.
+std::optional<HloInstructionProto> triangular_call(const HloInstructionProto& instruction,
+                                                   const Instructions& instructions, Triangular text, std::int64_t a,
+                                                   std::int64_t b) {
+  static const std::string target = register_kernel("triangular", &run_triangular);
+  const auto found = matrices(instruction.shape());
+  const HloInstructionProto* const triangular = instructions.find(a);
+  if (!found || triangular == nullptr) return std::nullopt;
+  text.type = instruction.shape().element_type();
+  text.rows = found->rows;
+  text.columns = found->columns;
+  text.count = found->count;
+  HloInstructionProto call = call_in_place_of(instruction, target, text);
+  add_operand(call, a, triangular->shape());
+  add_operand(call, b, instruction.shape());
+  return call;
+}
+
+std::optional<HloInstructionProto> system_for(const HloInstructionProto& instruction,
+                                              const Instructions& instructions) {
+  const ::xla::TriangularSolveOptions& options = instruction.triangular_solve_options();
+  Triangular text;
+  text.is_left = options.left_side();
+  text.is_lower = options.lower();
+  text.is_transposed = options.transpose_a() != ::xla::TriangularSolveOptions::NO_TRANSPOSE;
+  text.has_unit_diagonal = options.unit_diagonal();
+  return triangular_call(instruction, instructions, text, instruction.operand_ids(0), instruction.operand_ids(1));
+}
+
+/// A product with a Cholesky factor, half of whose elements are zero. Small ones are left as they are.
+std::optional<HloInstructionProto> product_for(const HloInstructionProto& dot, const Instructions& instructions) {
+  const auto product = matrix_product(dot);
+  if (!product) return std::nullopt;
+  const auto is_large_factor = [&](std::int64_t id) {
+    const auto& shape = instructions.find(id)->shape();
+    return shape.element_type() == dot.shape().element_type() &&
+           shape.dimensions(shape.dimensions_size() - 1) > static_cast<std::int64_t>(kMaxTriangle) &&
+           is_cholesky_factor(instructions, id);
+  };
+  const std::int64_t left = dot.operand_ids(0);
+  const std::int64_t right = dot.operand_ids(1);
+  Triangular text;
+  text.is_product = true;
+  if (!product->is_right_transposed && is_large_factor(left)) {
+    text.is_transposed = product->is_left_transposed;
+    return triangular_call(dot, instructions, text, left, right);
+  }
+  if (!product->is_left_transposed && is_large_factor(right)) {
+    text.is_left = false;
+    text.is_transposed = product->is_right_transposed;
+    return triangular_call(dot, instructions, text, right, left);
+  }
+  return std::nullopt;
+}
+
+std::optional<HloInstructionProto> factorization_for(const HloInstructionProto& instruction,
+                                                     const Instructions& instructions) {
+  if (instruction.opcode() == "cholesky") return cholesky_for(instruction);
+  if (instruction.opcode() == "triangular-solve") return system_for(instruction, instructions);
+  return std::nullopt;
+}
+
+}  // namespace
+
+void set_lapack(const Lapack& lapack) {
+  static const Lapack first = lapack;
+  library = &first;
+}
+
+void take_factorizations(::xla::HloModuleProto& module) {
+  if (library.load() == nullptr) return;
+  take_inverses(module);
+  replace_instructions(module, product_for);  // while factors can be told from other matrices
+  replace_instructions(module, factorization_for);
+}
+
+}  // namespace tfminimize::xla
