@@ -17,7 +17,7 @@ struct LoweringArgument {
   int dtype = 0;                    ///< A tensorflow::DataType; for a variable, that of its value.
   std::vector<std::int64_t> shape;  ///< For a variable, that of its value.
   bool is_variable = false;         ///< Whether the function reads it through a resource.
-  std::string constant;             ///< A serialized tensorflow::TensorProto, if the value is known.
+  std::string constant;             ///< A serialized tensorflow::TensorProto, if XLA is to know the value.
 };
 
 /// What the extension that links to XLA offers to a library that loads it without Python.
@@ -31,8 +31,8 @@ struct XlaCompiler {
   /// Checks the side effects of a function. Says for each argument whether XLA must know its value.
   std::vector<bool> (*constant_arguments)(const std::string& function, std::string_view library);
 
-  /// Compiles a function for this processor. The program has one parameter for each argument that is not a constant.
-  /// `results` are the shapes that the results must have.
+  /// Compiles a function for this processor. The program has one parameter for each argument that is a variable or not
+  /// a constant. `results` are the shapes that the results must have.
   std::shared_ptr<XlaProgram> (*compile)(const std::string& function, std::string_view library,
                                          const std::vector<LoweringArgument>& arguments,
                                          const std::vector<std::vector<std::size_t>>& results);

@@ -144,14 +144,15 @@ def test_operation_calls_it_too() -> None:
     np.testing.assert_array_equal(inside.x, outside.x)
 
 
-OTHERS = {"dpotrf": "dsyev", "spotrf": "ssyev", "dtrsm": "dtrmv", "strsm": "strmv"}
+OTHERS = {"potrf": "syev", "gemm": "trmv", "trmm": "trmv", "trsm": "trmv"}
+OTHERS = {kind + name: kind + other for name, other in OTHERS.items() for kind in "ds"}
 
 
 @pytest.fixture(params=OTHERS)
 def other_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One function is declared in another way, as all are in a SciPy whose integers have 64 bits."""
     name: str = request.param
-    functions = (cython_blas if "trsm" in name else cython_lapack).__pyx_capi__
+    functions = (cython_lapack if "potrf" in name else cython_blas).__pyx_capi__
     monkeypatch.setitem(functions, name, functions[OTHERS[name]])
     return name
 
@@ -159,7 +160,7 @@ def other_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def test_function_that_is_declared_in_another_way_is_refused(other_library: str) -> None:
     xla = binding.xla()
     with pytest.raises(ImportError, match=rf"SciPy's {other_library} is void \(char \*, char \*.*, and not void "):
-        xla.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
+        xla.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__, cython_blas.__file__)
 
 
 @pytest.mark.usefixtures("fresh_binding", "other_library")

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +19,21 @@ bool have_same_sizes(const ::xla::ShapeProto& one, const ::xla::ShapeProto& othe
 bool is_square(const ::xla::ShapeProto& shape) {
   const int rank = shape.dimensions_size();
   return rank >= 2 && shape.dimensions(rank - 1) == shape.dimensions(rank - 2);
+}
+
+/// The instruction with this identity, or what it is a copy of, with the same shape; null if it is not in the
+/// computation.
+const HloInstructionProto* origin(const Instructions& instructions, std::int64_t id) {
+  const HloInstructionProto* const found = instructions.find(id);
+  if (found == nullptr) return nullptr;
+  const std::string& opcode = found->opcode();
+  const bool keeps_places = opcode == "transpose" || opcode == "broadcast"
+                                ? std::is_sorted(found->dimensions().begin(), found->dimensions().end())
+                                : opcode == "reshape" || opcode == "copy";
+  if (!keeps_places || found->operand_ids_size() != 1) return found;
+  const HloInstructionProto* const operand = instructions.find(found->operand_ids(0));
+  if (operand == nullptr || !have_same_sizes(operand->shape(), found->shape())) return found;
+  return origin(instructions, found->operand_ids(0));
 }
 
 /// Integers that depend on their place only: constant + slopes[0] * (first index) + slopes[1] * ...
@@ -118,51 +132,34 @@ bool is_identity(const Instructions& instructions, std::int64_t id) {
          is_number_everywhere(instructions, found->operand_ids(2), 0);
 }
 
-}  // namespace
-
-const HloInstructionProto* origin(const Instructions& instructions, std::int64_t id) {
-  const HloInstructionProto* const found = instructions.find(id);
-  if (found == nullptr) return nullptr;
-  const std::string& opcode = found->opcode();
-  const bool keeps_places = opcode == "transpose" || opcode == "broadcast"
-                                ? std::is_sorted(found->dimensions().begin(), found->dimensions().end())
-                                : opcode == "reshape" || opcode == "copy";
-  if (!keeps_places || found->operand_ids_size() != 1) return found;
+/// What a matrix is a copy of; a stack of one matrix is that matrix.
+const HloInstructionProto* matrix_origin(const Instructions& instructions, std::int64_t id) {
+  const HloInstructionProto* const found = origin(instructions, id);
+  if (found == nullptr || found->opcode() != "reshape") return found;
   const HloInstructionProto* const operand = instructions.find(found->operand_ids(0));
-  if (operand == nullptr || !have_same_sizes(operand->shape(), found->shape())) return found;
-  return origin(instructions, found->operand_ids(0));
+  if (operand == nullptr) return found;
+  const auto& sizes = found->shape().dimensions();
+  const auto& before = operand->shape().dimensions();
+  const bool is_same = before.size() >= 2 && before.size() <= sizes.size() &&
+                       std::equal(before.begin(), before.end(), sizes.end() - before.size());
+  return is_same ? matrix_origin(instructions, found->operand_ids(0)) : found;
 }
 
+}  // namespace
+
 const HloInstructionProto* system_of_inverse(const Instructions& instructions, std::int64_t id) {
-  const HloInstructionProto* const found = origin(instructions, id);
+  const HloInstructionProto* const found = matrix_origin(instructions, id);
   if (found == nullptr || found->opcode() != "triangular-solve") return nullptr;
   return is_identity(instructions, found->operand_ids(1)) ? found : nullptr;
 }
 
 bool is_cholesky_factor(const Instructions& instructions, std::int64_t id) {
-  const HloInstructionProto* const found = origin(instructions, id);
+  const HloInstructionProto* const found = matrix_origin(instructions, id);
   if (found == nullptr || found->opcode() != "select") return false;
   const HloInstructionProto* const factor = origin(instructions, found->operand_ids(1));
   return factor != nullptr && factor->opcode() == "cholesky" && factor->cholesky_options().lower() &&
          compares_row_and_column(instructions, found->operand_ids(0), "GE") &&
          is_number_everywhere(instructions, found->operand_ids(2), 0);
-}
-
-std::optional<MatrixProduct> matrix_product(const HloInstructionProto& instruction) {
-  const int rank = instruction.shape().dimensions_size();
-  if (instruction.opcode() != "dot" || rank < 2) return std::nullopt;
-  const ::xla::DotDimensionNumbers& numbers = instruction.dot_dimension_numbers();
-  std::vector<std::int64_t> stack(static_cast<std::size_t>(rank - 2));
-  std::iota(stack.begin(), stack.end(), 0);
-  const auto is_stack = [&](const auto& dimensions) {
-    return std::equal(dimensions.begin(), dimensions.end(), stack.begin(), stack.end());
-  };
-  if (!is_stack(numbers.lhs_batch_dimensions()) || !is_stack(numbers.rhs_batch_dimensions()) ||
-      numbers.lhs_contracting_dimensions_size() != 1) {
-    return std::nullopt;
-  }
-  return MatrixProduct{numbers.lhs_contracting_dimensions(0) == rank - 2,
-                       numbers.rhs_contracting_dimensions(0) == rank - 1};
 }
 
 }  // namespace tfminimize::xla

@@ -10,6 +10,9 @@ struct LapackFunctions {
   using Triangular = void(char* side, char* triangle, char* transposed, char* diagonal, int* rows, int* columns,
                           T* alpha, T* a, int* stride, T* b, int* stride_b);
 
+  /// Puts alpha op(A) op(B) + beta C in the place of C, rows x columns, with so many summands for each element.
+  void (*gemm)(char* a_transposed, char* b_transposed, int* rows, int* columns, int* summands, T* alpha, T* a,
+               int* a_stride, T* b, int* b_stride, T* beta, T* c, int* c_stride) = nullptr;
   /// Cholesky factor of a symmetric matrix, in its place. `info` is positive if the matrix is not positive definite.
   void (*potrf)(char* triangle, int* n, T* a, int* stride, int* info) = nullptr;
   /// Solves op(A) X = alpha B or X op(A) = alpha B for a triangular A; X takes the place of B.
@@ -22,7 +25,31 @@ struct LapackFunctions {
 struct Lapack {
   LapackFunctions<double> doubles;
   LapackFunctions<float> floats;
+  /// How many threads it uses; null if that cannot be set.
+  int (*threads)() = nullptr;
+  void (*set_threads)(int) = nullptr;
 };
+
+/// The library to call from now on. It must stay loaded. Only the first call counts: programs may be using that one.
+void set_lapack(const Lapack& lapack);
+
+/// Whether there is a library, which then stays.
+bool has_lapack();
+
+/// While one lives, the library calculates in the thread that calls it. Its own threads wait for one another in loops:
+/// where other programs use the cores, a product was seen to take ten times as long, and in a hundred times smaller
+/// ones a thousand times.
+class InCallingThread {
+ public:
+  InCallingThread();
+  ~InCallingThread();
+  InCallingThread(const InCallingThread&) = delete;
+  InCallingThread& operator=(const InCallingThread&) = delete;
+};
+
+/// Its functions for double or float.
+template <typename T>
+const LapackFunctions<T>& lapack();
 
 }  // namespace tfminimize::xla
 

@@ -1,40 +1,26 @@
 #include "xla/factorizations/take_factorizations.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <limits>
-#include <numeric>
 #include <optional>
 #include <string>
-#include <type_traits>
 
 #include "xla/avx2/processor.h"
 #include "xla/factorizations/find_triangles.h"
+#include "xla/factorizations/lapack.h"
 #include "xla/factorizations/take_inverses.h"
 #include "xla/factorizations/triangular_kernels.h"
 #include "xla/nanort/custom_call.h"
+#include "xla/nanort/matrices.h"
+#include "xla/nanort/threads.h"
 
 namespace tfminimize::xla {
 namespace {
 
 using ::xla::HloInstructionProto;
 using ::xla::ShapeProto;
-
-/// Null until there is a library, which then stays.
-std::atomic<const Lapack*> library{nullptr};
-
-template <typename T>
-const LapackFunctions<T>& functions() {
-  if constexpr (std::is_same_v<T, double>) {
-    return library.load()->doubles;
-  } else {
-    return library.load()->floats;
-  }
-}
 
 /// `count` symmetric matrices, n x n, one after the other.
 struct Cholesky {
@@ -69,42 +55,38 @@ void factorize(Cholesky call, const T* a, T* factor) {
   const std::size_t size = static_cast<std::size_t>(call.n) * static_cast<std::size_t>(call.n);
   std::copy_n(a, size * call.count, factor);
   char uplo = triangle(call.is_lower);
+  const InCallingThread guard;
   for (std::size_t i = 0; i < call.count; ++i, factor += size) {
     int info = 0;
-    functions<T>().potrf(&uplo, &call.n, factor, &call.n, &info);
+    lapack<T>().potrf(&uplo, &call.n, factor, &call.n, &info);
     if (info != 0) std::fill_n(factor, size, std::numeric_limits<T>::quiet_NaN());  // as XLA's own
   }
 }
 
 /// ...and op(A) X = B its X' op(A') = B', where the primed ones are what is stored.
 template <typename T>
-void call_blas(const Triangular& call, const T* a, T* x) {
+void call_blas(const Triangular& call, int sides, const T* a, T* x) {
   char side = call.is_left ? 'R' : 'L';
   char uplo = triangle(call.is_lower);
   char transposed = call.is_transposed ? 'T' : 'N';
   char diagonal = call.has_unit_diagonal ? 'U' : 'N';
-  int rows = call.columns;
-  int columns = call.rows;
+  int rows = call.is_left ? sides : call.columns;
+  int columns = call.is_left ? call.rows : sides;
   int n = call.n();
+  int stride = call.columns;
   T one = 1;
-  (call.is_product ? functions<T>().trmm : functions<T>().trsm)(&side, &uplo, &transposed, &diagonal, &rows, &columns,
-                                                                &one, const_cast<T*>(a), &n, x, &rows);
-}
-
-/// For small systems OpenBLAS wakes threads all the same. That takes longer than they save, and a thousand times longer
-/// where the cores are busy, as with the other solves of a batch.
-bool is_small(const Triangular& call) {
-  return !call.is_product && static_cast<std::size_t>(call.n()) <= kMaxTriangle && runs_avx2_kernels();
+  (call.is_product ? lapack<T>().trmm : lapack<T>().trsm)(&side, &uplo, &transposed, &diagonal, &rows, &columns, &one,
+                                                          const_cast<T*>(a), &n, x, &stride);
 }
 
 /// X op(A) = B is the same as (transpose of op(A)) (transpose of X) = (transpose of B).
 template <typename T>
-void solve_small(const Triangular& call, const T* a, T* x) {
+void solve_small(const Triangular& call, int sides, const T* a, T* x) {
   const std::ptrdiff_t n = call.n();
   const bool is_transposed = call.is_transposed == call.is_left;
   SmallSystem system;
   system.n = static_cast<std::size_t>(n);
-  system.sides = static_cast<std::size_t>(call.is_left ? call.columns : call.rows);
+  system.sides = static_cast<std::size_t>(sides);
   system.has_unit_diagonal = call.has_unit_diagonal;
   system.a_row = is_transposed ? 1 : n;
   system.a_column = is_transposed ? n : 1;
@@ -120,30 +102,35 @@ void solve_small(const Triangular& call, const T* a, T* x) {
   solve_small(system, a, x);
 }
 
+/// Right-hand sides that one thread solves for.
+constexpr int kSidesOfPart = 96;
+
 template <typename T>
 void solve_or_multiply(const Triangular& call, const T* a, const T* b, T* x) {
   const auto n = static_cast<std::size_t>(call.n());
   const std::size_t size = static_cast<std::size_t>(call.rows) * static_cast<std::size_t>(call.columns);
+  const bool is_small = !call.is_product && n <= kMaxTriangle && runs_avx2_kernels();
+  const int sides = call.is_left ? call.columns : call.rows;
+  const int parts = (sides + kSidesOfPart - 1) / kSidesOfPart;
   std::copy_n(b, size * call.count, x);
-  for (std::size_t i = 0; i < call.count; ++i, a += n * n, x += size) {
-    if (is_small(call)) {
-      solve_small(call, a, x);
+  for_each_part(call.count * static_cast<std::size_t>(parts), [&](std::size_t i) {
+    const int first = static_cast<int>(i % static_cast<std::size_t>(parts)) * kSidesOfPart;
+    const int some = std::min(kSidesOfPart, sides - first);
+    const std::size_t matrix = i / static_cast<std::size_t>(parts);
+    const T* const triangle = a + matrix * n * n;
+    T* const begin = x + matrix * size + static_cast<std::size_t>(first) * (call.is_left ? 1 : n);
+    if (is_small) {
+      solve_small(call, some, triangle, begin);
     } else {
-      call_blas(call, a, x);
+      const InCallingThread guard;
+      call_blas(call, some, triangle, begin);
     }
-  }
-}
-
-template <typename Call>
-Call call_of(const char* text) {
-  Call call;
-  std::memcpy(&call, text, sizeof call);
-  return call;
+  });
 }
 
 /// As XLA calls them.
 void run_cholesky(void* result, const void** operands, const char* text, std::size_t, XlaCustomCallStatus*) {
-  const auto call = call_of<Cholesky>(text);
+  const auto call = text_of<Cholesky>(text);
   with_type(call.type, [&](auto type) {
     using T = decltype(type);
     factorize(call, static_cast<const T*>(operands[0]), static_cast<T*>(result));
@@ -151,30 +138,12 @@ void run_cholesky(void* result, const void** operands, const char* text, std::si
 }
 
 void run_triangular(void* result, const void** operands, const char* text, std::size_t, XlaCustomCallStatus*) {
-  const auto call = call_of<Triangular>(text);
+  const auto call = text_of<Triangular>(text);
   with_type(call.type, [&](auto type) {
     using T = decltype(type);
     solve_or_multiply(call, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
                       static_cast<T*>(result));
   });
-}
-
-/// The sizes of a stack of matrices.
-struct Matrices {
-  int rows = 0;
-  int columns = 0;
-  std::size_t count = 0;
-};
-
-/// Empty if LAPACK cannot take them.
-std::optional<Matrices> matrices(const ShapeProto& shape) {
-  const auto& sizes = shape.dimensions();
-  if (shape.element_type() != ::xla::F64 && shape.element_type() != ::xla::F32) return std::nullopt;
-  const auto is_possible = [](std::int64_t size) { return 0 < size && size <= std::numeric_limits<int>::max(); };
-  if (!std::all_of(sizes.begin(), sizes.end(), is_possible)) return std::nullopt;
-  const auto matrix = sizes.end() - 2;
-  const auto count = std::accumulate(sizes.begin(), matrix, std::int64_t{1}, std::multiplies<>());
-  return Matrices{static_cast<int>(matrix[0]), static_cast<int>(matrix[1]), static_cast<std::size_t>(count)};
 }
 
 std::optional<HloInstructionProto> cholesky_for(const HloInstructionProto& instruction) {
@@ -219,12 +188,11 @@ std::optional<HloInstructionProto> system_for(const HloInstructionProto& instruc
 
 /// A product with a Cholesky factor, half of whose elements are zero. Small ones are left as they are.
 std::optional<HloInstructionProto> product_for(const HloInstructionProto& dot, const Instructions& instructions) {
-  const auto product = matrix_product(dot);
+  const auto product = matrix_product(dot, instructions);
   if (!product) return std::nullopt;
   const auto is_large_factor = [&](std::int64_t id) {
     const auto& shape = instructions.find(id)->shape();
-    return shape.element_type() == dot.shape().element_type() &&
-           shape.dimensions(shape.dimensions_size() - 1) > static_cast<std::int64_t>(kMaxTriangle) &&
+    return shape.dimensions(shape.dimensions_size() - 1) > static_cast<std::int64_t>(kMaxTriangle) &&
            is_cholesky_factor(instructions, id);
   };
   const std::int64_t left = dot.operand_ids(0);
@@ -252,13 +220,8 @@ std::optional<HloInstructionProto> factorization_for(const HloInstructionProto& 
 
 }  // namespace
 
-void set_lapack(const Lapack& lapack) {
-  static const Lapack first = lapack;
-  library = &first;
-}
-
 void take_factorizations(::xla::HloModuleProto& module) {
-  if (library.load() == nullptr) return;
+  if (!has_lapack()) return;
   take_inverses(module);
   replace_instructions(module, product_for);  // while factors can be told from other matrices
   replace_instructions(module, factorization_for);

@@ -5,6 +5,7 @@
 
 #include "xla/factorizations/find_triangles.h"
 #include "xla/nanort/custom_call.h"
+#include "xla/nanort/matrices.h"
 
 namespace tfminimize::xla {
 namespace {
@@ -33,19 +34,17 @@ HloInstructionProto system_in_place_of(const HloInstructionProto& product, const
 }
 
 std::optional<HloInstructionProto> system_for(const HloInstructionProto& dot, const Instructions& instructions) {
-  const auto product = matrix_product(dot);
+  const auto product = matrix_product(dot, instructions);
   if (!product) return std::nullopt;
-  const auto inverse_at = [&](std::int64_t id) {
-    const HloInstructionProto* const found = system_of_inverse(instructions, id);
-    return found != nullptr && found->shape().element_type() == dot.shape().element_type() ? found : nullptr;
-  };
   const std::int64_t left = dot.operand_ids(0);
   const std::int64_t right = dot.operand_ids(1);
-  const HloInstructionProto* const inverse_left = product->is_right_transposed ? nullptr : inverse_at(left);
+  const HloInstructionProto* const inverse_left =
+      product->is_right_transposed ? nullptr : system_of_inverse(instructions, left);
   if (inverse_left != nullptr) {
     return system_in_place_of(dot, *inverse_left, true, product->is_left_transposed, right);
   }
-  const HloInstructionProto* const inverse_right = product->is_left_transposed ? nullptr : inverse_at(right);
+  const HloInstructionProto* const inverse_right =
+      product->is_left_transposed ? nullptr : system_of_inverse(instructions, right);
   if (inverse_right != nullptr) {
     return system_in_place_of(dot, *inverse_right, false, product->is_right_transposed, left);
   }

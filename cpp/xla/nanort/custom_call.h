@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <optional>
@@ -28,6 +29,14 @@ std::string register_kernel(const std::string& name, Kernel* kernel);
 template <typename Text>
 ::xla::HloInstructionProto call_in_place_of(const ::xla::HloInstructionProto& instruction, const std::string& target,
                                             const Text& text);
+
+/// What a kernel's call was made with.
+template <typename Text>
+Text text_of(const char* text) {
+  Text copy;
+  std::memcpy(&copy, text, sizeof copy);
+  return copy;
+}
 
 /// Adds an operand, an instruction of this shape. The kernel gets it, as all, with the last dimension side by side.
 void add_operand(::xla::HloInstructionProto& call, std::int64_t id, const ::xla::ShapeProto& shape);

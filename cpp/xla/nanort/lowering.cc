@@ -25,8 +25,10 @@ tensorflow::XlaArgument describe(const LoweringArgument& argument) {
     described.kind = tensorflow::XlaArgument::kResource;
     described.resource_kind = tensorflow::XlaResource::kVariable;
     described.initialized = true;
-  } else if (!argument.constant.empty()) {
-    described.kind = tensorflow::XlaArgument::kConstant;
+  }
+  if (!argument.constant.empty()) {
+    described.kind =
+        argument.is_variable ? tensorflow::XlaArgument::kConstantResource : tensorflow::XlaArgument::kConstant;
     if (!described.constant_value.FromProto(parse<tensorflow::TensorProto>(argument.constant))) {
       throw std::runtime_error("TensorFlow could not read its own tensor");
     }

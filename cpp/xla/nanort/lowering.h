@@ -17,8 +17,8 @@ struct Lowered {
   bool writes_to_variables = false;
 };
 
-/// Translates a function of TensorFlow. The program has one parameter for each argument that is not a constant, and
-/// returns a tuple.
+/// Translates a function of TensorFlow. The program has one parameter for each argument that is a variable or not a
+/// constant, and returns a tuple.
 ///
 /// `library`: a serialized tensorflow::FunctionDefLibrary with the function and those that it calls.
 ///

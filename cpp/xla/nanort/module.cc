@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -8,7 +9,7 @@
 #include <vector>
 
 #include "bindings/gil.h"
-#include "xla/factorizations/take_factorizations.h"
+#include "xla/factorizations/lapack.h"
 #include "xla/nanort/checks.h"
 #include "xla/nanort/lowering.h"
 #include "xla/nanort/messages.h"
@@ -61,16 +62,35 @@ void take_function(Function*& function, const py::dict& module, const char* symb
   function = reinterpret_cast<Function*>(capsule.get_pointer());
 }
 
-void use_lapack(const py::dict& lapack, const py::dict& blas) {
+/// Finds how to set the threads of the library that a file is linked to, if it is OpenBLAS.
+void take_threads(Lapack& functions, const std::string& file) {
+  void* const library = dlopen(file.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return;
+  for (const std::string prefix : {"scipy_", ""}) {
+    void* const get = dlsym(library, (prefix + "openblas_get_num_threads").c_str());
+    void* const set = dlsym(library, (prefix + "openblas_set_num_threads").c_str());
+    if (get == nullptr || set == nullptr) continue;
+    functions.threads = reinterpret_cast<int (*)()>(get);
+    functions.set_threads = reinterpret_cast<void (*)(int)>(set);
+    return;  // the library stays open
+  }
+  dlclose(library);
+}
+
+void use_lapack(const py::dict& lapack, const py::dict& blas, const std::string& file) {
   const std::string potrf = "void (char *, int *, ";
+  const std::string gemm = "void (char *, char *, int *, int *, int *, ";
   const std::string triangular = "void (char *, char *, char *, char *, int *, int *, ";
   Lapack functions;
   take_function(functions.doubles.potrf, lapack, "dpotrf", potrf);
   take_function(functions.floats.potrf, lapack, "spotrf", potrf);
+  take_function(functions.doubles.gemm, blas, "dgemm", gemm);
+  take_function(functions.floats.gemm, blas, "sgemm", gemm);
   take_function(functions.doubles.trsm, blas, "dtrsm", triangular);
   take_function(functions.floats.trsm, blas, "strsm", triangular);
   take_function(functions.doubles.trmm, blas, "dtrmm", triangular);
   take_function(functions.floats.trmm, blas, "strmm", triangular);
+  take_threads(functions, file);
   set_lapack(functions);
 }
 
@@ -83,7 +103,7 @@ PYBIND11_MODULE(_xla, m) {
   py::class_<LoweringArgument>(m, "Argument", py::is_final(), R"(An argument of a function of TensorFlow.
 
 dtype: a number of DataType. For a variable, dtype and shape are those of its value. constant: a serialized TensorProto,
-if the value is known.)")
+if XLA is to know the value.)")
       .def(py::init([](int dtype, std::vector<std::int64_t> shape, bool is_variable, std::string constant) {
              return LoweringArgument{dtype, std::move(shape), is_variable, std::move(constant)};
            }),
@@ -93,7 +113,7 @@ if the value is known.)")
         R"(Translates a function of TensorFlow to a serialized xla::HloModuleProto.
 
 library: a serialized FunctionDefLibrary with the function and those that it calls. The program has one parameter for
-each argument that is not a constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
+each argument that is a variable or not a constant, and returns a tuple. Raises RuntimeError with XLA's message.)");
   m.def("check_state", &tfminimize::xla::check_state_of, py::arg("library"),
         "Raises RuntimeError with a sentence if a function of a serialized FunctionDefLibrary has an operation that "
         "keeps its own state, as random numbers do.");
@@ -101,8 +121,9 @@ each argument that is not a constant, and returns a tuple. Raises RuntimeError w
         "Compiles a serialized xla::HloModuleProto for this processor. Returns a capsule for _native.XlaCall; raises "
         "RuntimeError with XLA's message.");
   m.def(
-      "use_lapack", &tfminimize::xla::use_lapack, py::arg("lapack"), py::arg("blas"),
+      "use_lapack", &tfminimize::xla::use_lapack, py::arg("lapack"), py::arg("blas"), py::arg("file"),
       "Lets machine code that is compiled from now on call LAPACK for Cholesky factorizations and triangular systems. "
-      "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. Only the first call counts. "
+      "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. file: that of cython_blas, which "
+      "is linked to the library. Only the first call counts. "
       "Raises ImportError if their integers do not have 32 bits.");
 }

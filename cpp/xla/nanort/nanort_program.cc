@@ -2,11 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,7 +15,9 @@
 #include "xla/factorizations/take_factorizations.h"
 #include "xla/hlo/builder/xla_computation.h"
 #include "xla/nanort/custom_call.h"
+#include "xla/nanort/threads.h"
 #include "xla/primitive_util.h"
+#include "xla/products/take_large_products.h"
 #include "xla/products/take_products.h"
 #include "xla/service/hlo.pb.h"
 #include "xla/shape_util.h"
@@ -46,38 +46,15 @@ XlaArray describe(const ::xla::Shape& shape) {
   return {name_of(shape.element_type()), static_cast<std::size_t>(::xla::ShapeUtil::ByteSizeOf(shape))};
 }
 
-/// The threads that all programs of the process share.
-const Eigen::ThreadPoolDevice& shared_device() {
-  // Never destroyed, since a Python thread may still run a program when the process ends.
-  static const auto* const device = [] {
-    const int count = static_cast<int>(std::thread::hardware_concurrency());
-    return new Eigen::ThreadPoolDevice(new Eigen::ThreadPool(count), count);
-  }();
-  return *device;
-}
-
-/// A pool whose only thread is the calling one.
-class CallingThread final : public Eigen::ThreadPoolInterface {
- public:
-  void Schedule(std::function<void()> work) override { work(); }
-  int NumThreads() const override { return 1; }
-  int CurrentThreadId() const override { return 0; }
-};
-
-const Eigen::ThreadPoolDevice& calling_device() {
-  static const auto* const device =
-      new Eigen::ThreadPoolDevice(new CallingThread, 1);  // never destroyed, like the other
-  return *device;
-}
-
 class NanoRtCall final : public XlaCall {
  public:
-  NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, const Eigen::ThreadPoolDevice& device)
+  NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, const Eigen::ThreadPoolDevice& threads)
       : executable_(std::move(executable)),
+        threads_(threads),
         temporary_(solvers::AlignedArray<std::byte>::zeros(executable_->temp_buffer_size())) {
     for (const XlaArray& array : program.parameters()) arguments_.emplace_back(nullptr, size_of(array));
     for (const XlaArray& array : program.results()) results_.emplace_back(nullptr, size_of(array));
-    options_.set_intra_op_thread_pool(&device);
+    options_.set_intra_op_thread_pool(&threads);
   }
 
   void set_argument(std::size_t index, const void* data) override {
@@ -89,6 +66,7 @@ class NanoRtCall final : public XlaCall {
   }
 
   void run() override {
+    const ThreadsForKernels for_kernels(threads_);
     const auto event =
         executable_->Execute(arguments_, results_, absl::MakeSpan(temporary_.data(), temporary_.size()), options_);
     tsl::BlockUntilReady(event);
@@ -99,6 +77,7 @@ class NanoRtCall final : public XlaCall {
   static std::int64_t size_of(const XlaArray& array) { return static_cast<std::int64_t>(array.bytes); }
 
   std::shared_ptr<Executable> executable_;
+  const Eigen::ThreadPoolDevice& threads_;
   solvers::AlignedArray<std::byte> temporary_;
   std::vector<Executable::Argument> arguments_;
   std::vector<Executable::Result> results_;
@@ -120,7 +99,7 @@ class NanoRtProgram final : public XlaProgram {
 
   std::unique_ptr<XlaCall> call(bool use_thread_pool) override {
     const bool many_threads = use_thread_pool && bytes_ > kBytesForOneThread;
-    return std::make_unique<NanoRtCall>(executable_, *this, many_threads ? shared_device() : calling_device());
+    return std::make_unique<NanoRtCall>(executable_, *this, many_threads ? shared_threads() : calling_thread());
   }
 
  private:
@@ -138,6 +117,7 @@ std::shared_ptr<XlaProgram> compile_program(std::string_view hlo) {
   if (!is_dynamic(proto)) {
     take_factorizations(proto);
     take_products(proto);
+    take_large_products(proto);
   }
   const ::xla::XlaComputation computation(std::move(proto));
   const absl::StatusOr<::xla::ProgramShape> shape = computation.GetProgramShape();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,8 +30,7 @@ struct Product {
 
 /// As XLA calls it; `text` holds a Product.
 void multiply(void* result, const void** operands, const char* text, std::size_t /*size*/, XlaCustomCallStatus*) {
-  Product product;
-  std::memcpy(&product, text, sizeof product);
+  const auto product = text_of<Product>(text);
   with_type(product.type, [&](auto type) {
     using T = decltype(type);
     multiply_matrices(product.kind, product.sizes, static_cast<const T*>(operands[0]),

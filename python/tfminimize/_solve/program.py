@@ -44,6 +44,11 @@ class _Pool:
         self.is_fresh = True
         """Whether no solve has used the trace yet."""
 
+    def is_current(self) -> bool:
+        """Whether its machine code is still right."""
+        traces = [self.trace] if self.ways is None else [way.trace for way in self.ways.ways]
+        return all(trace.is_current() for trace in traces)
+
 
 class Lease:
     """A workspace that one solve uses, until `release`.
@@ -221,4 +226,8 @@ class Program:
 
             return _Pool(graph, Ways(graph, lambda: kind.in_steps(*given, True, constraints, **options), warm_up))
 
-        return self._pools.get(key, pool)
+        found = self._pools.get(key, pool)
+        if not found.is_current():
+            self._pools.drop(key)
+            found = self._pools.get(key, pool)
+        return found

@@ -96,7 +96,7 @@ def xla() -> Any:
     with contextlib.suppress(ImportError):  # XLA's loops stay
         from scipy.linalg import cython_blas, cython_lapack  # takes a while
 
-        extension.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__)
+        extension.use_lapack(cython_lapack.__pyx_capi__, cython_blas.__pyx_capi__, cython_blas.__file__)
     return extension
 
 

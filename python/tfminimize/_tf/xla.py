@@ -7,7 +7,9 @@ import contextvars
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tfminimize._tf import binding, private
 from tfminimize._tf.effects import CHECKS, is_read_only
@@ -60,6 +62,12 @@ class CompiledProgram(NamedTuple):
     """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
     captured_inputs: list[tf.Tensor]
     """...the tensors that it captures, except constants. For a variable it takes the value."""
+    sizes: list[tuple[tf.Tensor, NDArray[Any]]]
+    """Handles of variables that are shapes or axes, with their values: the program is for these only."""
+
+    def is_current(self) -> bool:
+        """Whether the variables still have these values."""
+        return all(np.array_equal(private.resource_value(handle), value) for handle, value in self.sizes)
 
 
 def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list[CompiledProgram]:
@@ -86,16 +94,16 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
             _check_with_tensorflow(function, rows)
         raise NotCompiled(str(error)) from error
     libraries = [_library(function) for function in functions]
-    modules = [_lowered(*pair, xla, rows) for pair in zip(functions, libraries, strict=True)]
+    lowered = [_lowered(*pair, xla, rows) for pair in zip(functions, libraries, strict=True)]
     for function, library in zip(functions, libraries, strict=True):
         _check_effects(function, library, xla)
         _check_devices(function)
     try:
-        programs = [xla.compile(module) for module in modules]
+        programs = [xla.compile(module) for module, _ in lowered]
     except RuntimeError as error:
         raise NotCompiled(_refusal(error)) from error
     captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
-    return [CompiledProgram(*pair) for pair in zip(programs, captured, strict=True)]
+    return [CompiledProgram(*one, sizes) for *one, (_, sizes) in zip(programs, captured, lowered, strict=True)]
 
 
 def _library(concrete: Any) -> bytes:
@@ -106,31 +114,56 @@ def _library(concrete: Any) -> bytes:
     return serialized
 
 
-def _lowered(concrete: Any, library: bytes, xla: Any, rows: int | None) -> bytes:
-    """The function as a program of XLA."""
+def _lowered(
+    concrete: Any, library: bytes, xla: Any, rows: int | None
+) -> tuple[bytes, list[tuple[tf.Tensor, NDArray[Any]]]]:
+    """The function as a program of XLA, and the `sizes` for which it is one."""
     num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
+
+    def lowered(sizes: list[tuple[tf.Tensor, NDArray[Any]]]) -> bytes:
+        values = {id(handle): value for handle, value in sizes}
+        arguments = [_argument(tensor, xla, rows, values.get(id(tensor))) for tensor in inputs]
+        module: bytes = xla.lower(concrete.name.decode(), library, arguments)
+        return module
+
     try:
-        module: bytes = xla.lower(concrete.name.decode(), library, [_argument(tensor, xla, rows) for tensor in inputs])
+        return lowered([]), []
     except RuntimeError as error:
+        sizes = [(t, private.resource_value(t).numpy()) for t in concrete.captured_inputs if _may_be_size(t)]
+        if sizes:
+            with contextlib.suppress(RuntimeError):  # the first message names the operation as the user wrote it
+                return lowered(sizes), sizes
         raise NotCompilable(_refusal(error)) from error
-    return module
 
 
-def _argument(tensor: Any, xla: Any, rows: int | None) -> Any:
-    """The description of a function's input for XLA."""
+def _argument(tensor: Any, xla: Any, rows: int | None, value: NDArray[Any] | None) -> Any:
+    """The description of a function's input for XLA; ``value`` is that of a variable, if XLA must know it."""
     if tensor.dtype == tf.resource:
         dtype, shape = private.variable_type(tensor)
-        return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True)
+        constant = b"" if value is None else tf.make_tensor_proto(value).SerializeToString()
+        return xla.Argument(dtype.as_datatype_enum, shape.as_list(), is_variable=True, constant=constant)
     constant = tf.make_tensor_proto(tensor).SerializeToString() if _is_size(tensor) else b""
     shape = [rows if extent is None else extent for extent in tensor.shape]
     return xla.Argument(tensor.dtype.as_datatype_enum, shape, constant=constant)
 
 
+_SIZES = tf.int32, tf.int64
+_MOST_SIZES = 100
+
+
 def _is_size(tensor: Any) -> bool:
     """Whether a captured constant may be a shape, an axis or paddings, which XLA needs as constants."""
-    is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in (tf.int32, tf.int64)
-    return is_known and tensor.shape.num_elements() < 100
+    is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in _SIZES
+    return is_known and tensor.shape.num_elements() < _MOST_SIZES
+
+
+def _may_be_size(tensor: Any) -> bool:
+    """Whether a captured input is a variable that may be one, as the number of data is one in models of GPflow."""
+    if tensor.dtype != tf.resource:
+        return False
+    dtype, shape = private.variable_type(tensor)
+    return dtype in _SIZES and shape.num_elements() < _MOST_SIZES
 
 
 def _check_with_tensorflow(concrete: Any, rows: int | None) -> None:

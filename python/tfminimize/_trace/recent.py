@@ -52,6 +52,12 @@ class Recent(Generic[Value]):
                 pass
         return self._made(key, make)
 
+    def drop(self, key: Hashable) -> None:
+        """Drop the value of a key, if there is one."""
+        with self._lock:
+            forgotten = self._kept.pop(key, None)
+        del forgotten  # without the lock: this may run the user's code
+
     def clear(self) -> None:
         """Drop all values."""
         forgotten = self._kept

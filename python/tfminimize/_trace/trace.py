@@ -257,6 +257,11 @@ class Trace:
         num_segments = 0 if self._parameters.variables else len(self._parameters.layout.segments)
         self.backend = Backend("xla", reason, tuple(range(num_segments)), seconds)
 
+    def is_current(self) -> bool:
+        """Whether its machine code, if it is that, is still right: sizes that are variables have not changed."""
+        programs = (function.call for function in self.functions if isinstance(function.call, xla.CompiledProgram))
+        return all(program.is_current() for program in programs)
+
     @property
     def is_plain(self) -> bool:
         """Whether the same graph would be traced for XLA: no loops or branches, and data that are not cut."""

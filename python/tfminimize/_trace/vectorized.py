@@ -135,7 +135,7 @@ class VectorTrace:
     def _compile(self, sizes: Sequence[int]) -> None:
         with self._lock:
             for size in reversed(sizes):
-                if size not in self._programs:
+                if size not in self._programs or not self._programs[size].call.is_current():
                     (code,) = xla.compile_functions([self._concrete], size)
                     self._programs[size] = TracedFunction(code, code.captured_inputs, {})
 
