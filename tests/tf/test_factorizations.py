@@ -1,4 +1,4 @@
-"""Machine code calls SciPy's LAPACK for Cholesky factorizations and triangular systems."""
+"""Machine code calls SciPy's LAPACK, or kernels of our own, for factorizations, triangular systems and products."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 from scipy.linalg import cython_blas, cython_lapack
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import tfminimize as tfm
 from tfminimize._tf import binding
@@ -44,13 +45,16 @@ def test_factor_has_the_bits_of_lapack(n: int, dtype: str) -> None:
     weights = np.random.default_rng(1).normal(size=(n, n)).astype(dtype)
     factor = at_start(lambda x, a: tf.reduce_sum(x * tf.linalg.cholesky(a)), weights, matrix).jac
     (potrf,) = scipy.linalg.get_lapack_funcs(("potrf",), (matrix,))
-    upper, info = potrf(np.asfortranarray(matrix.T), lower=False)
+    with threadpool_limits(1, "blas"):
+        upper, info = potrf(np.asfortranarray(matrix.T), lower=False)
     assert info == 0
     np.testing.assert_array_equal(factor, np.triu(upper).T)
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(1, 1), (7, 7), (4, 33, 33), (2, 3, 5, 5)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (7, 7), (4, 33, 33), (2, 3, 5, 5), (1, 9, 9), (300, 300), (2, 270, 270)], ids=str
+)
 def test_derivatives_of_a_factor_are_those_of_the_graph(shape: tuple[int, ...], dtype: str) -> None:
     def loss(x: Any) -> Any:
         return tf.reduce_sum(tf.linalg.cholesky(x) ** 3) + tf.reduce_sum(tf.linalg.logdet(x))
@@ -62,7 +66,9 @@ def test_derivatives_of_a_factor_are_those_of_the_graph(shape: tuple[int, ...], 
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 6, 1), (40, 40, 3), (3, 5, 5, 70)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (6, 6, 1), (40, 40, 3), (3, 5, 5, 70), (60, 60, 200), (257, 257, 100)], ids=str
+)
 def test_triangular_systems_are_those_of_the_graph(shape: tuple[int, ...], dtype: str) -> None:
     """The other triangle holds numbers that are not to be read. The gradient solves with the transposed matrix."""
 
@@ -104,6 +110,130 @@ def test_one_matrix_that_is_not_positive_definite_spoils_only_its_own_factor(dty
     np.testing.assert_array_equal(np.isnan(factors[1]), np.tril(np.ones((4, 4))) == 1)
 
 
+def triangles(shape: tuple[int, ...], dtype: str) -> Any:
+    """Lower triangles whose inverses are of the size of one."""
+    a = np.random.default_rng(4).normal(size=shape) / shape[-1] + np.eye(shape[-1])
+    return np.tril(a).astype(dtype)
+
+
+def identity(a: Any, kind: str) -> Any:
+    n = a.shape[-1]
+    if kind == "eye":  # TensorFlow makes a constant of it
+        return tf.eye(n, batch_shape=a.shape[:-2], dtype=a.dtype)
+    zeros = tf.zeros_like(a)
+    if kind == "diagonal":
+        return tf.linalg.set_diag(zeros, tf.ones_like(zeros[..., 0]))
+    if kind == "other diagonal":  # not an identity matrix
+        return tf.linalg.set_diag(zeros, tf.ones_like(zeros[..., 0, 1:]), k=1)
+    return tf.linalg.set_diag(zeros, tf.fill(zeros[..., 0].shape, tf.constant(2.0, a.dtype)))
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("eye", (5, 5)),
+        ("eye", (3, 6, 6)),
+        ("eye", (260, 260)),
+        ("diagonal", (1, 4, 4)),
+        ("other diagonal", (5, 5)),
+        ("twice", (5, 5)),
+    ],
+    ids=str,
+)
+def test_products_with_an_inverse_are_those_of_the_graph(kind: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Ways to multiply with the inverse, from both sides, some of which are systems."""
+
+    def loss(x: Any, a: Any) -> Any:
+        ways = itertools.product([False, True], repeat=3)
+        total = tf.zeros([], x.dtype)
+        for lower, adjoint, one in ways:
+            other = lower != adjoint
+            given = a if lower else tf.linalg.matrix_transpose(a)
+            inverse = tf.linalg.triangular_solve(given, identity(given, kind), lower=lower, adjoint=adjoint)
+            total += tf.reduce_sum(tf.linalg.matmul(inverse, x, transpose_a=one, transpose_b=other) ** 2)
+            total += tf.reduce_sum(tf.linalg.matmul(x, inverse, transpose_a=one, transpose_b=other) ** 2)
+            total += tf.reduce_sum(inverse * x)
+        return total
+
+    x = np.random.default_rng(5).normal(size=shape).astype(dtype)
+    ours, graph = (at_start(loss, x, triangles(shape, dtype), jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+    assert ours.fun == pytest.approx(graph.fun, rel=1e-10 if dtype == "float64" else 1e-4)
+
+
+@DTYPES
+@pytest.mark.parametrize("kind", ["eye", "diagonal"])
+@pytest.mark.parametrize("n", [40, 300])
+def test_product_with_an_inverse_is_a_system(n: int, kind: str, dtype: str) -> None:
+    def loss(x: Any, a: Any, b: Any, is_system: bool) -> Any:
+        if is_system:
+            return tf.reduce_sum(x * tf.linalg.triangular_solve(a, b, adjoint=True))
+        inverse = tf.linalg.triangular_solve(a, identity(a, kind), adjoint=True)
+        return tf.reduce_sum(x * tf.linalg.matmul(inverse, b))
+
+    a, b = triangles((n, n), dtype), np.random.default_rng(9).normal(size=(n, 33)).astype(dtype)
+    product, system = (at_start(loss, np.ones_like(b), a, b, is_system).jac for is_system in (False, True))
+    np.testing.assert_array_equal(product, system)
+
+
+@DTYPES
+@pytest.mark.parametrize("mask", ["lower", "band", "upper"])
+def test_products_with_a_factor_are_those_of_the_graph(mask: str, dtype: str) -> None:
+    """What is left of a factor may have other zeros than those above its diagonal."""
+
+    def loss(x: Any, a: Any) -> Any:
+        factor = tf.linalg.cholesky(a)
+        if mask == "band":
+            factor = tf.linalg.band_part(factor, 3, 0)
+        if mask == "upper":
+            factor = tf.linalg.band_part(factor + tf.ones_like(a), 0, -1)
+        total = tf.zeros([], x.dtype)
+        for one, other in itertools.product([False, True], repeat=2):
+            total += tf.reduce_sum(tf.linalg.matmul(factor, x, transpose_a=one, transpose_b=other) ** 2)
+            total += tf.reduce_sum(tf.linalg.matmul(x, factor, transpose_a=one, transpose_b=other) ** 2)
+        return total
+
+    x = np.random.default_rng(6).normal(size=(260, 260)).astype(dtype)
+    ours, graph = (at_start(loss, x, covariances(x.shape, dtype), jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((300, 280), (280, 310)),
+        ((3, 260, 256), (3, 256, 257)),
+        ((2, 2, 300, 400), (2, 2, 400, 150)),
+        ((5, 9), (9, 4)),
+    ],
+    ids=str,
+)
+def test_large_products_are_those_of_the_graph(shapes: Any, dtype: str) -> None:
+    def loss(x: Any, b: Any) -> Any:
+        swapped = tf.linalg.matrix_transpose(x), tf.linalg.matrix_transpose(b)
+        total = tf.reduce_sum(tf.linalg.matmul(x, b) ** 2)
+        total += tf.reduce_sum(tf.linalg.matmul(swapped[0], b, transpose_a=True) ** 3)
+        total += tf.reduce_sum(tf.linalg.matmul(x, swapped[1], transpose_b=True) ** 3)
+        return total + tf.reduce_sum(tf.linalg.matmul(*swapped, transpose_a=True, transpose_b=True))
+
+    random = np.random.default_rng(7)
+    x, b = (random.normal(size=shape).astype(dtype) / shape[-1] ** 0.5 for shape in shapes)
+    ours, graph = (at_start(loss, x, b, jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+
+
+def test_sum_over_the_last_of_three_dimensions_is_not_a_product_of_matrices() -> None:
+    data = np.random.default_rng(8).normal(size=(130, 130, 1000))
+
+    def loss(x: Any, a: Any) -> Any:
+        return tf.reduce_sum(tf.einsum("ijk,k->ij", a, x) ** 2)
+
+    ours, graph = (at_start(loss, np.ones(1000), data, jit_compile=jit) for jit in (True, False))
+    assert_close(ours.jac, graph.jac)
+
+
 def marginal_likelihood(x: Any, distances: Any, values: Any) -> Any:
     covariance = tf.exp(x[0] - distances * tf.exp(x[1])) + tf.exp(x[2]) * tf.eye(len(values), dtype=x.dtype)
     factor = tf.linalg.cholesky(covariance)
@@ -132,6 +262,28 @@ def test_batch_in_threads_finds_what_single_solves_find() -> None:
     assert batch.backend == "xla"
     for x, one in zip(batch.x, several, strict=True):
         np.testing.assert_array_equal(x, solver.minimize(args=(distances, one)).x)
+
+
+def test_threads_of_the_library_are_as_before() -> None:
+    matrix = covariances((400, 400), "float64")
+    with threadpool_limits(3, "blas"):
+        at_start(lambda x, a: tf.reduce_sum(tf.linalg.matmul(x, tf.linalg.cholesky(a))), matrix, matrix)
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {3}
+
+
+@pytest.mark.parametrize("n", [300, 700])
+def test_bits_do_not_depend_on_threads(n: int) -> None:
+    """A batch solves in one thread."""
+
+    def loss(x: Any, a: Any) -> Any:
+        factor = tf.linalg.cholesky(a + x[0] * tf.eye(n, dtype=a.dtype))
+        return tf.reduce_sum(tf.linalg.logdet(factor)) + tf.reduce_sum(tf.linalg.triangular_solve(factor, a) ** 2)
+
+    solver = tfm.Minimizer(loss, np.ones(1), args=(covariances((n, n), "float64"),), jit_compile=True)
+    alone = solver.minimize(options={"maxiter": 2})
+    batch = solver.minimize_batch(np.ones((2, 1)), options={"maxiter": 2}, num_threads=2)
+    assert alone.backend == batch.backend == "xla"
+    np.testing.assert_array_equal(batch.x, [alone.x, alone.x])
 
 
 def test_operation_calls_it_too() -> None:

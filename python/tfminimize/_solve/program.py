@@ -177,7 +177,7 @@ class Program:
                 VectorTrace(fun, self.parameters, arguments, batched, self._jit_compile, constraints, capacity)
             )
 
-        return self._vector_pools.get(key, pool)
+        return self._vector_pools.get(key, pool, lambda kept: kept.trace.is_current())
 
     def rows_at_once(self, arguments: Arguments) -> int:
         """How many rows of the Hessian to compute at once; see `hessian_products.rows_at_once`."""
@@ -226,8 +226,4 @@ class Program:
 
             return _Pool(graph, Ways(graph, lambda: kind.in_steps(*given, True, constraints, **options), warm_up))
 
-        found = self._pools.get(key, pool)
-        if not found.is_current():
-            self._pools.drop(key)
-            found = self._pools.get(key, pool)
-        return found
+        return self._pools.get(key, pool, _Pool.is_current)

@@ -41,8 +41,19 @@ class Recent(Generic[Value]):
         """Return all kept values."""
         return list(self._kept.values())
 
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the kept value of a key, or the result of ``make()``."""
+    def get(
+        self, key: Hashable, make: Callable[[], Value], is_current: Callable[[Value], bool] | None = None
+    ) -> Value:
+        """Return the kept value of a key, or the result of ``make()`` if there is none that `is_current`."""
+        value = self._get(key, make)
+        if is_current is None or is_current(value):
+            return value
+        with self._lock:
+            if self._kept.get(key) is value:
+                del self._kept[key]
+        return self._get(key, make)
+
+    def _get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         with self._lock:
             try:
                 value = self._kept[key]
@@ -51,12 +62,6 @@ class Recent(Generic[Value]):
             except KeyError:
                 pass
         return self._made(key, make)
-
-    def drop(self, key: Hashable) -> None:
-        """Drop the value of a key, if there is one."""
-        with self._lock:
-            forgotten = self._kept.pop(key, None)
-        del forgotten  # without the lock: this may run the user's code
 
     def clear(self) -> None:
         """Drop all values."""

@@ -132,10 +132,15 @@ class VectorTrace:
         self._compile(sizes)
         return [self._programs[size] for size in sizes], time.perf_counter() - begin
 
+    def is_current(self) -> bool:
+        """See `Trace.is_current`."""
+        with self._lock:
+            return all(function.call.is_current() for function in self._programs.values())
+
     def _compile(self, sizes: Sequence[int]) -> None:
         with self._lock:
             for size in reversed(sizes):
-                if size not in self._programs or not self._programs[size].call.is_current():
+                if size not in self._programs:
                     (code,) = xla.compile_functions([self._concrete], size)
                     self._programs[size] = TracedFunction(code, code.captured_inputs, {})
 
