@@ -126,7 +126,7 @@ format: $(VENV)/.development
 	@$(bin)/clang-format -i $(cpp_files)
 	$(bin)/ruff format .
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.development
 	$(bin)/python benchmarks/overhead.py
 	$(bin)/python benchmarks/evaluation.py
 	$(bin)/python benchmarks/real_work.py
@@ -163,7 +163,7 @@ $(VENV)/.requirements: pyproject.toml
 
 $(VENV)/.installed: $(VENV)/.requirements $(sources)
 	@echo "Building and installing tfminimize."
-	$(bin)/python -m pip install --quiet --no-build-isolation '.[bench]'
+	$(bin)/python -m pip install --quiet --no-build-isolation '.[examples]'
 	touch $@
 
 # The package is there, so this only adds what its extras name; and GPflow, which would bring back NumPy 1 if asked.

@@ -89,6 +89,7 @@ function(tfminimize_add_extension name)
     set(sanitizer NO_SANITIZER)
   endif()
   tfminimize_common(${name} ${sanitizer})
+  target_precompile_headers(${name} PRIVATE <pybind11/numpy.h> <pybind11/stl.h>)
   target_link_libraries(${name} PRIVATE ${arg_LINK})
   # Hide the symbols of static libraries, which could have the same names as TensorFlow's.
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
@@ -108,6 +109,8 @@ function(tfminimize_add_op_library name)
   tfminimize_sources(sources ${arg_UNPARSED_ARGUMENTS})
   add_library(${name} MODULE ${sources})
   tfminimize_common(${name})
+  target_precompile_headers(${name} PRIVATE <tensorflow/core/framework/op_kernel.h>
+                                            <tensorflow/core/framework/resource_mgr.h>)
   target_link_libraries(${name} PRIVATE ${arg_LINK} TensorFlow::framework)
   target_link_options(${name} PRIVATE LINKER:--exclude-libs,ALL)
   # Python has already loaded TensorFlow's library, and the loader takes that one. The path is where pip installs it.

@@ -118,8 +118,9 @@ TEST_F(TriangularKernelsTest, UpperTriangleIsReadFromItsEnd) {
   system.a_row = -system.a_row;
   system.a_column = -system.a_column;
   system.x_row = -system.x_row;
+  constexpr std::size_t kLastRow = 200;
   std::vector<double> x = upper.b;
-  solve_small(system, &upper.a.back(), &x[20 * 10]);
+  solve_small(system, &upper.a.back(), &x[kLastRow]);
   for (std::size_t i = 0; i < 21; ++i) {
     for (std::size_t side = 0; side < 10; ++side) EXPECT_EQ(x[(20 - i) * 10 + side], expected[i * 10 + side]);
   }
