@@ -320,3 +320,20 @@ def test_machine_code_does_not_need_the_library() -> None:
     matrix = covariances((3, 3), "float64")
     factor = at_start(lambda x, a: tf.reduce_sum(x * tf.linalg.cholesky(a)), np.ones((3, 3)), matrix).jac
     assert_close(factor, np.linalg.cholesky(matrix))
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "operation", [tf.linalg.cholesky, lambda a: tf.linalg.triangular_solve(a, a), tf.linalg.logdet]
+)
+def test_matrix_whose_size_is_known_only_later_stays_with_the_graph(operation: Any, dtype: str) -> None:
+    """XLA translates these, and fails only when it compiles them."""
+
+    def loss(x: Any) -> Any:
+        matrix = tf.linalg.diag(tf.boolean_mask(x, x > 0.5)) + tf.constant(0.1, x.dtype)
+        return tf.reduce_sum(operation(matrix) ** 2)
+
+    results = [tfm.minimize(loss, np.full(4, 2.0, dtype), jit_compile=jit) for jit in (True, False)]
+    assert [result.backend for result in results] == ["tfe", "tfe"]
+    assert "XLA cannot compile it: " in results[0].backend_reason
+    np.testing.assert_array_equal(results[0].x, results[1].x)

@@ -282,10 +282,10 @@ def function_device() -> str:
     return name or (f"{context.host_address_space()}/device:GPU:0" if context.num_gpus() else host_device())
 
 
-def check_compilable(concrete: Any, rows: int | None = None) -> None:
+def check_compilable(concrete: Any, rows: int | None = None, *, to_the_end: bool = False) -> None:
     """Raise ValueError with XLA's reason if it cannot compile a function, with ``rows`` for dimensions that are None.
 
-    TensorFlow keeps half a megabyte for each function that is checked.
+    Without ``to_the_end`` it is translated only, which is where almost all refusals come from. TensorFlow keeps half a megabyte for each function that is checked.
     """
     specs = [
         tf.TensorSpec([rows if extent is None else extent for extent in spec.shape], spec.dtype)
@@ -298,7 +298,7 @@ def check_compilable(concrete: Any, rows: int | None = None) -> None:
         function_name=concrete.name,
         flat_args=specs,
         captured_inputs=concrete.captured_inputs,
-        stage="hlo_serialized",
+        stage="optimized_hlo_serialized" if to_the_end else "hlo_serialized",
     )
 
 

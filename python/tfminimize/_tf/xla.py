@@ -101,6 +101,8 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
     try:
         programs = [xla.compile(module) for module, _ in lowered]
     except RuntimeError as error:
+        for function in functions:
+            _check_with_tensorflow(function, rows, to_the_end=True)
         raise NotCompiled(_refusal(error)) from error
     captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
     return [CompiledProgram(*one, sizes) for *one, (_, sizes) in zip(programs, captured, lowered, strict=True)]
@@ -166,9 +168,9 @@ def _may_be_size(tensor: Any) -> bool:
     return dtype in _SIZES and shape.num_elements() < _MOST_SIZES
 
 
-def _check_with_tensorflow(concrete: Any, rows: int | None) -> None:
+def _check_with_tensorflow(concrete: Any, rows: int | None, *, to_the_end: bool = False) -> None:
     try:
-        private.check_compilable(concrete, rows)
+        private.check_compilable(concrete, rows, to_the_end=to_the_end)
     except (ValueError, tf.errors.OpError) as error:
         raise NotCompilable(_refusal(error)) from error
 
