@@ -8,9 +8,12 @@ line, ``python -m tfminimize compare FILE.py:FUNCTION --html report.html`` does 
 your own problems; see :doc:`/compare`.
 """
 
-import numpy as np
+import os
 
-import tfminimize as tfm
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
+
+import numpy as np
 
 problems = [p for p in tfm.testing.more_garbow_hillstrom() if p.bounds is None][:12]
 benchmark = tfm.compare(

@@ -7,11 +7,14 @@ under one equality constraint for each link: its length. An inequality keeps it 
 ramp. SLSQP gets the Jacobian of all of them from TensorFlow.
 """
 
+import os
+
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
+
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-
-import tfminimize as tfm
 
 LINKS = 24
 LENGTH = 1.6 / LINKS

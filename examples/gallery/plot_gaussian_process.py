@@ -7,11 +7,14 @@ data. They are positive, so their logarithms are the variables. The Hessian at t
 solution says how well the data determine them.
 """
 
+import os
+
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
+
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-
-import tfminimize as tfm
 
 random = np.random.default_rng(1)
 x = np.sort(random.uniform(0, 10, 60))

@@ -9,15 +9,17 @@ optimisation with bounds: the accelerations are the variables, the state and the
 are the data. One `tfminimize.Minimizer` solves them all, without tracing anew.
 """
 
+import os
 import time
+
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
 
 import matplotlib.pyplot as plt
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 import tensorflow as tf
-
-import tfminimize as tfm
 
 STEP = 0.1  # s
 HORIZON = 30  # steps of a plan

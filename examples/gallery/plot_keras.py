@@ -7,11 +7,14 @@ compiled model, and an epoch is an iteration of L-BFGS-B. For comparison, Adam t
 same number of evaluations.
 """
 
+import os
+
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-
-import tfminimize as tfm
 
 random = np.random.default_rng(0)
 x = np.sort(random.uniform(-1, 1, (400, 1)), axis=0)

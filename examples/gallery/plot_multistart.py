@@ -6,11 +6,14 @@ A function with many local minima. `Minimizer.minimize_batch` solves from many s
 once, in C++ threads: here from a grid, to show where each start ends.
 """
 
+import os
+
+os.environ["TFMINIMIZE_QUIET"] = "1"  # hide TensorFlow's start-up lines
+import tfminimize as tfm  # before TensorFlow
+
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-
-import tfminimize as tfm
 
 
 def himmelblau(x):

@@ -42,6 +42,22 @@ def test_scripts_do_not_print_the_start_up_lines_of_tensorflow(folder: str) -> N
     assert errors_of("-c", program, cwd=ROOT / folder) == "told\n"
 
 
+def test_examples_of_the_gallery_do_not_print_the_start_up_lines_of_tensorflow(tmp_path: Path) -> None:
+    heads = set()
+    for example in (ROOT / "examples" / "gallery").glob("plot_*.py"):
+        lines = example.read_text(encoding="utf-8").splitlines()
+        first = lines.index("import os")
+        last = max(i for i, line in enumerate(lines) if line.startswith(("import ", "from ")))
+        head = lines[first : last + 1]
+        ours = head.index("import tfminimize as tfm  # before TensorFlow")
+        assert not {"import keras", "import tensorflow as tf"}.intersection(head[:ours]), example
+        heads.add(tuple(head[: ours + 1]))
+    for head in heads:
+        program = "\n".join([*head, "import keras, sys, tensorflow as tf", "tf.constant(1.0) + 1.0"])
+        program += "\nprint('told', file=sys.stderr)"
+        assert errors_of("-c", program, cwd=tmp_path) == "told\n"
+
+
 def test_command_line_does_not_print_the_start_up_lines_of_tensorflow() -> None:
     assert errors_of("-m", "tfminimize", "info") == ""
 

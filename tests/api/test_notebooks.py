@@ -31,7 +31,8 @@ def test_notebooks_are_made_of_the_gallery() -> None:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
+def test_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFMINIMIZE_QUIET", "1")  # as the notebook does, but only until the test ends
     notebook = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     script = tmp_path / f"{name}.py"
