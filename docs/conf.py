@@ -74,6 +74,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "remove_config_comments": True,
     "reset_modules": ("matplotlib", figures_without_background),
+    "image_srcset": ["2x"],
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

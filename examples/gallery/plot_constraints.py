@@ -60,7 +60,7 @@ for result in (free, held):
 # The multipliers of the ramp are the forces with which it carries the joints.
 
 forces = held.multipliers[LINKS:]
-figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
 axes.plot(
     *joints(free.x).numpy().T, "o-", color="0.6", markersize=3, label="without the ramp"
 )
@@ -82,5 +82,5 @@ axes.quiver(
 )
 axes.plot(*nails.T, "ks", markersize=5)
 axes.set(xlabel="x (m)", ylabel="height (m)", aspect="equal", xlim=(-0.1, 1.1))
-axes.legend(loc="lower right")
+axes.legend(loc="upper center")
 plt.show()

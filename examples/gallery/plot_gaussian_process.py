@@ -58,7 +58,7 @@ spread = 2 * np.sqrt(
     amplitude**2 - np.sum(cross * np.linalg.solve(k, cross.T).T, axis=1)
 )
 
-figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
 axes.fill_between(
     grid,
     mean - spread,
@@ -69,6 +69,6 @@ axes.fill_between(
 )
 axes.plot(grid, mean, color="#0072B2", label="mean")
 axes.plot(x, y, "k.", label="data")
-axes.set(xlabel="x", ylabel="y", xlim=(grid[0], grid[-1]))
+axes.set(xlabel="x", ylabel="y", xlim=(grid[0], grid[-1]), ylim=(-2, 2.4))
 axes.legend(ncols=3, loc="upper center")
 plt.show()

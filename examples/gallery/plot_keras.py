@@ -48,23 +48,25 @@ print(
 )
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-left.semilogy(
+figure, axes = plt.subplots(figsize=(4.8, 3.4), layout="constrained")
+axes.semilogy(
     adam_history.history["loss"], color="#D55E00", linestyle="--", label="Adam"
 )
-left.semilogy(
+axes.semilogy(
     history.result.history["nfev"][1:],
     history.history["loss"],
     color="#0072B2",
     label="L-BFGS-B",
 )
-left.set(xlabel="evaluations of all data", ylabel="mean squared error")
-left.legend()
-right.plot(x, y, ".", color="0.7", markersize=3, label="data")
-right.plot(
-    x, adams.predict(x, verbose=0), color="#D55E00", linestyle="--", label="Adam"
-)
-right.plot(x, ours.predict(x, verbose=0), color="#0072B2", label="L-BFGS-B")
-right.set(xlabel="x", ylabel="y")
-right.legend()
+axes.set(xlabel="evaluations of all data", ylabel="mean squared error")
+axes.legend()
+plt.show()
+
+# %%
+figure, axes = plt.subplots(figsize=(4.8, 3.4), layout="constrained")
+axes.plot(x, y, ".", color="0.7", markersize=3, label="data")
+axes.plot(x, adams.predict(x, verbose=0), color="#D55E00", linestyle="--", label="Adam")
+axes.plot(x, ours.predict(x, verbose=0), color="#0072B2", label="L-BFGS-B")
+axes.set(xlabel="x", ylabel="y")
+axes.legend()
 plt.show()
