@@ -83,6 +83,7 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "tfminimize"
+html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["tfminimize.css"]
@@ -101,7 +102,13 @@ _ALONE = (
 )
 html_sidebars = {page: [] for page in _ALONE}
 html_theme_options = {
+    "logo": {
+        "image_light": "_static/favicon.svg",
+        "image_dark": "_static/favicon.svg",
+        "text": "tfminimize",
+    },
     "navbar_align": "left",
+    "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "show_prev_next": False,
