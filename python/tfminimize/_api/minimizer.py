@@ -58,7 +58,9 @@ class Minimizer:
     Examples
     --------
     >>> import tensorflow as tf
-    >>> solver = Minimizer(lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=(1.0,))
+    >>> solver = Minimizer(
+    ...     lambda x, a: tf.reduce_sum((x - a) ** 2), np.zeros(2), args=(1.0,)
+    ... )
     >>> solver.minimize().x.round(6)
     array([1., 1.])
     >>> solver.minimize([5.0, 5.0], args=(3.0,)).x.round(6)

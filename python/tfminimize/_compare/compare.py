@@ -216,12 +216,18 @@ def compare(
     Examples
     --------
     >>> import tensorflow as tf
-    >>> comparison = compare(lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), repeats=3)
+    >>> comparison = compare(
+    ...     lambda x: tf.reduce_sum((x - 1.0) ** 4), np.zeros(3), repeats=3
+    ... )
     >>> comparison.same_status, comparison.nit_difference, comparison.nfev_difference
     (True, 0, 0)
     >>> disc = {"type": "ineq", "fun": lambda x: 1.0 - tf.reduce_sum(x**2)}
     >>> comparison = compare(
-    ...     lambda x: tf.reduce_sum(x), np.zeros(2), method=None, constraints=disc, repeats=3
+    ...     lambda x: tf.reduce_sum(x),
+    ...     np.zeros(2),
+    ...     method=None,
+    ...     constraints=disc,
+    ...     repeats=3,
     ... )
     >>> (
     ...     comparison.same_status,
@@ -231,14 +237,16 @@ def compare(
     (True, True, True)
     >>> problems = [tfm.testing.rosenbrock(2), tfm.testing.quadratic(5)]
     >>> benchmark = compare(
-    ...     problems, method=["L-BFGS-B", "BFGS"], solvers=["tfminimize", "scipy"], repeats=3
+    ...     problems,
+    ...     method=["L-BFGS-B", "BFGS"],
+    ...     solvers=["tfminimize", "scipy"],
+    ...     repeats=3,
     ... )
-    >>> [
-    ...     (run.solver, run.method, run.marks)
-    ...     for run in benchmark.runs
-    ...     if run.problem == "Quadratic, n = 5"
-    ... ]
-    [('tfminimize', 'L-BFGS-B', []), ('tfminimize', 'BFGS', []), ('scipy', 'L-BFGS-B', []), ('scipy', 'BFGS', [])]
+    >>> runs = [run for run in benchmark.runs if run.problem == "Quadratic, n = 5"]
+    >>> [run.label for run in runs]
+    ['tfminimize L-BFGS-B', 'tfminimize BFGS', 'scipy L-BFGS-B', 'scipy BFGS']
+    >>> [run.marks for run in runs]
+    [[], [], [], []]
     """
     check_jit(jit_compile, "a comparison gives the same function to both sides")
     checked_repeats("repeats", repeats)

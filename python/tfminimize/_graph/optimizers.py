@@ -125,7 +125,9 @@ class LBFGSB(NativeOptimizer):
     >>> import tensorflow as tf
     >>> x = tf.Variable([0.0, 0.0])
     >>> optimizer = LBFGSB(bounds=[(None, 4.0)], gtol=1e-8)
-    >>> losses = tfm.math.minimize(lambda: tf.reduce_sum((x - [3.0, 5.0]) ** 2), 20, optimizer)
+    >>> losses = tfm.math.minimize(
+    ...     lambda: tf.reduce_sum((x - [3.0, 5.0]) ** 2), 20, optimizer
+    ... )
     >>> x.numpy().round(4), round(float(losses[-1]), 4)
     (array([3., 4.], dtype=float32), 1.0)
     """
@@ -172,7 +174,9 @@ class SLSQP(NativeOptimizer):
     --------
     >>> import tensorflow as tf
     >>> x = tf.Variable([1.0, 1.0])
-    >>> optimizer = SLSQP(constraints={"type": "eq", "fun": lambda: tf.reduce_sum(x) - 1.0})
+    >>> optimizer = SLSQP(
+    ...     constraints={"type": "eq", "fun": lambda: tf.reduce_sum(x) - 1.0}
+    ... )
     >>> losses = tfm.math.minimize(lambda: tf.reduce_sum(x**2), 20, optimizer)
     >>> x.numpy().round(4)
     array([0.5, 0.5], dtype=float32)
@@ -220,7 +224,9 @@ class BFGS(NativeOptimizer):
     >>> import tensorflow as tf
     >>> x = tf.Variable([0.0, 0.0])
     >>> optimizer = BFGS(update="ssbroyden")
-    >>> losses = tfm.math.minimize(lambda: tf.reduce_sum((x - [3.0, 5.0]) ** 2), 20, optimizer)
+    >>> losses = tfm.math.minimize(
+    ...     lambda: tf.reduce_sum((x - [3.0, 5.0]) ** 2), 20, optimizer
+    ... )
     >>> x.numpy().round(4)
     array([3., 5.], dtype=float32)
     """

@@ -51,7 +51,9 @@ def fit(
     >>> model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
     >>> X = np.random.default_rng(0).normal(size=(50, 2))
-    >>> history = tfm.keras.fit(model, X, X @ [1.0, 2.0] + 3.0, validation_split=0.2, verbose=0)
+    >>> history = tfm.keras.fit(
+    ...     model, X, X @ [1.0, 2.0] + 3.0, validation_split=0.2, verbose=0
+    ... )
     >>> ax = tfm.plot.fit(history)
     >>> [line.get_label() for line in ax.lines], ax.get_xlabel()
     (['loss', 'loss, validation'], 'epoch')

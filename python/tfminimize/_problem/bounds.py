@@ -71,7 +71,9 @@ class Bounds(scipy.optimize.Bounds):  # type: ignore[misc]
     >>> with tf.GradientTape() as tape:
     ...     tape.watch(upper)
     ...     x = tfm.ops.minimize(
-    ...         lambda x: tf.reduce_sum((x - 3.0) ** 2), tf.zeros(2), bounds=Bounds(ub=upper)
+    ...         lambda x: tf.reduce_sum((x - 3.0) ** 2),
+    ...         tf.zeros(2),
+    ...         bounds=Bounds(ub=upper),
     ...     ).x
     >>> x.numpy().round(3), tape.gradient(x, upper).numpy()
     (array([1., 3.], dtype=float32), array([1., 0.], dtype=float32))

@@ -181,7 +181,9 @@ def fmin_slsqp(
 
     Examples
     --------
-    >>> x = fmin_slsqp(lambda x: x @ x, [1.0, 3.0], f_eqcons=lambda x: x[0] + x[1] - 2, disp=0)
+    >>> x = fmin_slsqp(
+    ...     lambda x: x @ x, [1.0, 3.0], f_eqcons=lambda x: x[0] + x[1] - 2, disp=0
+    ... )
     >>> x.round(4)
     array([1., 1.])
     """

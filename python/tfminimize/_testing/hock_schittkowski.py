@@ -91,7 +91,9 @@ def constraints_of(case: Case) -> list[dict[str, Any]]:
 
 
 def hock_schittkowski() -> list[TestProblem]:
-    """Small problems with constraints of W. Hock and K. Schittkowski [1]_, with their published minima.
+    """Small problems of Hock and Schittkowski, with constraints and published minima.
+
+    They are from [1]_.
 
     References
     ----------

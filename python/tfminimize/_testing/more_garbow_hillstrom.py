@@ -185,9 +185,10 @@ _CASES = {
 
 
 def more_garbow_hillstrom() -> list[TestProblem]:
-    """Least-squares problems of Moré, Garbow and Hillstrom [1]_, with their starts and published minima.
+    """Least-squares problems of Moré, Garbow and Hillstrom, with their starts and published minima.
 
-    Four have bounds. Six have no ``minimum``, since other minima are near the start, or because of the bounds.
+    They are from [1]_. Four have bounds. Six have no ``minimum``, since other minima are near the start, or because of
+    the bounds.
 
     References
     ----------

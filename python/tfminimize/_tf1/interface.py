@@ -86,7 +86,12 @@ class ExternalOptimizerInterface(Internals):
     --------
     >>> class GradientDescent(ExternalOptimizerInterface):
     ...     def _minimize(
-    ...         self, initial_val, loss_grad_func, step_callback, optimizer_kwargs, **unused
+    ...         self,
+    ...         initial_val,
+    ...         loss_grad_func,
+    ...         step_callback,
+    ...         optimizer_kwargs,
+    ...         **unused,
     ...     ):
     ...         x = initial_val
     ...         for _ in range(optimizer_kwargs["steps"]):
@@ -95,7 +100,9 @@ class ExternalOptimizerInterface(Internals):
     ...             step_callback(x)
     ...         return x
     >>> v = tf.Variable([2.0, 3.0])
-    >>> result = GradientDescent(lambda: tf.reduce_sum((v - 1.0) ** 2), steps=100).minimize()
+    >>> result = GradientDescent(
+    ...     lambda: tf.reduce_sum((v - 1.0) ** 2), steps=100
+    ... ).minimize()
     >>> v.numpy().round(6)
     array([1., 1.], dtype=float32)
     """
