@@ -285,7 +285,8 @@ def function_device() -> str:
 def check_compilable(concrete: Any, rows: int | None = None, *, to_the_end: bool = False) -> None:
     """Raise ValueError with XLA's reason if it cannot compile a function, with ``rows`` for dimensions that are None.
 
-    Without ``to_the_end`` it is translated only, which is where almost all refusals come from. TensorFlow keeps half a megabyte for each function that is checked.
+    Without ``to_the_end`` it is translated only, which is where almost all refusals come from. TensorFlow keeps half a
+    megabyte for each function that is checked.
     """
     specs = [
         tf.TensorSpec([rows if extent is None else extent for extent in spec.shape], spec.dtype)

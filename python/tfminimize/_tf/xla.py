@@ -105,7 +105,8 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
             _check_with_tensorflow(function, rows, to_the_end=True)
         raise NotCompiled(_refusal(error)) from error
     captured = [[t for t in function.captured_inputs if not _is_size(t)] for function in functions]
-    return [CompiledProgram(*one, sizes) for *one, (_, sizes) in zip(programs, captured, lowered, strict=True)]
+    sizes = [of_program for _, of_program in lowered]
+    return [CompiledProgram(*one) for one in zip(programs, captured, sizes, strict=True)]
 
 
 def _library(concrete: Any) -> bytes:

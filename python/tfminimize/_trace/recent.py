@@ -41,9 +41,7 @@ class Recent(Generic[Value]):
         """Return all kept values."""
         return list(self._kept.values())
 
-    def get(
-        self, key: Hashable, make: Callable[[], Value], is_current: Callable[[Value], bool] | None = None
-    ) -> Value:
+    def get(self, key: Hashable, make: Callable[[], Value], is_current: Callable[[Value], bool] | None = None) -> Value:
         """Return the kept value of a key, or the result of ``make()`` if there is none that `is_current`."""
         value = self._get(key, make)
         if is_current is None or is_current(value):

@@ -57,6 +57,10 @@ class TracedFunction(NamedTuple):
     handles: dict[int, int]
     """Maps the `id` of a captured handle to the index of the component that replaces it."""
 
+    def is_current(self) -> bool:
+        """Whether machine code, if it is that, is still right: sizes that are variables have not changed."""
+        return not isinstance(self.call, xla.CompiledProgram) or self.call.is_current()
+
 
 Steps = Generator[Callable[[], Any], Any, None]
 """The steps of making a trace: it yields what can run in another thread, and gets what that returns or raises."""
@@ -258,9 +262,8 @@ class Trace:
         self.backend = Backend("xla", reason, tuple(range(num_segments)), seconds)
 
     def is_current(self) -> bool:
-        """Whether its machine code, if it is that, is still right: sizes that are variables have not changed."""
-        programs = (function.call for function in self.functions if isinstance(function.call, xla.CompiledProgram))
-        return all(program.is_current() for program in programs)
+        """Whether its functions are still right; see `TracedFunction.is_current`."""
+        return all(function.is_current() for function in self.functions)
 
     @property
     def is_plain(self) -> bool:

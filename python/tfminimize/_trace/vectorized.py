@@ -135,7 +135,7 @@ class VectorTrace:
     def is_current(self) -> bool:
         """See `Trace.is_current`."""
         with self._lock:
-            return all(function.call.is_current() for function in self._programs.values())
+            return all(function.is_current() for function in self._programs.values())
 
     def _compile(self, sizes: Sequence[int]) -> None:
         with self._lock:
