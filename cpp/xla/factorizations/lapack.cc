@@ -3,16 +3,36 @@
 #include <atomic>
 #include <mutex>
 
+#include "xla/nanort/threads.h"
+
 namespace tfminimize::xla {
 namespace {
 
 /// Null until there is a library.
 std::atomic<const Lapack*> library{nullptr};
 
-/// The library has one number of threads for all that call it.
-std::mutex number_mutex;
-int calls_in_one_thread = 0;
-int threads_before = 0;
+/// While one lives, the library uses no other threads. It has one number of threads for all that call it.
+class InOneThread {
+ public:
+  explicit InOneThread(const Lapack& functions) : functions_(functions) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (count++ > 0) return;
+    threads_before = functions_.threads();
+    if (threads_before > 1) functions_.set_threads(1);
+  }
+  ~InOneThread() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (--count == 0 && threads_before > 1) functions_.set_threads(threads_before);
+  }
+  InOneThread(const InOneThread&) = delete;
+  InOneThread& operator=(const InOneThread&) = delete;
+
+ private:
+  inline static std::mutex mutex;
+  inline static int count = 0;
+  inline static int threads_before = 0;
+  const Lapack& functions_;
+};
 
 }  // namespace
 
@@ -21,18 +41,16 @@ void set_lapack(const Lapack& lapack) {
   library = &first;
 }
 
-InCallingThread::InCallingThread() {
-  if (library.load()->set_threads == nullptr) return;
-  const std::lock_guard<std::mutex> lock(number_mutex);
-  if (calls_in_one_thread++ > 0) return;
-  threads_before = library.load()->threads();
-  if (threads_before > 1) library.load()->set_threads(1);
-}
-
-InCallingThread::~InCallingThread() {
-  if (library.load()->set_threads == nullptr) return;
-  const std::lock_guard<std::mutex> lock(number_mutex);
-  if (--calls_in_one_thread == 0 && threads_before > 1) library.load()->set_threads(threads_before);
+void for_each_call(std::size_t count, const std::function<void(std::size_t)>& use) {
+  const Lapack& functions = *library.load();
+  if (functions.set_threads == nullptr) {
+    for (std::size_t i = 0; i < count; ++i) use(i);
+    return;
+  }
+  for_each_part(count, [&](std::size_t i) {
+    const InOneThread guard(functions);
+    use(i);
+  });
 }
 
 bool has_lapack() { return library.load() != nullptr; }

@@ -1,6 +1,9 @@
 #ifndef TFMINIMIZE_XLA_FACTORIZATIONS_LAPACK_H_
 #define TFMINIMIZE_XLA_FACTORIZATIONS_LAPACK_H_
 
+#include <cstddef>
+#include <functional>
+
 namespace tfminimize::xla {
 
 /// Functions of LAPACK and BLAS for one type. Matrices are stored column by column, and nothing is written through the
@@ -36,16 +39,11 @@ void set_lapack(const Lapack& lapack);
 /// Whether there is a library, which then stays.
 bool has_lapack();
 
-/// While one lives, the library calculates in the thread that calls it. Its own threads wait for one another in loops:
-/// where other programs use the cores, a product was seen to take ten times as long, and in a hundred times smaller
-/// ones a thousand times.
-class InCallingThread {
- public:
-  InCallingThread();
-  ~InCallingThread();
-  InCallingThread(const InCallingThread&) = delete;
-  InCallingThread& operator=(const InCallingThread&) = delete;
-};
+/// Calls use(0), ..., use(count - 1), which call the library, in the threads that the program may use. Each call of the
+/// library runs in one thread: its own threads wait for one another in loops, and where other programs use the cores, a
+/// product was seen to take ten times as long, a small one a hundred times. A library whose threads cannot be set does
+/// one call after the other.
+void for_each_call(std::size_t count, const std::function<void(std::size_t)>& use);
 
 /// Its functions for double or float.
 template <typename T>

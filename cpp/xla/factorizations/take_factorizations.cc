@@ -20,7 +20,6 @@ namespace tfminimize::xla {
 namespace {
 
 using ::xla::HloInstructionProto;
-using ::xla::ShapeProto;
 
 /// `count` symmetric matrices, n x n, one after the other.
 struct Cholesky {
@@ -51,16 +50,17 @@ struct Triangular {
 char triangle(bool is_lower) { return is_lower ? 'U' : 'L'; }
 
 template <typename T>
-void factorize(Cholesky call, const T* a, T* factor) {
+void factorize(const Cholesky& call, const T* a, T* factor) {
   const std::size_t size = static_cast<std::size_t>(call.n) * static_cast<std::size_t>(call.n);
   std::copy_n(a, size * call.count, factor);
   char uplo = triangle(call.is_lower);
-  const InCallingThread guard;
-  for (std::size_t i = 0; i < call.count; ++i, factor += size) {
+  int n = call.n;
+  for_each_call(call.count, [&](std::size_t i) {
+    T* const matrix = factor + i * size;
     int info = 0;
-    lapack<T>().potrf(&uplo, &call.n, factor, &call.n, &info);
-    if (info != 0) std::fill_n(factor, size, std::numeric_limits<T>::quiet_NaN());  // as XLA's own
-  }
+    lapack<T>().potrf(&uplo, &n, matrix, &n, &info);
+    if (info != 0) std::fill_n(matrix, size, std::numeric_limits<T>::quiet_NaN());  // as XLA's own
+  });
 }
 
 /// ...and op(A) X = B its X' op(A') = B', where the primed ones are what is stored.
@@ -113,7 +113,8 @@ void solve_or_multiply(const Triangular& call, const T* a, const T* b, T* x) {
   const int sides = call.is_left ? call.columns : call.rows;
   const int parts = (sides + kSidesOfPart - 1) / kSidesOfPart;
   std::copy_n(b, size * call.count, x);
-  for_each_part(call.count * static_cast<std::size_t>(parts), [&](std::size_t i) {
+  const auto share_out = is_small ? for_each_part : for_each_call;
+  share_out(call.count * static_cast<std::size_t>(parts), [&](std::size_t i) {
     const int first = static_cast<int>(i % static_cast<std::size_t>(parts)) * kSidesOfPart;
     const int some = std::min(kSidesOfPart, sides - first);
     const std::size_t matrix = i / static_cast<std::size_t>(parts);
@@ -122,7 +123,6 @@ void solve_or_multiply(const Triangular& call, const T* a, const T* b, T* x) {
     if (is_small) {
       solve_small(call, some, triangle, begin);
     } else {
-      const InCallingThread guard;
       call_blas(call, some, triangle, begin);
     }
   });

@@ -9,7 +9,6 @@
 #include "xla/factorizations/lapack.h"
 #include "xla/nanort/custom_call.h"
 #include "xla/nanort/matrices.h"
-#include "xla/nanort/threads.h"
 
 namespace tfminimize::xla {
 namespace {
@@ -49,13 +48,12 @@ void multiply(const LargeProduct& call, const T* a, const T* b, T* c) {
     return static_cast<std::size_t>(some) * static_cast<std::size_t>(others);
   };
   const auto parts = static_cast<std::size_t>((call.rows + kRowsOfPart - 1) / kRowsOfPart);
-  for_each_part(call.count * parts, [&](std::size_t i) {
+  for_each_call(call.count * parts, [&](std::size_t i) {
     const int first = static_cast<int>(i % parts) * kRowsOfPart;
     int rows = std::min(kRowsOfPart, call.rows - first);
     const std::size_t matrix = i / parts;
     const T* const from =
         a + matrix * size(call.rows, call.summands) + size(first, call.reads.is_left_transposed ? 1 : call.summands);
-    const InCallingThread guard;
     lapack<T>().gemm(&b_transposed, &a_transposed, &columns, &rows, &summands, &one,
                      const_cast<T*>(b + matrix * size(call.summands, call.columns)), &b_stride, const_cast<T*>(from),
                      &a_stride, &zero, c + matrix * size(call.rows, call.columns) + size(first, call.columns),
