@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
+from interpreter import run_program
 from scipy.linalg import cython_blas, cython_lapack
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -284,6 +285,59 @@ def test_bits_do_not_depend_on_threads(n: int) -> None:
     batch = solver.minimize_batch(np.ones((2, 1)), options={"maxiter": 2}, num_threads=2)
     assert alone.backend == batch.backend == "xla"
     np.testing.assert_array_equal(batch.x, [alone.x, alone.x])
+
+
+FORKS = """
+import os, signal, threading
+import numpy as np
+import tensorflow as tf
+from threadpoolctl import threadpool_info, threadpool_limits
+import tfminimize as tfm
+
+def loss(x, a):
+    factor = tf.linalg.cholesky(a + x[0] ** 2 * tf.eye(600, dtype=a.dtype))
+    return tf.reduce_sum(tf.matmul(factor, a) ** 2)
+
+def solver():
+    return tfm.Minimizer(loss, np.ones(1), args=(2 * np.eye(600),), jit_compile=True)
+
+def solve(one):
+    return one.minimize(options={"maxiter": 2})
+
+def threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+def check_child():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(120)
+        is_right = np.array_equal(solve(mine).x, expected.x) and threads() == {2}
+        os._exit(0 if is_right else 1)
+    print(os.waitpid(child, 0)[1])
+
+def go_on():
+    while not is_over:
+        solve(others)
+
+threadpool_limits(2, "blas")
+mine, others, is_over = solver(), solver(), False
+expected = solve(mine)
+print(expected.backend)
+check_child()
+thread = threading.Thread(target=go_on)
+thread.start()
+for _ in range(3):
+    check_child()
+is_over = True
+thread.join()
+print(threads())
+"""
+
+
+@pytest.mark.subprocess
+def test_forked_process_calls_it_in_its_only_thread() -> None:
+    """Threads of the parent may call it meanwhile."""
+    assert run_program(FORKS).split() == ["xla", *"0000", "{2}"]
 
 
 def test_operation_calls_it_too() -> None:

@@ -1,5 +1,7 @@
 #include "xla/factorizations/lapack.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <mutex>
 
@@ -17,27 +19,42 @@ class InOneThread {
   explicit InOneThread(const Lapack& functions) : functions_(functions) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (count++ > 0) return;
-    threads_before = functions_.threads();
+    if (threads_before == 0) threads_before = functions_.threads();
     if (threads_before > 1) functions_.set_threads(1);
   }
   ~InOneThread() {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (--count == 0 && threads_before > 1) functions_.set_threads(threads_before);
+    if (--count > 0) return;
+    if (threads_before > 1) functions_.set_threads(threads_before);
+    threads_before = 0;
   }
   InOneThread(const InOneThread&) = delete;
   InOneThread& operator=(const InOneThread&) = delete;
 
+  /// A fork does not copy the threads that call the library. If there are some, the child's next call sets back the
+  /// number.
+  static void prepare_for_forks() {
+    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); },
+                   [] {
+                     count = 0;
+                     mutex.unlock();
+                   });
+  }
+
  private:
   inline static std::mutex mutex;
   inline static int count = 0;
-  inline static int threads_before = 0;
+  inline static int threads_before = 0;  ///< While the library has one: the number to set back. 0 otherwise.
   const Lapack& functions_;
 };
 
 }  // namespace
 
 void set_lapack(const Lapack& lapack) {
-  static const Lapack first = lapack;
+  static const Lapack first = [&] {
+    InOneThread::prepare_for_forks();
+    return lapack;
+  }();
   library = &first;
 }
 

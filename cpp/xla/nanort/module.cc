@@ -122,7 +122,8 @@ each argument that is a variable or not a constant, and returns a tuple. Raises 
         "RuntimeError with XLA's message.");
   m.def(
       "use_lapack", &tfminimize::xla::use_lapack, py::arg("lapack"), py::arg("blas"), py::arg("file"),
-      "Lets machine code that is compiled from now on call LAPACK for Cholesky factorizations and triangular systems. "
+      "Lets machine code that is compiled from now on call LAPACK for Cholesky factorizations, triangular systems and "
+      "large products. "
       "lapack, blas: `__pyx_capi__` of SciPy's modules cython_lapack and cython_blas. file: that of cython_blas, which "
       "is linked to the library. Only the first call counts. "
       "Raises ImportError if their integers do not have 32 bits.");

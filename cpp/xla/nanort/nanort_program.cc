@@ -48,13 +48,12 @@ XlaArray describe(const ::xla::Shape& shape) {
 
 class NanoRtCall final : public XlaCall {
  public:
-  NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, const Eigen::ThreadPoolDevice& threads)
+  NanoRtCall(std::shared_ptr<Executable> executable, const XlaProgram& program, bool many_threads)
       : executable_(std::move(executable)),
-        threads_(threads),
+        many_threads_(many_threads),
         temporary_(solvers::AlignedArray<std::byte>::zeros(executable_->temp_buffer_size())) {
     for (const XlaArray& array : program.parameters()) arguments_.emplace_back(nullptr, size_of(array));
     for (const XlaArray& array : program.results()) results_.emplace_back(nullptr, size_of(array));
-    options_.set_intra_op_thread_pool(&threads);
   }
 
   void set_argument(std::size_t index, const void* data) override {
@@ -66,7 +65,8 @@ class NanoRtCall final : public XlaCall {
   }
 
   void run() override {
-    const ThreadsForKernels for_kernels(threads_);
+    use(many_threads_ ? shared_threads() : calling_thread());  // others in a forked process
+    const ThreadsForKernels for_kernels(*threads_);
     const auto event =
         executable_->Execute(arguments_, results_, absl::MakeSpan(temporary_.data(), temporary_.size()), options_);
     tsl::BlockUntilReady(event);
@@ -76,8 +76,15 @@ class NanoRtCall final : public XlaCall {
  private:
   static std::int64_t size_of(const XlaArray& array) { return static_cast<std::int64_t>(array.bytes); }
 
+  void use(const Eigen::ThreadPoolDevice& threads) {
+    if (threads_ == &threads) return;
+    threads_ = &threads;
+    options_.set_intra_op_thread_pool(threads_);
+  }
+
   std::shared_ptr<Executable> executable_;
-  const Eigen::ThreadPoolDevice& threads_;
+  const bool many_threads_;
+  const Eigen::ThreadPoolDevice* threads_ = nullptr;
   solvers::AlignedArray<std::byte> temporary_;
   std::vector<Executable::Argument> arguments_;
   std::vector<Executable::Result> results_;
@@ -99,7 +106,7 @@ class NanoRtProgram final : public XlaProgram {
 
   std::unique_ptr<XlaCall> call(bool use_thread_pool) override {
     const bool many_threads = use_thread_pool && bytes_ > kBytesForOneThread;
-    return std::make_unique<NanoRtCall>(executable_, *this, many_threads ? shared_threads() : calling_thread());
+    return std::make_unique<NanoRtCall>(executable_, *this, many_threads);
   }
 
  private:

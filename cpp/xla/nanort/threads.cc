@@ -1,5 +1,7 @@
 #include "xla/nanort/threads.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -67,7 +69,8 @@ const Eigen::ThreadPoolDevice& shared_threads() {
     const int count = static_cast<int>(std::thread::hardware_concurrency());
     return new Eigen::ThreadPoolDevice(new Eigen::ThreadPool(count), count);
   }();
-  return *device;
+  static const pid_t process = getpid();
+  return getpid() == process ? *device : calling_thread();
 }
 
 const Eigen::ThreadPoolDevice& calling_thread() {

@@ -10,7 +10,8 @@ struct ThreadPoolDevice;
 
 namespace tfminimize::xla {
 
-/// The threads that all programs of the process share.
+/// The threads that all programs of the process share. A fork does not copy them: after one, the child has its calling
+/// thread only.
 const Eigen::ThreadPoolDevice& shared_threads();
 
 /// A device whose only thread is the calling one.
