@@ -2,9 +2,10 @@
 
 SciPy's L-BFGS-B runs for a given number of iterations on the better of `tf.function` and
 `tf.function(jit_compile=True)`. Then `tfm.Minimizer`, with the better of the same two, starts from the same point and
-ends when its loss is at most SciPy's. The better way is the one with the fastest of some evaluations, in which all ways
-take turns. Everything was traced and compiled before. Solves take turns too, and the table has their medians: read the
-ratios, not the times. On a machine that others use, the ratio of the fastest evaluations says most.
+ends when its loss is at most SciPy's. The better way is the one with the fastest of some evaluations, in which all
+ways take turns. SciPy's BLAS has one thread in its own turns. Everything was traced and compiled before. Solves take
+turns too, and the table has their medians: read the ratios, not the times. On a machine that others use, the ratio of
+the fastest evaluations says most.
 
 - digits: a multinomial regression on the digits of scikit-learn, 20 times over (35,940 images), and the one of the demo
   in `examples/digits.py`, with 1,797 images in a closure;
