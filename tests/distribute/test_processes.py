@@ -120,7 +120,8 @@ def test_processes_solve_together_and_end_together(engine: str, size: int, end: 
         assert run.codes[:-1] == [0] * others
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("mpi", marks=[needs_mpi, pytest.mark.weekly])])
+@pytest.mark.weekly
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("mpi", marks=needs_mpi)])
 def test_process_that_hangs_in_the_set_up_ends_the_others(engine: str, tmp_path: Path) -> None:
     run = Run(engine, 2, "START", tmp_path)
     (sentence,) = run.told("start", 1)
