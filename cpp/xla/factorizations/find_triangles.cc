@@ -44,9 +44,10 @@ struct Linear {
   bool operator==(const Linear& other) const { return constant == other.constant && slopes == other.slopes; }
 };
 
-std::optional<Linear> linear(const Instructions& instructions, std::int64_t id) {
+/// Empty if it is not found out within `steps`: the number of sums may double with each.
+std::optional<Linear> linear(const Instructions& instructions, std::int64_t id, int steps = 8) {
   const HloInstructionProto* const found = origin(instructions, id);
-  if (found == nullptr) return std::nullopt;
+  if (found == nullptr || steps == 0) return std::nullopt;
   const auto rank = static_cast<std::size_t>(found->shape().dimensions_size());
   Linear result{0, std::vector<std::int64_t>(rank)};
   const std::string& opcode = found->opcode();
@@ -59,7 +60,7 @@ std::optional<Linear> linear(const Instructions& instructions, std::int64_t id) 
     return result;
   }
   if (opcode == "broadcast") {
-    const auto before = linear(instructions, found->operand_ids(0));
+    const auto before = linear(instructions, found->operand_ids(0), steps - 1);
     if (!before) return std::nullopt;
     result.constant = before->constant;
     for (std::size_t i = 0; i < before->slopes.size(); ++i) {
@@ -68,8 +69,8 @@ std::optional<Linear> linear(const Instructions& instructions, std::int64_t id) 
     return result;
   }
   if (opcode == "add" || opcode == "subtract") {
-    const auto one = linear(instructions, found->operand_ids(0));
-    const auto other = linear(instructions, found->operand_ids(1));
+    const auto one = linear(instructions, found->operand_ids(0), steps - 1);
+    const auto other = linear(instructions, found->operand_ids(1), steps - 1);
     if (!one || !other) return std::nullopt;
     const int sign = opcode == "add" ? 1 : -1;
     result.constant = one->constant + sign * other->constant;
