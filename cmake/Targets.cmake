@@ -1,5 +1,7 @@
 # Functions that turn the folders of cpp/ into targets.
 
+include(CheckCXXCompilerFlag)
+
 # tfminimize_common(<target> [NO_SANITIZER])
 # Sets the options that every target is compiled with. A target that links to TensorFlow takes no sanitizer, because the
 # inline functions in TensorFlow's headers must be the same as in its binary.
@@ -8,6 +10,11 @@ function(tfminimize_common target)
   target_compile_options(
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
                       -Wno-sign-conversion -Wold-style-cast $<$<BOOL:${TFMINIMIZE_WERROR}>:-Werror>)
+  # Errors name the source file that reports them. Those of a wheel do so without the folders of the machine that built it.
+  if(SKBUILD)
+    target_compile_options(${target} PRIVATE -fmacro-prefix-map=${CMAKE_CURRENT_SOURCE_DIR}/=
+                                             -fmacro-prefix-map=${TensorFlow_INCLUDE_DIR}/=)
+  endif()
   if(TFMINIMIZE_SANITIZE AND NOT "NO_SANITIZER" IN_LIST ARGN)
     target_compile_options(${target} PRIVATE -fsanitize=${TFMINIMIZE_SANITIZE} -fno-sanitize-recover=all
                                              -fno-omit-frame-pointer)
@@ -52,6 +59,11 @@ function(tfminimize_add_levels library)
     set(march_v1 -march=x86-64)
     set(march_v3 -march=x86-64-v3)
     set(march_v4 -march=x86-64-v4)
+    check_cxx_compiler_flag(${march_v4} TFMINIMIZE_COMPILER_KNOWS_LEVELS)
+    if(NOT TFMINIMIZE_COMPILER_KNOWS_LEVELS)
+      message(FATAL_ERROR "${CMAKE_CXX_COMPILER} (${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}) does not know "
+                          "${march_v4}. g++ 11 and clang++ 12 do: set CXX to one of them, or to a later one.")
+    endif()
   endif()
   foreach(level IN LISTS levels)
     set(target tfminimize_${library}_${level})

@@ -55,7 +55,9 @@ class Pool {
   }
 
  private:
-  Pool(pid_t process, const Pool* of_parent) : process_(process), of_parent_(of_parent) {}
+  Pool(pid_t process, const Pool* of_parent) : process_(process), of_parent_(of_parent) {
+    static_cast<void>(of_parent_);  // Clang warns of a member that is never used.
+  }
 
   /// Starts threads until there are so many, as far as the system grants them.
   void start(std::size_t threads) {
@@ -85,9 +87,9 @@ class Pool {
   }
 
   const pid_t process_;
-  [[maybe_unused]] const Pool* const of_parent_;  ///< Out of use, but not lost for who looks for leaks.
-  std::mutex caller_;                             ///< Held by the caller that the pool serves.
-  std::size_t started_ = 0;                       ///< Threads.
+  const Pool* const of_parent_;  ///< Out of use, but not lost for who looks for leaks.
+  std::mutex caller_;            ///< Held by the caller that the pool serves.
+  std::size_t started_ = 0;      ///< Threads.
 
   std::mutex mutex_;  ///< Guards all that follows, except next_.
   std::condition_variable wake_;
