@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "xla/nanort/matrices.h"
+
 namespace tfminimize::xla {
 namespace {
 
@@ -36,70 +38,12 @@ const HloInstructionProto* origin(const Instructions& instructions, std::int64_t
   return origin(instructions, found->operand_ids(0));
 }
 
-/// Integers that depend on their place only: constant + slopes[0] * (first index) + slopes[1] * ...
-struct Linear {
-  std::int64_t constant = 0;
-  std::vector<std::int64_t> slopes;
-
-  bool operator==(const Linear& other) const { return constant == other.constant && slopes == other.slopes; }
-};
-
-/// Empty if it is not found out within `steps`: the number of sums may double with each.
-std::optional<Linear> linear(const Instructions& instructions, std::int64_t id, int steps = 8) {
-  const HloInstructionProto* const found = origin(instructions, id);
-  if (found == nullptr || steps == 0) return std::nullopt;
-  const auto rank = static_cast<std::size_t>(found->shape().dimensions_size());
-  Linear result{0, std::vector<std::int64_t>(rank)};
-  const std::string& opcode = found->opcode();
-  if (opcode == "iota") {
-    result.slopes[static_cast<std::size_t>(found->dimensions(0))] = 1;
-    return result;
-  }
-  if (opcode == "constant" && rank == 0 && found->shape().element_type() == ::xla::S32) {
-    result.constant = found->literal().s32s(0);
-    return result;
-  }
-  if (opcode == "broadcast") {
-    const auto before = linear(instructions, found->operand_ids(0), steps - 1);
-    if (!before) return std::nullopt;
-    result.constant = before->constant;
-    for (std::size_t i = 0; i < before->slopes.size(); ++i) {
-      result.slopes[static_cast<std::size_t>(found->dimensions(static_cast<int>(i)))] = before->slopes[i];
-    }
-    return result;
-  }
-  if (opcode == "add" || opcode == "subtract") {
-    const auto one = linear(instructions, found->operand_ids(0), steps - 1);
-    const auto other = linear(instructions, found->operand_ids(1), steps - 1);
-    if (!one || !other) return std::nullopt;
-    const int sign = opcode == "add" ? 1 : -1;
-    result.constant = one->constant + sign * other->constant;
-    for (std::size_t i = 0; i < rank; ++i) result.slopes[i] = one->slopes[i] + sign * other->slopes[i];
-    return result;
-  }
-  return std::nullopt;
-}
-
-/// Whether a mask is (row - column compared with 0) for the last two indices.
-bool compares_row_and_column(const Instructions& instructions, std::int64_t id, const std::string& direction) {
-  const HloInstructionProto* const mask = origin(instructions, id);
-  if (mask == nullptr || mask->opcode() != "compare" || mask->comparison_direction() != direction) return false;
-  const auto one = linear(instructions, mask->operand_ids(0));
-  const auto other = linear(instructions, mask->operand_ids(1));
-  const auto rank = static_cast<std::size_t>(mask->shape().dimensions_size());
-  if (!one || !other || rank < 2) return false;
-  Linear row{0, std::vector<std::int64_t>(rank)};
-  Linear column = row;
-  row.slopes[rank - 2] = 1;
-  column.slopes[rank - 1] = 1;
-  return (*one == row && *other == column) || (direction == "EQ" && *one == column && *other == row);
-}
-
-/// The numbers of a constant, of one of our types; empty for others.
+/// The numbers of a constant of a type that we look for; empty for others.
 std::vector<double> numbers(const HloInstructionProto& constant) {
   const ::xla::LiteralProto& literal = constant.literal();
   if (constant.shape().element_type() == ::xla::F64) return {literal.f64s().begin(), literal.f64s().end()};
   if (constant.shape().element_type() == ::xla::F32) return {literal.f32s().begin(), literal.f32s().end()};
+  if (constant.shape().element_type() == ::xla::S32) return {literal.s32s().begin(), literal.s32s().end()};
   return {};
 }
 
@@ -110,6 +54,32 @@ bool is_number_everywhere(const Instructions& instructions, std::int64_t id, dou
   if (found->opcode() != "constant") return false;
   const std::vector<double> all = numbers(*found);
   return !all.empty() && std::all_of(all.begin(), all.end(), [=](double one) { return one == number; });
+}
+
+/// The dimension whose index stands in each place of an array; empty if something else stands there.
+std::optional<std::int64_t> dimension_of_index(const Instructions& instructions, std::int64_t id) {
+  const HloInstructionProto* const found = origin(instructions, id);
+  if (found == nullptr) return std::nullopt;
+  if (found->opcode() == "iota") return found->dimensions(0);
+  if (found->opcode() == "broadcast") {
+    const auto before = dimension_of_index(instructions, found->operand_ids(0));
+    if (!before) return std::nullopt;
+    return found->dimensions(static_cast<int>(*before));
+  }
+  // TensorFlow numbers diagonals, and adds the number of the main one.
+  if (found->opcode() == "add" && is_number_everywhere(instructions, found->operand_ids(1), 0)) {
+    return dimension_of_index(instructions, found->operand_ids(0));
+  }
+  return std::nullopt;
+}
+
+/// Whether a mask compares the row with the column, in this direction.
+bool compares_row_and_column(const Instructions& instructions, std::int64_t id, const std::string& direction) {
+  const HloInstructionProto* const mask = origin(instructions, id);
+  if (mask == nullptr || mask->opcode() != "compare" || mask->comparison_direction() != direction) return false;
+  const int rank = mask->shape().dimensions_size();
+  return rank >= 2 && dimension_of_index(instructions, mask->operand_ids(0)) == rank - 2 &&
+         dimension_of_index(instructions, mask->operand_ids(1)) == rank - 1;
 }
 
 bool is_identity_constant(const HloInstructionProto& constant) {
@@ -161,6 +131,17 @@ bool is_cholesky_factor(const Instructions& instructions, std::int64_t id) {
   return factor != nullptr && factor->opcode() == "cholesky" && factor->cholesky_options().lower() &&
          compares_row_and_column(instructions, found->operand_ids(0), "GE") &&
          is_number_everywhere(instructions, found->operand_ids(2), 0);
+}
+
+std::vector<OneSided> one_sided_products(const HloInstructionProto& dot, const Instructions& instructions) {
+  const auto product = matrix_product(dot, instructions);
+  if (!product) return {};
+  const std::int64_t left = dot.operand_ids(0);
+  const std::int64_t right = dot.operand_ids(1);
+  std::vector<OneSided> found;
+  if (!product->is_right_transposed) found.push_back({left, right, true, product->is_left_transposed});
+  if (!product->is_left_transposed) found.push_back({right, left, false, product->is_right_transposed});
+  return found;
 }
 
 }  // namespace tfminimize::xla

@@ -2,6 +2,7 @@
 #define TFMINIMIZE_XLA_FACTORIZATIONS_FIND_TRIANGLES_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "xla/nanort/custom_call.h"
 #include "xla/service/hlo.pb.h"
@@ -14,6 +15,17 @@ const ::xla::HloInstructionProto* system_of_inverse(const Instructions& instruct
 
 /// Whether this is a Cholesky factor with zeros above its diagonal, as tf.linalg.cholesky returns it.
 bool is_cholesky_factor(const Instructions& instructions, std::int64_t id);
+
+/// A product op(A) B, or B op(A), that reads B as it is stored.
+struct OneSided {
+  std::int64_t a = 0;
+  std::int64_t b = 0;
+  bool is_left = true;
+  bool is_transposed = false;
+};
+
+/// The ways to see an instruction as one, none for other instructions than products of matrices.
+std::vector<OneSided> one_sided_products(const ::xla::HloInstructionProto& dot, const Instructions& instructions);
 
 }  // namespace tfminimize::xla
 

@@ -188,25 +188,15 @@ std::optional<HloInstructionProto> system_for(const HloInstructionProto& instruc
 
 /// A product with a Cholesky factor, half of whose elements are zero. Small ones are left as they are.
 std::optional<HloInstructionProto> product_for(const HloInstructionProto& dot, const Instructions& instructions) {
-  const auto product = matrix_product(dot, instructions);
-  if (!product) return std::nullopt;
-  const auto is_large_factor = [&](std::int64_t id) {
-    const auto& shape = instructions.find(id)->shape();
-    return shape.dimensions(shape.dimensions_size() - 1) > static_cast<std::int64_t>(kMaxTriangle) &&
-           is_cholesky_factor(instructions, id);
-  };
-  const std::int64_t left = dot.operand_ids(0);
-  const std::int64_t right = dot.operand_ids(1);
-  Triangular text;
-  text.is_product = true;
-  if (!product->is_right_transposed && is_large_factor(left)) {
-    text.is_transposed = product->is_left_transposed;
-    return triangular_call(dot, instructions, text, left, right);
-  }
-  if (!product->is_left_transposed && is_large_factor(right)) {
-    text.is_left = false;
-    text.is_transposed = product->is_right_transposed;
-    return triangular_call(dot, instructions, text, right, left);
+  for (const OneSided& sides : one_sided_products(dot, instructions)) {
+    const auto& shape = instructions.find(sides.a)->shape();
+    const bool is_large = shape.dimensions(shape.dimensions_size() - 1) > static_cast<std::int64_t>(kMaxTriangle);
+    if (!is_large || !is_cholesky_factor(instructions, sides.a)) continue;
+    Triangular text;
+    text.is_product = true;
+    text.is_left = sides.is_left;
+    text.is_transposed = sides.is_transposed;
+    return triangular_call(dot, instructions, text, sides.a, sides.b);
   }
   return std::nullopt;
 }
