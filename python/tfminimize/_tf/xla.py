@@ -55,6 +55,10 @@ def is_required() -> bool:
     return private.is_for_xla() and not _is_tried.get()
 
 
+Sizes = list[tuple[tf.Tensor, NDArray[Any]]]
+"""Handles of variables that are shapes or axes, with their values."""
+
+
 class CompiledProgram(NamedTuple):
     """A function that XLA has compiled."""
 
@@ -62,8 +66,8 @@ class CompiledProgram(NamedTuple):
     """The capsule for `_native.XlaCall`. Its parameters are the arguments of the function and then..."""
     captured_inputs: list[tf.Tensor]
     """...the tensors that it captures, except constants. For a variable it takes the value."""
-    sizes: list[tuple[tf.Tensor, NDArray[Any]]]
-    """Handles of variables that are shapes or axes, with their values: the program is for these only."""
+    sizes: Sizes
+    """The program is for these values only."""
 
     def is_current(self) -> bool:
         """Whether the variables still have these values."""
@@ -117,14 +121,12 @@ def _library(concrete: Any) -> bytes:
     return serialized
 
 
-def _lowered(
-    concrete: Any, library: bytes, xla: Any, rows: int | None
-) -> tuple[bytes, list[tuple[tf.Tensor, NDArray[Any]]]]:
+def _lowered(concrete: Any, library: bytes, xla: Any, rows: int | None) -> tuple[bytes, Sizes]:
     """The function as a program of XLA, and the `sizes` for which it is one."""
     num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
 
-    def lowered(sizes: list[tuple[tf.Tensor, NDArray[Any]]]) -> bytes:
+    def lowered(sizes: Sizes) -> bytes:
         values = {id(handle): value for handle, value in sizes}
         arguments = [_argument(tensor, xla, rows, values.get(id(tensor))) for tensor in inputs]
         module: bytes = xla.lower(concrete.name.decode(), library, arguments)
@@ -151,22 +153,18 @@ def _argument(tensor: Any, xla: Any, rows: int | None, value: NDArray[Any] | Non
     return xla.Argument(tensor.dtype.as_datatype_enum, shape, constant=constant)
 
 
-_SIZES = tf.int32, tf.int64
-_MOST_SIZES = 100
-
-
 def _is_size(tensor: Any) -> bool:
     """Whether a captured constant may be a shape, an axis or paddings, which XLA needs as constants."""
-    is_known = not tf.is_symbolic_tensor(tensor) and tensor.dtype in _SIZES
-    return is_known and tensor.shape.num_elements() < _MOST_SIZES
+    return not tf.is_symbolic_tensor(tensor) and _can_hold_sizes(tensor.dtype, tensor.shape)
 
 
 def _may_be_size(tensor: Any) -> bool:
     """Whether a captured input is a variable that may be one, as the number of data is one in models of GPflow."""
-    if tensor.dtype != tf.resource:
-        return False
-    dtype, shape = private.variable_type(tensor)
-    return dtype in _SIZES and shape.num_elements() < _MOST_SIZES
+    return tensor.dtype == tf.resource and _can_hold_sizes(*private.variable_type(tensor))
+
+
+def _can_hold_sizes(dtype: tf.DType, shape: tf.TensorShape) -> bool:
+    return dtype in (tf.int32, tf.int64) and shape.num_elements() < 100
 
 
 def _check_with_tensorflow(concrete: Any, rows: int | None, *, to_the_end: bool = False) -> None:
