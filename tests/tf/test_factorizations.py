@@ -143,7 +143,7 @@ def identity(a: Any, kind: str) -> Any:
     ids=str,
 )
 def test_products_with_an_inverse_are_those_of_the_graph(kind: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Ways to multiply with the inverse, from both sides, some of which are systems."""
+    """The inverse stands on the left and on the right, transposed or not; some of these products become systems."""
 
     def loss(x: Any, a: Any) -> Any:
         ways = itertools.product([False, True], repeat=3)

@@ -66,7 +66,7 @@ void solve_together(const SmallSystem& system, const T* a, const T* inverses, T*
   solve_last_rows<T, kVectors, kRows>(system, row, a, inverses, x);
 }
 
-/// The solutions for `sides` right-hand sides, at most kVectors vectors of them, the first of which is at `x`.
+/// Solves for `sides` right-hand sides, no more than fit into kVectors vectors. The first one is at `x`.
 template <typename T, std::size_t kVectors>
 void solve_some(const SmallSystem& system, std::size_t sides, const T* a, const T* inverses, T* x) {
   constexpr std::size_t kLength = kVectors * kLanes<T>;

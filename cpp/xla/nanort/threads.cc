@@ -32,7 +32,7 @@ const Eigen::ThreadPoolDevice* device_for_kernels() {
   return shared_threads().currentThreadId() >= 0 ? &shared_threads() : nullptr;
 }
 
-/// Parts of work, each of which goes to the first thread that asks for one.
+/// Work in parts. A thread that is free takes the next one.
 class Parts {
  public:
   Parts(std::size_t count, const std::function<void(std::size_t)>& use) : count_(count), use_(use) {}

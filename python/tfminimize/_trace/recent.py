@@ -42,7 +42,7 @@ class Recent(Generic[Value]):
         return list(self._kept.values())
 
     def get(self, key: Hashable, make: Callable[[], Value], is_current: Callable[[Value], bool] | None = None) -> Value:
-        """Return the kept value of a key, or the result of ``make()`` if there is none that `is_current`."""
+        """Return the kept value of a key; if there is none, or it is no longer current, that of ``make()``."""
         value = self._get(key, make)
         if is_current is None or is_current(value):
             return value
