@@ -10,6 +10,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -62,6 +63,14 @@ def fresh_binding() -> Iterator[None]:
     yield
     for cached in found:
         cached.cache_clear()
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of `examples` whose name is the parameter: `indirect=True`."""
+    monkeypatch.setenv("TFMINIMIZE_QUIET", "1")  # as the example does, but only until the test ends
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    return importlib.import_module(request.param)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -14,12 +13,6 @@ import tensorflow as tf
 from interpreter import run_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module(request.param)
 
 
 def fourier_solution_of_burgers(times: np.ndarray, viscosity: float, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -431,35 +429,25 @@ def test_symbolic_number_of_steps_is_refused() -> None:
         tf.function(lambda n: tfm.math.minimize(lambda: x**2, n, Descent()))(tf.constant(3))
 
 
-@pytest.fixture(scope="module")
-def examples() -> ModuleType:
-    path = Path(__file__).parents[2] / "examples" / "math_minimize.py"
-    spec = importlib.util.spec_from_file_location("math_minimize", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize("example", ["math_minimize"], indirect=True)
 @pytest.mark.parametrize(
     "make_optimizer",
     [lambda: keras.optimizers.Adam(0.1), lambda: tf1.train.AdamOptimizer(0.1), tfm.LBFGSB, tfm.SLSQP, tfm.BFGS],
     ids=["keras", "v1", "lbfgsb", "slsqp", "bfgs"],
 )
 def test_examples_of_tensorflow_probability_give_the_documented_results(
-    examples: ModuleType, make_optimizer: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+    example: ModuleType, make_optimizer: Callable[[], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    x, losses = examples.scalar_function(make_optimizer)
+    x, losses = example.scalar_function(make_optimizer)
     assert losses.shape == (100,)
     assert float(x) == pytest.approx(5.0, abs=0.05)
     assert losses[-1] < 0.01
     assert f"optimized value is {x.numpy()} with loss {losses[-1]}" in capsys.readouterr().out
-    for example in (examples.in_function, examples.in_session):
-        np.testing.assert_allclose(example(make_optimizer), x, rtol=1e-6)
-    for example in (examples.with_trace, examples.with_trace_in_function):
-        trace = example(make_optimizer)
+    for solve in (example.in_function, example.in_session):
+        np.testing.assert_allclose(solve(make_optimizer), x, rtol=1e-6)
+    for solve in (example.with_trace, example.with_trace_in_function):
+        trace = solve(make_optimizer)
         assert trace["loss"].shape == trace["x"].shape == (100,)
         np.testing.assert_allclose(trace["loss"], losses, rtol=1e-5, atol=1e-10)
         np.testing.assert_allclose(trace["x"][-1], x, rtol=1e-6)
