@@ -38,6 +38,10 @@ with warnings.catch_warnings():
     import tfminimize as tfm
     from tfminimize._tf import binding
 
+# Public names load when they are first named, which must not happen in a test that has replaced what they import.
+for name in tfm.__all__:
+    getattr(tfm, name)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--alone", action="store_true", help="measure resident memory in this very process")
