@@ -26,8 +26,11 @@ hypothesis.settings.load_profile("patient")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-with warnings.catch_warnings():
+with warnings.catch_warnings(), pytest.MonkeyPatch.context() as environment:
     warnings.simplefilter("ignore")
+    environment.setenv("TFMINIMIZE_QUIET", "1")  # pytest would print TensorFlow's start-up lines after its summary
+    import tfminimize as tfm  # isort: skip  before TensorFlow
+
     import keras  # noqa: F401
     import tensorflow as tf
 
@@ -35,7 +38,6 @@ with warnings.catch_warnings():
 
     from interface_modes import MODES, Mode, entered
 
-    import tfminimize as tfm
     from tfminimize._tf import binding
 
 # Public names load when they are first named, which must not happen in a test that has replaced what they import.

@@ -15,7 +15,8 @@ from tfminimize._problem.result import BatchResult, OptimizeResult
 from tfminimize._problem.state import State
 from tfminimize._tf.build_info import __version__, build_info
 from tfminimize._tf.threads import get_num_threads, set_num_threads
-from tfminimize._tf1.interface import ExternalOptimizerInterface, ScipyOptimizerInterface
+from tfminimize._tf1.external_interface import ExternalOptimizerInterface
+from tfminimize._tf1.scipy_interface import ScipyOptimizerInterface
 from tfminimize._trace.dataset_loss import DatasetLoss
 
 # Editors and type checkers read this list. That of `tfminimize` names these too, as it must not import them.

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import malformed_graphs
+import malformed_variants
 import pytest
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str]:
-    return malformed_graphs.run_variants(malformed_graphs.variants())
+    return malformed_variants.run_variants(malformed_variants.variants())
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("name", malformed_graphs.variants())
+@pytest.mark.parametrize("name", malformed_variants.variants())
 def test_malformed_operation_is_refused_by_name(name: str, outcomes: dict[str, str]) -> None:
-    expected = malformed_graphs.variants()[name].expected
+    expected = malformed_variants.variants()[name].expected
     assert "UNEXPECTED" not in outcomes[name]
     assert expected in outcomes[name]
     assert bool(outcomes[name]) or not expected

@@ -13,7 +13,7 @@ from scipy.optimize import OptimizeResult
 
 from tfminimize._compare.benchmark import Benchmark, benchmark, checked_repeats
 from tfminimize._compare.prepared import Prepared, Side, blas, flat, in_turns
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._testing.problem import TestProblem
 from tfminimize._trace.user_function import check_jit
 

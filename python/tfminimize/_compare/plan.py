@@ -20,7 +20,7 @@ from tfminimize._compare.prepared import Prepared, Side, blas, in_turns
 from tfminimize._compare.results import MOST_SECONDS, WITHIN, Run, Solved, Way
 from tfminimize._compare.settings import settings_for
 from tfminimize._compare.solvers import SOLVERS, Ready, refusal
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._problem.methods import method_name
 from tfminimize._problem.native_methods import NATIVE_METHODS
 from tfminimize._testing.problem import TestProblem

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._compare.prepared import Prepared
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 
 __all__ = ["History", "Recorder"]
 

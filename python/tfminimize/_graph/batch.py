@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfminimize._graph.call import Call, Solve, static_shape
 from tfminimize._graph.functions import Slices
 from tfminimize._problem.batch_bounds import tensor_bounds_of_all
-from tfminimize._problem.constraints import listed_constraints
+from tfminimize._problem.constraint_forms import listed_constraints
 from tfminimize._problem.methods import check_bounds
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.batched_arguments import BatchedArguments, as_tuple, common_count

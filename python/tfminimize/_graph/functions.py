@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.constraints import Constraints, Rows
+from tfminimize._problem.constraint_rows import Rows
+from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf import private
 from tfminimize._tf.effects import is_read_only, warn_of_random_numbers

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tfminimize._plot.axes import Line, axes_for, checked_labels, draw, style
 from tfminimize._plot.histories import is_history
 from tfminimize._problem.bounds import pack_bounds
-from tfminimize._problem.constraints import Constraints, Limits, has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
+from tfminimize._problem.constraint_rows import Limits
+from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.program import Program
 from tfminimize._solve.scipy_calls import Evaluation

@@ -12,19 +12,14 @@ form                                       meaning
 One of these, or a list or tuple of them. c is a TensorFlow function with the same arguments as the loss: ``c(x,
 *args)`` in functional use, ``c(*args)`` in variable use, where it reads the variables. A has one column for each
 element of the flat vector: of x0 in C order, of its leaves in the order of ``tf.nest.flatten``, or of the variables.
-
-The solver only has rows c_i = 0 and c_i >= 0. They and the multipliers are in SciPy's order: first the equalities, in
-the order of the list; then the inequalities, each constraint's lower limits before its upper ones. The inequalities of
-a constraint that also has equalities come last.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -33,52 +28,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
+from tfminimize._problem.constraint_forms import SINGLE, check_form, named_constraints, shown
+from tfminimize._problem.constraint_rows import Limits, Rows, num_values, plain_rows, rows_of
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.warning import warn
 
-__all__ = [
-    "SINGLE",
-    "ConstraintFunction",
-    "Constraints",
-    "Limits",
-    "NamedConstraint",
-    "Rows",
-    "SameSize",
-    "has_constraints",
-    "hashable",
-    "listed_constraints",
-    "plain_rows",
-    "with_same_sizes",
-]
-
-SINGLE = "the constraint"
-"""The name in messages of a constraint that is not in a list."""
+__all__ = ["ConstraintFunction", "Constraints", "hashable"]
 
 Float64 = NDArray[np.float64]
-_FORMS = "a dict {'type', 'fun'}, a scipy.optimize.NonlinearConstraint or a LinearConstraint"
-
-
-def has_constraints(constraints: Any) -> bool:
-    """Whether there are any constraints; None and an empty list, tuple or array hold no constraint."""
-    if isinstance(constraints, np.ndarray):
-        return constraints.size > 0
-    return constraints is not None and not (isinstance(constraints, (list, tuple)) and not constraints)
-
-
-def listed_constraints(constraints: Any) -> list[Any]:
-    """The constraints as a list, also if there is only one or None."""
-    forms = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)
-    if isinstance(constraints, forms):
-        return [constraints]
-    return list(constraints) if has_constraints(constraints) else []
-
-
-class NamedConstraint(dict[str, Any]):
-    """A constraint as a dict, with the name that messages use."""
-
-    def __init__(self, name: str, kind: str, fun: Callable[..., Any]) -> None:
-        super().__init__(type=kind, fun=fun)
-        self.name = name
 
 
 @dataclass(frozen=True)
@@ -92,41 +49,6 @@ class ConstraintFunction:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of the solver: ``c[i] = sign[i] * v[source[i]] + offset[i]``.
-
-    v holds the values of all functions, one after the other, and then, from ``num_values`` on, A x of all linear
-    constraints.
-    """
-
-    num_equalities: int
-    num_values: int
-    source: NDArray[np.int64]
-    sign: Float64
-    offset: Float64
-
-    @functools.cached_property
-    def is_linear(self) -> NDArray[np.bool_]:
-        """Which rows belong to linear constraints, shape (m,)."""
-        return self.source >= self.num_values
-
-    @functools.cached_property
-    def key(self) -> Hashable:
-        """Rows with the same key differ at most in A and the limits of linear constraints."""
-        nonlinear = np.where(self.is_linear, -1.0, [self.source, self.sign, self.offset])
-        return self.num_equalities, nonlinear.tobytes()
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-
-@functools.lru_cache(maxsize=8)
-def plain_rows(num_values: int) -> Rows:
-    """Rows that are the values of the functions as they are."""
-    return Rows(0, num_values, np.arange(num_values), np.ones(num_values), np.zeros(num_values))
-
-
-@dataclass(frozen=True)
 class _Constraint:
     """One constraint of the user: limits on the values of a function or on the rows of a matrix."""
 
@@ -136,17 +58,6 @@ class _Constraint:
     matrix: Float64 | None
     given: Any
     """As the user gave it."""
-
-
-class Limits(NamedTuple):
-    """A constraint with limits, flat, on its values: those of a function, or the rows of a matrix."""
-
-    given: Any
-    """As the user gave it."""
-    low: Float64
-    high: Float64
-    matrix: Float64 | None
-    """None for a function."""
 
 
 class Constraints:
@@ -192,8 +103,8 @@ class Constraints:
         self._float_dtype = parameters.float_dtype
         self._items: list[_Constraint] = []
         functions: list[ConstraintFunction] = []
-        for name, constraint in _named(constraints):
-            _check_form(name, constraint)
+        for name, constraint in named_constraints(constraints):
+            check_form(name, constraint)
             if isinstance(constraint, Mapping):
                 functions.append(self._add_dict(name, constraint))
             elif isinstance(constraint, scipy.optimize.NonlinearConstraint):
@@ -238,7 +149,7 @@ class Constraints:
 
         It saves checking all constraints anew in each tick of a control loop.
         """
-        named = _named(constraints)
+        named = named_constraints(constraints)
         in_list = [name != SINGLE for name, _ in named]
         if in_list != [item.name != SINGLE for item in self._items]:
             return None
@@ -259,10 +170,9 @@ class Constraints:
             If the limits do not fit the shapes.
         """
         shapes = tuple(shapes)
-        if self._method != "slsqp":
-            return plain_rows(sum(limits.low.size for limits in self.limits(shapes) if limits.matrix is None))
         if shapes not in self._rows:
-            self._rows[shapes] = self._make_rows(shapes)
+            limits = self.limits(shapes)
+            self._rows[shapes] = rows_of(limits) if self._method == "slsqp" else plain_rows(num_values(limits))
         return self._rows[shapes]
 
     def limits(self, shapes: Sequence[tuple[int, ...]]) -> list[Limits]:
@@ -279,25 +189,6 @@ class Constraints:
             shape = next(remaining) if item.matrix is None else item.matrix.shape[:1]
             found.append(Limits(item.given, *_limits(item, shape), item.matrix))
         return found
-
-    def _make_rows(self, shapes: Sequence[tuple[int, ...]]) -> Rows:
-        num_values = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
-        next_value, next_linear = 0, num_values
-        equalities: list[_Part] = []
-        inequalities: list[_Part] = []
-        appended: list[_Part] = []
-        for _, low, high, matrix in self.limits(shapes):
-            if matrix is None:
-                first, next_value = next_value, next_value + low.size
-            else:
-                first, next_linear = next_linear, next_linear + low.size
-            equal, unequal = _split(first, low, high)
-            equalities.append(equal)
-            mixed = len(equal[0]) > 0
-            (appended if mixed else inequalities).append(unequal)
-        parts = [*equalities, *inequalities, *appended]
-        source, sign, offset = (np.concatenate(columns) for columns in zip(_NO_ROWS, *parts, strict=True))
-        return Rows(sum(len(part[0]) for part in equalities), num_values, source, sign, offset)
 
     def _add_dict(self, name: str, constraint: Mapping[str, Any]) -> ConstraintFunction:
         for key in constraint:
@@ -353,7 +244,7 @@ class Constraints:
                 limit = np.asarray(getattr(constraint, side), dtype=np.float64).copy()
             except (TypeError, ValueError, NotImplementedError) as error:  # the last for a symbolic tensor
                 raise ValueError(
-                    f"{name} has the {side} {_shown(getattr(constraint, side))}: give a real number or an array of "
+                    f"{name} has the {side} {shown(getattr(constraint, side))}: give a real number or an array of "
                     "them, infinite where there is no limit."
                 ) from error
             if np.isnan(limit).any():
@@ -371,7 +262,7 @@ class Constraints:
 
     def _function(self, name: str, fun: Any, args: Any) -> ConstraintFunction:
         if not callable(fun):
-            raise ValueError(f"{name} has the function {_shown(fun)}: give a function that returns a tensor.")
+            raise ValueError(f"{name} has the function {shown(fun)}: give a function that returns a tensor.")
         return ConstraintFunction(name, fun, self._arguments(name, args))
 
     def _with_args(self, function: ConstraintFunction, args: Any) -> ConstraintFunction:
@@ -379,7 +270,7 @@ class Constraints:
 
     def _arguments(self, name: str, args: Any) -> Arguments:
         if not isinstance(args, (tuple, list)):
-            raise ValueError(f"{name} has the args {_shown(args)}: give a tuple, such as (value,).")
+            raise ValueError(f"{name} has the args {shown(args)}: give a tuple, such as (value,).")
         try:
             return Arguments(tuple(args), self._float_dtype)
         except ValueError as error:
@@ -408,20 +299,6 @@ def hashable(value: Any) -> Hashable:
     return key
 
 
-def _check_form(name: str, constraint: Any) -> None:
-    if not isinstance(constraint, Mapping):
-        if not isinstance(constraint, (scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint)):
-            remedy = "give bounds as bounds=" if isinstance(constraint, scipy.optimize.Bounds) else f"give {_FORMS}"
-            raise ValueError(f"{name} is {_shown(constraint)}: {remedy}.")
-        return
-    for key in ("type", "fun"):
-        if key not in constraint:
-            raise ValueError(f"{name} has no {key!r}: give a dict like {{'type': 'ineq', 'fun': c}} for c(x) >= 0.")
-    kind = constraint["type"]
-    if not isinstance(kind, str) or kind.lower() not in ("eq", "ineq"):
-        raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
-
-
 def _is_alike(constraint: Any, item: _Constraint, function: ConstraintFunction | None) -> bool:
     """Whether a constraint is the one that became ``item`` and ``function``, apart from the args of a dict."""
     if isinstance(constraint, Mapping):
@@ -446,22 +323,6 @@ def _is_alike(constraint: Any, item: _Constraint, function: ConstraintFunction |
     return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
-_Part = tuple[NDArray[np.int64], Float64, Float64]
-_NO_ROWS: _Part = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
-
-
-def _named(constraints: Any) -> list[tuple[str, Any]]:
-    """Every constraint with its name in messages."""
-    if constraints is None:
-        return []
-    single = (Mapping, scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint, scipy.optimize.Bounds, str)
-    if isinstance(constraints, single):
-        return [(SINGLE, constraints)]
-    if not isinstance(constraints, Iterable):
-        raise ValueError(f"constraints is {_shown(constraints)}: give {_FORMS}, or a list of them.")
-    return [(getattr(c, "name", f"constraints[{i}]"), c) for i, c in enumerate(constraints)]
-
-
 def _limits(item: _Constraint, shape: tuple[int, ...]) -> tuple[Float64, Float64]:
     """The limits of a constraint for each of its values, flat."""
     size = int(np.prod(shape, dtype=np.int64))
@@ -484,51 +345,3 @@ def _limits(item: _Constraint, shape: tuple[int, ...]) -> tuple[Float64, Float64
             "exchange or correct them."
         )
     return low, high
-
-
-def _split(first: int, low: Float64, high: Float64) -> tuple[_Part, _Part]:
-    """The equalities and inequalities of one constraint, whose values are numbered from ``first`` on."""
-    equal = np.flatnonzero(low == high)
-    below = np.flatnonzero((low != high) & (low > -np.inf))
-    above = np.flatnonzero((low != high) & (high < np.inf))
-    equalities = (first + equal, np.ones(len(equal)), -low[equal])
-    sign = np.repeat([1.0, -1.0], [len(below), len(above)])
-    return equalities, (first + np.concatenate([below, above]), sign, np.concatenate([-low[below], high[above]]))
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-class SameSize:
-    """A constraint function that must return as many values as in its first call."""
-
-    def __init__(self, name: str, fun: Callable[..., Any]) -> None:
-        self._name = name
-        self._fun = fun
-        self._size: int | None = None
-
-    def __call__(self, x: Float64, *args: Any) -> Any:
-        values = self._fun(x, *args)
-        size = np.size(values)
-        if self._size is None:
-            self._size = size
-        if size != self._size:
-            raise ValueError(
-                f"{self._name} returned {size} values, but {self._size} at the start: "
-                "it must always return the same number."
-            )
-        return values
-
-
-def with_same_sizes(constraints: Any) -> list[Any]:
-    """SciPy's constraints; one that changes its number of values raises ValueError with its place in the list."""
-    checked = listed_constraints(constraints)
-    for i, constraint in enumerate(checked):
-        if isinstance(constraint, scipy.optimize.NonlinearConstraint):
-            checked[i] = constraint = copy.copy(constraint)
-            constraint.fun = SameSize(f"constraint {i}", constraint.fun)
-        elif isinstance(constraint, Mapping) and callable(constraint.get("fun")):
-            checked[i] = {**constraint, "fun": SameSize(f"constraint {i}", constraint["fun"])}
-    return checked

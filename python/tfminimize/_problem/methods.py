@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 
 __all__ = [
     "NAN_IS_INFINITE",

@@ -8,7 +8,8 @@ from typing import Any
 
 from tfminimize._problem import methods
 from tfminimize._problem.bounds import as_packed
-from tfminimize._problem.constraints import Constraints, has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
+from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.native_methods import NATIVE_METHODS, NativeMethod
 from tfminimize._problem.options import check_matrix_size, scipy_options
 from tfminimize._problem.parameters import Parameters

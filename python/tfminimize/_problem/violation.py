@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import listed_constraints
+from tfminimize._problem.constraint_forms import listed_constraints
 
 __all__ = ["add_violation", "violation"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning
 
 from tfminimize._problem.callback import UserCallback
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._problem.options import BFGS_DEFAULTS, bfgs_options, check_matrix_size
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._scipy.functions import known_as, read_bounds, sorted_options, with_least

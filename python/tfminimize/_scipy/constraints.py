@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from tfminimize._problem.constraints import with_same_sizes
+from tfminimize._problem.constraint_forms import with_same_sizes
 from tfminimize._scipy import private
 from tfminimize._scipy.differences import forward_differences
 from tfminimize._scipy.functions import FreeVariables

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._problem.callback import UserCallback
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.options import LBFGSB_DEFAULTS, NO_LIMIT, lbfgsb_options
 from tfminimize._problem.result import STOPPED, InverseHessian, OptimizeResult

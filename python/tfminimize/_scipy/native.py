@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfminimize._problem.callback import UserCallback
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._problem.result import STOPPED_BY_CALLBACK, OptimizeResult
 from tfminimize._scipy import private
 from tfminimize._scipy.constraints import ArrayConstraint, ConstraintRows, finite_differences, read_constraints

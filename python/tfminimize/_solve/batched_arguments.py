@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import SINGLE, ConstraintFunction, Constraints
+from tfminimize._problem.constraint_forms import SINGLE
+from tfminimize._problem.constraints import ConstraintFunction, Constraints
 from tfminimize._problem.parameters import as_variable
 
 __all__ = ["BatchedArguments", "BatchedConstraintsArgs", "as_tuple", "common_count"]

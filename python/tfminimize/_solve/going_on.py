@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import Rows
+from tfminimize._problem.constraint_rows import Rows
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.native_methods import NATIVE_METHODS, NATIVE_NAMES, NativeMethod
 from tfminimize._problem.state import Conditions, State

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import Constraints, Rows
+from tfminimize._problem.constraint_rows import Rows
+from tfminimize._problem.constraints import Constraints
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.inputs import Inputs
 from tfminimize._solve.workspace import native_rows, write_linear_rows

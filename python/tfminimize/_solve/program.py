@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.constraints import ConstraintFunction, Constraints, Rows, hashable, plain_rows
+from tfminimize._problem.constraint_rows import Rows, plain_rows
+from tfminimize._problem.constraints import ConstraintFunction, Constraints, hashable
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.lanes import VectorPool
 from tfminimize._solve.ways import Ways

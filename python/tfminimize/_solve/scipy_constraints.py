@@ -12,7 +12,8 @@ import scipy.sparse.linalg
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import ConstraintFunction, Constraints, Limits
+from tfminimize._problem.constraint_rows import Limits
+from tfminimize._problem.constraints import ConstraintFunction, Constraints
 from tfminimize._solve.program import Program
 from tfminimize._solve.scipy_calls import Evaluation, Products
 from tfminimize._trace.checks import NotConnectedError

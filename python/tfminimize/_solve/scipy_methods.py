@@ -10,7 +10,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import has_constraints
+from tfminimize._problem.constraint_forms import has_constraints
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.methods import NAN_IS_INFINITE, WITHOUT_GRADIENT
 from tfminimize._problem.native_methods import NATIVE_METHODS

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfminimize._problem.constraints import Rows
+from tfminimize._problem.constraint_rows import Rows
 from tfminimize._problem.layout import Layout
 from tfminimize._problem.parameters import Parameters
 from tfminimize._solve.bound_trace import BoundTrace

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.bounds import PackedBounds
-from tfminimize._problem.constraints import NamedConstraint
+from tfminimize._problem.constraint_forms import NamedConstraint
 from tfminimize._problem.parameters import Parameters, as_variable
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.bounds import PackedBounds
-from tfminimize._problem.constraints import NamedConstraint
+from tfminimize._problem.constraint_forms import NamedConstraint
 from tfminimize._problem.problem import Problem
 from tfminimize._problem.result import OptimizeResult
 from tfminimize._solve.program import Program
