@@ -29,7 +29,7 @@ def run_python(*arguments: str | Path, cwd: Path | None = None, **environment: s
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,  # the longest list of problems takes ten minutes on a busy machine
     )
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-5000:]}{done.stderr[-5000:]}"
     return done.stdout

@@ -205,7 +205,8 @@ def test_real_work_benchmark_reports_every_loss() -> None:
 
 @pytest.mark.weekly  # others like it run for each change
 def test_inner_loop_benchmark_reports_every_solver() -> None:
-    rows = reported_by("inner_loop.py", "--ticks", "20", "--peer-ticks", "3")
+    report = reported_by("inner_loop.py", "--ticks", "20", "--peer-ticks", "3", "--warm-ticks", "10")
+    rows = report["ticks"]
     assert {(row["n"], row["constraint"]) for row in rows} == {(n, c) for n in (2, 5, 10, 20) for c in (False, True)}
     assert {row["solver"] for row in rows} >= {"tfminimize", "SciPy"}
     assert all(0 < row["p50"] <= row["p99"] <= row["p999"] <= row["longest"] for row in rows)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
+from tfminimize._tf import private
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -89,6 +90,23 @@ def test_new_value_while_auto_has_machine_code() -> None:
         np.testing.assert_allclose(solver.minimize().x, 1 / value, rtol=1e-6)
 
 
+def test_functions_of_one_solve_have_the_same_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = tf.Variable(4)
+    read = private.resource_value
+
+    def read_before_another_thread_assigns(handle: Any) -> Any:
+        value = read(handle)
+        count.assign_add(1)
+        return value
+
+    monkeypatch.setattr(private, "resource_value", read_before_another_thread_assigns)
+    constraint = {"type": "ineq", "fun": lambda x: x + 1.0}
+    result = tfm.minimize(loss_of(count), np.zeros(2), method="SLSQP", constraints=constraint, jit_compile=True)
+    assert result.backend == "xla"
+    assert result.fun < 1e-20
+    np.testing.assert_allclose(result.x, 1 / round(1 / result.x[0]), rtol=1e-9)  # for one of the values
+
+
 def test_several_sizes_and_other_integers() -> None:
     shape, step = tf.Variable([2, 3]), tf.Variable(7, dtype=tf.int64)
 
@@ -100,21 +118,40 @@ def test_several_sizes_and_other_integers() -> None:
     np.testing.assert_allclose(result.x, 7)
 
 
-def test_variable_that_is_not_a_size_keeps_its_program() -> None:
-    """Its value is an input of machine code."""
-    step = tf.Variable(1)
+@pytest.mark.parametrize("names", ["step", "step count", "count step", "step count axis", "epoch count step axis"])
+def test_variable_that_is_not_a_size_keeps_its_program(names: str) -> None:
+    """Its value is an input of machine code, whichever sizes are read before and after it."""
+    variables = {name: tf.Variable({"count": 3, "axis": 0}.get(name, 1)) for name in names.split()}
     traces = []
 
     def loss(x: Any) -> Any:
         traces.append(1)
-        return tf.reduce_sum((x - tf.cast(step, x.dtype)) ** 2)
+        residual = x
+        for name, variable in variables.items():
+            if name == "count":
+                residual -= tf.reduce_mean(tf.ones([variable], x.dtype))
+            elif name == "axis":
+                residual += 0 * tf.reduce_sum(x, variable)
+            else:
+                residual -= tf.cast(variable, x.dtype)
+        return tf.reduce_sum(residual**2)
+
+    def solution() -> int:
+        return sum(int(v) for name, v in variables.items() if name in ("step", "epoch")) + ("count" in variables)
 
     solver = tfm.Minimizer(loss, np.zeros(2), jit_compile=True)
-    solver.minimize()
+    assert solver.minimize().backend == "xla"
     before = len(traces)
-    step.assign(5)
-    np.testing.assert_allclose(solver.minimize().x, 5)
+    for name in set(variables) - {"count", "axis"}:
+        variables[name].assign(5)
+        result = solver.minimize()
+        assert result.backend == "xla"
+        np.testing.assert_allclose(result.x, solution())
     assert len(traces) == before
+    if "count" in variables:
+        variables["count"].assign(4)
+        np.testing.assert_allclose(solver.minimize().x, solution())
+        assert len(traces) > before
 
 
 def test_size_that_depends_on_x_is_still_refused() -> None:

@@ -38,7 +38,7 @@ const HloInstructionProto* origin(const Instructions& instructions, std::int64_t
   return origin(instructions, found->operand_ids(0));
 }
 
-/// The numbers of a constant of a type that we look for; empty for others.
+/// The numbers of a constant of float64, float32 or int32, as diagonals have; empty for others.
 std::vector<double> numbers(const HloInstructionProto& constant) {
   const ::xla::LiteralProto& literal = constant.literal();
   if (constant.shape().element_type() == ::xla::F64) return {literal.f64s().begin(), literal.f64s().end()};

@@ -24,7 +24,7 @@ struct OneSided {
   bool is_transposed = false;
 };
 
-/// The ways to see an instruction as one, none for other instructions than products of matrices.
+/// An instruction as such products: none if it is no product of matrices, two if either factor may be A.
 std::vector<OneSided> one_sided_products(const ::xla::HloInstructionProto& dot, const Instructions& instructions);
 
 }  // namespace tfminimize::xla

@@ -5,7 +5,7 @@
 
 namespace tfminimize::xla {
 
-/// The largest matrix of a system.
+/// Larger systems are left to LAPACK, and only products with a larger factor leave out its zeros.
 inline constexpr std::size_t kMaxTriangle = 256;
 
 /// A system A x = b with a lower triangular matrix, and many right-hand sides. Element (i, j) of A is at

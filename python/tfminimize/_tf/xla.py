@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ def is_required() -> bool:
 
 
 Sizes = list[tuple[tf.Tensor, NDArray[Any]]]
-"""Handles of variables that are shapes or axes, with their values."""
+"""Handles of variables that XLA must know, as shapes or axes, with their values."""
 
 
 class CompiledProgram(NamedTuple):
@@ -98,7 +98,8 @@ def compile_functions(functions: Sequence[Any], rows: int | None = None) -> list
             _check_with_tensorflow(function, rows)
         raise NotCompiled(str(error)) from error
     libraries = [_library(function) for function in functions]
-    lowered = [_lowered(*pair, xla, rows) for pair in zip(functions, libraries, strict=True)]
+    known: dict[int, NDArray[Any]] = {}
+    lowered = [_lowered(*pair, xla, rows, known) for pair in zip(functions, libraries, strict=True)]
     for function, library in zip(functions, libraries, strict=True):
         _check_effects(function, library, xla)
         _check_devices(function)
@@ -121,8 +122,13 @@ def _library(concrete: Any) -> bytes:
     return serialized
 
 
-def _lowered(concrete: Any, library: bytes, xla: Any, rows: int | None) -> tuple[bytes, Sizes]:
-    """The function as a program of XLA, and the `sizes` for which it is one."""
+def _lowered(
+    concrete: Any, library: bytes, xla: Any, rows: int | None, known: dict[int, NDArray[Any]]
+) -> tuple[bytes, Sizes]:
+    """The function as a program of XLA, and the `sizes` for which it is one.
+
+    ``known`` keeps the value of each variable by the id of its handle, so that functions of one solve have the same.
+    """
     num_arguments = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [*concrete.inputs[:num_arguments], *concrete.captured_inputs]
 
@@ -135,11 +141,23 @@ def _lowered(concrete: Any, library: bytes, xla: Any, rows: int | None) -> tuple
     try:
         return lowered([]), []
     except RuntimeError as error:
-        sizes = [(t, private.resource_value(t).numpy()) for t in concrete.captured_inputs if _may_be_size(t)]
+        handles = [tensor for tensor in concrete.captured_inputs if _may_be_size(tensor)]
+        sizes = [(one, known.setdefault(id(one), private.resource_value(one).numpy())) for one in handles]
         if sizes:
             with contextlib.suppress(RuntimeError):  # the first message names the operation as the user wrote it
-                return lowered(sizes), sizes
+                return _for_fewest(lowered, sizes)
         raise NotCompilable(_refusal(error)) from error
+
+
+def _for_fewest(lowered: Callable[[Sizes], bytes], sizes: Sizes) -> tuple[bytes, Sizes]:
+    """The program that knows only what XLA must know of these; the others stay inputs, and may have new values."""
+    module, needed = lowered(sizes), sizes
+    for one in sizes:
+        fewer = [other for other in needed if other is not one]
+        if fewer:
+            with contextlib.suppress(RuntimeError):
+                module, needed = lowered(fewer), fewer
+    return module, needed
 
 
 def _argument(tensor: Any, xla: Any, rows: int | None, value: NDArray[Any] | None) -> Any:
