@@ -308,28 +308,11 @@ def _batches() -> Iterator[tuple[str, Variant]]:
     for value in (1, 2**60, 2**63 - 1):
         yield f"batch: num_constraints {value}", batch(attribute("num_constraints", value), "num_constraints")
     nan = np.nan
-    starts = [
-        np.ones(2),
-        np.ones((2, 2)),
-        np.ones((1, 0)),
-        np.ones((0, 2)),
-        [[nan, 1.0]],
-        np.ones(()),
-        np.ones((1, 1, 2)),
-    ]
-    for value in starts:
+    odd = [np.ones(2), np.ones((2, 2)), np.ones((0, 2)), [[nan, 1.0]]]
+    for value in (*odd, np.ones((1, 0)), np.ones(()), np.ones((1, 1, 2))):
         yield f"batch: x0 {np.shape(value)} {np.ravel(value)}", batch(given(0, value), "x0")
-    sides = [
-        np.ones(2),
-        np.ones((2, 2)),
-        np.ones((1, 3)),
-        np.ones((0, 2)),
-        [[nan, 1.0]],
-        np.ones((0, 0)),
-        np.ones((3, 2)),
-    ]
     for name in ("lower", "upper"):
-        for value in sides:
+        for value in (*odd, np.ones((1, 3)), np.ones((0, 0)), np.ones((3, 2))):
             variant = batch(given(INPUTS.index(name), value), "upper" if np.shape(value) in ((0, 0), (3, 2)) else "")
             yield f"batch: {name} {np.shape(value)} {np.ravel(value)}", variant
     for value in (np.ones(()), np.ones((2, 2)), np.ones((3, 3)), np.ones((0, 2)), np.ones(3)):

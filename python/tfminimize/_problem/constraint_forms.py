@@ -10,6 +10,8 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
+from tfminimize._problem.messages import shown
+
 __all__ = [
     "SINGLE",
     "NamedConstraint",
@@ -17,7 +19,6 @@ __all__ = [
     "has_constraints",
     "listed_constraints",
     "named_constraints",
-    "shown",
     "with_same_sizes",
 ]
 
@@ -67,12 +68,6 @@ def check_form(name: str, constraint: Any) -> None:
     kind = constraint["type"]
     if not isinstance(kind, str) or kind.lower() not in ("eq", "ineq"):
         raise ValueError(f"{name} has the type {kind!r}: give 'eq' for c(x) = 0, or 'ineq' for c(x) >= 0.")
-
-
-def shown(value: Any) -> str:
-    """A value in a message: its representation, cut if it is long."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 class NamedConstraint(dict[str, Any]):

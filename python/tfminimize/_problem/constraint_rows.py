@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Limits", "Rows", "num_values", "plain_rows", "rows_of"]
+__all__ = ["Limits", "Rows", "count_values", "plain_rows", "rows_of"]
 
 Float64 = NDArray[np.float64]
 _Part = tuple[NDArray[np.int64], Float64, Float64]
@@ -68,14 +68,15 @@ def plain_rows(num_values: int) -> Rows:
     return Rows(0, num_values, np.arange(num_values), np.ones(num_values), np.zeros(num_values))
 
 
-def num_values(limits: Sequence[Limits]) -> int:
+def count_values(limits: Sequence[Limits]) -> int:
     """How many values all functions return together."""
     return sum(low.size for _, low, _, matrix in limits if matrix is None)
 
 
 def rows_of(limits: Sequence[Limits]) -> Rows:
     """The rows of a solver that only has c_i = 0 and c_i >= 0."""
-    next_value, next_linear = 0, num_values(limits)
+    num_values = count_values(limits)
+    next_value, next_linear = 0, num_values
     equalities: list[_Part] = []
     inequalities: list[_Part] = []
     appended: list[_Part] = []
@@ -90,7 +91,7 @@ def rows_of(limits: Sequence[Limits]) -> Rows:
         (appended if mixed else inequalities).append(unequal)
     parts = [*equalities, *inequalities, *appended]
     source, sign, offset = (np.concatenate(columns) for columns in zip(_NO_ROWS, *parts, strict=True))
-    return Rows(sum(len(part[0]) for part in equalities), num_values(limits), source, sign, offset)
+    return Rows(sum(len(part[0]) for part in equalities), num_values, source, sign, offset)
 
 
 def _split(first: int, low: Float64, high: Float64) -> tuple[_Part, _Part]:

@@ -28,8 +28,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.arguments import Arguments
-from tfminimize._problem.constraint_forms import SINGLE, check_form, named_constraints, shown
-from tfminimize._problem.constraint_rows import Limits, Rows, num_values, plain_rows, rows_of
+from tfminimize._problem.constraint_forms import SINGLE, check_form, named_constraints
+from tfminimize._problem.constraint_rows import Limits, Rows, count_values, plain_rows, rows_of
+from tfminimize._problem.messages import shown
 from tfminimize._problem.parameters import Parameters
 from tfminimize._tf.warning import warn
 
@@ -172,7 +173,7 @@ class Constraints:
         shapes = tuple(shapes)
         if shapes not in self._rows:
             limits = self.limits(shapes)
-            self._rows[shapes] = rows_of(limits) if self._method == "slsqp" else plain_rows(num_values(limits))
+            self._rows[shapes] = rows_of(limits) if self._method == "slsqp" else plain_rows(count_values(limits))
         return self._rows[shapes]
 
     def limits(self, shapes: Sequence[tuple[int, ...]]) -> list[Limits]:

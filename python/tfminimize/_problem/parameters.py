@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfminimize._problem.layout import Layout
+from tfminimize._problem.messages import shown
 from tfminimize._tf.warning import warn
 
 __all__ = ["Parameters", "as_variable", "replicas"]
@@ -139,7 +140,7 @@ class Parameters:
             template = _with_arrays(x0)
             if not self._has_structure(template):
                 raise ValueError(
-                    f"x0 must be {self._describe()}, like the one that the function was compiled for, not {_shown(x0)}."
+                    f"x0 must be {self._describe()}, like the one that the function was compiled for, not {shown(x0)}."
                 )
             leaves = tf.nest.flatten(template)
             values = [_as_array(leaf, s.name) for leaf, s in zip(leaves, self.layout.segments, strict=True)]
@@ -168,9 +169,7 @@ class Parameters:
             return [value[np.newaxis] for value in self.start(None)], None, False
         template = _with_arrays(x0s)
         if not self._has_structure(template):
-            raise ValueError(
-                f"x0s must be {self._describe()}, like x0, with an array for each leaf, not {_shown(x0s)}."
-            )
+            raise ValueError(f"x0s must be {self._describe()}, like x0, with an array for each leaf, not {shown(x0s)}.")
         names = ["x0s"] if self._is_leaf else [name for name, _ in _walk(template, "x0s")]
         values = [_as_array(leaf, name) for leaf, name in zip(tf.nest.flatten(template), names, strict=True)]
         shapes = [segment.shape for segment in self.layout.segments]
@@ -327,7 +326,7 @@ def _as_array(leaf: Any, name: str) -> Array:
     except Exception:  # the object's own conversion may raise anything
         array = np.asarray(None)
     if array.dtype.kind in "OSU":
-        raise ValueError(f"{name} is {_shown(leaf)}, which cannot be optimised: {remedy}.")
+        raise ValueError(f"{name} is {shown(leaf)}, which cannot be optimised: {remedy}.")
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.name not in _FLOATS:
@@ -336,11 +335,6 @@ def _as_array(leaf: Any, name: str) -> Array:
             "optimised: cast it."
         )
     return array
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _check_finite(value: Array, name: str) -> None:

@@ -142,7 +142,8 @@ def _lowered(
         return lowered([]), []
     except RuntimeError as error:
         handles = [tensor for tensor in concrete.captured_inputs if _may_be_size(tensor)]
-        sizes = [(one, known.setdefault(id(one), private.resource_value(one).numpy())) for one in handles]
+        known.update((id(one), private.resource_value(one).numpy()) for one in handles if id(one) not in known)
+        sizes = [(one, known[id(one)]) for one in handles]
         if sizes:
             with contextlib.suppress(RuntimeError):  # the first message names the operation as the user wrote it
                 return _for_fewest(lowered, sizes)

@@ -5,6 +5,7 @@ The variables are not touched: the traced function reads stand-ins, to which eac
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import functools
 import itertools
@@ -41,7 +42,7 @@ def why_not_fetched(tensors: Iterable[Any]) -> str | None:
     return None
 
 
-class FlatFunctions:
+class FlatFunctions(abc.ABC):
     """The loss and the constraints of one solve, as functions of a flat vector, in the order of the variables.
 
     Attributes
@@ -120,7 +121,7 @@ class FlatFunctions:
             self.seconds += time.perf_counter() - begin
         return found
 
-    def restore(self) -> None:
+    def restore(self) -> None:  # noqa: B027  compiled functions change nothing
         """After an error, undo what evaluations have changed."""
 
     def _check_sizes(self, sizes: list[int]) -> None:
@@ -133,14 +134,17 @@ class FlatFunctions:
                     f"{first} at the start: it must always return the same number."
                 )
 
+    @abc.abstractmethod
     def _loss_and_gradient(self, x: Float64) -> tuple[float, Float64, list[Any]]:
-        raise NotImplementedError
+        """The loss, its gradient, and what the fetches hold."""
 
+    @abc.abstractmethod
     def _all_values(self, x: Float64) -> list[Float64]:
-        raise NotImplementedError
+        """The values of each constraint function."""
 
+    @abc.abstractmethod
     def _all_jacobians(self, x: Float64) -> list[Float64]:
-        raise NotImplementedError
+        """The Jacobian of each constraint function."""
 
 
 class TracedProblem:

@@ -42,7 +42,7 @@ class Recent(Generic[Value]):
         return list(self._kept.values())
 
     def get(self, key: Hashable, make: Callable[[], Value], is_current: Callable[[Value], bool] | None = None) -> Value:
-        """Return the kept value of a key; if there is none, or it is no longer current, that of ``make()``."""
+        """Return the value kept under a key. If there is none, or it is out of date, make one and keep it."""
         value = self._get(key, make)
         if is_current is None or is_current(value):
             return value
