@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,6 +78,18 @@ def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TFMINIMIZE_QUIET", "1")  # as the example does, but only until the test ends
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     return importlib.import_module(request.param)
+
+
+@pytest.fixture
+def uninstall(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a package impossible to import until the test ends, with all its modules: others may have loaded some."""
+
+    def without(package: str) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, package, None)
+
+    return without
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ PAGES_THAT_RUN = [
     "docs/index.md",
     "docs/keras.md",
     "docs/large-data.md",
+    "docs/many-solves.md",
     "docs/migration.md",
     "docs/pinn.md",
     "docs/plots.md",
@@ -85,8 +86,18 @@ def test_user_guide_runs_from_top_to_bottom() -> None:
     portfolio, reserve = names["portfolio"].numpy(), names["reserve"].numpy()
     np.testing.assert_allclose(names["gains"].numpy() @ portfolio, 0.05, atol=1e-5)
     np.testing.assert_allclose(portfolio.sum() + reserve, 1.0, atol=1e-5)
-    np.testing.assert_allclose(names["camel"](names["best"]), -1.031628453, atol=1e-6)  # Dixon & Szegö, 1978
     np.testing.assert_allclose(names["standard_errors"], [names["samples"].std() / 20, 1 / np.sqrt(800)], rtol=1e-3)
+
+
+def test_page_on_many_solves_runs_from_top_to_bottom() -> None:
+    names = run_page("docs/many-solves.md")
+    np.testing.assert_allclose(names["result"].x, np.clip(names["point"], -1.0, 1.0), atol=1e-6)
+    np.testing.assert_allclose(names["moved"].x, 2.0)
+    np.testing.assert_allclose(names["inner"].x, 0.125**0.5, atol=1e-6)
+    np.testing.assert_allclose(names["discs"].x, np.sqrt([[0.125] * 2, [0.5] * 2]), atol=1e-6)
+    np.testing.assert_allclose(names["curve_fits"].x, names["truth"], atol=1e-2)
+    np.testing.assert_allclose(names["camel"](names["best"]), -1.031628453, atol=1e-6)  # Dixon & Szegö, 1978
+    np.testing.assert_allclose(names["nearest_peaks"].x, names["centers"], atol=1e-4)
 
 
 def test_page_on_second_derivatives_runs_from_top_to_bottom() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import importlib.metadata
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,27 +166,27 @@ def test_wrong_arguments_are_an_error_of_one_line(
 
 
 def test_page_without_its_packages_is_an_error_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uninstall: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
+    uninstall("jinja2")
     error = error_of(["rosenbrock-2", "--html", "report.html"], capsys)
     assert "needs jinja2 and matplotlib" in error
     assert "pip install jinja2 matplotlib" in error
 
 
 def test_problem_without_scikit_learn_is_an_error_of_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uninstall: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    uninstall("sklearn")
     assert error_of(["digits"], capsys).endswith(
         "the problem 'digits' needs scikit-learn: run `pip install scikit-learn`, or choose another."
     )
 
 
 def test_problem_that_needs_scikit_learn_is_left_out_of_all(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uninstall: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    uninstall("sklearn")
     monkeypatch.setattr(cli, "DEFAULT_PROBLEMS", ("rosenbrock-2", "digits"))
     assert main(["compare", "--repeats", "1", "--no-jit", "--json"]) == 0
     output = capsys.readouterr()

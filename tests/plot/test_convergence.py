@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,7 +184,7 @@ def test_nothing_to_draw_is_refused(result: tfm.OptimizeResult) -> None:
         tfm.plot.convergence(empty)
 
 
-def test_missing_matplotlib_says_what_to_install(result: tfm.OptimizeResult, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+def test_missing_matplotlib_says_what_to_install(result: tfm.OptimizeResult, uninstall: Callable[[str], None]) -> None:
+    uninstall("matplotlib")
     with pytest.raises(ImportError, match=r"tfminimize\.plot needs matplotlib.*`pip install matplotlib`"):
         tfm.plot.convergence(result)
