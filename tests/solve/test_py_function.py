@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from interpreter import run_parts
 
-pytestmark = pytest.mark.subprocess
+pytestmark = [
+    pytest.mark.subprocess,
+    pytest.mark.skipif(
+        len(os.sched_getaffinity(0)) == 1,
+        reason="tf.py_function holds a thread of TensorFlow's pool, so what it calls needs a second core",
+    ),
+]
 
 SCRIPT = """
 import threading
