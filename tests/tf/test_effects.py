@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import tfminimize as tfm
+from tfminimize._solve.recompilation import warn_if_compiled_anew
 
 v1 = tf.compat.v1
 ROWS = tf.data.Dataset.from_tensor_slices(np.arange(6, dtype=np.float32)).batch(2)
@@ -247,6 +249,42 @@ def test_batch_warns_once_of_a_function_compiled_again_for_every_x(method: str, 
     with pytest.warns(UserWarning, match="XLA compiles the function anew for every x.*jit_compile=False"):
         solver.minimize_batch(starts, batched_args=shifts, num_threads=num_threads)
     solver.minimize_batch(starts, batched_args=shifts, num_threads=num_threads)
+
+
+class Evaluations:
+    """A workspace whose evaluations at a new x wait or compute for 20 ms."""
+
+    compiles = True
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.x, self.gradient = np.ones(3), np.zeros(3)
+        self._work, self._known = work, {self.x.tobytes()}
+
+    def evaluate(self) -> None:
+        if self.x.tobytes() not in self._known:
+            self._known.add(self.x.tobytes())
+            self._work()
+
+
+def wait() -> None:
+    time.sleep(0.02)
+
+
+def compute() -> None:
+    end = time.process_time() + 0.02
+    while time.process_time() < end:
+        pass
+
+
+def test_evaluations_that_wait_are_not_taken_for_compilations() -> None:
+    waiting: Any = Evaluations(wait)
+    computing: Any = Evaluations(compute)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_compiled_anew(waiting, 0.2, 10)
+    with pytest.warns(UserWarning, match="XLA compiles the function anew for every x"):
+        warn_if_compiled_anew(computing, 0.2, 10)
+    np.testing.assert_array_equal(computing.x, np.ones(3))
 
 
 PROGRAMS = {

@@ -19,7 +19,7 @@ _SHORT = 0.005
 _MUCH_FASTER = 4
 
 _TIMES = 3
-"""The median of so many evaluations counts: one may be slow by chance, or at an x that was compiled in the solve."""
+"""The median of so many evaluations counts: one may be slow by chance, or at an x that was compiled before."""
 
 _STEP = 2.0**-20
 """A relative step that also changes a float32."""
@@ -28,7 +28,8 @@ _STEP = 2.0**-20
 def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> None:
     """Warn after the first solve if its evaluations were mostly compilations.
 
-    If they took long enough, it evaluates again: at the last x, which is compiled already, and close to it.
+    If they took long enough, it evaluates again: at the last x, which is compiled already, and then by turns at a new x
+    close to it and at the same one once more.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ def warn_if_compiled_anew(workspace: Workspace, seconds: float, count: int) -> N
     with contextlib.suppress(tf.errors.OpError):
         again = statistics.median(_seconds(workspace) for _ in range(_TIMES))
         if _MUCH_FASTER * again * count < seconds:
-            beside = statistics.median(_seconds_beside(workspace) for _ in range(_TIMES))
+            pairs = [(_seconds_beside(workspace), _seconds(workspace)) for _ in range(_TIMES)]
+            beside, again = map(statistics.median, zip(*pairs, strict=True))
             workspace.x[...] = x
             _seconds(workspace)
     workspace.x[...], workspace.gradient[...] = x, gradient
@@ -66,6 +68,10 @@ def _seconds_beside(workspace: Workspace) -> float:
 
 
 def _seconds(workspace: Workspace) -> float:
-    begin = time.perf_counter()
+    """The seconds of an evaluation, of wall time or of CPU time of this process, whichever are fewer.
+
+    Compiling takes both. Other programs on a busy machine take wall time alone, other threads CPU time.
+    """
+    begin, begin_cpu = time.perf_counter(), time.process_time()
     workspace.evaluate()
-    return time.perf_counter() - begin
+    return min(time.perf_counter() - begin, time.process_time() - begin_cpu)
